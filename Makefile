@@ -1,0 +1,46 @@
+# Needs python3 (3.11 to 3.13, with venv) and make; everything else is installed into $(VENV).
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test test-lowest lint bench peers docs clean
+
+demo: $(VENV)/.examples
+	$(BIN)/python examples/quickstart.py
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.bench
+	cd benchmarks && ../$(BIN)/asv run --quick --show-stderr --python=same
+
+peers: $(VENV)/.bench
+	$(BIN)/python benchmarks/peers.py
+
+docs: $(VENV)/.docs
+	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
+
+# The oldest supported versions of every dependency, in an environment of their own.
+test-lowest: .venv-lowest/.done
+	.venv-lowest/bin/python -m pytest
+
+.venv-lowest/.done: requirements-lowest.txt pyproject.toml
+	$(PYTHON) -m venv .venv-lowest
+	.venv-lowest/bin/pip install --quiet -e '.[test]' -c requirements-lowest.txt
+	touch $@
+
+# One stamp per extra: running a target twice re-installs nothing, a changed pyproject.toml does.
+$(VENV)/.%: pyproject.toml | $(BIN)/python
+	$(BIN)/pip install --quiet -e '.[$*]'
+	touch $@
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+clean:
+	rm -rf $(VENV) .venv-lowest docs/_build docs/auto_examples docs/api/generated

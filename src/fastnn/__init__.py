@@ -1,0 +1,37 @@
+"""scikit-learn's neural networks and k-means on fused Numba kernels.
+
+Importing this package compiles nothing: the estimators, and with them the kernels, are loaded when they
+are first asked for.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fastnn import kernels as kernels
+    from fastnn.estimators.grad_kmeans import GradKMeans as GradKMeans
+    from fastnn.estimators.mlp import MLPClassifier as MLPClassifier
+    from fastnn.estimators.mlp import MLPRegressor as MLPRegressor
+
+__version__ = "0.1.0"
+
+# Public name -> the module that defines it.
+_PUBLIC = {
+    "GradKMeans": "fastnn.estimators.grad_kmeans",
+    "MLPClassifier": "fastnn.estimators.mlp",
+    "MLPRegressor": "fastnn.estimators.mlp",
+}
+
+__all__ = ["GradKMeans", "MLPClassifier", "MLPRegressor", "__version__", "kernels"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "kernels":
+        return import_module("fastnn.kernels")
+    if name in _PUBLIC:
+        return getattr(import_module(_PUBLIC[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

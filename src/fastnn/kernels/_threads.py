@@ -1,0 +1,75 @@
+"""Launch rules: when a kernel may run on more than one thread.
+
+Every parallel kernel takes a flag, and runs the same chunks in the same order without threads when it is
+false; so the answer here changes the time, never the result.
+"""
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+
+import numba
+
+# FLOPs (or bytes moved) below which a second thread costs more than it saves. An empty parallel region takes
+# 2 us with OpenMP, in which one core does about 2e5 FLOPs; workqueue takes about 100 us.
+MIN_WORK = {"omp": 5e5, "tbb": 1e6, "workqueue": 2e7}
+
+_workqueue_lock = threading.Lock()
+_state = {"launched": False, "forked": False}
+
+
+def _after_fork_in_child() -> None:
+    # An OpenMP or workqueue pool does not survive a fork: the child would die at its first parallel region.
+    global _workqueue_lock
+    _workqueue_lock = threading.Lock()
+    _state["forked"] = _state["launched"]
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+@cache
+def threading_layer() -> str:
+    """Name of the threading layer Numba has chosen; starts it."""
+    from numba.np.ufunc import parallel
+
+    parallel._launch_threads()
+    return str(numba.threading_layer())
+
+
+@contextmanager
+def threads_for(work: float) -> Iterator[bool]:
+    """Whether the launch inside the ``with`` block may use threads.
+
+    Parameters
+    ----------
+    work : float
+        FLOPs or bytes of one parallel region, whichever is larger.
+
+    Yields
+    ------
+    parallel : bool
+        False for little work, for one thread, in a child forked after a parallel region, and while another
+        Python thread is inside a region of the workqueue layer, which is not thread-safe.
+    """
+    # OpenMP's floor is the lowest: below it no layer has to be started to know the answer.
+    if work < MIN_WORK["omp"] or _state["forked"] or numba.get_num_threads() == 1:
+        yield False
+        return
+    layer = threading_layer()
+    if work < MIN_WORK[layer]:
+        yield False
+        return
+    _state["launched"] = True
+    if layer != "workqueue":
+        yield True
+        return
+    held = _workqueue_lock.acquire(blocking=False)
+    try:
+        yield held
+    finally:
+        if held:
+            _workqueue_lock.release()

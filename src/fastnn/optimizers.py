@@ -1,0 +1,114 @@
+"""Update rules: one entry per rule.
+
+A rule is two scalar functions, compiled into every kernel that updates parameters:
+
+* ``coefficients(learning_rate, hyper, t)``, once a step in float64: the numbers of this step;
+* ``update(w, g, s0, s1, c0, ..., c5)``, once a parameter in the working precision: the new parameter and
+  its new state.
+
+To add a rule, write the two functions and add an entry to ``RULES``.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba.extending import register_jitable
+
+# Room for the hyperparameters and the per-step coefficients of any rule.
+MAX_HYPER = 3
+N_COEFFICIENTS = 6
+
+
+class UpdateRule(NamedTuple):
+    """One way to turn a gradient into new parameters."""
+
+    name: str
+    hyper: tuple[str, ...]  # names of the hyperparameters, in the order of `coefficients`' argument
+    n_slots: int  # state arrays per parameter
+    coefficients: Callable[..., Any]
+    update: Callable[..., Any]
+
+
+@register_jitable
+def _momentum_coefficients(learning_rate, hyper, t):
+    return learning_rate, hyper[0], 0.0, 0.0, 0.0, 0.0
+
+
+@register_jitable
+def _momentum(w, g, s0, s1, c0, c1, c2, c3, c4, c5):
+    v = c1 * s0 - c0 * g
+    return w + v, v, s1
+
+
+@register_jitable
+def _nesterov(w, g, s0, s1, c0, c1, c2, c3, c4, c5):
+    v = c1 * s0 - c0 * g
+    return w + (c1 * v - c0 * g), v, s1
+
+
+@register_jitable
+def _adam_coefficients(learning_rate, hyper, t):
+    beta_1, beta_2, epsilon = hyper[0], hyper[1], hyper[2]
+    rate = learning_rate * np.sqrt(1.0 - beta_2**t) / (1.0 - beta_1**t)
+    # The complements are taken in float64: 1 - 0.999 in float32 is off by 2e-5 of its value.
+    return rate, beta_1, 1.0 - beta_1, beta_2, 1.0 - beta_2, epsilon
+
+
+@register_jitable
+def _adam(w, g, s0, s1, c0, c1, c2, c3, c4, c5):
+    m = c1 * s0 + c2 * g
+    v = c3 * s1 + c4 * (g * g)
+    return w - c0 * m / (np.sqrt(v) + c5), m, v
+
+
+RULES = (
+    # Polyak (1964): v <- mu v - rate g; w <- w + v. Plain gradient descent with mu = 0.
+    UpdateRule("momentum", ("momentum",), 1, _momentum_coefficients, _momentum),
+    # Nesterov (1983) as scikit-learn writes it: v <- mu v - rate g; w <- w + mu v - rate g.
+    UpdateRule("nesterov", ("momentum",), 1, _momentum_coefficients, _nesterov),
+    # Kingma and Ba (2014), algorithm 1 with the reordering that ends its section 2.
+    UpdateRule("adam", ("beta_1", "beta_2", "epsilon"), 2, _adam_coefficients, _adam),
+)
+CODES = {rule.name: code for code, rule in enumerate(RULES)}
+
+
+class Optimizer:
+    """An update rule with its hyperparameters and state, for one flat parameter vector.
+
+    Parameters
+    ----------
+    name : str
+        Name of a rule in ``RULES``.
+    hyper : mapping of str to float
+        A value for every hyperparameter of the rule.
+    learning_rate : float
+        Step size; a schedule may assign to the attribute between epochs.
+    n_parameters : int
+        Length of the parameter vector.
+    dtype : numpy dtype
+        Of the parameters and the state.
+
+    Attributes
+    ----------
+    state : ndarray of shape (2, n_parameters) or (n_slots, n_parameters)
+        The state slots, zero at first.
+    t : int
+        Steps done.
+    """
+
+    def __init__(
+        self, name: str, hyper: Mapping[str, float], *, learning_rate: float, n_parameters: int, dtype: Any
+    ) -> None:
+        rule = RULES[CODES[name]]
+        self.name = name
+        self.learning_rate = float(learning_rate)
+        self.hyper = np.zeros(MAX_HYPER)
+        self.hyper[: len(rule.hyper)] = [hyper[key] for key in rule.hyper]
+        self.state = np.zeros((rule.n_slots, n_parameters), dtype)
+        self.t = 0
+
+    @property
+    def code(self) -> int:
+        """The rule's index in ``RULES``."""
+        return CODES[self.name]

@@ -1,0 +1,431 @@
+"""The tile layer: the few loops that must live in registers, emitted as LLVM IR.
+
+Every product of the package has one form, in which both operands are read along rows of memory::
+
+    C[i, j] = sum over p of A[p, i] * B[p, j]          i < tile_rows,  j < tile_columns
+
+              B[p, :]   tile_vectors vectors, loaded
+            +--------+--------+
+    A[p, :] |        |        |    one accumulator register per cell; a step of p is
+    scalars,|  acc   |  acc   |    tile_vectors loads, tile_rows broadcasts and
+    broadcast        |        |    tile_rows * tile_vectors FMAs
+            +--------+--------+
+
+The FMAs are the limit: no operand is loaded more often than the tile's shape forces, and nothing spills,
+because ``targets`` keeps the cells below the number of registers.
+
+Ragged edges. A tile of fewer rows is a loop of its own with fewer accumulators (a switch picks it), so no
+FMA is wasted on rows that do not exist. The last columns use masked lanes. Each element is the same chain of
+FMAs over ascending p whichever loop computes it: results do not depend on how a matrix is cut into tiles.
+
+Arrays are passed flat, with offsets and strides in elements. Nothing is checked here.
+"""
+
+from typing import Any
+
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+
+from fastnn.kernels.cpu.targets import ROW
+
+TILE_ROWS = ROW.tile_rows
+
+_I1, _I32, _I64 = ir.IntType(1), ir.IntType(32), ir.IntType(64)
+_LLVM_FLOAT = {types.float32: ir.FloatType(), types.float64: ir.DoubleType()}
+
+
+def _lanes(dtype: Any) -> int:
+    return ROW.lanes(dtype.bitwidth // 8)
+
+
+@intrinsic
+def lanes(typingctx, array):
+    """Elements of `array`'s dtype in one vector, a compile-time constant."""
+    value = _lanes(array.dtype)
+
+    def codegen(context, builder, signature, args):
+        return ir.Constant(_I64, value)
+
+    return types.int64(array), codegen
+
+
+@intrinsic
+def tile_columns(typingctx, array):
+    """Columns of a full tile for `array`'s dtype, a compile-time constant."""
+    value = _lanes(array.dtype) * ROW.tile_vectors
+
+    def codegen(context, builder, signature, args):
+        return ir.Constant(_I64, value)
+
+    return types.int64(array), codegen
+
+
+class _Vectors:
+    """Emits vector instructions of one dtype into a builder."""
+
+    def __init__(self, builder: ir.IRBuilder, dtype: Any) -> None:
+        self.builder = builder
+        self.scalar = _LLVM_FLOAT[dtype]
+        self.itemsize = dtype.bitwidth // 8
+        self.n = _lanes(dtype)
+        self.type = ir.VectorType(self.scalar, self.n)
+        self.labels = ir.VectorType(_I32, self.n)
+
+    def splat(self, value: ir.Value) -> ir.Value:
+        vector = ir.VectorType(value.type, self.n)
+        first = self.builder.insert_element(ir.Constant(vector, ir.Undefined), value, ir.Constant(_I32, 0))
+        zeros = ir.Constant(ir.VectorType(_I32, self.n), [0] * self.n)
+        return self.builder.shuffle_vector(first, ir.Constant(vector, ir.Undefined), zeros)
+
+    def address(self, base: ir.Value, offset: ir.Value, vector: ir.Type | None = None) -> ir.Value:
+        pointer = self.builder.gep(base, [offset])
+        return self.builder.bitcast(pointer, (vector or self.type).as_pointer())
+
+    def _llvm(self, name: str, result: ir.Type, arguments: list[ir.Type]) -> ir.Function:
+        # LLVM completes the name with the pointers' part, which differs between its versions.
+        full = f"llvm.{name}.v{self.n}f{8 * self.itemsize}"
+        return cgutils.get_or_insert_function(self.builder.module, ir.FunctionType(result, arguments), full)
+
+    def load(self, base: ir.Value, offset: ir.Value, mask: ir.Value | None = None) -> ir.Value:
+        pointer = self.address(base, offset)
+        if mask is None:
+            return self.builder.load(pointer, align=self.itemsize)
+        function = self._llvm("masked.load", self.type, [pointer.type, _I32, mask.type, self.type])
+        align = ir.Constant(_I32, self.itemsize)
+        return self.builder.call(function, [pointer, align, mask, ir.Constant(self.type, None)])
+
+    def store(self, value: ir.Value, base: ir.Value, offset: ir.Value, mask: ir.Value | None = None) -> None:
+        pointer = self.address(base, offset, value.type)
+        if mask is None:
+            self.builder.store(value, pointer, align=4 if value.type == self.labels else self.itemsize)
+            return
+        function = self._llvm("masked.store", ir.VoidType(), [self.type, pointer.type, _I32, mask.type])
+        self.builder.call(function, [value, pointer, ir.Constant(_I32, self.itemsize), mask])
+
+    def broadcast(self, base: ir.Value, offset: ir.Value) -> ir.Value:
+        return self.splat(self.builder.load(self.builder.gep(base, [offset]), align=self.itemsize))
+
+    def multiply_add(self, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
+        # fmuladd, not fma: where the processor has no FMA the latter is a call into the C library.
+        return self.builder.call(self._llvm("fmuladd", self.type, [self.type] * 3), [a, b, c])
+
+    def mask(self, count: ir.Value) -> ir.Value:
+        """Lanes below `count`."""
+        index = ir.Constant(ir.VectorType(_I64, self.n), list(range(self.n)))
+        return self.builder.icmp_signed("<", index, self.splat(count))
+
+
+def _emit_product(
+    v: _Vectors,
+    accumulators: list[ir.Value],
+    depth: ir.Value,
+    a: ir.Value,
+    a_stride: ir.Value,
+    b: ir.Value,
+    b_stride: ir.Value,
+    masks: list[ir.Value | None],
+) -> list[ir.Value]:
+    """The loop over p: accumulators[i * len(masks) + j] += A[p, i] * B[p, j]."""
+    builder, vectors = v.builder, len(masks)
+    rows = len(accumulators) // vectors
+    before = builder.block
+    loop, after = builder.append_basic_block("product"), builder.append_basic_block("product.end")
+    zero, one = ir.Constant(_I64, 0), ir.Constant(_I64, 1)
+    builder.cbranch(builder.icmp_signed(">", depth, zero), loop, after)
+
+    builder.position_at_end(loop)
+    p, a_row, b_row = builder.phi(_I64), builder.phi(_I64), builder.phi(_I64)
+    phis = [builder.phi(v.type) for _ in accumulators]
+    right = [
+        v.load(b, builder.add(b_row, ir.Constant(_I64, j * v.n)), mask=mask) for j, mask in enumerate(masks)
+    ]
+    results = []
+    for i in range(rows):
+        left = v.broadcast(a, builder.add(a_row, ir.Constant(_I64, i)))
+        results += [v.multiply_add(left, right[j], phis[i * vectors + j]) for j in range(vectors)]
+    p_next = builder.add(p, one)
+    for phi, start, following in (
+        (p, zero, p_next),
+        (a_row, zero, builder.add(a_row, a_stride)),
+        (b_row, zero, builder.add(b_row, b_stride)),
+        *zip(phis, accumulators, results, strict=True),
+    ):
+        phi.add_incoming(start, before)
+        phi.add_incoming(following, loop)
+    builder.cbranch(builder.icmp_signed("<", p_next, depth), loop, after)
+
+    builder.position_at_end(after)
+    final = [builder.phi(v.type) for _ in accumulators]
+    for phi, start, end in zip(final, accumulators, results, strict=True):
+        phi.add_incoming(start, before)
+        phi.add_incoming(end, loop)
+    return final
+
+
+def _emit_store_tile(v: _Vectors, f: ir.Function, rows: int, masks: list[ir.Value | None]) -> None:
+    """One row count and one column pattern of ``tile_product``, up to its ``ret``."""
+    builder = v.builder
+    _, depth, a, a_stride, b, b_stride, c, c_stride, _, accumulate = f.args
+    offsets = []
+    for i in range(rows):
+        row = builder.mul(c_stride, ir.Constant(_I64, i))
+        offsets += [builder.add(row, ir.Constant(_I64, j * v.n)) for j in range(len(masks))]
+    cell_masks = masks * rows
+    zero = ir.Constant(v.type, None)
+    before = builder.block
+    with builder.if_then(accumulate):
+        loaded = [v.load(c, offset, mask) for offset, mask in zip(offsets, cell_masks, strict=True)]
+        inside = builder.block
+    start = []
+    for value in loaded:
+        phi = builder.phi(v.type)
+        phi.add_incoming(zero, before)
+        phi.add_incoming(value, inside)
+        start.append(phi)
+    final = _emit_product(v, start, depth, a, a_stride, b, b_stride, masks)
+    for value, offset, mask in zip(final, offsets, cell_masks, strict=True):
+        v.store(value, c, offset, mask)
+    builder.ret_void()
+
+
+def _emit_row_switch(builder: ir.IRBuilder, rows: ir.Value, emit: Any) -> None:
+    """Emit ``emit(r)`` for every possible number of tile rows, and the switch that picks one."""
+    unreachable = builder.append_basic_block("no.rows")
+    switch = builder.switch(rows, unreachable)
+    builder.position_at_end(unreachable)
+    builder.ret_void()
+    for r in range(1, ROW.tile_rows + 1):
+        block = builder.append_basic_block(f"rows.{r}")
+        switch.add_case(ir.Constant(_I64, r), block)
+        builder.position_at_end(block)
+        emit(r)
+
+
+def _new_function(module: ir.Module, name: str, arguments: list[ir.Type]) -> ir.Function:
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), arguments), name)
+    # One copy per compiled library: the linker merges equal names, and inlining would only repeat it.
+    function.linkage = "linkonce_odr"
+    function.attributes.add("noinline")
+    function.attributes.add("nounwind")
+    return function
+
+
+def _product_function(module: ir.Module, dtype: Any) -> ir.Function:
+    name = f"fastnn_tile_product_{dtype}_{ROW.name}"
+    if name in module.globals:
+        return module.globals[name]
+    pointer = _LLVM_FLOAT[dtype].as_pointer()
+    function = _new_function(
+        module, name, [_I64, _I64, pointer, _I64, pointer, _I64, pointer, _I64, _I64, _I1]
+    )
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    v = _Vectors(builder, dtype)
+    columns = function.args[8]
+
+    def emit(rows: int) -> None:
+        # All vectors full; else as many vectors as hold the columns, the last one masked.
+        full = ir.Constant(_I64, v.n * ROW.tile_vectors)
+        patterns = [(builder.icmp_signed("==", columns, full), ROW.tile_vectors, False)]
+        for width in range(1, ROW.tile_vectors + 1):
+            fits = builder.icmp_signed("<=", columns, ir.Constant(_I64, v.n * width))
+            patterns.append((fits, width, True))
+        for fits, width, masked in patterns:
+            chosen, other = builder.append_basic_block("width"), builder.append_basic_block("wider")
+            builder.cbranch(fits, chosen, other)
+            builder.position_at_end(chosen)
+            masks: list[ir.Value | None] = [None] * width
+            if masked:
+                masks[-1] = v.mask(builder.sub(columns, ir.Constant(_I64, v.n * (width - 1))))
+            _emit_store_tile(v, function, rows, masks)
+            builder.position_at_end(other)
+        builder.ret_void()
+
+    _emit_row_switch(builder, function.args[0], emit)
+    return function
+
+
+def _argmin_function(module: ir.Module, dtype: Any) -> ir.Function:
+    name = f"fastnn_tile_argmin_{dtype}_{ROW.name}"
+    if name in module.globals:
+        return module.globals[name]
+    pointer = _LLVM_FLOAT[dtype].as_pointer()
+    function = _new_function(
+        module, name, [_I64, _I64, pointer, _I64, pointer, pointer, _I64, pointer, _I32.as_pointer(), _I32]
+    )
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    v = _Vectors(builder, dtype)
+    _, depth, a, a_stride, start, b, b_stride, best, labels, first = function.args
+    vectors = ROW.tile_vectors
+
+    def emit(rows: int) -> None:
+        accumulators = []
+        for i in range(rows):
+            accumulators += [v.broadcast(start, ir.Constant(_I64, i))] * vectors
+        final = _emit_product(v, accumulators, depth, a, a_stride, b, b_stride, [None] * vectors)
+        for j in range(vectors):
+            offset = ir.Constant(_I64, j * v.n)
+            value = v.load(best, offset)
+            label = builder.load(v.address(labels, offset, v.labels), align=4)
+            for i in range(rows):
+                # Ordered and strict: NaN never wins, and of equals the first does.
+                candidate = final[i * vectors + j]
+                closer = builder.fcmp_ordered("<", candidate, value)
+                index = v.splat(builder.add(first, ir.Constant(_I32, i)))
+                value = builder.select(closer, candidate, value)
+                label = builder.select(closer, index, label)
+            v.store(value, best, offset)
+            v.store(label, labels, offset)
+        builder.ret_void()
+
+    _emit_row_switch(builder, function.args[0], emit)
+    return function
+
+
+def _transpose_function(module: ir.Module, dtype: Any) -> ir.Function:
+    name = f"fastnn_tile_transpose_{dtype}_{ROW.name}"
+    if name in module.globals:
+        return module.globals[name]
+    pointer = _LLVM_FLOAT[dtype].as_pointer()
+    function = _new_function(module, name, [_I64, pointer, _I64, pointer, _I64])
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    v = _Vectors(builder, dtype)
+    rows, source, source_stride, target, target_stride = function.args
+    last = builder.sub(rows, ir.Constant(_I64, 1))
+    vectors = []
+    for i in range(v.n):
+        index = ir.Constant(_I64, i)
+        row = builder.select(builder.icmp_signed("<", index, last), index, last)
+        vectors.append(v.load(source, builder.mul(row, source_stride)))
+    # An element's address is the bits of its row followed by the bits of its column. Interleaving row i with
+    # row i + n/2 into rows 2i and 2i + 1 rotates these bits left by one; log2(n) rotations exchange the two.
+    half = v.n // 2
+    low = [lane for k in range(half) for lane in (k, v.n + k)]
+    high = [lane for k in range(half, v.n) for lane in (k, v.n + k)]
+    indices = ir.VectorType(_I32, v.n)
+    for _ in range(v.n.bit_length() - 1):
+        vectors = [
+            builder.shuffle_vector(vectors[i], vectors[i + half], ir.Constant(indices, lanes_))
+            for i in range(half)
+            for lanes_ in (low, high)
+        ]
+    for i, vector in enumerate(vectors):
+        v.store(vector, target, builder.mul(target_stride, ir.Constant(_I64, i)))
+    builder.ret_void()
+    return function
+
+
+def _pointer(
+    context: Any, builder: ir.IRBuilder, array_type: Any, array: ir.Value, offset: ir.Value
+) -> ir.Value:
+    data = context.make_array(array_type)(context, builder, array).data
+    return builder.gep(data, [offset])
+
+
+@intrinsic
+def tile_product(
+    typingctx, rows, depth, a, a_offset, a_stride, b, b_offset, b_stride, c, c_offset, c_stride, columns, add
+):
+    """C[i, j] = sum_p A[p, i] B[p, j] (or += with `add`) for one tile.
+
+    1 <= rows <= TILE_ROWS, 1 <= columns <= tile_columns(a), depth >= 0.
+    FLOPs: 2 rows columns depth. Bytes: (rows + columns) depth + rows columns elements.
+    """
+    signature = types.void(
+        types.int64, types.int64, a, types.int64, types.int64, b, types.int64, types.int64,
+        c, types.int64, types.int64, types.int64, types.boolean,
+    )  # fmt: skip
+
+    def codegen(context, builder, signature, args):
+        rows, depth, a, a_off, a_stride, b, b_off, b_stride, c, c_off, c_stride, columns, add = args
+        function = _product_function(builder.module, signature.args[2].dtype)
+        builder.call(
+            function,
+            [
+                rows,
+                depth,
+                _pointer(context, builder, signature.args[2], a, a_off),
+                a_stride,
+                _pointer(context, builder, signature.args[5], b, b_off),
+                b_stride,
+                _pointer(context, builder, signature.args[8], c, c_off),
+                c_stride,
+                columns,
+                builder.trunc(add, _I1) if add.type != _I1 else add,
+            ],
+        )
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+@intrinsic
+def tile_argmin(
+    typingctx, rows, depth, a, a_offset, a_stride, start, start_offset, b, b_offset, b_stride,
+    best, best_offset, labels, labels_offset, first,
+):  # fmt: skip
+    """Fold `rows` candidates into the running minimum of every column of a full tile.
+
+    value[i, j] = start[i] + sum_p A[p, i] B[p, j]; where it is below best[j], best[j] takes it and labels[j]
+    becomes first + i.
+    FLOPs: 2 rows tile_columns depth. The values never leave the registers.
+    """
+    i64 = types.int64
+    signature = types.void(
+        i64, i64, a, i64, i64, start, i64, b, i64, i64, best, i64, labels, i64, types.int32
+    )
+
+    def codegen(context, builder, signature, args):
+        (rows, depth, a, a_off, a_stride, start, start_off, b, b_off, b_stride,
+         best, best_off, labels, labels_off, first) = args  # fmt: skip
+        types_ = signature.args
+        function = _argmin_function(builder.module, types_[2].dtype)
+        builder.call(
+            function,
+            [
+                rows,
+                depth,
+                _pointer(context, builder, types_[2], a, a_off),
+                a_stride,
+                _pointer(context, builder, types_[5], start, start_off),
+                _pointer(context, builder, types_[7], b, b_off),
+                b_stride,
+                _pointer(context, builder, types_[10], best, best_off),
+                _pointer(context, builder, types_[12], labels, labels_off),
+                first,
+            ],
+        )
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+@intrinsic
+def tile_transpose(typingctx, rows, source, source_offset, source_stride, target, target_offset, target_stride):
+    """target[j, i] = source[i, j] for i < rows <= lanes and j < lanes.
+
+    Lanes i >= rows of each target row get copies of the last source row: write blocks of ascending address
+    so that a later one overwrites them, and leave `lanes` elements of slack behind the last.
+    """
+    i64 = types.int64
+    signature = types.void(i64, source, i64, i64, target, i64, i64)
+
+    def codegen(context, builder, signature, args):
+        rows, source, source_off, source_stride, target, target_off, target_stride = args
+        function = _transpose_function(builder.module, signature.args[1].dtype)
+        builder.call(
+            function,
+            [
+                rows,
+                _pointer(context, builder, signature.args[1], source, source_off),
+                source_stride,
+                _pointer(context, builder, signature.args[4], target, target_off),
+                target_stride,
+            ],
+        )
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+__all__ = ["TILE_ROWS", "lanes", "tile_argmin", "tile_columns", "tile_product", "tile_transpose"]

@@ -166,16 +166,17 @@ def _emit_product(
 def _emit_store_tile(v: _Vectors, f: ir.Function, rows: int, masks: list[ir.Value | None]) -> None:
     """One row count and one column pattern of ``tile_product``, up to its ``ret``."""
     builder = v.builder
-    _, depth, a, a_stride, b, b_stride, c, c_stride, _, accumulate = f.args
-    offsets = []
-    for i in range(rows):
-        row = builder.mul(c_stride, ir.Constant(_I64, i))
-        offsets += [builder.add(row, ir.Constant(_I64, j * v.n)) for j in range(len(masks))]
+    _, depth, a, a_stride, b, b_stride, begin, begin_stride, c, c_stride, _, has_begin = f.args
+
+    def offsets(stride: ir.Value) -> list[ir.Value]:
+        starts = [builder.mul(stride, ir.Constant(_I64, i)) for i in range(rows)]
+        return [builder.add(s, ir.Constant(_I64, j * v.n)) for s in starts for j in range(len(masks))]
+
     cell_masks = masks * rows
     zero = ir.Constant(v.type, None)
     before = builder.block
-    with builder.if_then(accumulate):
-        loaded = [v.load(c, offset, mask) for offset, mask in zip(offsets, cell_masks, strict=True)]
+    with builder.if_then(has_begin):
+        loaded = [v.load(begin, o, mask) for o, mask in zip(offsets(begin_stride), cell_masks, strict=True)]
         inside = builder.block
     start = []
     for value in loaded:
@@ -184,7 +185,7 @@ def _emit_store_tile(v: _Vectors, f: ir.Function, rows: int, masks: list[ir.Valu
         phi.add_incoming(value, inside)
         start.append(phi)
     final = _emit_product(v, start, depth, a, a_stride, b, b_stride, masks)
-    for value, offset, mask in zip(final, offsets, cell_masks, strict=True):
+    for value, offset, mask in zip(final, offsets(c_stride), cell_masks, strict=True):
         v.store(value, c, offset, mask)
     builder.ret_void()
 
@@ -217,11 +218,11 @@ def _product_function(module: ir.Module, dtype: Any) -> ir.Function:
         return module.globals[name]
     pointer = _LLVM_FLOAT[dtype].as_pointer()
     function = _new_function(
-        module, name, [_I64, _I64, pointer, _I64, pointer, _I64, pointer, _I64, _I64, _I1]
+        module, name, [_I64, _I64, *[pointer, _I64] * 4, _I64, _I1]
     )
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     v = _Vectors(builder, dtype)
-    columns = function.args[8]
+    columns = function.args[10]
 
     def emit(rows: int) -> None:
         # All vectors full; else as many vectors as hold the columns, the last one masked.
@@ -324,34 +325,39 @@ def _pointer(
 
 @intrinsic
 def tile_product(
-    typingctx, rows, depth, a, a_offset, a_stride, b, b_offset, b_stride, c, c_offset, c_stride, columns, add
-):
-    """C[i, j] = sum_p A[p, i] B[p, j] (or += with `add`) for one tile.
+    typingctx, rows, depth, a, a_offset, a_stride, b, b_offset, b_stride,
+    begin, begin_offset, begin_stride, c, c_offset, c_stride, columns, has_begin,
+):  # fmt: skip
+    """C[i, j] = begin[i, j] + sum_p A[p, i] B[p, j] for one tile; begin counts as 0 without `has_begin`.
 
+    With `begin` = C the product is added to C; with a vector and stride 0 every row starts from a bias.
     1 <= rows <= TILE_ROWS, 1 <= columns <= tile_columns(a), depth >= 0.
     FLOPs: 2 rows columns depth. Bytes: (rows + columns) depth + rows columns elements.
     """
+    i64 = types.int64
     signature = types.void(
-        types.int64, types.int64, a, types.int64, types.int64, b, types.int64, types.int64,
-        c, types.int64, types.int64, types.int64, types.boolean,
-    )  # fmt: skip
+        i64, i64, a, i64, i64, b, i64, i64, begin, i64, i64, c, i64, i64, i64, types.boolean
+    )
 
     def codegen(context, builder, signature, args):
-        rows, depth, a, a_off, a_stride, b, b_off, b_stride, c, c_off, c_stride, columns, add = args
-        function = _product_function(builder.module, signature.args[2].dtype)
+        (rows, depth, a, a_off, a_stride, b, b_off, b_stride,
+         begin, begin_off, begin_stride, c, c_off, c_stride, columns, has_begin) = args  # fmt: skip
+        types_ = signature.args
         builder.call(
-            function,
+            _product_function(builder.module, types_[2].dtype),
             [
                 rows,
                 depth,
-                _pointer(context, builder, signature.args[2], a, a_off),
+                _pointer(context, builder, types_[2], a, a_off),
                 a_stride,
-                _pointer(context, builder, signature.args[5], b, b_off),
+                _pointer(context, builder, types_[5], b, b_off),
                 b_stride,
-                _pointer(context, builder, signature.args[8], c, c_off),
+                _pointer(context, builder, types_[8], begin, begin_off),
+                begin_stride,
+                _pointer(context, builder, types_[11], c, c_off),
                 c_stride,
                 columns,
-                builder.trunc(add, _I1) if add.type != _I1 else add,
+                has_begin,
             ],
         )
         return context.get_dummy_value()

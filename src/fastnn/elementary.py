@@ -7,7 +7,7 @@ holds no float64 arithmetic.
 
 In Python a name of this module is its NumPy twin. In compiled CPU code it is the implementation below, which
 follows NumPy for infinities, NaN, signed zeros, and results that are subnormal, but raises no floating-point
-warning. (CUDA has vector functions of its own, so the overloads are registered for the CPU only.)
+warning. (CUDA has fast functions of its own, so the overloads are registered for the CPU only.)
 
 Largest error found against a wider format, in units in the last place (ulp), over the whole range:
 
@@ -52,8 +52,8 @@ _OPTIONS = {"fastmath": {"contract"}, "error_model": "numpy", "forceinline": Tru
 class _Format(NamedTuple):
     """Constants of one floating-point format; polynomials have the highest power first."""
 
-    # A number added to 1.5 * 2**(mantissa bits) leaves its nearest integer in the low bits of the sum. With the
-    # exponent's bias added, those bits are the exponent field of 2**n.
+    # A number added to 1.5 * 2**(mantissa bits) leaves its nearest integer in the low bits of the sum. With
+    # the exponent's bias added, those bits are the exponent field of 2**n.
     magic: Any
     # The same for 2**(n + half) and 2**(n - half). Both are normal numbers for any n that exp meets; the
     # second factor, 2**-half or 2**half, then makes the result subnormal or infinite with one rounding.
@@ -79,7 +79,8 @@ class _Format(NamedTuple):
     # 2**(mantissa bits) + bias, see `_split`.
     exponent_magic: Any
     # float32: (log(1 + f) - f + f**2 / 2) / f**3 for 1 + f between sqrt(1/2) and sqrt(2).
-    # float64: (log((1 + s) / (1 - s)) - 2 s) / s**3 in s**2, for the same range: half the degree, for a division.
+    # float64: (log((1 + s) / (1 - s)) - 2 s) / s**3 in s**2, for the same range: half the degree, at the cost
+    # of a division.
     log: tuple[Any, ...]
     # erf(x) / x - 1 in x**2, for |x| <= 1.
     erf_small: tuple[Any, ...]
@@ -427,7 +428,7 @@ def log1p(x):
 
 @_compiled(log1p)
 def _log1p(c):
-    zero, one = type(c.magic)(0), type(c.magic)(1)
+    one = type(c.magic)(1)
     infinity, nan = type(c.magic)(np.inf), type(c.magic)(np.nan)
 
     def implementation(x):

@@ -18,9 +18,9 @@ exp      1.1     1.1
 log      0.9     0.9
 tanh     2.5     2.6
 logistic 2.3     2.2
-erf      1.3     1.1
-expm1    1.6     2.2
-log1p    0.9     0.8
+erf      1.4     1.1
+expm1    1.7     2.3
+log1p    0.9     0.9
 ======== ======= =======
 
 Method

@@ -1,0 +1,504 @@
+"""GradKMeans: k-means by gradient descent, as a scikit-learn estimator. No arithmetic stands here."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    ClusterMixin,
+    TransformerMixin,
+    _fit_context,
+)
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_array, check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from fastnn.clustering import Motion, Result, Rule, step, train
+from fastnn.kernels.cpu.kmeans import distances_to, plain
+from fastnn.lloyd import labels_inertia, mean_variance
+from fastnn.seeding import initial_centers
+
+
+class GradKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator):
+    """K-means clustering by gradient descent on the sum of squared distances to the nearest centre.
+
+    The assignment of points to centres is held constant when differentiating. By default each epoch goes
+    through the data in mini-batches with one rate per centre, and exact Lloyd iterations finish the fit.
+
+    Parameters
+    ----------
+    n_clusters : int, default=8
+        Number of clusters, and of centres.
+    init : {'k-means++', 'random'}, callable or array-like of shape (n_clusters, n_features), \
+            default='k-means++'
+        Initial centres. ``'k-means++'`` is scikit-learn's greedy k-means++, on a random sample of the rows
+        where there are more than 65,536 (or 64 per cluster); ``'random'`` takes rows at random; a callable
+        gets ``X, n_clusters, random_state`` and returns an array.
+    n_init : 'auto' or int, default='auto'
+        Number of runs from different initial centres; the one with the lowest inertia is kept. ``'auto'``
+        is 10 for ``init='random'`` or a callable, and 1 for ``'k-means++'`` or an array.
+    optimizer : {'sgd', 'momentum', 'adam', 'newton'}, default='sgd'
+        How a centre moves along its gradient. ``'momentum'`` has a factor of 0.9; ``'adam'`` has
+        ``beta_1=0.9``, ``beta_2=0.999``, ``epsilon=1e-8``; ``'newton'`` divides the gradient by the
+        curvature, which leads to the mean of the centre's points in the batch: with ``batch_size=None``
+        Lloyd's iteration, exactly.
+    learning_rate : 'count' or float, default='count'
+        ``'count'``, for ``optimizer='sgd'``, is the mini-batch k-means rule: a centre moves towards the mean
+        of its points in the batch by their weight over all the weight it has seen. For ``'newton'`` it
+        stands for 1.0. ``'momentum'`` and ``'adam'`` need a number.
+    reduction : {'sum', 'mean', 'cluster'}, default='cluster'
+        What the gradient of centre `c` with points `x` in the batch is: ``2 * sum(c - x)``; that divided by
+        the batch's weight; or ``c - mean(x)``. It makes no difference for ``learning_rate='count'`` and
+        ``optimizer='newton'``.
+    batch_size : int or None, default=1024
+        Rows per step; None for all. Each epoch is a new permutation, the last batch may be smaller.
+    max_iter : int, default=100
+        Maximum number of epochs.
+    tol : float, default=1e-4
+        Epochs end, and so do the final Lloyd iterations, when the centres' squared movement is at most this
+        times the mean of the features' variances.
+    max_no_improvement : int or None, default=10
+        Epochs end after so many batches in a row without improvement of the smoothed loss. None switches
+        this off.
+    polish : bool, default=True
+        Finish with exact Lloyd iterations until `tol` holds (300 at most).
+    random_state : int, RandomState instance or None, default=None
+        For the initial centres and the permutations.
+    verbose : int, default=0
+        Print the loss of each epoch.
+
+    Attributes
+    ----------
+    cluster_centers_ : ndarray of shape (n_clusters, n_features)
+        The centres, in the dtype of the training data (float32 or float64).
+    labels_ : ndarray of shape (n_samples,)
+        Nearest centre of each row of the data last fitted (after `partial_fit`, of that batch).
+    inertia_ : float
+        Weighted sum of squared distances of these rows to their nearest centres.
+    n_iter_ : int
+        Number of epochs; the final Lloyd iterations do not count. `partial_fit` leaves it at 1 or more.
+    n_steps_ : int
+        Number of batches processed, over all calls of `partial_fit` as well.
+    loss_curve_ : list of float
+        Mean squared distance of each batch before its step.
+    n_features_in_ : int
+        Number of features seen during `fit`.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, where X has names that are all strings.
+
+    See Also
+    --------
+    sklearn.cluster.KMeans : Lloyd's and Elkan's algorithms.
+    sklearn.cluster.MiniBatchKMeans : Mini-batches drawn with replacement.
+
+    Notes
+    -----
+    A centre without points in a batch does not move. `fit` moves a centre that had none in a whole epoch to
+    the row farthest from all other centres; `partial_fit`, which sees one batch, does not.
+
+    Rows with zero weight take part in nothing but `labels_`. Negative weights are refused.
+
+    A call that fails, or is interrupted from the keyboard, leaves a fitted estimator as it was. When the
+    first fit of an estimator diverges, the last finite centres are kept, and the error is raised.
+
+    References
+    ----------
+    Bottou and Bengio, "Convergence properties of the k-means algorithms", NIPS 1994, sections 2 and 3.
+
+    Sculley, "Web-scale k-means clustering", WWW 2010, algorithm 1.
+
+    Arthur and Vassilvitskii, "k-means++: the advantages of careful seeding", SODA 2007.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastnn import GradKMeans
+    >>> X = np.array([[1, 2], [1, 4], [1, 0], [10, 2], [10, 4], [10, 0]])
+    >>> kmeans = GradKMeans(n_clusters=2, random_state=0).fit(X)
+    >>> sorted(kmeans.cluster_centers_.tolist())
+    [[1.0, 2.0], [10.0, 2.0]]
+    """
+
+    _parameter_constraints: dict = {
+        "n_clusters": [Interval(Integral, 1, None, closed="left")],
+        "init": [StrOptions({"k-means++", "random"}), callable, "array-like"],
+        "n_init": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "optimizer": [StrOptions({"sgd", "momentum", "adam", "newton"})],
+        "learning_rate": [StrOptions({"count"}), Interval(Real, 0, None, closed="neither")],
+        "reduction": [StrOptions({"sum", "mean", "cluster"})],
+        "batch_size": [Interval(Integral, 1, None, closed="left"), None],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "max_no_improvement": [Interval(Integral, 0, None, closed="left"), None],
+        "polish": ["boolean"],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        n_clusters=8,
+        *,
+        init="k-means++",
+        n_init="auto",
+        optimizer="sgd",
+        learning_rate="count",
+        reduction="cluster",
+        batch_size=1024,
+        max_iter=100,
+        tol=1e-4,
+        max_no_improvement=10,
+        polish=True,
+        random_state=None,
+        verbose=0,
+    ):
+        self.n_clusters = n_clusters
+        self.init = init
+        self.n_init = n_init
+        self.optimizer = optimizer
+        self.learning_rate = learning_rate
+        self.reduction = reduction
+        self.batch_size = batch_size
+        self.max_iter = max_iter
+        self.tol = tol
+        self.max_no_improvement = max_no_improvement
+        self.polish = polish
+        self.random_state = random_state
+        self.verbose = verbose
+
+    # The state, _motion, is that of the centres' update rule; it is pickled with the estimator.
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None, sample_weight=None):
+        """Compute the centres.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Training data. float32 and float64 are kept.
+        y : Ignored
+            Not used, present for API consistency.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weight of each row.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            Bad input, or the centres diverged.
+        """
+        with self._unchanged_on_error():
+            X = self._validate(X, reset=True)
+            rule = self._rule()
+            weights = self._weights(sample_weight, X)
+            init, n_init = self._check_init(X)
+            random_state = check_random_state(self.random_state)
+            tol = self.tol * mean_variance(X) if self.tol > 0 else 0.0
+            best = None
+            for _ in range(n_init):
+                result = train(
+                    X,
+                    weights,
+                    self._initial_centers(init, X, weights, random_state),
+                    rule,
+                    batch_size=self.batch_size,
+                    max_iter=self.max_iter,
+                    tol=tol,
+                    patience=self.max_no_improvement,
+                    polish=self.polish,
+                    random_state=random_state,
+                    verbose=bool(self.verbose),
+                )
+                if best is None or (best.diverged, best.inertia) > (result.diverged, result.inertia):
+                    best = result
+            if best.diverged:
+                if not hasattr(self, "cluster_centers_"):
+                    self._keep(best)
+                raise _Diverged(self._divergence())
+        self._keep(best)
+        n_distinct = len(np.unique(best.labels))
+        if n_distinct < self.n_clusters:
+            warnings.warn(
+                f"Number of distinct clusters ({n_distinct}) found smaller than n_clusters "
+                f"({self.n_clusters}). Possibly due to duplicate points in X.",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
+        return self
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y=None, sample_weight=None):
+        """One step of the centres on all rows of X.
+
+        The first call on a new estimator takes the initial centres from its batch, with one run.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The batch. It takes the dtype of the centres.
+        y : Ignored
+            Not used, present for API consistency.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weight of each row.
+
+        Returns
+        -------
+        self : object
+            The updated estimator.
+
+        Raises
+        ------
+        ValueError
+            Bad input, or the centres diverged; then they are as before the call.
+        """
+        with self._unchanged_on_error():
+            first = not hasattr(self, "cluster_centers_")
+            X = self._validate(X, reset=first)
+            rule = self._rule()
+            weights = self._weights(sample_weight, X)
+            if first:
+                init, _ = self._check_init(X)
+                random_state = check_random_state(self.random_state)
+                centers = self._initial_centers(init, X, weights, random_state)
+                motion = Motion.zeros(*centers.shape)
+            else:
+                centers = self.cluster_centers_.copy()
+                # A state that another rule has left behind means nothing to this one.
+                motion = (
+                    self._motion.copy() if self._motion_rule == rule.code else Motion.zeros(*centers.shape)
+                )
+                X = plain(X, centers.dtype)
+                weights = None if weights is None else plain(weights, centers.dtype)
+            loss, finite = step(X, weights, centers, rule, motion)
+            if finite or first:
+                labels, inertia = labels_inertia(X, weights, centers)
+            if not finite:
+                if first:
+                    self._keep(Result(centers, labels, inertia, 1, [], motion, True))
+                raise _Diverged(self._divergence())
+        if first:
+            self._keep(Result(centers, labels, inertia, 1, [loss], motion, False))
+            return self
+        self.cluster_centers_, self.labels_, self.inertia_ = centers, labels, inertia
+        self._motion, self._motion_rule = motion, rule.code
+        self.n_steps_ += 1
+        self.loss_curve_.append(loss)
+        return self
+
+    def predict(self, X):
+        """Index of the nearest centre.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Data.
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,), int32
+        """
+        check_is_fitted(self)
+        X, centers = self._with_centers(self._validate(X, reset=False))
+        return labels_inertia(X, None, centers)[0]
+
+    def transform(self, X):
+        """Distances to the centres.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Data.
+
+        Returns
+        -------
+        X_new : ndarray of shape (n_samples, n_clusters)
+            Euclidean distances, not squared.
+        """
+        check_is_fitted(self)
+        return distances_to(*self._with_centers(self._validate(X, reset=False)))
+
+    def score(self, X, y=None, sample_weight=None):
+        """Minus the inertia of X.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Data.
+        y : Ignored
+            Not used, present for API consistency.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weight of each row.
+
+        Returns
+        -------
+        score : float
+        """
+        check_is_fitted(self)
+        X, centers = self._with_centers(self._validate(X, reset=False))
+        return -labels_inertia(X, self._weights(sample_weight, X), centers)[1]
+
+    def fit_predict(self, X, y=None, sample_weight=None):
+        """Compute the centres and return the labels of the rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Training data.
+        y : Ignored
+            Not used, present for API consistency.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weight of each row.
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,), int32
+        """
+        return self.fit(X, sample_weight=sample_weight).labels_
+
+    def fit_transform(self, X, y=None, sample_weight=None):
+        """Compute the centres and return the distances of the rows to them.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Training data.
+        y : Ignored
+            Not used, present for API consistency.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weight of each row.
+
+        Returns
+        -------
+        X_new : ndarray of shape (n_samples, n_clusters)
+        """
+        return self.fit(X, sample_weight=sample_weight).transform(X)
+
+    @property
+    def _n_features_out(self) -> int:
+        """Number of columns of `transform`, for `get_feature_names_out`."""
+        return self.cluster_centers_.shape[0]
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+    @contextmanager
+    def _unchanged_on_error(self) -> Iterator[None]:
+        """Put all attributes back when the block fails, unless it kept something of its own accord.
+
+        Attributes are replaced, never changed in place, so their former values are all that is needed.
+        """
+        before = self.__dict__.copy()
+        try:
+            yield
+        except BaseException as error:
+            if not isinstance(error, _Diverged) or "cluster_centers_" in before:
+                self.__dict__.clear()
+                self.__dict__.update(before)
+            if isinstance(error, _Diverged):
+                raise ValueError(str(error)) from None
+            raise
+
+    def _keep(self, result: Result) -> None:
+        self.cluster_centers_ = result.centers
+        self.labels_ = result.labels
+        self.inertia_ = result.inertia
+        self.n_iter_ = result.n_iter
+        self.n_steps_ = len(result.losses)
+        self.loss_curve_ = result.losses
+        self._motion = result.motion
+        self._motion_rule = self._rule().code
+
+    def _validate(self, X: Any, *, reset: bool) -> np.ndarray:
+        X = validate_data(self, X, reset=reset, dtype=[np.float64, np.float32], order="C")
+        return plain(X, X.dtype)
+
+    def _with_centers(self, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        dtype = np.result_type(X, self.cluster_centers_)
+        return plain(X, dtype), plain(self.cluster_centers_, dtype)
+
+    def _weights(self, sample_weight: Any, X: np.ndarray) -> np.ndarray | None:
+        if sample_weight is None:
+            return None
+        weights = _check_sample_weight(sample_weight, X, dtype=X.dtype, ensure_non_negative=True)
+        # scikit-learn refuses this since 1.9, in these words.
+        if not weights.any():
+            raise ValueError("Sample weights must contain at least one non-zero number.")
+        return plain(weights, X.dtype)
+
+    def _rule(self) -> Rule:
+        if self.learning_rate == "count" and self.optimizer in ("momentum", "adam"):
+            raise ValueError(
+                f"learning_rate='count' cannot be used with optimizer={self.optimizer!r}; "
+                "give learning_rate a number, or use optimizer='sgd'."
+            )
+        return Rule.of(self.optimizer, self.learning_rate, self.reduction)
+
+    def _check_init(self, X: np.ndarray) -> tuple[Any, int]:
+        """The init with an array checked, and the number of runs."""
+        if X.shape[0] < self.n_clusters:
+            raise ValueError(f"n_samples={X.shape[0]} should be >= n_clusters={self.n_clusters}.")
+        init = self.init
+        is_array = not isinstance(init, str) and not callable(init)
+        if is_array:
+            init = check_array(init, dtype=X.dtype, order="C")
+            self._check_centers_shape(init, X)
+        if self.n_init == "auto":
+            return init, 10 if callable(init) or isinstance(init, str) and init == "random" else 1
+        if is_array and self.n_init != 1:
+            warnings.warn(
+                "Explicit initial center position passed: performing only one init in "
+                f"{type(self).__name__} instead of n_init={self.n_init}.",
+                RuntimeWarning,
+                stacklevel=4,
+            )
+            return init, 1
+        return init, self.n_init
+
+    def _initial_centers(
+        self, init: Any, X: np.ndarray, weights: np.ndarray | None, random_state: Any
+    ) -> np.ndarray:
+        centers = initial_centers(init, X, self.n_clusters, weights, random_state)
+        if callable(init):
+            # A copy: the centres move in place, and the array is the callable's.
+            centers = check_array(centers, dtype=X.dtype, order="C", copy=True)
+            self._check_centers_shape(centers, X)
+        return centers
+
+    def _check_centers_shape(self, centers: np.ndarray, X: np.ndarray) -> None:
+        if centers.shape[0] != self.n_clusters:
+            raise ValueError(
+                f"The shape of the initial centers {centers.shape} does not match the number of clusters "
+                f"{self.n_clusters}."
+            )
+        if centers.shape[1] != X.shape[1]:
+            raise ValueError(
+                f"The shape of the initial centers {centers.shape} does not match the number of features of "
+                f"the data {X.shape[1]}."
+            )
+
+    def _divergence(self) -> str:
+        remedy = (
+            "Lower the learning_rate"
+            if not isinstance(self.learning_rate, str)
+            else "Give a lower learning_rate"
+        )
+        return (
+            f"Solver produced non-finite cluster centers. {remedy} (now {self.learning_rate!r}). Otherwise "
+            "the input data may contain large values and need to be preprocessed."
+        )
+
+
+class _Diverged(Exception):
+    """The centres or their loss became infinite."""

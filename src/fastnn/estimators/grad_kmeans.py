@@ -1,10 +1,8 @@
 """GradKMeans: k-means by gradient descent, as a scikit-learn estimator. No arithmetic stands here."""
 
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import (
@@ -20,6 +18,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from fastnn.clustering import Motion, Result, Rule, step, train
+from fastnn.estimators.transaction import Transaction
 from fastnn.kernels.cpu.kmeans import distances_to, plain
 from fastnn.lloyd import labels_inertia, mean_variance
 from fastnn.seeding import initial_centers
@@ -125,7 +124,7 @@ class GradKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
     [[1.0, 2.0], [10.0, 2.0]]
     """
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "n_clusters": [Interval(Integral, 1, None, closed="left")],
         "init": [StrOptions({"k-means++", "random"}), callable, "array-like"],
         "n_init": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
@@ -140,6 +139,16 @@ class GradKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
+
+    cluster_centers_: np.ndarray
+    labels_: np.ndarray
+    inertia_: float
+    n_iter_: int
+    n_steps_: int
+    loss_curve_: list[float]
+    # What the centres carry from step to step, and the rule that it belongs to; pickled with the rest.
+    _motion: Motion
+    _motion_rule: int
 
     def __init__(
         self,
@@ -172,8 +181,6 @@ class GradKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
         self.random_state = random_state
         self.verbose = verbose
 
-    # The state, _motion, is that of the centres' update rule; it is pickled with the estimator.
-
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None, sample_weight=None):
         """Compute the centres.
@@ -197,14 +204,14 @@ class GradKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
         ValueError
             Bad input, or the centres diverged.
         """
-        with self._unchanged_on_error():
+        with Transaction(self) as transaction:
             X = self._validate(X, reset=True)
             rule = self._rule()
             weights = self._weights(sample_weight, X)
             init, n_init = self._check_init(X)
             random_state = check_random_state(self.random_state)
             tol = self.tol * mean_variance(X) if self.tol > 0 else 0.0
-            best = None
+            best: Result | None = None
             for _ in range(n_init):
                 result = train(
                     X,
@@ -221,11 +228,13 @@ class GradKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
                 )
                 if best is None or (best.diverged, best.inertia) > (result.diverged, result.inertia):
                     best = result
+            assert best is not None
             if best.diverged:
                 if not hasattr(self, "cluster_centers_"):
                     self._keep(best)
-                raise _Diverged(self._divergence())
-        self._keep(best)
+                    transaction.commit()
+                raise ValueError(self._divergence())
+            self._keep(best)
         n_distinct = len(np.unique(best.labels))
         if n_distinct < self.n_clusters:
             warnings.warn(
@@ -261,7 +270,7 @@ class GradKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
         ValueError
             Bad input, or the centres diverged; then they are as before the call.
         """
-        with self._unchanged_on_error():
+        with Transaction(self) as transaction:
             first = not hasattr(self, "cluster_centers_")
             X = self._validate(X, reset=first)
             rule = self._rule()
@@ -280,19 +289,19 @@ class GradKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
                 X = plain(X, centers.dtype)
                 weights = None if weights is None else plain(weights, centers.dtype)
             loss, finite = step(X, weights, centers, rule, motion)
-            if finite or first:
-                labels, inertia = labels_inertia(X, weights, centers)
-            if not finite:
-                if first:
-                    self._keep(Result(centers, labels, inertia, 1, [], motion, True))
-                raise _Diverged(self._divergence())
-        if first:
-            self._keep(Result(centers, labels, inertia, 1, [loss], motion, False))
-            return self
-        self.cluster_centers_, self.labels_, self.inertia_ = centers, labels, inertia
-        self._motion, self._motion_rule = motion, rule.code
-        self.n_steps_ += 1
-        self.loss_curve_.append(loss)
+            if not finite and not first:
+                raise ValueError(self._divergence())
+            labels, inertia = labels_inertia(X, weights, centers)
+            if first:
+                self._keep(Result(centers, labels, inertia, 1, [loss][:finite], motion, not finite))
+                transaction.commit()
+                if not finite:
+                    raise ValueError(self._divergence())
+                return self
+            self.cluster_centers_, self.labels_, self.inertia_ = centers, labels, inertia
+            self._motion, self._motion_rule = motion, rule.code
+            self.n_steps_ += 1
+            self.loss_curve_.append(loss)
         return self
 
     def predict(self, X):
@@ -393,23 +402,6 @@ class GradKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
-    @contextmanager
-    def _unchanged_on_error(self) -> Iterator[None]:
-        """Put all attributes back when the block fails, unless it kept something of its own accord.
-
-        Attributes are replaced, never changed in place, so their former values are all that is needed.
-        """
-        before = self.__dict__.copy()
-        try:
-            yield
-        except BaseException as error:
-            if not isinstance(error, _Diverged) or "cluster_centers_" in before:
-                self.__dict__.clear()
-                self.__dict__.update(before)
-            if isinstance(error, _Diverged):
-                raise ValueError(str(error)) from None
-            raise
-
     def _keep(self, result: Result) -> None:
         self.cluster_centers_ = result.centers
         self.labels_ = result.labels
@@ -455,7 +447,7 @@ class GradKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
             init = check_array(init, dtype=X.dtype, order="C")
             self._check_centers_shape(init, X)
         if self.n_init == "auto":
-            return init, 10 if callable(init) or isinstance(init, str) and init == "random" else 1
+            return init, 10 if callable(init) or (isinstance(init, str) and init == "random") else 1
         if is_array and self.n_init != 1:
             warnings.warn(
                 "Explicit initial center position passed: performing only one init in "
@@ -489,16 +481,7 @@ class GradKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
             )
 
     def _divergence(self) -> str:
-        remedy = (
-            "Lower the learning_rate"
-            if not isinstance(self.learning_rate, str)
-            else "Give a lower learning_rate"
-        )
         return (
-            f"Solver produced non-finite cluster centers. {remedy} (now {self.learning_rate!r}). Otherwise "
-            "the input data may contain large values and need to be preprocessed."
+            f"Solver produced non-finite cluster centers or loss. Lower learning_rate (it is "
+            f"{self.learning_rate!r}). The input data may contain large values and need to be preprocessed."
         )
-
-
-class _Diverged(Exception):
-    """The centres or their loss became infinite."""

@@ -190,9 +190,9 @@ def _add_partials(partials, partial_counts, sums, counts):
 
 
 @jit
-def _gather_rows(X, weights, rows, start, first, last, X_out, weights_out):
+def _gather_rows(X, weights, rows, start, n, t, X_out, weights_out):
     d = X.shape[1]
-    for i in range(first, last):
+    for i in range(t * 256, min(n, (t + 1) * 256)):
         row = rows[start + i]
         for f in range(d):
             X_out[i, f] = X[row, f]
@@ -210,12 +210,10 @@ def gather(X, weights, rows, start, n, X_out, weights_out, parallel):
     tasks = (n + 255) // 256
     if parallel:
         for t in prange(tasks):
-            i = np.int64(t) * 256
-            _gather_rows(X, weights, rows, start, i, min(n, i + 256), X_out, weights_out)
+            _gather_rows(X, weights, rows, start, n, np.int64(t), X_out, weights_out)
     else:
         for t in range(tasks):
-            i = t * 256
-            _gather_rows(X, weights, rows, start, i, min(n, i + 256), X_out, weights_out)
+            _gather_rows(X, weights, rows, start, n, t, X_out, weights_out)
 
 
 @jit(parallel=True)
@@ -244,7 +242,7 @@ def sum_chunks(n: int, k: int, d: int) -> int:
     """Number of chunks with sums of their own: a function of the shape, so that results are too."""
     by_memory = _MAX_PARTIALS // max(1, k * (d + 1))
     by_rows = n // (8 * max(1, k))
-    return int(max(1, min(_MAX_CHUNKS, by_memory, by_rows, n // 256)))
+    return max(1, min(_MAX_CHUNKS, by_memory, by_rows, n // 256))
 
 
 def new_partials(n: int, k: int, d: int) -> tuple[np.ndarray, np.ndarray]:

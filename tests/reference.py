@@ -1,0 +1,196 @@
+"""Naive NumPy twins of the compiled kernels: the contract that the kernels are held against."""
+
+import math
+from itertools import pairwise
+
+import numpy as np
+from scipy import special
+
+# --- k-means ------------------------------------------------------------------------------------------
+
+
+def assign(X, C):
+    """Nearest centre of each row and the squared distance to it, from the matrix of all distances."""
+    distances = ((X[:, None, :] - C[None, :, :]) ** 2).sum(axis=2)
+    labels = distances.argmin(axis=1)
+    return labels.astype(np.int32), distances[np.arange(len(X)), labels]
+
+
+def update_centers(X, labels, n_clusters, sample_weight=None):
+    """Weighted sum and weight of every cluster."""
+    w = np.ones(len(X)) if sample_weight is None else np.asarray(sample_weight, np.float64)
+    sums, counts = np.zeros((n_clusters, X.shape[1])), np.zeros(n_clusters)
+    np.add.at(sums, labels, w[:, None] * X.astype(np.float64))
+    np.add.at(counts, labels, w)
+    return sums, counts
+
+
+def lloyd_iteration(X, C, sample_weight=None):
+    """Every centre becomes the mean of its rows; one without rows stays."""
+    sums, counts = update_centers(X, assign(X, C)[0], len(C), sample_weight)
+    new = C.copy()
+    new[counts > 0] = sums[counts > 0] / counts[counts > 0, None]
+    return new
+
+
+def kmeans_gradient(X, C):
+    """Gradient of the sum of squared distances to the nearest centre, the assignment held constant.
+
+    What PyTorch's autograd gives for ``((X[:, None] - C) ** 2).sum(2).min(1).values.sum()``.
+    """
+    labels, _ = assign(X, C)
+    gradient = np.zeros_like(C)
+    for j in range(len(C)):
+        gradient[j] = 2 * (C[j] - X[labels == j]).sum(axis=0)
+    return gradient
+
+
+def kmeans_gradient_descent(batches, C, learning_rate):
+    """The loop over batches; returns the centres and the mean squared distance before each step."""
+    C = C.copy()
+    losses = []
+    for X in batches:
+        losses.append(assign(X, C)[1].mean())
+        C -= learning_rate * kmeans_gradient(X, C)
+    return C, losses
+
+
+# --- multi-layer perceptron ---------------------------------------------------------------------------
+# The twin of fastnn.network, in the type of its data like scikit-learn.
+
+
+def softmax(z):
+    e = np.exp(z - z.max(axis=1, keepdims=True))
+    return e / e.sum(axis=1, keepdims=True)
+
+
+def _normal_cdf(z):
+    return 0.5 * (1 + special.erf(z / np.sqrt(2).astype(z.dtype)))
+
+
+# name -> (a of z, da/dz of z and a)
+ACTIVATIONS = {
+    "identity": (lambda z: z, lambda z, a: np.ones_like(a)),
+    "logistic": (special.expit, lambda z, a: a * (1 - a)),
+    "tanh": (np.tanh, lambda z, a: 1 - a * a),
+    "relu": (lambda z: np.maximum(z, 0), lambda z, a: (z > 0).astype(z.dtype)),
+    "leaky_relu": (
+        lambda z: np.where(z > 0, z, z.dtype.type(0.01) * z),
+        lambda z, a: np.where(z > 0, z.dtype.type(1), z.dtype.type(0.01)),
+    ),
+    "elu": (
+        lambda z: np.where(z > 0, z, np.expm1(np.minimum(z, 0))),
+        lambda z, a: np.where(z > 0, z.dtype.type(1), np.exp(np.minimum(z, 0))),
+    ),
+    "gelu": (
+        lambda z: z * _normal_cdf(z),
+        lambda z, a: _normal_cdf(z) + z * np.exp(-z * z / 2) / np.sqrt(2 * np.pi).astype(z.dtype),
+    ),
+    "silu": (
+        lambda z: z * special.expit(z),
+        lambda z, a: special.expit(z) * (1 + z * (1 - special.expit(z))),
+    ),
+    "softplus": (lambda z: np.logaddexp(z, z.dtype.type(0)), lambda z, a: special.expit(z)),
+    "exp": (np.exp, lambda z, a: a),
+    "softmax": (softmax, None),
+}
+
+
+def _clipped(a):
+    eps = np.finfo(a.dtype).eps
+    return np.clip(a, eps, 1 - eps)
+
+
+# name -> (output activation, loss of each row of y and a)
+LOSSES = {
+    "log_loss": ("softmax", lambda y, a: -special.xlogy(y, _clipped(a)).sum(axis=1)),
+    "binary_log_loss": (
+        "logistic",
+        lambda y, a: -(special.xlogy(y, _clipped(a)) + special.xlogy(1 - y, 1 - _clipped(a))).sum(axis=1),
+    ),
+    "squared_error": ("identity", lambda y, a: 0.5 * ((y - a) ** 2).mean(axis=1)),
+    "poisson": ("exp", lambda y, a: (special.xlogy(y, y / a) - y + a).sum(axis=1)),
+}
+
+
+def _forward(X, coefs, intercepts, hidden_activation, output_activation):
+    """z and a of every layer, the inputs first (as their own z)."""
+    zs, acts = [X], [X]
+    for layer, (W, b) in enumerate(zip(coefs, intercepts, strict=True)):
+        name = output_activation if layer == len(coefs) - 1 else hidden_activation
+        zs.append(np.asarray(acts[-1] @ W) + b)
+        acts.append(ACTIVATIONS[name][0](zs[-1]))
+    return zs, acts
+
+
+def reference_predict(X, coefs, intercepts, *, hidden_activation, output_activation):
+    return _forward(X, coefs, intercepts, hidden_activation, output_activation)[1][-1]
+
+
+class ReferenceNetwork:
+    def __init__(self, layer_sizes, *, hidden_activation, loss, dtype):
+        self.dtype = np.dtype(dtype)
+        self.hidden_activation = hidden_activation
+        self.output_activation, self.row_loss = LOSSES[loss]
+        shapes = list(pairwise(layer_sizes))
+        shapes += [(n_out,) for _, n_out in shapes]
+        self.parameters = np.zeros(sum(math.prod(shape) for shape in shapes), self.dtype)
+        views = self._views(self.parameters, shapes)
+        self.coefs, self.intercepts = views[: len(layer_sizes) - 1], views[len(layer_sizes) - 1 :]
+
+    @staticmethod
+    def _views(flat, shapes):
+        views, at = [], 0
+        for shape in shapes:
+            views.append(flat[at : at + math.prod(shape)].reshape(shape))
+            at += math.prod(shape)
+        return views
+
+    def load(self, coefs, intercepts):
+        for view, values in zip(self.coefs + self.intercepts, [*coefs, *intercepts], strict=True):
+            view[...] = values
+
+    def loss_and_gradient(self, X, Y, *, sample_weight=None, alpha=0.0):
+        zs, acts = _forward(X, self.coefs, self.intercepts, self.hidden_activation, self.output_activation)
+        weight = np.ones(len(Y)) if sample_weight is None else sample_weight
+        total = weight.sum()
+        loss = (weight * self.row_loss(Y, acts[-1])).sum() / total
+        loss += 0.5 * alpha * sum((W * W).sum() for W in self.coefs) / total
+        # Every loss goes with the output activation for which dL/dz = a - y.
+        dz = (acts[-1] - Y) * weight.astype(self.dtype)[:, None]
+        dWs, dbs = [], []
+        for layer in range(len(self.coefs) - 1, -1, -1):
+            dWs.insert(0, (np.asarray(acts[layer].T @ dz) + alpha * self.coefs[layer]) / total)
+            dbs.insert(0, dz.sum(axis=0) / total)
+            if layer > 0:
+                derivative = ACTIVATIONS[self.hidden_activation][1]
+                dz = (dz @ self.coefs[layer].T) * derivative(zs[layer], acts[layer])
+        return float(loss), np.concatenate([g.ravel() for g in dWs + dbs]).astype(self.dtype)
+
+    def train_epoch(self, optimizer, X, Y, order, batch_size, *, sample_weight=None, alpha=0.0):
+        rows = np.arange(len(Y)) if order is None else order
+        total = 0.0
+        for start in range(0, len(rows), batch_size):
+            batch = rows[start : start + batch_size]
+            weight = None if sample_weight is None else sample_weight[batch]
+            if weight is not None and not weight.any():
+                continue
+            loss, gradient = self.loss_and_gradient(X[batch], Y[batch], sample_weight=weight, alpha=alpha)
+            if not np.isfinite(loss):
+                return loss
+            total += loss * len(batch)
+            self._step(optimizer, gradient)
+        return total / len(rows)
+
+    def _step(self, optimizer, g):
+        w, rate, hyper, state = self.parameters, optimizer.learning_rate, optimizer.hyper, optimizer.state
+        optimizer.t += 1
+        if optimizer.name == "adam":
+            beta_1, beta_2, epsilon = hyper
+            state[0] = beta_1 * state[0] + (1 - beta_1) * g
+            state[1] = beta_2 * state[1] + (1 - beta_2) * g * g
+            rate = rate * np.sqrt(1 - beta_2**optimizer.t) / (1 - beta_1**optimizer.t)
+            w -= rate * state[0] / (np.sqrt(state[1]) + epsilon)
+        else:
+            state[0] = hyper[0] * state[0] - rate * g
+            w += hyper[0] * state[0] - rate * g if optimizer.name == "nesterov" else state[0]

@@ -1,0 +1,318 @@
+"""What the two multi-layer perceptrons share: parameters, validation, fitting, the forward pass."""
+
+from abc import ABC, abstractmethod
+from itertools import pairwise
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+import numpy as np
+from scipy.sparse import issparse
+from sklearn.base import BaseEstimator, _fit_context
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, Options, StrOptions
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from fastnn.activations import ACTIVATIONS, CODES, DEFAULT, HIDDEN
+from fastnn.estimators.schedules import SCHEDULES
+from fastnn.estimators.training import (
+    SOLVERS,
+    STOCHASTIC_SOLVERS,
+    Data,
+    Result,
+    train_lbfgs,
+    train_stochastic,
+)
+from fastnn.estimators.transaction import Transaction
+from fastnn.initializers import initialize
+from fastnn.losses import LOSSES
+from fastnn.network import Network, predict
+
+_OUTPUT_ACTIVATIONS = {loss.name: loss.output_activation for loss in LOSSES}
+_DIVERGED = (
+    "Solver produced non-finite parameter weights. The input data may contain large values and need to be "
+    "preprocessed. Scale the inputs, for example with StandardScaler, or lower learning_rate_init."
+)
+# Attributes that a run sets or not, depending on the solver: a new model must not keep another one's.
+_OF_ONE_RUN = (
+    "loss_",
+    "best_loss_",
+    "loss_curve_",
+    "validation_scores_",
+    "best_validation_score_",
+    "_no_improvement_count",
+    "_optimizer",
+    "_schedule",
+)
+
+
+class BaseMLP(BaseEstimator, ABC):
+    """Base of ``MLPClassifier`` and ``MLPRegressor``."""
+
+    loss: str
+
+    _parameter_constraints: ClassVar[dict] = {
+        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
+        "activation": [StrOptions(set(HIDDEN))],
+        "solver": [StrOptions(set(SOLVERS))],
+        "alpha": [Interval(Real, 0, None, closed="left")],
+        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "learning_rate": [StrOptions(set(SCHEDULES))],
+        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
+        "power_t": [Interval(Real, 0, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "shuffle": ["boolean"],
+        "random_state": ["random_state"],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "verbose": ["verbose"],
+        "warm_start": ["boolean"],
+        "momentum": [Interval(Real, 0, 1, closed="both")],
+        "nesterovs_momentum": ["boolean"],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
+        "beta_1": [Interval(Real, 0, 1, closed="left")],
+        "beta_2": [Interval(Real, 0, 1, closed="left")],
+        "epsilon": [Interval(Real, 0, None, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), Options(Real, {np.inf})],
+        "max_fun": [Interval(Integral, 1, None, closed="left")],
+    }
+
+    def __init__(
+        self,
+        hidden_layer_sizes=(100,),
+        activation=DEFAULT,
+        *,
+        solver="adam",
+        alpha=0.0001,
+        batch_size="auto",
+        learning_rate="constant",
+        learning_rate_init=0.001,
+        power_t=0.5,
+        max_iter=200,
+        shuffle=True,
+        random_state=None,
+        tol=1e-4,
+        verbose=False,
+        warm_start=False,
+        momentum=0.9,
+        nesterovs_momentum=True,
+        early_stopping=False,
+        validation_fraction=0.1,
+        beta_1=0.9,
+        beta_2=0.999,
+        epsilon=1e-8,
+        n_iter_no_change=10,
+        max_fun=15000,
+    ):
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.solver = solver
+        self.alpha = alpha
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.learning_rate_init = learning_rate_init
+        self.power_t = power_t
+        self.max_iter = max_iter
+        self.shuffle = shuffle
+        self.random_state = random_state
+        self.tol = tol
+        self.verbose = verbose
+        self.warm_start = warm_start
+        self.momentum = momentum
+        self.nesterovs_momentum = nesterovs_momentum
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.epsilon = epsilon
+        self.n_iter_no_change = n_iter_no_change
+        self.max_fun = max_fun
+
+    # What the subclasses add.
+
+    @abstractmethod
+    def _validate_input(
+        self, X: Any, y: Any, classes: Any, incremental: bool, reset: bool
+    ) -> tuple[Any, np.ndarray]:
+        """Check the data of a fit; return X and y, y with classes binarised."""
+
+    @abstractmethod
+    def _network_loss(self) -> str:
+        """Name of the entry of ``fastnn.losses`` to train with."""
+
+    @abstractmethod
+    def _decide(self, outputs: np.ndarray) -> np.ndarray:
+        """Predictions from the network's outputs."""
+
+    @abstractmethod
+    def _scoring_target(self, Y: np.ndarray) -> Any:
+        """Targets in the form of predictions, from the network's targets."""
+
+    # Fitting.
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y, sample_weight=None):
+        """Fit the network.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Training data. float32 data are trained on in float32, all other in float64.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Targets: class labels (or a 0/1 matrix of labels) for a classifier, numbers for a regressor.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples, none negative and not all zero. None stands for equal weights.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            For invalid data; the estimator then is as it was before the call. Also where training
+            diverges: then a model fitted before is kept as it was, and at a first fit the estimator keeps
+            the last finite parameters.
+        """
+        return self._fit(X, y, sample_weight, incremental=False)
+
+    def _fit(self, X: Any, y: Any, sample_weight: Any, incremental: bool, classes: Any = None) -> Any:
+        with Transaction(self) as transaction:
+            first_fit = not hasattr(self, "coefs_")
+            first_pass = first_fit or not (self.warm_start or incremental)
+            data, network, rng = self._prepare(X, y, sample_weight, classes, incremental, first_pass)
+            result: Result
+            if self.solver in STOCHASTIC_SOLVERS:
+                result = train_stochastic(
+                    self, network, data, rng, first_pass=first_pass, one_epoch=incremental
+                )
+            else:
+                result = train_lbfgs(self, network, data, first_pass=first_pass)
+
+            if first_pass:
+                for name in _OF_ONE_RUN:
+                    vars(self).pop(name, None)
+            vars(self).update(result.attributes)
+            self.coefs_, self.intercepts_ = network.coefs, network.intercepts
+            self.n_layers_ = len(network.coefs) + 1
+            self.n_outputs_ = data.Y.shape[1]
+            self.out_activation_ = _OUTPUT_ACTIVATIONS[self._network_loss()]
+            if not result.finite:
+                if first_fit:
+                    transaction.commit()
+                raise ValueError(_DIVERGED)
+        # Last, so that a filter that turns warnings into errors does not cost the user the model.
+        if result.warn is not None:
+            result.warn()
+        return self
+
+    def _prepare(
+        self, X: Any, y: Any, sample_weight: Any, classes: Any, incremental: bool, first_pass: bool
+    ) -> tuple[Data, Network, np.random.RandomState]:
+        """Validate the arguments of a fit; build the network that it trains."""
+        hidden = self._hidden_layer_sizes()
+        if incremental and self.early_stopping:
+            raise ValueError("partial_fit does not support early_stopping=True")
+        X, y = self._validate_input(X, y, classes, incremental, reset=first_pass)
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+            if not sample_weight.any():
+                raise ValueError("Sample weights must contain at least one non-zero number.")
+
+        y = y.reshape(-1, 1) if y.ndim == 1 else y
+        sizes = [X.shape[1], *hidden, y.shape[1]]
+        rng = self._random_state = check_random_state(self.random_state)
+        if first_pass:
+            dtype = X.dtype
+            factor = ACTIVATIONS[CODES[self.activation]].glorot_factor
+            coefs, intercepts = initialize(rng, sizes, factor=factor, dtype=dtype)
+        else:
+            coefs, intercepts = self._checked_parameters()
+            former = [len(coefs[0]), *map(len, intercepts)]
+            if former != sizes:
+                raise ValueError(
+                    f"Cannot continue training: hidden_layer_sizes and y ask for layers of {sizes} units, "
+                    f"the fitted network has {former}."
+                )
+            dtype = np.result_type(*coefs, *intercepts)
+        network = Network(sizes, hidden_activation=self.activation, loss=self._network_loss(), dtype=dtype)
+        network.load(coefs, intercepts)
+        Y = np.ascontiguousarray(y, dtype)
+        return Data(_as_engine_input(X, dtype), Y, sample_weight), network, rng
+
+    def _hidden_layer_sizes(self) -> list[int]:
+        sizes = self.hidden_layer_sizes
+        sizes = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
+        if not all(isinstance(size, Integral) for size in sizes):
+            raise ValueError(f"hidden_layer_sizes must hold integers, got {sizes}.")
+        if any(size <= 0 for size in sizes):
+            raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
+        return [int(size) for size in sizes]
+
+    def _check_solver(self) -> bool:
+        if self.solver not in STOCHASTIC_SOLVERS:
+            raise AttributeError(
+                f"partial_fit is only available for stochastic optimizers. {self.solver} is not stochastic."
+            )
+        return True
+
+    # Predicting.
+
+    def _checked_parameters(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """``coefs_`` and ``intercepts_`` as arrays of one floating type: the user may have replaced them."""
+        coefs = [np.asarray(W) for W in self.coefs_]
+        intercepts = [np.asarray(b) for b in self.intercepts_]
+        shapes = [W.shape for W in coefs]
+        fit_together = (
+            len(coefs) == len(intercepts) == self.n_layers_ - 1
+            and all(len(shape) == 2 for shape in shapes)
+            and all(before[1] == after[0] for before, after in pairwise(shapes))
+            and all(b.shape == shape[1:] for b, shape in zip(intercepts, shapes, strict=True))
+            and shapes[0][0] == self.n_features_in_
+            and shapes[-1][1] == self.n_outputs_
+        )
+        if not fit_together:
+            raise ValueError(
+                f"coefs_ and intercepts_ do not make a network with {self.n_layers_} layers, "
+                f"{self.n_features_in_} inputs and {self.n_outputs_} outputs: they have shapes {shapes} and "
+                f"{[b.shape for b in intercepts]}."
+            )
+        dtype = np.result_type(*coefs, *intercepts)
+        if dtype not in (np.float32, np.float64):
+            dtype = np.dtype(np.float64)
+        return [np.ascontiguousarray(W, dtype) for W in coefs], [
+            np.ascontiguousarray(b, dtype) for b in intercepts
+        ]
+
+    def _forward(self, X: Any, coefs: list[np.ndarray], intercepts: list[np.ndarray]) -> np.ndarray:
+        """Outputs of shape (n_samples, n_outputs) for validated data."""
+        # Wider data are not rounded to a float32 network: the result has NumPy's common type, as in X @ W.
+        dtype = np.result_type(X.dtype, coefs[0].dtype)
+        if dtype != coefs[0].dtype:
+            coefs = [W.astype(dtype) for W in coefs]
+            intercepts = [b.astype(dtype) for b in intercepts]
+        return predict(
+            _as_engine_input(X, dtype),
+            coefs,
+            intercepts,
+            hidden_activation=self.activation,
+            output_activation=_OUTPUT_ACTIVATIONS[self._network_loss()],
+        )
+
+    def _outputs(self, X: Any) -> np.ndarray:
+        """Outputs of shape (n_samples, n_outputs) for any data."""
+        check_is_fitted(self, "coefs_")
+        X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
+        return self._forward(X, *self._checked_parameters())
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+
+def _as_engine_input(X: Any, dtype: Any) -> Any:
+    """Validated data as the engine takes it: C-contiguous or CSR, of the network's type."""
+    if issparse(X):
+        return X.tocsr().astype(dtype, copy=False)
+    return np.ascontiguousarray(X, dtype)

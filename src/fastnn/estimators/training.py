@@ -1,0 +1,337 @@
+"""How a multi-layer perceptron is trained: epochs of a stochastic solver until a stopping rule, or L-BFGS.
+
+Both trainers work on a ``Network`` and an estimator's parameters. They change the network only; what an
+estimator should remember comes back in their result.
+"""
+
+import warnings
+from collections.abc import Callable
+from copy import copy
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.optimize import minimize
+from sklearn.base import is_classifier
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import train_test_split
+from sklearn.utils import _safe_indexing, shuffle
+from sklearn.utils.optimize import _check_optimize_result
+
+from fastnn.estimators.schedules import SCHEDULES, Constant
+from fastnn.network import Network
+from fastnn.optimizers import Optimizer
+
+STOCHASTIC_SOLVERS = ("sgd", "adam")
+SOLVERS = (*STOCHASTIC_SOLVERS, "lbfgs")
+
+
+class Data(NamedTuple):
+    """Validated training data, as the engine takes it."""
+
+    X: Any  # (n, n_features) C-contiguous or CSR
+    Y: np.ndarray  # (n, n_outputs), 0 or 1 for classes
+    sample_weight: np.ndarray | None  # (n,) float64
+
+
+class Result(NamedTuple):
+    """What a trainer reports, beside the parameters that it leaves in the network."""
+
+    attributes: dict[str, Any]  # fitted attributes to set
+    finite: bool  # False: diverged; the network holds the last finite parameters
+    warn: Callable[[], None] | None  # to be called once the attributes are set
+
+
+@dataclass
+class Progress:
+    """Losses and scores of a run so far, and the count behind the stopping rule.
+
+    The names are those of the fitted attributes, without underscores.
+    """
+
+    best_loss: float | None
+    best_validation_score: float | None
+    no_improvement_count: int = 0
+    t: int = 0
+    loss_curve: list[float] = field(default_factory=list)
+    validation_scores: list[float] | None = None
+
+    @classmethod
+    def of(cls, model: Any, first_pass: bool) -> "Progress":
+        """The progress of an estimator: none at a first pass or after another kind of training."""
+        scored = model.early_stopping
+        if first_pass or not hasattr(model, "loss_curve_") or (model.validation_scores_ is None) == scored:
+            progress = cls(None, -np.inf, 0) if scored else cls(np.inf, None, 0)
+            progress.validation_scores = [] if scored else None
+        else:
+            progress = cls(model.best_loss_, model.best_validation_score_, model._no_improvement_count)
+            progress.validation_scores = list(model.validation_scores_) if scored else None
+        if not first_pass:
+            progress.t = model.t_
+            progress.loss_curve = list(getattr(model, "loss_curve_", []))
+        return progress
+
+    def record_loss(self, loss: float, tol: float) -> None:
+        """Count an epoch judged by its training loss."""
+        assert self.best_loss is not None
+        self.no_improvement_count = self.no_improvement_count + 1 if loss > self.best_loss - tol else 0
+        self.best_loss = min(self.best_loss, loss)
+
+    def record_score(self, score: float, tol: float) -> bool:
+        """Count an epoch judged by its validation score; return whether it is the best so far."""
+        assert self.best_validation_score is not None
+        assert self.validation_scores is not None
+        self.validation_scores.append(score)
+        # A score of NaN (non-finite predictions) compares False: it counts as neither worse nor better.
+        worse = score < self.best_validation_score + tol
+        self.no_improvement_count = self.no_improvement_count + 1 if worse else 0
+        better = score > self.best_validation_score
+        if better:
+            self.best_validation_score = score
+        return better
+
+    def attributes(self) -> dict[str, Any]:
+        """Fitted attributes, by name."""
+        return {
+            "best_loss_": self.best_loss,
+            "best_validation_score_": self.best_validation_score,
+            "validation_scores_": self.validation_scores,
+            "loss_curve_": self.loss_curve,
+            "t_": self.t,
+            "_no_improvement_count": self.no_improvement_count,
+        }
+
+
+def _new_optimizer(model: Any, network: Network) -> tuple[Optimizer, Constant]:
+    if model.solver == "sgd":
+        rule, schedule = ("nesterov" if model.nesterovs_momentum else "momentum"), model.learning_rate
+        hyper = {"momentum": model.momentum}
+    else:
+        rule, schedule = model.solver, "constant"
+        hyper = {"beta_1": model.beta_1, "beta_2": model.beta_2, "epsilon": model.epsilon}
+    optimizer = Optimizer(
+        rule,
+        hyper,
+        learning_rate=model.learning_rate_init,
+        n_parameters=network.parameters.size,
+        dtype=network.parameters.dtype,
+    )
+    return optimizer, SCHEDULES[schedule](model.learning_rate_init, model.power_t)
+
+
+def _continued_optimizer(model: Any, network: Network) -> tuple[Optimizer, Constant] | None:
+    """A copy of the estimator's optimiser and schedule, where there is one that fits the network."""
+    if not hasattr(model, "_optimizer") or model._optimizer.state.shape[1] != network.parameters.size:
+        return None
+    optimizer = copy(model._optimizer)
+    optimizer.state = optimizer.state.astype(network.parameters.dtype)
+    return optimizer, model._schedule
+
+
+class _HeldOut(NamedTuple):
+    """Rows set aside for early stopping, targets as the score takes them."""
+
+    X: Any
+    y: Any
+    sample_weight: np.ndarray | None
+
+
+def _hold_out(model: Any, data: Data, rng: np.random.RandomState) -> tuple[np.ndarray, _HeldOut]:
+    """Split off the validation rows; return the training rows' indices and the validation data."""
+    # Multi-label targets are not stratified. Splitting indices draws what splitting X and y would draw.
+    stratify = data.Y[:, 0] if is_classifier(model) and data.Y.shape[1] == 1 else None
+    train, rows = train_test_split(
+        np.arange(data.Y.shape[0]), random_state=rng, test_size=model.validation_fraction, stratify=stratify
+    )
+    if len(rows) < 2:
+        raise ValueError(
+            "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
+        )
+    weight = None
+    if data.sample_weight is not None:
+        weight = data.sample_weight[rows]
+        if not weight.any() or not data.sample_weight[train].any():
+            raise ValueError(
+                "Sample weights must contain at least one non-zero number in both the training and the "
+                "validation part."
+            )
+    return train.astype(np.int64, copy=False), _HeldOut(
+        _safe_indexing(data.X, rows), model._scoring_target(data.Y[rows]), weight
+    )
+
+
+def _batch_size(model: Any, n: int) -> int:
+    if model.batch_size == "auto":
+        return min(200, n)
+    if model.batch_size > n:
+        warnings.warn(
+            "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=6
+        )
+    return min(int(model.batch_size), n)
+
+
+def train_stochastic(
+    model: Any, network: Network, data: Data, rng: np.random.RandomState, *, first_pass: bool, one_epoch: bool
+) -> Result:
+    """Epochs of mini-batches until a stopping rule, ``max_iter``, or the user, ends them.
+
+    Parameters
+    ----------
+    model : estimator
+        Its parameters, and where ``first_pass`` is False its fitted attributes, are read.
+    network : Network
+        Trained in place.
+    data : Data
+    rng : numpy.random.RandomState
+        Source of the validation split and of each epoch's order.
+    first_pass : bool
+        Whether training begins rather than continues.
+    one_epoch : bool
+        Do one epoch with the estimator's own optimiser, as ``partial_fit`` does.
+
+    Returns
+    -------
+    result : Result
+    """
+    continued = _continued_optimizer(model, network) if one_epoch and not first_pass else None
+    optimizer, schedule = continued or _new_optimizer(model, network)
+    progress = Progress.of(model, first_pass)
+    n = data.Y.shape[0]
+    rows, held_out = None, None
+    if model.early_stopping:
+        rows, held_out = _hold_out(model, data, rng)
+        n = len(rows)
+    elif model.shuffle:
+        rows = np.arange(n, dtype=np.int64)
+    batch_size = _batch_size(model, n)
+
+    parameters = network.parameters
+    # Where a validation set judges, the best parameters so far; else the last finite ones.
+    kept = parameters.copy()
+    attributes: dict[str, Any] = {}
+    n_iter = 0
+    warn = None
+    finite = True
+    try:
+        for _ in range(1 if one_epoch else model.max_iter):
+            if model.shuffle:
+                rows = shuffle(rows, random_state=rng)
+            loss = network.train_epoch(
+                optimizer,
+                data.X,
+                data.Y,
+                rows,
+                batch_size,
+                sample_weight=data.sample_weight,
+                alpha=model.alpha,
+            )
+            attributes["loss_"] = loss
+            finite = bool(np.isfinite(loss) and np.isfinite(parameters).all())
+            if not finite:
+                break
+            n_iter += 1
+            progress.t += n
+            progress.loss_curve.append(loss)
+            if model.verbose:
+                print(f"Iteration {n_iter}, loss = {loss:.8f}")
+
+            if held_out is None:
+                progress.record_loss(loss, model.tol)
+                kept[:] = parameters
+            else:
+                if progress.record_score(_validation_score(model, network, held_out), model.tol):
+                    kept[:] = parameters
+                if model.verbose:
+                    print(f"Validation score: {progress.validation_scores[-1]:f}")  # type: ignore[index]
+            optimizer.learning_rate = schedule.after_epoch(optimizer.learning_rate, progress.t)
+
+            if progress.no_improvement_count > model.n_iter_no_change:
+                rate, remark = schedule.when_stalled(optimizer.learning_rate)
+                if model.verbose:
+                    judge = "Training loss" if held_out is None else "Validation score"
+                    print(
+                        f"{judge} did not improve more than tol={model.tol:f} for "
+                        f"{model.n_iter_no_change} consecutive epochs. {remark}"
+                    )
+                if rate is None:
+                    break
+                optimizer.learning_rate = rate
+                progress.no_improvement_count = 0
+        else:
+            warn = None if one_epoch else _warn_not_converged(model.max_iter)
+    except KeyboardInterrupt:
+        finite = bool(np.isfinite(parameters).all())
+        warn = _warn_interrupted
+
+    if held_out is not None or not finite:
+        parameters[:] = kept
+    attributes |= progress.attributes() | {"n_iter_": n_iter}
+    if finite:
+        # After a divergence there is no state worth going on from.
+        attributes |= {"_optimizer": optimizer, "_schedule": schedule}
+    return Result(attributes, finite, warn)
+
+
+def _validation_score(model: Any, network: Network, held_out: _HeldOut) -> float:
+    prediction = model._decide(model._forward(held_out.X, network.coefs, network.intercepts))
+    # Not so for class labels, which are integers, and may be strings.
+    if np.issubdtype(prediction.dtype, np.floating) and not np.isfinite(prediction).all():
+        return np.nan
+    return model._score_function(held_out.y, prediction, sample_weight=held_out.sample_weight)
+
+
+def _warn_interrupted() -> None:
+    warnings.warn("Training interrupted by user.", stacklevel=5)
+
+
+def _warn_not_converged(max_iter: int) -> Callable[[], None]:
+    def warn() -> None:
+        warnings.warn(
+            f"Stochastic Optimizer: Maximum iterations ({max_iter}) reached and the optimization hasn't "
+            "converged yet.",
+            ConvergenceWarning,
+            stacklevel=5,
+        )
+
+    return warn
+
+
+def train_lbfgs(model: Any, network: Network, data: Data, *, first_pass: bool) -> Result:
+    """Minimise the full-batch loss with SciPy's L-BFGS-B.
+
+    Parameters and result are those of ``train_stochastic``.
+    """
+    parameters = network.parameters
+    kept = parameters.copy()
+
+    def objective(x: np.ndarray) -> tuple[float, np.ndarray]:
+        parameters[:] = x
+        loss, gradient = network.loss_and_gradient(
+            data.X, data.Y, sample_weight=data.sample_weight, alpha=model.alpha
+        )
+        return loss, gradient.astype(np.float64, copy=False)
+
+    def after_iteration(intermediate_result: Any) -> None:
+        if np.isfinite(intermediate_result.fun) and np.isfinite(intermediate_result.x).all():
+            kept[:] = intermediate_result.x
+        if model.verbose:
+            print(f"loss = {intermediate_result.fun:.8f}")
+
+    result = minimize(
+        objective,
+        parameters.astype(np.float64),
+        method="L-BFGS-B",
+        jac=True,
+        callback=after_iteration,
+        options={"maxfun": model.max_fun, "maxiter": model.max_iter, "gtol": model.tol},
+    )
+    parameters[:] = result.x
+    finite = bool(np.isfinite(result.fun) and np.isfinite(parameters).all())
+    if not finite:
+        parameters[:] = kept
+    attributes = {
+        "loss_": float(result.fun),
+        "n_iter_": min(result.nit, model.max_iter),
+        "t_": 0 if first_pass else model.t_,
+    }
+    return Result(attributes, finite, lambda: _check_optimize_result("lbfgs", result, model.max_iter))

@@ -2,8 +2,8 @@
 
 Numba's own file cache has three holes that this module closes:
 
-* a cached caller keeps the old code of a callee that changed in another file (numba issues 1833, 9304): the
-  key of every entry here holds a hash of all the package's sources and the SIMD row in force;
+* a cached caller keeps the old code of a callee that changed in another file (numba issues 1833, 9304): an
+  index here is valid for one hash of all the package's sources, and its keys hold the SIMD row in force;
 * ``cache=True`` raises at import when no directory is writable (5566, 8755), and a damaged file raises at
   the first call: here both mean compiling again, with one warning;
 * nothing can switch it off without editing code: ``FASTNN_CACHE=0`` does.
@@ -18,8 +18,15 @@ from pathlib import Path
 from typing import Any
 
 import numba
-from numba.core.caching import FunctionCache
+from numba.core.caching import (
+    CompileResultCacheImpl,
+    FunctionCache,
+    IndexDataCacheFile,
+    NullCache,
+    make_library_cache,
+)
 
+from fastnn.kernels import _link as link
 from fastnn.kernels.cpu import targets
 
 # "contract" lets a multiplication and an addition become one FMA. Nothing stronger: "nnan" and "ninf" would
@@ -29,17 +36,32 @@ FASTMATH = frozenset({"contract"})
 # reproducible.
 FASTMATH_SUMS = frozenset({"contract", "reassoc", "nsz"})
 
+# Only explicit prange loops run in parallel: Numba would otherwise turn every slice assignment of the same
+# function into a parallel region of its own.
+PARALLEL = {
+    "prange": True,
+    "comprehension": False,
+    "reduction": False,
+    "inplace_binop": False,
+    "setitem": False,
+    "numpy": False,
+    "stencil": False,
+    "fusion": False,
+}
+
 _CACHE_ENABLED = os.environ.get("FASTNN_CACHE", "1") not in ("0", "")
 
 
 @cache
 def sources_hash() -> str:
-    """Hash of every source file of the package and of what shapes the generated code."""
+    """Hash of every source file that can shape compiled code: all but the estimators, which hold none."""
     root = Path(__file__).resolve().parents[1]
-    digest = hashlib.sha256(targets.ROW.name.encode())
+    digest = hashlib.sha256()
     for path in sorted(root.rglob("*.py")):
-        digest.update(path.relative_to(root).as_posix().encode())
-        digest.update(path.read_bytes())
+        name = path.relative_to(root).as_posix()
+        if not name.startswith("estimators/"):
+            digest.update(name.encode())
+            digest.update(path.read_bytes())
     return digest.hexdigest()
 
 
@@ -53,24 +75,87 @@ def _warn_once(reason: str) -> None:
     )
 
 
-class PackageCache(FunctionCache):  # type: ignore[misc]
-    """Numba's function cache, keyed by the sources of the whole package."""
+class _Linked(CompileResultCacheImpl):  # type: ignore[misc]
+    """Keeps the list of linked symbols with a compiled function, and makes them known before it is loaded."""
+
+    def reduce(self, cres: Any) -> Any:
+        return link.required_symbols(cres.library), super().reduce(cres)
+
+    def rebuild(self, target_context: Any, payload: Any) -> Any:
+        symbols, reduced = payload
+        for symbol in symbols:
+            link.require(symbol)
+        return super().rebuild(target_context, reduced)
+
+
+class _PackageCacheMixin:
+    """Ties a cache to the sources of the whole package, and survives what is wrong with its files."""
+
+    def __init__(self, py_func: Any, extra: Any = None) -> None:
+        self._extra = (targets.ROW.name, extra)
+        super().__init__(py_func)
+        # An index with another stamp is written anew, so the code of former versions goes with it.
+        self._cache_file = IndexDataCacheFile(
+            cache_path=self._cache_path,
+            filename_base=self._impl.filename_base,  # type: ignore[attr-defined]
+            source_stamp=(self._impl.locator.get_source_stamp(), sources_hash()),  # type: ignore[attr-defined]
+        )
 
     def _index_key(self, sig: Any, codegen: Any) -> Any:
-        return (*super()._index_key(sig, codegen), sources_hash())
+        return (*super()._index_key(sig, codegen), self._extra)  # type: ignore[misc]
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         # A truncated or foreign file can raise nearly anything on its way through pickle.
         try:
-            return super().load_overload(sig, target_context)
+            return super().load_overload(sig, target_context)  # type: ignore[misc]
         except Exception:
             return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
         try:
-            super().save_overload(sig, data)
+            super().save_overload(sig, data)  # type: ignore[misc]
         except OSError as error:
             _warn_once(f"the cache cannot be written ({error})")
+
+
+class PackageCache(_PackageCacheMixin, FunctionCache):  # type: ignore[misc]
+    """Numba's function cache, keyed by the sources of the whole package."""
+
+    _impl_class = _Linked
+
+
+class LibraryCache(_PackageCacheMixin, make_library_cache("tile")):  # type: ignore[misc]
+    """The same for a library that holds plain LLVM functions."""
+
+
+def _open_cache(cache_class: Any, function: Any, extra: Any) -> Any:
+    if not _CACHE_ENABLED:
+        return NullCache()
+    try:
+        return cache_class(function, extra)
+    except (RuntimeError, OSError) as error:
+        _warn_once(str(error))
+        return NullCache()
+
+
+def function_cache(function: Any, extra: Any = None) -> Any:
+    """Disk cache for a compiled function of the file of `function`; `extra` goes into its key."""
+    return _open_cache(PackageCache, function, extra)
+
+
+def library_cache(function: Any) -> Any:
+    """Disk cache for libraries of plain LLVM functions, kept beside the file of `function`."""
+    return _open_cache(LibraryCache, function, None)
+
+
+def compiler_options(*, sums: bool = False, parallel: bool = False) -> dict[str, Any]:
+    """Options of ``numba.njit`` for every compiled function of the package."""
+    return {
+        "fastmath": set(FASTMATH_SUMS if sums else FASTMATH),
+        "error_model": "numpy",
+        "nogil": True,
+        "parallel": PARALLEL if parallel else False,
+    }
 
 
 def jit(
@@ -95,13 +180,6 @@ def jit(
     """
     if function is None:
         return lambda f: jit(f, sums=sums, parallel=parallel, **options)
-    flags = FASTMATH_SUMS if sums else FASTMATH
-    dispatcher = numba.njit(
-        fastmath=set(flags), error_model="numpy", nogil=True, parallel=parallel, **options
-    )(function)
-    if _CACHE_ENABLED:
-        try:
-            dispatcher._cache = PackageCache(function)
-        except (RuntimeError, OSError) as error:
-            _warn_once(str(error))
+    dispatcher = numba.njit(**compiler_options(sums=sums, parallel=parallel), **options)(function)
+    dispatcher._cache = function_cache(function, (sums, parallel))
     return dispatcher

@@ -21,12 +21,16 @@ FMAs over ascending p whichever loop computes it: results do not depend on how a
 Arrays are passed flat, with offsets and strides in elements. Nothing is checked here.
 """
 
+from functools import partial
 from typing import Any
 
 from llvmlite import ir
 from numba.core import cgutils, types
+from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
+from fastnn.kernels import _link as link
+from fastnn.kernels._jit import library_cache
 from fastnn.kernels.cpu.targets import ROW
 
 TILE_ROWS = ROW.tile_rows
@@ -203,23 +207,19 @@ def _emit_row_switch(builder: ir.IRBuilder, rows: ir.Value, emit: Any) -> None:
         emit(r)
 
 
-def _new_function(module: ir.Module, name: str, arguments: list[ir.Type]) -> ir.Function:
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), arguments), name)
-    # One copy per compiled library: the linker merges equal names, and inlining would only repeat it.
-    function.linkage = "linkonce_odr"
-    function.attributes.add("noinline")
+def _define(module: ir.Module, name: str, signature: ir.FunctionType) -> ir.Function:
+    function = ir.Function(module, signature, name)
     function.attributes.add("nounwind")
     return function
 
 
-def _product_function(module: ir.Module, dtype: Any) -> ir.Function:
-    name = f"fastnn_tile_product_{dtype}_{ROW.name}"
-    if name in module.globals:
-        return module.globals[name]
+def _product_type(dtype: Any) -> ir.FunctionType:
     pointer = _LLVM_FLOAT[dtype].as_pointer()
-    function = _new_function(
-        module, name, [_I64, _I64, *[pointer, _I64] * 4, _I64, _I1]
-    )
+    return ir.FunctionType(ir.VoidType(), [_I64, _I64, *[pointer, _I64] * 4, _I64, _I1])
+
+
+def _define_product(module: ir.Module, name: str, dtype: Any) -> None:
+    function = _define(module, name, _product_type(dtype))
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     v = _Vectors(builder, dtype)
     columns = function.args[10]
@@ -243,17 +243,18 @@ def _product_function(module: ir.Module, dtype: Any) -> ir.Function:
         builder.ret_void()
 
     _emit_row_switch(builder, function.args[0], emit)
-    return function
 
 
-def _argmin_function(module: ir.Module, dtype: Any) -> ir.Function:
-    name = f"fastnn_tile_argmin_{dtype}_{ROW.name}"
-    if name in module.globals:
-        return module.globals[name]
+def _argmin_type(dtype: Any) -> ir.FunctionType:
     pointer = _LLVM_FLOAT[dtype].as_pointer()
-    function = _new_function(
-        module, name, [_I64, _I64, pointer, _I64, pointer, pointer, _I64, pointer, _I32.as_pointer(), _I32]
+    return ir.FunctionType(
+        ir.VoidType(),
+        [_I64, _I64, pointer, _I64, pointer, pointer, _I64, pointer, _I32.as_pointer(), _I32],
     )
+
+
+def _define_argmin(module: ir.Module, name: str, dtype: Any) -> None:
+    function = _define(module, name, _argmin_type(dtype))
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     v = _Vectors(builder, dtype)
     _, depth, a, a_stride, start, b, b_stride, best, labels, first = function.args
@@ -280,15 +281,15 @@ def _argmin_function(module: ir.Module, dtype: Any) -> ir.Function:
         builder.ret_void()
 
     _emit_row_switch(builder, function.args[0], emit)
-    return function
 
 
-def _transpose_function(module: ir.Module, dtype: Any) -> ir.Function:
-    name = f"fastnn_tile_transpose_{dtype}_{ROW.name}"
-    if name in module.globals:
-        return module.globals[name]
+def _transpose_type(dtype: Any) -> ir.FunctionType:
     pointer = _LLVM_FLOAT[dtype].as_pointer()
-    function = _new_function(module, name, [_I64, pointer, _I64, pointer, _I64])
+    return ir.FunctionType(ir.VoidType(), [_I64, pointer, _I64, pointer, _I64])
+
+
+def _define_transpose(module: ir.Module, name: str, dtype: Any) -> None:
+    function = _define(module, name, _transpose_type(dtype))
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     v = _Vectors(builder, dtype)
     rows, source, source_stride, target, target_stride = function.args
@@ -313,7 +314,38 @@ def _transpose_function(module: ir.Module, dtype: Any) -> ir.Function:
     for i, vector in enumerate(vectors):
         v.store(vector, target, builder.mul(target_stride, ir.Constant(_I64, i)))
     builder.ret_void()
-    return function
+
+
+_KINDS = {
+    "product": (_define_product, _product_type),
+    "argmin": (_define_argmin, _argmin_type),
+    "transpose": (_define_transpose, _transpose_type),
+}
+
+
+def _compile(kind: str, dtype_name: str) -> tuple[int, Any]:
+    """Address of one tile function, from the disk cache or compiled, and the library that holds it."""
+    context = cpu_target.target_context
+    name = link.symbol(kind, dtype_name)
+    cache = library_cache(_compile)
+    library = cache.load_overload(name, context)
+    if library is None:
+        library = context.codegen().create_library(name)
+        library.enable_object_caching()
+        module = library.create_ir_module(name)
+        _KINDS[kind][0](module, name, getattr(types, dtype_name))
+        library.add_ir_module(module)
+        library.finalize()
+        cache.save_overload(name, library)
+    return library.get_pointer_to_function(name), library
+
+
+for _kind in _KINDS:
+    link.provide(_kind, partial(_compile, _kind))
+
+
+def _declare(builder: ir.IRBuilder, kind: str, dtype: Any) -> ir.Function:
+    return link.declare(builder.module, link.symbol(kind, dtype), _KINDS[kind][1](dtype))
 
 
 def _pointer(
@@ -344,7 +376,7 @@ def tile_product(
          begin, begin_off, begin_stride, c, c_off, c_stride, columns, has_begin) = args  # fmt: skip
         types_ = signature.args
         builder.call(
-            _product_function(builder.module, types_[2].dtype),
+            _declare(builder, "product", types_[2].dtype),
             [
                 rows,
                 depth,
@@ -385,7 +417,7 @@ def tile_argmin(
         (rows, depth, a, a_off, a_stride, start, start_off, b, b_off, b_stride,
          best, best_off, labels, labels_off, first) = args  # fmt: skip
         types_ = signature.args
-        function = _argmin_function(builder.module, types_[2].dtype)
+        function = _declare(builder, "argmin", types_[2].dtype)
         builder.call(
             function,
             [
@@ -407,7 +439,9 @@ def tile_argmin(
 
 
 @intrinsic
-def tile_transpose(typingctx, rows, source, source_offset, source_stride, target, target_offset, target_stride):
+def tile_transpose(
+    typingctx, rows, source, source_offset, source_stride, target, target_offset, target_stride
+):
     """target[j, i] = source[i, j] for i < rows <= lanes and j < lanes.
 
     Lanes i >= rows of each target row get copies of the last source row: write blocks of ascending address
@@ -418,7 +452,7 @@ def tile_transpose(typingctx, rows, source, source_offset, source_stride, target
 
     def codegen(context, builder, signature, args):
         rows, source, source_off, source_stride, target, target_off, target_stride = args
-        function = _transpose_function(builder.module, signature.args[1].dtype)
+        function = _declare(builder, "transpose", signature.args[1].dtype)
         builder.call(
             function,
             [

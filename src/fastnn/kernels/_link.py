@@ -1,0 +1,84 @@
+"""Heavy code is compiled once and linked by name.
+
+Numba copies the code of every callee into each of its callers and optimises it there again: a leaf that takes
+a second to compile, five levels below a training step with its parallel and serial branches, costs ten. The
+register tiles and the loops over the registries' entries are therefore compiled once per dtype, as C
+functions, and their callers hold nothing but the symbol:
+
+    provider (tile, loops)  --compiles-->  address  --LLVM symbol "fastnn_<kind>_<dtype>"-->  callers
+
+A symbol must be known before a caller's code is loaded, or LLVM aborts the process. Lowering a call makes it
+known; for callers loaded from the disk cache the cache keeps the list of symbols they need
+(``required_symbols``) and asks for them first.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import binding as llvm
+from llvmlite import ir
+from numba.core import cgutils
+from numba.core.compiler_lock import global_compiler_lock
+
+PREFIX = "fastnn_"
+
+# Kind of function -> what gives its address for a dtype's name.
+_providers: dict[str, Callable[[str], int]] = {}
+_addresses: dict[str, int] = {}
+# What the providers made stays alive as long as the process: nothing else refers to the code.
+_owners: list[Any] = []
+
+
+def provide(kind: str, address_of: Callable[[str], tuple[int, Any]]) -> None:
+    """Register a kind of function.
+
+    Parameters
+    ----------
+    kind : str
+        First part of the symbol; no underscore at its end.
+    address_of : callable
+        ``address_of(dtype_name)`` compiles or loads the function for "float32" or "float64" and returns its
+        address and the object that keeps it alive.
+    """
+
+    def address(dtype_name: str) -> int:
+        value, owner = address_of(dtype_name)
+        _owners.append(owner)
+        return value
+
+    _providers[kind] = address
+
+
+def symbol(kind: str, dtype: Any) -> str:
+    """Name of the function of this kind for a Numba dtype."""
+    return f"{PREFIX}{kind}_{dtype}"
+
+
+@global_compiler_lock
+def require(name: str) -> None:
+    """Make a symbol known to LLVM; compiles its function if no cache holds it.
+
+    Raises
+    ------
+    KeyError
+        No provider of that kind is registered.
+    """
+    if name not in _addresses:
+        kind, dtype_name = name.removeprefix(PREFIX).rsplit("_", 1)
+        _addresses[name] = _providers[kind](dtype_name)
+        llvm.add_symbol(name, _addresses[name])
+
+
+def declare(module: ir.Module, name: str, function_type: ir.FunctionType) -> ir.Function:
+    """The external function `name` in `module`, known to LLVM from here on."""
+    require(name)
+    function = cgutils.get_or_insert_function(module, function_type, name)
+    # No exception leaves it: without this every call would be a branch point for the optimiser.
+    function.attributes.add("nounwind")
+    return function
+
+
+def required_symbols(library: Any) -> list[str]:
+    """Symbols of this module's functions that a compiled Numba library calls."""
+    module = library._final_module
+    return sorted(f.name for f in module.functions if f.is_declaration and f.name.startswith(PREFIX))

@@ -1,0 +1,449 @@
+"""Fused linear layer: forward and backward, for whole arrays and as the leaf loops of the training step.
+
+Every product is one of three transposed products of ``tile``, in which both operands are read along rows:
+
+=======================  ==========================  ===================  =====
+product                  A (scalars)                 B (vectors)          depth
+=======================  ==========================  ===================  =====
+Z = X W                  X, packed                   W as it lies         n_in
+dX = dZ W^T              dZ, packed                  W^T, copied once     n_out
+dW = X^T dZ              X as it lies                dZ as it lies        rows
+=======================  ==========================  ===================  =====
+
+To pack is to transpose TILE_ROWS rows of a matrix into one contiguous panel, ``panel[p, i] = x[i, p]``, with
+in-register transpositions. The work is cut by rows of X (forward, dX) and by rows of W (dW) into chunks that
+depend on the shape alone, so the result does not depend on the number of threads.
+
+Leaf functions (``*_rows``, ``*_panel``) take flat arrays with offsets in elements, check nothing and never
+allocate; the training step calls them too.
+"""
+
+from typing import Any
+
+import numpy as np
+from numba import prange
+from numba.extending import register_jitable
+
+from fastnn.activations import ACTIVATIONS, CODES, IDENTITY
+from fastnn.kernels._jit import FASTMATH_SUMS, jit
+from fastnn.kernels._threads import threads_for
+from fastnn.kernels.cpu.dispatch import activate, chain_rule
+from fastnn.kernels.cpu.tile import TILE_ROWS, lanes, tile_columns, tile_product, tile_transpose
+
+# Rows of X in one chunk of work: several tiles, so that a column group of W read from the second-level cache
+# serves all of them, and few enough that a batch of 200 is still cut into pieces for several threads.
+CHUNK_ROWS = 4 * TILE_ROWS
+# Terms of a sum before the partial result goes back to memory: depth * tile_columns elements of B (64 KB)
+# then stay in the second-level cache while every row tile of the chunk passes over them.
+DEPTH_BLOCK = 512
+# Columns between two applications of bias and activation, in tiles: TILE_ROWS of that many still lie in the
+# first-level cache.
+GROUP_TILES = 4
+
+
+def row_chunks(n_rows: int) -> int:
+    """Number of chunks for `n_rows`: even, so that two threads share them equally."""
+    return int(max(1, 2 * -(-n_rows // (2 * CHUNK_ROWS)) if n_rows > CHUNK_ROWS // 2 else 1))
+
+
+def panel_size(rows: int, depth: int) -> int:
+    """Elements that ``pack_rows`` may write for `rows` x `depth`."""
+    return -(-rows // TILE_ROWS) * TILE_ROWS * depth + 64
+
+
+@register_jitable
+def chunk_bounds(chunk, n_chunks, n):
+    """First and last (exclusive) of n items in a chunk: sizes differ by at most one."""
+    return chunk * n // n_chunks, (chunk + 1) * n // n_chunks
+
+
+@register_jitable
+def pack_rows(x, offset, stride, rows, depth, panel, target):
+    """panel[t, p, i] = x[t * TILE_ROWS + i, p]: a panel of depth * TILE_ROWS for each row tile t."""
+    width = lanes(x)
+    for first in range(0, rows, TILE_ROWS):
+        tile_rows = min(TILE_ROWS, rows - first)
+        here = target + first * depth
+        # Blocks from the last row up: the lanes beyond a block's rows land where a later write puts the
+        # right value (tile_transpose).
+        block = (tile_rows - 1) // width * width
+        while block >= 0:
+            block_rows = min(width, tile_rows - block)
+            source = offset + (first + block) * stride
+            p = 0
+            while p + width <= depth:
+                tile_transpose(
+                    block_rows, x, source + p, stride, panel, here + p * TILE_ROWS + block, TILE_ROWS
+                )
+                p += width
+            while p < depth:
+                for i in range(block_rows):
+                    panel[here + p * TILE_ROWS + block + i] = x[source + i * stride + p]
+                p += 1
+            block -= width
+
+
+@register_jitable
+def forward_rows(
+    panel, rows, depth, w, w_offset, n_out, bias, b_offset, has_bias, z, z_offset, code, a, keep_z
+):
+    """a = act(X W + b) for a chunk of packed rows; z and a are (rows, n_out), contiguous, at z_offset.
+
+    With `keep_z` the argument of the activation stays in z; otherwise z is `a` itself.
+    """
+    columns = tile_columns(panel)
+    group = GROUP_TILES * columns
+    for g0 in range(0, n_out, group):
+        g1 = min(g0 + group, n_out)
+        for p0 in range(0, max(depth, 1), DEPTH_BLOCK):
+            block = min(DEPTH_BLOCK, depth - p0)
+            last = p0 + DEPTH_BLOCK >= depth
+            for first in range(0, rows, TILE_ROWS):
+                tile_rows = min(TILE_ROWS, rows - first)
+                here = first * depth + p0 * TILE_ROWS
+                row = z_offset + first * n_out
+                for j in range(g0, g1, columns):
+                    tile_cols = min(columns, g1 - j)
+                    at = w_offset + p0 * n_out + j
+                    if p0 == 0:
+                        tile_product(
+                            tile_rows, block, panel, here, TILE_ROWS, w, at, n_out,
+                            bias, b_offset + j, 0, z, row + j, n_out, tile_cols, has_bias,
+                        )  # fmt: skip
+                    else:
+                        tile_product(
+                            tile_rows, block, panel, here, TILE_ROWS, w, at, n_out,
+                            z, row + j, n_out, z, row + j, n_out, tile_cols, True,
+                        )  # fmt: skip
+                if last and code != IDENTITY_CODE:
+                    for i in range(tile_rows):
+                        start, stop = row + i * n_out + g0, row + i * n_out + g1
+                        if keep_z:
+                            a[start:stop] = z[start:stop]
+                        activate(code, a[start:stop])
+
+
+@register_jitable
+def input_gradient_rows(panel, rows, n_out, wt, wt_offset, n_in, dx, dx_offset):
+    """dX = dZ W^T for a chunk of packed rows of dZ; `wt` is W^T, contiguous (n_out, n_in)."""
+    forward_rows(
+        panel, rows, n_out, wt, wt_offset, n_in, wt, 0, False, dx, dx_offset, IDENTITY_CODE, dx, False
+    )
+
+
+@register_jitable
+def weight_gradient_panel(x, x_offset, n_in, first, rows, dz, dz_offset, n_out, n, dw, dw_offset, add):
+    """Rows first : first + rows (at most TILE_ROWS) of dW = X^T dZ, or dW += ... with `add`."""
+    columns = tile_columns(x)
+    for s0 in range(0, max(n, 1), DEPTH_BLOCK):
+        block = min(DEPTH_BLOCK, n - s0)
+        for j in range(0, n_out, columns):
+            here = dw_offset + first * n_out + j
+            tile_product(
+                rows, block, x, x_offset + s0 * n_in + first, n_in, dz, dz_offset + s0 * n_out + j, n_out,
+                dw, here, n_out, dw, here, n_out, min(columns, n_out - j), add or s0 > 0,
+            )  # fmt: skip
+
+
+@register_jitable
+def bias_gradient(dz, dz_offset, n_out, n, db, add):
+    """db = the sum of dZ over its rows, or db += ... with `add`."""
+    if not add:
+        db[:] = 0
+    for s in range(n):
+        row = dz[dz_offset + s * n_out : dz_offset + (s + 1) * n_out]
+        for j in range(n_out):
+            db[j] += row[j]
+
+
+@register_jitable(fastmath=set(FASTMATH_SUMS))
+def sum_of_squares(w):
+    """Sum of w^2, in float64."""
+    total = 0.0
+    for i in range(w.size):
+        total += w[i] * w[i]
+    return total
+
+
+@register_jitable
+def transpose_rows_into(w, offset, n_rows, n_columns, first, last, target, target_offset):
+    """Columns first : last of W^T (n_columns, n_rows) from the same rows of W; writes nothing beside them."""
+    for j in range(n_columns):
+        here = target_offset + j * n_rows
+        for i in range(first, last):
+            target[here + i] = w[offset + i * n_columns + j]
+
+
+@register_jitable
+def transpose_into(w, offset, n_rows, n_columns, target):
+    """target = W^T, contiguous, for W of (n_rows, n_columns) at offset."""
+    width = lanes(w)
+    i = 0
+    while i < n_rows:
+        rows = min(width, n_rows - i)
+        j = 0
+        while rows == width and j + width <= n_columns:
+            tile_transpose(width, w, offset + i * n_columns + j, n_columns, target, j * n_rows + i, n_rows)
+            j += width
+        while j < n_columns:
+            for r in range(rows):
+                target[j * n_rows + i + r] = w[offset + (i + r) * n_columns + j]
+            j += 1
+        i += width
+
+
+IDENTITY_CODE = CODES[IDENTITY.name]
+
+
+@register_jitable
+def _forward_chunk(chunk, n_chunks, x, n, depth, w, n_out, bias, has_bias, z, code, a, keep_z):
+    start, stop = chunk_bounds(chunk, n_chunks, n)
+    rows = stop - start
+    panel = np.empty(-(-rows // TILE_ROWS) * TILE_ROWS * depth + 64, x.dtype)
+    pack_rows(x, start * depth, depth, rows, depth, panel, 0)
+    forward_rows(panel, rows, depth, w, 0, n_out, bias, 0, has_bias, z, start * n_out, code, a, keep_z)
+
+
+@jit(parallel=True)
+def _forward(n_chunks, parallel, x, n, depth, w, n_out, bias, has_bias, z, code, a, keep_z):
+    if parallel:
+        for chunk in prange(n_chunks):
+            _forward_chunk(
+                np.int64(chunk), n_chunks, x, n, depth, w, n_out, bias, has_bias, z, code, a, keep_z
+            )
+    else:
+        for chunk in range(n_chunks):
+            _forward_chunk(
+                np.int64(chunk), n_chunks, x, n, depth, w, n_out, bias, has_bias, z, code, a, keep_z
+            )
+
+
+@register_jitable
+def _backward_rows_chunk(chunk, n_chunks, da, z, a, code, n, n_out, wt, n_in, dz, dx):
+    start, stop = chunk_bounds(chunk, n_chunks, n)
+    rows = stop - start
+    span = slice(start * n_out, stop * n_out)
+    dz[span] = da[span]
+    chain_rule(code, dz[span], z[span], a[span])
+    panel = np.empty(-(-rows // TILE_ROWS) * TILE_ROWS * n_out + 64, da.dtype)
+    pack_rows(dz, start * n_out, n_out, rows, n_out, panel, 0)
+    input_gradient_rows(panel, rows, n_out, wt, 0, n_in, dx, start * n_in)
+
+
+@register_jitable
+def _backward_weights_chunk(chunk, n_chunks, x, dz, n, n_in, n_out, dw, db, add):
+    # One unit for each row tile of dW, and one more for db.
+    n_tiles = -(-n_in // TILE_ROWS)
+    first, last = chunk_bounds(chunk, n_chunks, n_tiles + 1)
+    for unit in range(first, last):
+        if unit == n_tiles:
+            bias_gradient(dz, 0, n_out, n, db, add)
+        else:
+            i, j = chunk_bounds(unit, n_tiles, n_in)
+            weight_gradient_panel(x, 0, n_in, i, j - i, dz, 0, n_out, n, dw, 0, add)
+
+
+@jit(parallel=True)
+def _backward(n_chunks, w_chunks, parallel, da, x, w, z, a, code, n, n_in, n_out, add, wt, dz, dx, dw, db):
+    transpose_into(w, 0, n_in, n_out, wt)
+    if parallel:
+        for chunk in prange(n_chunks):
+            _backward_rows_chunk(np.int64(chunk), n_chunks, da, z, a, code, n, n_out, wt, n_in, dz, dx)
+        for chunk in prange(w_chunks):
+            _backward_weights_chunk(np.int64(chunk), w_chunks, x, dz, n, n_in, n_out, dw, db, add)
+    else:
+        for chunk in range(n_chunks):
+            _backward_rows_chunk(np.int64(chunk), n_chunks, da, z, a, code, n, n_out, wt, n_in, dz, dx)
+        for chunk in range(w_chunks):
+            _backward_weights_chunk(np.int64(chunk), w_chunks, x, dz, n, n_in, n_out, dw, db, add)
+
+
+def working_dtype(*arrays: Any) -> np.dtype:
+    """float32 if every array is float32, else float64."""
+    if all(np.asarray(x).dtype == np.float32 for x in arrays):
+        return np.dtype(np.float32)
+    return np.dtype(np.float64)
+
+
+def _matrix(x: Any, name: str, dtype: np.dtype, shape: tuple[int | None, ...]) -> np.ndarray:
+    """`x` as a C-contiguous array of `dtype`, without a copy where it is one; its shape checked."""
+    array = np.ascontiguousarray(x, dtype)
+    if np.ndim(x) != len(shape) or any(
+        want is not None and have != want for have, want in zip(np.shape(x), shape, strict=True)
+    ):
+        wanted = "(" + ", ".join("any" if s is None else str(s) for s in shape) + ")"
+        raise ValueError(f"{name} must have shape {wanted}, got {np.shape(x)}")
+    return array
+
+
+def output_array(out: Any, shape: tuple[int, ...], dtype: np.dtype, name: str = "out") -> np.ndarray:
+    """`out` if it can take the result, a new array if it is None.
+
+    Raises
+    ------
+    ValueError
+        `out` has another shape or dtype, or is not C-contiguous and writeable.
+    """
+    if out is None:
+        return np.empty(shape, dtype)
+    if not isinstance(out, np.ndarray) or out.shape != shape or out.dtype != dtype:
+        have = f"{getattr(out, 'dtype', type(out).__name__)} {getattr(out, 'shape', '')}"
+        raise ValueError(f"{name} must be an array of {dtype} {shape}, got {have}")
+    if not (out.flags.c_contiguous and out.flags.writeable):
+        raise ValueError(f"{name} must be C-contiguous and writeable")
+    return out
+
+
+def _code(activation: str) -> int:
+    if activation not in CODES:
+        raise ValueError(f"activation must be one of {sorted(CODES)}, got {activation!r}")
+    return CODES[activation]
+
+
+def linear_forward(
+    X: Any,
+    W: Any,
+    b: Any = None,
+    activation: str = IDENTITY.name,
+    *,
+    return_z: bool = False,
+    out: Any = None,
+) -> Any:
+    """Fused linear layer, ``A = act(X W + b)``.
+
+    The bias starts the accumulators of each register tile, and the activation is applied to a strip of
+    finished tiles while it lies in the first-level cache: X, W and A cross the memory bus once.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_samples, n_in)
+        Inputs. float32 if every argument is; anything else is computed in float64.
+    W : array-like of shape (n_in, n_out)
+        Weights.
+    b : array-like of shape (n_out,), default=None
+        Bias; None stands for no bias.
+    activation : str, default="identity"
+        Name of an entry of ``fastnn.activations.ACTIVATIONS``.
+    return_z : bool, default=False
+        Also return ``Z = X W + b``, which the derivative of some activations needs.
+    out : ndarray of shape (n_samples, n_out), default=None
+        Takes A; C-contiguous, of the working dtype, sharing no memory with the inputs.
+
+    Returns
+    -------
+    A : ndarray of shape (n_samples, n_out)
+    Z : ndarray of shape (n_samples, n_out)
+        Only with `return_z`.
+
+    Raises
+    ------
+    ValueError
+        Shapes that do not fit each other, an unknown activation, an unfit `out`.
+
+    Notes
+    -----
+    FLOPs: 2 n_samples n_in n_out. Bytes: (n_samples n_in + n_in n_out + n_samples n_out) times the item size,
+    and n_samples n_out more with `return_z`.
+    """
+    code = _code(activation)
+    dtype = working_dtype(X, W) if b is None else working_dtype(X, W, b)
+    X = _matrix(X, "X", dtype, (None, None))
+    n, depth = X.shape
+    W = _matrix(W, "W", dtype, (depth, None))
+    n_out = W.shape[1]
+    has_bias = b is not None
+    bias = _matrix(b, "b", dtype, (n_out,)) if has_bias else W.reshape(-1)
+    A = output_array(out, (n, n_out), dtype)
+    keep_z = return_z and activation != IDENTITY.name
+    Z = np.empty_like(A) if keep_z else A
+    if A.size:
+        n_chunks = row_chunks(n)
+        with threads_for(2.0 * n * max(depth, 1) * n_out) as parallel:
+            _forward(
+                n_chunks, parallel, X.reshape(-1), n, depth, W.reshape(-1), n_out, bias, has_bias,
+                Z.reshape(-1), code, A.reshape(-1), keep_z,
+            )  # fmt: skip
+    if not return_z:
+        return A
+    return A, (Z if keep_z else A.copy())
+
+
+def linear_backward(
+    dA: Any,
+    X: Any,
+    W: Any,
+    A: Any,
+    Z: Any = None,
+    activation: str = IDENTITY.name,
+    *,
+    accumulate: bool = False,
+    out: Any = None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Gradients of ``A = act(X W + b)`` from the gradient `dA` of its output.
+
+    ``dZ = dA * act'(Z)``, ``dX = dZ W^T``, ``dW = X^T dZ``, ``db = sum of dZ over its rows``. The derivative
+    is applied to a chunk of rows while it lies in cache, on the way into dX.
+
+    Parameters
+    ----------
+    dA : array-like of shape (n_samples, n_out)
+        Gradient of the loss with respect to A.
+    X : array-like of shape (n_samples, n_in)
+        Inputs of the forward pass.
+    W : array-like of shape (n_in, n_out)
+        Weights.
+    A : array-like of shape (n_samples, n_out)
+        Outputs of the forward pass.
+    Z : array-like of shape (n_samples, n_out), default=None
+        ``X W + b``; needed where the derivative is no function of the output (``needs_z`` of the activation).
+    activation : str, default="identity"
+        As in the forward pass.
+    accumulate : bool, default=False
+        Add to dW and db of `out` instead of overwriting them, for a layer used several times in one pass. dX
+        belongs to one use and is always overwritten.
+    out : tuple of three ndarrays, default=None
+        Take dX (n_samples, n_in), dW (n_in, n_out) and db (n_out,). Required with `accumulate`.
+
+    Returns
+    -------
+    dX : ndarray of shape (n_samples, n_in)
+    dW : ndarray of shape (n_in, n_out)
+    db : ndarray of shape (n_out,)
+
+    Raises
+    ------
+    ValueError
+        Shapes that do not fit each other, an unknown activation, a missing `Z` or `out`, an unfit `out`.
+
+    Notes
+    -----
+    FLOPs: 4 n_samples n_in n_out. Bytes: (2 n_samples n_in + 3 n_in n_out + 4 n_samples n_out) times the item
+    size: X, W and the results once, dZ and a transposed copy of W written and read.
+    """
+    code = _code(activation)
+    needs_z = ACTIVATIONS[code].needs_z
+    if needs_z and Z is None:
+        raise ValueError(f"the derivative of {activation!r} needs Z: call linear_forward with return_z=True")
+    if accumulate and out is None:
+        raise ValueError("accumulate=True needs out=(dX, dW, db) to add to")
+    dtype = working_dtype(dA, X, W, A)
+    X = _matrix(X, "X", dtype, (None, None))
+    n, n_in = X.shape
+    W = _matrix(W, "W", dtype, (n_in, None))
+    n_out = W.shape[1]
+    dA = _matrix(dA, "dA", dtype, (n, n_out))
+    A = _matrix(A, "A", dtype, (n, n_out))
+    Z = _matrix(Z, "Z", dtype, (n, n_out)) if needs_z else A
+    given = (None, None, None) if out is None else out
+    dX = output_array(given[0], (n, n_in), dtype, "out[0] (dX)")
+    dW = output_array(given[1], (n_in, n_out), dtype, "out[1] (dW)")
+    db = output_array(given[2], (n_out,), dtype, "out[2] (db)")
+    dZ = np.empty(n * n_out, dtype)
+    Wt = np.empty(n_in * n_out, dtype)
+    w_chunks = min(-(-n_in // TILE_ROWS) + 1, 64)
+    with threads_for(2.0 * n * n_in * n_out) as parallel:
+        _backward(
+            row_chunks(n), w_chunks, parallel, dA.reshape(-1), X.reshape(-1), W.reshape(-1), Z.reshape(-1),
+            A.reshape(-1), code, n, n_in, n_out, accumulate, Wt, dZ, dX.reshape(-1), dW.reshape(-1), db,
+        )  # fmt: skip
+    return dX, dW, db

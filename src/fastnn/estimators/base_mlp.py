@@ -191,8 +191,8 @@ class BaseMLP(BaseEstimator, ABC):
 
             if first_pass:
                 for name in _OF_ONE_RUN:
-                    vars(self).pop(name, None)
-            vars(self).update(result.attributes)
+                    self.__dict__.pop(name, None)
+            self.__dict__.update(result.attributes)
             self.coefs_, self.intercepts_ = network.coefs, network.intercepts
             self.n_layers_ = len(network.coefs) + 1
             self.n_outputs_ = data.Y.shape[1]

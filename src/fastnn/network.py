@@ -212,7 +212,7 @@ class Network:
             started = time.perf_counter()
             with threads_for(self._step_work(batch_size)) as parallel:
                 loss, _, done, optimizer.t = run_batches(
-                    batch, stop, batch_size, n, parallel, model, rows, targets, training, True,
+                    parallel, batch, stop, batch_size, n, model, rows, targets, training, True,
                     optimizer.learning_rate, optimizer.t,
                 )  # fmt: skip
             per_batch = (time.perf_counter() - started) / max(done, 1)
@@ -247,7 +247,7 @@ class Network:
         n_blocks = -(-n // block)
         with threads_for(self._step_work(block)) as parallel:
             loss, weight, done, _ = run_batches(
-                0, n_blocks, block, n, parallel, model, rows, targets, training, False, 0.0, 0
+                parallel, 0, n_blocks, block, n, model, rows, targets, training, False, 0.0, 0
             )
         if done < n_blocks:
             return float(loss), training.gradient.copy()
@@ -352,5 +352,5 @@ def predict(
     out = np.empty((n, int(layout.sizes[-1])), dtype)
     model = _model(layout, parameters, hidden_activation, output_activation)
     with threads_for(2.0 * n * float(layout.sizes[:-1] @ layout.sizes[1:])) as parallel:
-        predict_rows(row_chunks(n), parallel, model, rows, out.reshape(-1))
+        predict_rows(parallel, row_chunks(n), model, rows, out.reshape(-1))
     return out

@@ -158,9 +158,7 @@ def compiler_options(*, sums: bool = False, parallel: bool = False) -> dict[str,
     }
 
 
-def jit(
-    function: Callable[..., Any] | None = None, *, sums: bool = False, parallel: bool = False, **options: Any
-) -> Any:
+def jit(function: Callable[..., Any] | None = None, *, sums: bool = False, **options: Any) -> Any:
     """Compile a kernel at its first call.
 
     Parameters
@@ -169,8 +167,6 @@ def jit(
         The Python function; absent when used with arguments.
     sums : bool, default=False
         The function's sums may be split over vector lanes.
-    parallel : bool, default=False
-        The function uses ``numba.prange``.
     **options : dict
         Further options of ``numba.njit``.
 
@@ -179,7 +175,34 @@ def jit(
     dispatcher : numba dispatcher
     """
     if function is None:
-        return lambda f: jit(f, sums=sums, parallel=parallel, **options)
+        return lambda f: jit(f, sums=sums, **options)
+    return _dispatcher(function, sums=sums, parallel=False, **options)
+
+
+class parallel_jit:
+    """Compile a kernel with ``prange`` loops twice, each at its first call: without threads, and with.
+
+    Called as ``kernel(parallel, *arguments)``; ``parallel`` is what ``_threads.threads_for`` yields. Numba's
+    parallel region costs several times the serial loop to compile, so who only has small problems never pays
+    for it.
+
+    Parameters
+    ----------
+    function : callable
+        The Python function, without the flag.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.__doc__ = function.__doc__
+        self.__name__ = function.__name__
+        self.serial = _dispatcher(function, sums=False, parallel=False)
+        self.threaded = _dispatcher(function, sums=False, parallel=True)
+
+    def __call__(self, parallel: bool, *arguments: Any) -> Any:
+        return (self.threaded if parallel else self.serial)(*arguments)
+
+
+def _dispatcher(function: Callable[..., Any], *, sums: bool, parallel: bool, **options: Any) -> Any:
     dispatcher = numba.njit(**compiler_options(sums=sums, parallel=parallel), **options)(function)
     dispatcher._cache = function_cache(function, (sums, parallel))
     return dispatcher

@@ -25,7 +25,7 @@ from numba import prange
 from numba.extending import register_jitable
 
 from fastnn.activations import ACTIVATIONS, CODES, IDENTITY
-from fastnn.kernels._jit import FASTMATH_SUMS, jit
+from fastnn.kernels._jit import FASTMATH_SUMS, parallel_jit
 from fastnn.kernels._threads import threads_for
 from fastnn.kernels.cpu.dispatch import activate, chain_rule
 from fastnn.kernels.cpu.tile import TILE_ROWS, lanes, tile_columns, tile_product, tile_transpose
@@ -204,18 +204,10 @@ def _forward_chunk(chunk, n_chunks, x, n, depth, w, n_out, bias, has_bias, z, co
     forward_rows(panel, rows, depth, w, 0, n_out, bias, 0, has_bias, z, start * n_out, code, a, keep_z)
 
 
-@jit(parallel=True)
-def _forward(n_chunks, parallel, x, n, depth, w, n_out, bias, has_bias, z, code, a, keep_z):
-    if parallel:
-        for chunk in prange(n_chunks):
-            _forward_chunk(
-                np.int64(chunk), n_chunks, x, n, depth, w, n_out, bias, has_bias, z, code, a, keep_z
-            )
-    else:
-        for chunk in range(n_chunks):
-            _forward_chunk(
-                np.int64(chunk), n_chunks, x, n, depth, w, n_out, bias, has_bias, z, code, a, keep_z
-            )
+@parallel_jit
+def _forward(n_chunks, x, n, depth, w, n_out, bias, has_bias, z, code, a, keep_z):
+    for chunk in prange(n_chunks):
+        _forward_chunk(np.int64(chunk), n_chunks, x, n, depth, w, n_out, bias, has_bias, z, code, a, keep_z)
 
 
 @register_jitable
@@ -243,19 +235,13 @@ def _backward_weights_chunk(chunk, n_chunks, x, dz, n, n_in, n_out, dw, db, add)
             weight_gradient_panel(x, 0, n_in, i, j - i, dz, 0, n_out, n, dw, 0, add)
 
 
-@jit(parallel=True)
-def _backward(n_chunks, w_chunks, parallel, da, x, w, z, a, code, n, n_in, n_out, add, wt, dz, dx, dw, db):
+@parallel_jit
+def _backward(n_chunks, w_chunks, da, x, w, z, a, code, n, n_in, n_out, add, wt, dz, dx, dw, db):
     transpose_into(w, 0, n_in, n_out, wt)
-    if parallel:
-        for chunk in prange(n_chunks):
-            _backward_rows_chunk(np.int64(chunk), n_chunks, da, z, a, code, n, n_out, wt, n_in, dz, dx)
-        for chunk in prange(w_chunks):
-            _backward_weights_chunk(np.int64(chunk), w_chunks, x, dz, n, n_in, n_out, dw, db, add)
-    else:
-        for chunk in range(n_chunks):
-            _backward_rows_chunk(np.int64(chunk), n_chunks, da, z, a, code, n, n_out, wt, n_in, dz, dx)
-        for chunk in range(w_chunks):
-            _backward_weights_chunk(np.int64(chunk), w_chunks, x, dz, n, n_in, n_out, dw, db, add)
+    for chunk in prange(n_chunks):
+        _backward_rows_chunk(np.int64(chunk), n_chunks, da, z, a, code, n, n_out, wt, n_in, dz, dx)
+    for chunk in prange(w_chunks):
+        _backward_weights_chunk(np.int64(chunk), w_chunks, x, dz, n, n_in, n_out, dw, db, add)
 
 
 def working_dtype(*arrays: Any) -> np.dtype:
@@ -276,13 +262,15 @@ def _matrix(x: Any, name: str, dtype: np.dtype, shape: tuple[int | None, ...]) -
     return array
 
 
-def output_array(out: Any, shape: tuple[int, ...], dtype: np.dtype, name: str = "out") -> np.ndarray:
+def output_array(
+    out: Any, shape: tuple[int, ...], dtype: np.dtype, name: str = "out", inputs: tuple[np.ndarray, ...] = ()
+) -> np.ndarray:
     """`out` if it can take the result, a new array if it is None.
 
     Raises
     ------
     ValueError
-        `out` has another shape or dtype, or is not C-contiguous and writeable.
+        `out` has another shape or dtype, is not C-contiguous and writeable, or shares memory with an input.
     """
     if out is None:
         return np.empty(shape, dtype)
@@ -291,6 +279,8 @@ def output_array(out: Any, shape: tuple[int, ...], dtype: np.dtype, name: str = 
         raise ValueError(f"{name} must be an array of {dtype} {shape}, got {have}")
     if not (out.flags.c_contiguous and out.flags.writeable):
         raise ValueError(f"{name} must be C-contiguous and writeable")
+    if any(np.may_share_memory(out, array) for array in inputs):
+        raise ValueError(f"{name} must not share memory with the inputs")
     return out
 
 
@@ -353,14 +343,14 @@ def linear_forward(
     n_out = W.shape[1]
     has_bias = b is not None
     bias = _matrix(b, "b", dtype, (n_out,)) if has_bias else W.reshape(-1)
-    A = output_array(out, (n, n_out), dtype)
+    A = output_array(out, (n, n_out), dtype, inputs=(X, W, bias))
     keep_z = return_z and activation != IDENTITY.name
     Z = np.empty_like(A) if keep_z else A
     if A.size:
         n_chunks = row_chunks(n)
         with threads_for(2.0 * n * max(depth, 1) * n_out) as parallel:
             _forward(
-                n_chunks, parallel, X.reshape(-1), n, depth, W.reshape(-1), n_out, bias, has_bias,
+                parallel, n_chunks, X.reshape(-1), n, depth, W.reshape(-1), n_out, bias, has_bias,
                 Z.reshape(-1), code, A.reshape(-1), keep_z,
             )  # fmt: skip
     if not return_z:
@@ -435,15 +425,15 @@ def linear_backward(
     A = _matrix(A, "A", dtype, (n, n_out))
     Z = _matrix(Z, "Z", dtype, (n, n_out)) if needs_z else A
     given = (None, None, None) if out is None else out
-    dX = output_array(given[0], (n, n_in), dtype, "out[0] (dX)")
-    dW = output_array(given[1], (n_in, n_out), dtype, "out[1] (dW)")
-    db = output_array(given[2], (n_out,), dtype, "out[2] (db)")
+    dX = output_array(given[0], (n, n_in), dtype, "out[0] (dX)", (dA, X, W, A, Z))
+    dW = output_array(given[1], (n_in, n_out), dtype, "out[1] (dW)", (dA, X, W, A, Z))
+    db = output_array(given[2], (n_out,), dtype, "out[2] (db)", (dA, X, W, A, Z))
     dZ = np.empty(n * n_out, dtype)
     Wt = np.empty(n_in * n_out, dtype)
     w_chunks = min(-(-n_in // TILE_ROWS) + 1, 64)
     with threads_for(2.0 * n * n_in * n_out) as parallel:
         _backward(
-            row_chunks(n), w_chunks, parallel, dA.reshape(-1), X.reshape(-1), W.reshape(-1), Z.reshape(-1),
+            parallel, row_chunks(n), w_chunks, dA.reshape(-1), X.reshape(-1), W.reshape(-1), Z.reshape(-1),
             A.reshape(-1), code, n, n_in, n_out, accumulate, Wt, dZ, dX.reshape(-1), dW.reshape(-1), db,
         )  # fmt: skip
     return dX, dW, db

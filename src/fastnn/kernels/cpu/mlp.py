@@ -20,7 +20,7 @@ import numpy as np
 from numba import prange
 from numba.extending import register_jitable
 
-from fastnn.kernels._jit import jit
+from fastnn.kernels._jit import parallel_jit
 from fastnn.kernels.cpu.denormals import flush_subnormals, restore_subnormals
 from fastnn.kernels.cpu.dispatch import chain_rule, rule_coefficients, update_parameters
 from fastnn.kernels.cpu.gather import gather_rows
@@ -197,9 +197,9 @@ def _weights_task(chunk, model, training, n, learn, c, decay, scale):
     restore_subnormals(former)
 
 
-@jit(parallel=True)
+@parallel_jit
 def run_batches(
-    first_batch, last_batch, batch_size, n_samples, parallel, model, rows, targets, training,
+    first_batch, last_batch, batch_size, n_samples, model, rows, targets, training,
     learn, learning_rate, t,
 ):  # fmt: skip
     """Batches first_batch to last_batch (exclusive): train on each or, without `learn`, add their gradients.
@@ -224,12 +224,8 @@ def run_batches(
     for batch in range(first_batch, last_batch):
         first = batch * batch_size
         n = min(batch_size, n_samples - first)
-        if parallel:
-            for chunk in prange(row_chunks):
-                _rows_task(chunk, model, rows, targets, training, first, n)
-        else:
-            for chunk in range(row_chunks):
-                _rows_task(chunk, model, rows, targets, training, first, n)
+        for chunk in prange(row_chunks):
+            _rows_task(np.int64(chunk), model, rows, targets, training, first, n)
         loss, weight = 0.0, float(n)
         for i in range(n):
             loss += training.row_loss[i]
@@ -246,12 +242,8 @@ def run_batches(
             t += 1
             rule_coefficients(training.rule_code, learning_rate, training.hyper, t, c)
         scale = dtype.type(1.0 / weight)
-        if parallel:
-            for chunk in prange(weight_chunks):
-                _weights_task(chunk, model, training, n, learn, c, decay, scale)
-        else:
-            for chunk in range(weight_chunks):
-                _weights_task(chunk, model, training, n, learn, c, decay, scale)
+        for chunk in prange(weight_chunks):
+            _weights_task(np.int64(chunk), model, training, n, learn, c, decay, scale)
         if learn:
             penalty = 0.0
             for chunk in range(weight_chunks):
@@ -275,12 +267,8 @@ def _predict_task(chunk, n_chunks, model, rows, out):
     out[start * n_out : stop * n_out] = acts[at : at + count * n_out]
 
 
-@jit(parallel=True)
-def predict_rows(n_chunks, parallel, model, rows, out):
+@parallel_jit
+def predict_rows(n_chunks, model, rows, out):
     """Output layer of every row, into the flat `out`."""
-    if parallel:
-        for chunk in prange(n_chunks):
-            _predict_task(chunk, n_chunks, model, rows, out)
-    else:
-        for chunk in range(n_chunks):
-            _predict_task(chunk, n_chunks, model, rows, out)
+    for chunk in prange(n_chunks):
+        _predict_task(np.int64(chunk), n_chunks, model, rows, out)

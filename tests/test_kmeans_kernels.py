@@ -70,7 +70,7 @@ def test_assign_finds_the_nearest_center(dtype, n, d, k, seed):
 @settings(deadline=None, max_examples=60)
 @given(n=n_rows, d=n_columns, k=n_centers, seed=st.integers(0, 2**16), weighted=st.booleans())
 def test_update_centers_adds_up_the_rows(dtype, n, d, k, seed, weighted):
-    X, C, w = problem(n, d, k, dtype, seed, weighted)
+    X, _, w = problem(n, d, k, dtype, seed, weighted)
     labels = np.random.default_rng(seed).integers(0, k, n)
     sums, counts = update_centers(X, labels, k, w)
     expected_sums, expected_counts = reference.update_centers(X, labels, k, w)

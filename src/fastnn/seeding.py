@@ -1,9 +1,12 @@
-"""Initial centres for k-means: greedy k-means++, random rows, and what to do with centres that lost all rows.
+"""Initial centres for k-means: greedy k-means++ with a local search, or random rows; and new places for
+centres that lost all their rows.
 
 References
 ----------
-Arthur and Vassilvitskii, "k-means++: the advantages of careful seeding", SODA 2007; its section 5 suggests
-the greedy choice among several candidates, here 2 + log(k) as in scikit-learn.
+Arthur and Vassilvitskii, "k-means++: the advantages of careful seeding", SODA 2007; the greedy choice among
+2 + log(k) candidates, which its last section suggests, is made as in scikit-learn.
+
+Lattanzi and Sohler, "A better k-means++ algorithm via local search", ICML 2019, algorithm 2.
 """
 
 from collections.abc import Callable
@@ -22,6 +25,9 @@ _ROWS = 2048
 # A row in 65,536 stands for clusters of a few dozen rows in a million.
 _SAMPLE = 1 << 16
 _SAMPLE_PER_CLUSTER = 64
+# Swaps tried after k-means++: one per cluster, and not fewer than these. On blobs they take 3 to 12% off the
+# final inertia for the time of one to two Lloyd iterations; three times as many take off less than 1% more.
+_MIN_SWAPS = 20
 
 
 @jit(sums=True)
@@ -64,25 +70,76 @@ def _potentials(X, weights, candidates, far, closest, nearest, potentials, paral
 
 
 @jit
-def _task_add(X, centers, j, far, closest, nearest, t):
+def _offer(X, i, centers, j, closest, nearest, second, next_nearest):
+    """Centre j becomes one of the two that row i knows, if it is near enough."""
+    distance = _squared_distance(X, i, centers, j)
+    if distance < closest[i]:
+        second[i] = closest[i]
+        next_nearest[i] = nearest[i]
+        closest[i] = distance
+        nearest[i] = j
+    elif distance < second[i]:
+        second[i] = distance
+        next_nearest[i] = j
+
+
+@jit
+def _task_add(X, centers, j, removed, far, closest, nearest, second, next_nearest, t):
     for i in range(t * _ROWS, min(X.shape[0], (t + 1) * _ROWS)):
-        if j == 0 or far[nearest[i]] < closest[i]:
-            distance = _squared_distance(X, i, centers, j)
-            if j == 0 or distance < closest[i]:
-                closest[i] = distance
-                nearest[i] = j
+        if removed >= 0 and (nearest[i] == removed or next_nearest[i] == removed):
+            closest[i] = np.inf
+            second[i] = np.inf
+            nearest[i] = 0
+            for c in range(centers.shape[0]):
+                _offer(X, i, centers, c, closest, nearest, second, next_nearest)
+        elif far[nearest[i]] < second[i]:
+            _offer(X, i, centers, j, closest, nearest, second, next_nearest)
 
 
 @jit(parallel=True)
-def _add_center(X, centers, j, far, closest, nearest, parallel):
-    """Make centre j one of those that `closest` and `nearest` are about."""
+def _add_center(X, centers, j, removed, far, closest, nearest, second, next_nearest, parallel):
+    """Make centre j one of those that each row's two nearest are about, in place of centre `removed`.
+
+    removed : IN, j if centre j has replaced another one, -1 if it is new.
+    """
     tasks = (X.shape[0] + _ROWS - 1) // _ROWS
     if parallel:
         for t in prange(tasks):
-            _task_add(X, centers, j, far, closest, nearest, np.int64(t))
+            _task_add(X, centers, j, removed, far, closest, nearest, second, next_nearest, np.int64(t))
     else:
         for t in range(tasks):
-            _task_add(X, centers, j, far, closest, nearest, t)
+            _task_add(X, centers, j, removed, far, closest, nearest, second, next_nearest, t)
+
+
+@jit
+def _task_swap(X, weights, candidate, far, closest, nearest, second, costs, t):
+    k = far.shape[0]
+    costs[t] = 0
+    for i in range(t * _ROWS, min(X.shape[0], (t + 1) * _ROWS)):
+        j = nearest[i]
+        with_nearest, without = closest[i], second[i]
+        if far[j] < without:
+            distance = _squared_distance(X, i, candidate, 0)
+            with_nearest, without = min(with_nearest, distance), min(without, distance)
+        w = np.float64(weights[i])
+        costs[t, k] += w * np.float64(with_nearest)
+        costs[t, j] += w * (np.float64(without) - np.float64(with_nearest))
+
+
+@jit(parallel=True)
+def _swap_costs(X, weights, candidate, far, closest, nearest, second, costs, parallel):
+    """costs[t, k] = task t's part of the potential with the candidate as one more centre; costs[t, j] = what
+    leaving out centre j then adds to it.
+
+    FLOPs: at most 3 n d. Bytes: X, closest, nearest, second and weights once.
+    """
+    tasks = costs.shape[0]
+    if parallel:
+        for t in prange(tasks):
+            _task_swap(X, weights, candidate, far, closest, nearest, second, costs, np.int64(t))
+    else:
+        for t in range(tasks):
+            _task_swap(X, weights, candidate, far, closest, nearest, second, costs, t)
 
 
 @jit
@@ -102,13 +159,108 @@ def _pick(weights, closest, potentials, targets, picked):
         picked[c] = i
 
 
+class Seeding:
+    """Centres chosen among the rows, with the two centres nearest to each row.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+        C-contiguous.
+    weights : ndarray of shape (n_samples,)
+        Not negative and not all zero.
+    random_state : RandomState
+        Drawn from.
+    """
+
+    def __init__(self, X: np.ndarray, weights: np.ndarray, random_state: np.random.RandomState) -> None:
+        self.X, self.weights, self.random_state = X, weights, random_state
+        n = X.shape[0]
+        self.n_tasks = (n + _ROWS - 1) // _ROWS
+        # Squared distances and indices; without a centre everything is infinitely far from centre 0.
+        self.closest, self.second = np.full(n, np.inf, X.dtype), np.full(n, np.inf, X.dtype)
+        self.nearest, self.next_nearest = np.zeros(n, np.int32), np.zeros(n, np.int32)
+        self.work = 3.0 * n * X.shape[1]
+
+    def plus_plus(self, n_clusters: int) -> None:
+        """Greedy k-means++: each new centre is the best of 2 + log(k) rows drawn by weight times distance.
+
+        The random numbers are drawn as scikit-learn's ``kmeans_plusplus`` draws them, so that the same
+        `random_state` gives the same rows, rounding aside.
+        """
+        X, n = self.X, self.X.shape[0]
+        n_trials = 2 + int(np.log(n_clusters))
+        self.centers = np.empty((n_clusters, X.shape[1]), X.dtype)
+        potentials = np.empty((self.n_tasks, n_trials))
+        far = np.zeros((n_trials, n_clusters), X.dtype)
+        probability = self.weights.astype(np.float64)
+        first = self.random_state.choice(n, p=probability / probability.sum())
+        self.centers[0] = X[first]
+        self._add(0, -1, far[0])
+        current = self._potential(X[first : first + 1], far[:1], potentials[:, :1])[:, 0].copy()
+        for j in range(1, n_clusters):
+            candidates = X[self._draw(n_trials, current)]
+            far[:, :j] = self._quarter_distances(candidates, self.centers[:j])
+            parts = self._potential(candidates, far, potentials)
+            best = int(parts.sum(axis=0).argmin())
+            self.centers[j] = candidates[best]
+            current = parts[:, best].copy()
+            self._add(j, -1, far[best])
+
+    def local_search(self, n_steps: int) -> None:
+        """Draw a row by weight times distance and swap it for the centre that is least missed, if that lowers
+        the potential; `n_steps` times."""
+        k = len(self.centers)
+        costs = np.empty((self.n_tasks, k + 1))
+        if k == 1 or not n_steps:
+            return
+        current = self._potential(self.centers[:1], np.zeros((1, k), self.X.dtype), costs[:, :1].copy())[:, 0]
+        for _ in range(n_steps):
+            candidate = self.X[self._draw(1, current)]
+            far = self._quarter_distances(candidate, self.centers)[0]
+            with threads_for(self.work) as parallel:
+                _swap_costs(
+                    self.X, self.weights, candidate, far,
+                    self.closest, self.nearest, self.second, costs, parallel,
+                )  # fmt: skip
+            total = costs.sum(axis=0)
+            j = int(total[:k].argmin())
+            if not total[k] + total[j] < current.sum():
+                continue
+            self.centers[j] = candidate[0]
+            # The rows that knew the old centre look at all; for the others only the new one is news.
+            self._add(j, j, far)
+            zero = np.zeros((1, k), self.X.dtype)
+            current = self._potential(self.centers[:1], zero, np.empty((self.n_tasks, 1)))[:, 0]
+
+    def _draw(self, size: int, potential: np.ndarray) -> np.ndarray:
+        picked = np.empty(size, np.int64)
+        targets = self.random_state.uniform(size=size) * potential.sum()
+        _pick(self.weights, self.closest, potential, targets, picked)
+        return picked
+
+    def _quarter_distances(self, candidates: np.ndarray, centers: np.ndarray) -> np.ndarray:
+        with np.errstate(over="ignore", invalid="ignore"):
+            squares = (candidates[:, None, :] - centers[None, :, :]) ** 2
+        # A hair below the exact bound, so that rounding never discards a row that is nearer.
+        return ((0.25 - 1e-5) * squares.sum(axis=2)).astype(self.X.dtype)
+
+    def _potential(self, candidates: np.ndarray, far: np.ndarray, out: np.ndarray) -> np.ndarray:
+        with threads_for(self.work) as parallel:
+            _potentials(self.X, self.weights, candidates, far, self.closest, self.nearest, out, parallel)
+        return out
+
+    def _add(self, j: int, removed: int, far: np.ndarray) -> None:
+        with threads_for(self.work) as parallel:
+            _add_center(
+                self.X, self.centers, j, removed, far,
+                self.closest, self.nearest, self.second, self.next_nearest, parallel,
+            )  # fmt: skip
+
+
 def kmeans_plusplus(
     X: np.ndarray, n_clusters: int, weights: np.ndarray, random_state: np.random.RandomState
 ) -> np.ndarray:
-    """Greedy k-means++: each new centre is the best of 2 + log(k) rows drawn by weight times distance.
-
-    The random numbers are drawn as scikit-learn's ``kmeans_plusplus`` draws them, so that the same
-    `random_state` gives the same rows, rounding aside.
+    """Greedy k-means++ and a local search.
 
     Parameters
     ----------
@@ -125,33 +277,10 @@ def kmeans_plusplus(
     -------
     centers : ndarray of shape (n_clusters, n_features)
     """
-    n, d = X.shape
-    n_trials = 2 + int(np.log(n_clusters))
-    centers = np.empty((n_clusters, d), X.dtype)
-    closest, nearest = np.empty(n, X.dtype), np.zeros(n, np.int32)
-    potentials = np.empty(((n + _ROWS - 1) // _ROWS, n_trials))
-    picked = np.empty(n_trials, np.int64)
-    far = np.zeros((n_trials, n_clusters), X.dtype)
-
-    probability = weights.astype(np.float64)
-    centers[0] = X[random_state.choice(n, p=probability / probability.sum())]
-    with threads_for(3.0 * n * d) as parallel:
-        _add_center(X, centers, 0, far[0], closest, nearest, parallel)
-        _potentials(X, weights, centers[:1], far[:1], closest, nearest, potentials[:, :1], parallel)
-    current = potentials[:, 0].copy()
-    for j in range(1, n_clusters):
-        _pick(weights, closest, current, random_state.uniform(size=n_trials) * current.sum(), picked)
-        candidates = X[picked]
-        # A hair below the exact bound, so that rounding never discards a row that is nearer.
-        with np.errstate(over="ignore", invalid="ignore"):
-            far[:, :j] = (0.25 - 1e-5) * ((candidates[:, None, :] - centers[None, :j, :]) ** 2).sum(axis=2)
-        with threads_for(3.0 * n * d) as parallel:
-            _potentials(X, weights, candidates, far, closest, nearest, potentials, parallel)
-            best = int(potentials.sum(axis=0).argmin())
-            centers[j] = candidates[best]
-            current = potentials[:, best].copy()
-            _add_center(X, centers, j, far[best], closest, nearest, parallel)
-    return centers
+    seeding = Seeding(X, weights, random_state)
+    seeding.plus_plus(n_clusters)
+    seeding.local_search(max(_MIN_SWAPS, n_clusters))
+    return seeding.centers
 
 
 def initial_centers(

@@ -36,9 +36,9 @@ class GradKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
         Number of clusters, and of centres.
     init : {'k-means++', 'random'}, callable or array-like of shape (n_clusters, n_features), \
             default='k-means++'
-        Initial centres. ``'k-means++'`` is scikit-learn's greedy k-means++, on a random sample of the rows
-        where there are more than 65,536 (or 64 per cluster); ``'random'`` takes rows at random; a callable
-        gets ``X, n_clusters, random_state`` and returns an array.
+        Initial centres. ``'k-means++'`` is scikit-learn's greedy k-means++ followed by a local search, which
+        swaps centres for drawn rows where that lowers the inertia; where there are more than 65,536 rows (or
+        64 per cluster) it works on a random sample. ``'random'`` takes rows at random. A callable gets ``X, n_clusters, random_state`` and returns an array.
     n_init : 'auto' or int, default='auto'
         Number of runs from different initial centres; the one with the lowest inertia is kept. ``'auto'``
         is 10 for ``init='random'`` or a callable, and 1 for ``'k-means++'`` or an array.
@@ -113,6 +113,8 @@ class GradKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
     Sculley, "Web-scale k-means clustering", WWW 2010, algorithm 1.
 
     Arthur and Vassilvitskii, "k-means++: the advantages of careful seeding", SODA 2007.
+
+    Lattanzi and Sohler, "A better k-means++ algorithm via local search", ICML 2019, algorithm 2.
 
     Examples
     --------

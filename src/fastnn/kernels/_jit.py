@@ -158,7 +158,9 @@ def compiler_options(*, sums: bool = False, parallel: bool = False) -> dict[str,
     }
 
 
-def jit(function: Callable[..., Any] | None = None, *, sums: bool = False, **options: Any) -> Any:
+def jit(
+    function: Callable[..., Any] | None = None, *, sums: bool = False, parallel: bool = False, **options: Any
+) -> Any:
     """Compile a kernel at its first call.
 
     Parameters
@@ -175,8 +177,8 @@ def jit(function: Callable[..., Any] | None = None, *, sums: bool = False, **opt
     dispatcher : numba dispatcher
     """
     if function is None:
-        return lambda f: jit(f, sums=sums, **options)
-    return _dispatcher(function, sums=sums, parallel=False, **options)
+        return lambda f: jit(f, sums=sums, parallel=parallel, **options)
+    return _dispatcher(function, sums=sums, parallel=parallel, **options)
 
 
 class parallel_jit:

@@ -145,16 +145,17 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     def _validate_input(
         self, X: Any, y: Any, classes: Any, incremental: bool, reset: bool
     ) -> tuple[Any, np.ndarray]:
-        if incremental and _check_partial_fit_first_call(self, classes):
-            # For multi-label targets `classes` numbers the columns, which y itself shows.
-            multilabel = type_of_target(y).startswith("multilabel")
-            self._label_binarizer = LabelBinarizer().fit(y if multilabel else classes)
+        first_call = incremental and _check_partial_fit_first_call(self, classes)
         X, y = validate_data(
             self, X, y, accept_sparse=["csr", "csc"], multi_output=True, dtype=_FLOATS, reset=reset
         )
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
 
+        if first_call:
+            # For multi-label targets `classes` numbers the columns, which y itself shows.
+            multilabel = type_of_target(y).startswith("multilabel")
+            self._label_binarizer = LabelBinarizer().fit(y if multilabel else classes)
         if not hasattr(self, "classes_") or not (self.warm_start or incremental):
             self._label_binarizer = LabelBinarizer().fit(y)
             self.classes_ = self._label_binarizer.classes_

@@ -277,7 +277,9 @@ def _validation_score(model: Any, network: Network, held_out: _HeldOut) -> float
     # Not so for class labels, which are integers, and may be strings.
     if np.issubdtype(prediction.dtype, np.floating) and not np.isfinite(prediction).all():
         return np.nan
-    return model._score_function(held_out.y, prediction, sample_weight=held_out.sample_weight)
+    # On the way to divergence squares overflow; the score then is -inf, which says all there is to say.
+    with np.errstate(over="ignore", invalid="ignore"):
+        return model._score_function(held_out.y, prediction, sample_weight=held_out.sample_weight)
 
 
 def _warn_interrupted() -> None:

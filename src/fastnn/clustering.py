@@ -34,6 +34,9 @@ COUNT, NEWTON = -1, -2
 REDUCTIONS = {"sum": 0, "mean": 1, "cluster": 2}
 # Lloyd's iterations of the polish end by `tol`; this bounds them where rounding keeps them from ending.
 _MAX_POLISH = 300
+# A stable rate raises the loss by a small factor at most. One that has raised it a millionfold is on its way
+# to infinity, and only the re-seeding of the centres that lost all rows keeps it from getting there.
+_DIVERGENCE = 1e6
 # Seconds of compiled work between two looks at the keyboard.
 _CHUNK_SECONDS = 0.2
 
@@ -150,8 +153,8 @@ def move_centers(code, rate, reduction, hyper, C, sums, counts, total, seen, clo
 def _improved(loss, fraction, progress, patience):
     """Update the smoothed loss; False when it has not improved for `patience` batches.
 
-    progress : IN/OUT (4,): batches, smoothed loss, its minimum, batches since that. As in scikit-learn's
-    MiniBatchKMeans the first batch, which shows the initial centres, does not count.
+    progress : IN/OUT (5,): batches, smoothed loss, its minimum, batches since that, and ``advance``'s. As in
+    scikit-learn's MiniBatchKMeans the first batch, which shows the initial centres, does not count.
     """
     progress[0] += 1.0
     if progress[0] == 1.0:
@@ -172,12 +175,15 @@ def _improved(loss, fraction, progress, patience):
 
 
 @jit
-def advance(code, rate, reduction, hyper, C, safe, sums, counts, total, loss, seen, clock, slots):
-    """Move the centres unless the loss or they themselves are not finite: then go back to `safe`.
+def advance(code, rate, reduction, hyper, C, safe, sums, counts, total, loss, seen, clock, slots, progress):
+    """Move the centres unless they diverge: then go back to `safe` and return False.
 
-    safe : IN/OUT (k, d), the last centres known to have a finite loss.
+    safe : IN/OUT (k, d), the last centres known to have a loss within bounds.
+    progress[4] : IN/OUT, the spread of the data before the first batch, then the largest loss allowed.
     """
-    if np.isfinite(loss):
+    if progress[0] == 0.0:
+        progress[4] = _DIVERGENCE * max(progress[4], loss)
+    if np.isfinite(loss) and loss <= progress[4]:
         safe[:] = C
         if move_centers(code, rate, reduction, hyper, C, sums, counts, total, seen, clock, slots):
             return True
@@ -211,8 +217,10 @@ def _run_batches(
         total = counts.sum()
         loss = inertia / total
         losses[b] = loss
-        if not advance(code, rate, reduction, hyper, C, safe, sums, counts, total, loss, seen, clock, slots):
-            return b, _DIVERGED
+        if not advance(
+            code, rate, reduction, hyper, C, safe, sums, counts, total, loss, seen, clock, slots, progress
+        ):
+            return b + np.isfinite(loss), _DIVERGED
         for j in range(C.shape[0]):
             touched[j] += counts[j]
         if not _improved(loss, m / n, progress, patience):
@@ -255,6 +263,7 @@ def step(
     motion: Motion,
     *,
     safe: np.ndarray | None = None,
+    progress: np.ndarray | None = None,
     work: Workspace | None = None,
 ) -> tuple[float, bool]:
     """One step on all rows of X; `C` and `motion` change in place.
@@ -272,7 +281,9 @@ def step(
     motion : Motion
         The centres' state.
     safe : ndarray of shape (k, d), default=None
-        Centres to go back to, replaced by `C` where that has a finite loss.
+        Centres to go back to, replaced by `C` where its loss is within bounds.
+    progress : ndarray of shape (5,), default=None
+        As in ``_improved`` and ``advance``; None bounds the loss by infinity.
     work : Workspace, default=None
         Buffers to use again.
 
@@ -281,17 +292,18 @@ def step(
     loss : float
         Mean squared distance before the step.
     finite : bool
-        Whether the step was done; if not, `C` holds the last centres with a finite loss.
+        Whether the step was done; if not, `C` is what `safe` is then.
     """
     n, d = X.shape
     work = Workspace(n, C.shape[0], d, X.dtype) if work is None else work
     safe = C.copy() if safe is None else safe
+    progress = np.array([0, 0, 0, 0, np.inf]) if progress is None else progress
     inertia = work.sweep(X, weights_or_none(weights, X), C, summing=True)
     total = float(work.counts.sum())
     loss = inertia / total
     finite = advance(
         rule.code, rule.rate, rule.reduction, rule.hyper, C, safe,
-        work.sums, work.counts, total, loss, *motion,
+        work.sums, work.counts, total, loss, *motion, progress,
     )  # fmt: skip
     return loss, finite
 
@@ -307,6 +319,7 @@ class _Epochs:
         rule: Rule,
         batch_size: int | None,
         patience: int | None,
+        spread: float,
         random_state: np.random.RandomState,
     ) -> None:
         self.X, self.weights, self.C, self.rule = X, weights, C, rule
@@ -321,7 +334,7 @@ class _Epochs:
         self.safe = C.copy()
         self.motion = Motion.zeros(k, d)
         self.touched = np.zeros(k)
-        self.progress = np.zeros(4)
+        self.progress = np.array([0, 0, 0, 0, spread])
         self.patience = -1 if patience is None else max(1, patience)
         self.work = Workspace(self.batch_size, k, d, X.dtype)
         n_gathered = 0 if self.whole else self.batch_size
@@ -379,7 +392,14 @@ class _Epochs:
 
     def _whole_step(self) -> tuple[np.ndarray, int]:
         loss, finite = step(
-            self.X, self.weights, self.C, self.rule, self.motion, safe=self.safe, work=self.work
+            self.X,
+            self.weights,
+            self.C,
+            self.rule,
+            self.motion,
+            safe=self.safe,
+            progress=self.progress,
+            work=self.work,
         )
         self.touched += self.work.counts
         if not finite:
@@ -408,6 +428,7 @@ def train(
     batch_size: int | None,
     max_iter: int,
     tol: float,
+    variance: float,
     patience: int | None,
     polish: bool,
     random_state: np.random.RandomState,
@@ -433,7 +454,9 @@ def train(
     max_iter : int
         Epochs at most.
     tol : float
-        In the units of squared distance.
+        In units of `variance`.
+    variance : float
+        Of ``mean_variance``.
     patience : int or None
         None never stops for lack of improvement.
     polish : bool
@@ -446,9 +469,10 @@ def train(
     Returns
     -------
     Result
-        After divergence, that of the last centres whose loss was finite.
+        After divergence, that of the last centres whose loss was within bounds.
     """
     n = X.shape[0]
+    tol *= variance
 
     def report(what: str) -> Callable[[int, float], None]:
         if not verbose:
@@ -468,9 +492,13 @@ def train(
         motion = Motion.zeros(*C.shape)
         diverged = False
     else:
-        epochs = _Epochs(X, weights, C.copy(), rule, batch_size, patience, random_state)
+        epochs = _Epochs(
+            X, weights, C.copy(), rule, batch_size, patience, variance * X.shape[1], random_state
+        )
         losses, n_iter = epochs.until(max_iter, tol, report("Epoch"))
         C, safe, motion, diverged = epochs.C, epochs.safe, epochs.motion, epochs.status == _DIVERGED
+        if diverged:
+            motion = Motion.zeros(*C.shape)
         if not polish or diverged:
             labels, inertia = labels_inertia(X, weights, C)
     if polish and not converged and not diverged:

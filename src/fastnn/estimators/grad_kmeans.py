@@ -38,7 +38,8 @@ class GradKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
             default='k-means++'
         Initial centres. ``'k-means++'`` is scikit-learn's greedy k-means++ followed by a local search, which
         swaps centres for drawn rows where that lowers the inertia; where there are more than 65,536 rows (or
-        64 per cluster) it works on a random sample. ``'random'`` takes rows at random. A callable gets ``X, n_clusters, random_state`` and returns an array.
+        64 per cluster) it works on a random sample. ``'random'`` takes rows at random. A callable gets
+        ``X, n_clusters, random_state`` and returns an array.
     n_init : 'auto' or int, default='auto'
         Number of runs from different initial centres; the one with the lowest inertia is kept. ``'auto'``
         is 10 for ``init='random'`` or a callable, and 1 for ``'k-means++'`` or an array.
@@ -212,7 +213,7 @@ class GradKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
             weights = self._weights(sample_weight, X)
             init, n_init = self._check_init(X)
             random_state = check_random_state(self.random_state)
-            tol = self.tol * mean_variance(X) if self.tol > 0 else 0.0
+            variance = mean_variance(X)
             best: Result | None = None
             for _ in range(n_init):
                 result = train(
@@ -222,7 +223,8 @@ class GradKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
                     rule,
                     batch_size=self.batch_size,
                     max_iter=self.max_iter,
-                    tol=tol,
+                    tol=self.tol,
+                    variance=variance,
                     patience=self.max_no_improvement,
                     polish=self.polish,
                     random_state=random_state,
@@ -295,6 +297,8 @@ class GradKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
                 raise ValueError(self._divergence())
             labels, inertia = labels_inertia(X, weights, centers)
             if first:
+                if not finite:
+                    motion = Motion.zeros(*centers.shape)
                 self._keep(Result(centers, labels, inertia, 1, [loss][:finite], motion, not finite))
                 transaction.commit()
                 if not finite:

@@ -116,6 +116,10 @@ class _PackageCacheMixin:
             super().save_overload(sig, data)  # type: ignore[misc]
         except OSError as error:
             _warn_once(f"the cache cannot be written ({error})")
+        except Exception:
+            # Saving reads the index first, and this one is damaged: start it anew.
+            self._cache_file.flush()
+            super().save_overload(sig, data)  # type: ignore[misc]
 
 
 class PackageCache(_PackageCacheMixin, FunctionCache):  # type: ignore[misc]

@@ -1,0 +1,174 @@
+"""Cache policy, launch rules and what a process may and may not do, in processes of their own."""
+
+import os
+import stat
+import subprocess
+import sys
+import textwrap
+import threading
+
+import numpy as np
+import pytest
+
+from fastnn.kernels import _jit, _threads, linear_forward
+
+SMALL = """
+import numpy as np
+from fastnn.kernels import exp
+exp(np.ones(5, np.float32))
+"""
+LINKED = """
+import numpy as np
+from fastnn.kernels import linear_forward
+X = np.ones((3, 4), np.float32)
+linear_forward(X, X.T.copy(), activation="tanh")
+"""
+COUNT = """
+from numba.core import event
+counter = event.RecordingListener()
+event.register("numba:compile", counter)
+{body}
+compiled = [e for _, e in counter.buffer if e.is_end]
+print(len(compiled))
+"""
+
+
+def run(code, cache=None, **environment):
+    env = {**os.environ, **environment}
+    if cache is not None:
+        env["NUMBA_CACHE_DIR"] = str(cache)
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], env=env, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_importing_compiles_nothing(tmp_path):
+    body = "import fastnn; from fastnn import MLPClassifier, MLPRegressor, GradKMeans, kernels"
+    assert run(COUNT.format(body=body), tmp_path) == "0"
+    assert not list(tmp_path.rglob("*.nb?"))
+
+
+def test_a_second_process_compiles_nothing(tmp_path):
+    assert int(run(COUNT.format(body=LINKED), tmp_path)) > 0
+    assert list(tmp_path.rglob("*.nbc"))
+    assert run(COUNT.format(body=LINKED), tmp_path) == "0"
+
+
+def test_the_cache_can_be_switched_off(tmp_path):
+    run(SMALL, tmp_path, FASTNN_CACHE="0")
+    assert not list(tmp_path.rglob("*.nbc"))
+
+
+def test_a_damaged_cache_is_compiled_over(tmp_path):
+    run(SMALL, tmp_path)
+    for path in tmp_path.rglob("*.nb?"):
+        path.write_bytes(b"\x80\x05not a pickle")
+    assert int(run(COUNT.format(body=SMALL), tmp_path)) > 0
+    assert run(COUNT.format(body=SMALL), tmp_path) == "0"
+
+
+def test_a_cache_that_cannot_be_written_warns_once(monkeypatch, tmp_path):
+    _jit._warn_once.cache_clear()
+
+    def refuse(self, *args):
+        raise PermissionError("no")
+
+    monkeypatch.setattr(_jit.FunctionCache, "save_overload", refuse)
+    cache = _jit.function_cache(run)
+    with pytest.warns(RuntimeWarning, match="compiles its kernels anew"):
+        cache.save_overload(None, None)
+    cache.save_overload(None, None)  # said once
+    _jit._warn_once.cache_clear()
+
+
+def test_other_sources_do_not_see_this_cache(monkeypatch, tmp_path):
+    stamps = []
+    for text in ("one", "another"):
+        monkeypatch.setattr(_jit, "sources_hash", lambda text=text: text)
+        stamps.append(_jit.function_cache(run)._cache_file._source_stamp)
+    assert stamps[0] != stamps[1]
+
+
+def test_many_processes_may_fill_one_cache_at_once(tmp_path):
+    env = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    processes = [
+        subprocess.Popen([sys.executable, "-c", SMALL], env=env, stderr=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
+    for process in processes:
+        assert process.wait() == 0, process.stderr.read()
+        process.stderr.close()
+    assert run(COUNT.format(body=SMALL), tmp_path) == "0"
+
+
+def test_little_work_stays_on_one_thread():
+    with _threads.threads_for(1e3) as parallel:
+        assert not parallel
+
+
+def test_workqueue_launches_one_region_at_a_time(monkeypatch):
+    monkeypatch.setattr(_threads, "threading_layer", lambda: "workqueue")
+    monkeypatch.setattr(_threads.numba, "get_num_threads", lambda: 2)
+    with _threads.threads_for(1e12) as outer, _threads.threads_for(1e12) as inner:
+        assert outer
+        assert not inner
+    with _threads.threads_for(1e12) as again:
+        assert again
+
+
+def test_python_threads_may_share_the_kernels():
+    rng = np.random.default_rng(0)
+    X, W = rng.normal(size=(500, 200)), rng.normal(size=(200, 300))
+    want, wrong = linear_forward(X, W), []
+
+    def work():
+        for _ in range(5):
+            if not np.array_equal(linear_forward(X, W), want):
+                wrong.append(1)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_child_forked_after_a_parallel_region_runs_serially():
+    code = """
+    import os
+    import numpy as np
+    from fastnn.kernels import linear_forward, _threads
+    X = np.random.default_rng(0).normal(size=(500, 300))
+    want = linear_forward(X, X.T.copy())
+    child = os.fork()
+    if child == 0:
+        with _threads.threads_for(1e12) as parallel:
+            serial = not parallel
+        same = np.array_equal(linear_forward(X, X.T.copy()), want)
+        os._exit(0 if serial and same else 1)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    """
+    assert run(code, NUMBA_NUM_THREADS="2") == "0"
+
+
+def test_workqueue_layer_gives_the_same_result():
+    code = """
+    import numpy as np
+    from fastnn.kernels import linear_forward
+    X = np.random.default_rng(0).normal(size=(600, 300))
+    print(linear_forward(X, X.T.copy(), activation="tanh").sum().hex())
+    """
+    assert run(code, NUMBA_THREADING_LAYER="workqueue") == run(code)
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="a read-only folder stops no administrator")
+def test_a_read_only_cache_folder_is_survived(tmp_path):
+    tmp_path.chmod(stat.S_IRUSR | stat.S_IXUSR)
+    try:
+        run(SMALL, tmp_path)
+    finally:
+        tmp_path.chmod(stat.S_IRWXU)

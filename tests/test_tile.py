@@ -1,0 +1,137 @@
+"""The tile layer against NumPy: every row count and width, in every row of the table the host has."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from fastnn.kernels._jit import jit
+from fastnn.kernels.cpu import targets
+from fastnn.kernels.cpu.tile import (
+    TILE_ROWS,
+    lanes,
+    tile_argmin,
+    tile_columns,
+    tile_product,
+    tile_transpose,
+)
+
+DTYPES = [np.float32, np.float64]
+
+
+@jit
+def product(A, B, begin, begin_stride, C, rows, depth, columns, has_begin):
+    tile_product(
+        rows, depth, A, 0, TILE_ROWS, B, 0, columns, begin, 0, begin_stride, C, 0, columns, columns, has_begin
+    )
+
+
+@jit
+def argmin(A, start, B, best, labels, rows, depth, columns, first):
+    tile_argmin(rows, depth, A, 0, TILE_ROWS, start, 0, B, 0, columns, best, 0, labels, 0, np.int32(first))
+
+
+@jit
+def transpose(source, stride, target, rows):
+    tile_transpose(rows, source, 0, stride, target, 0, rows)
+
+
+@jit
+def widths(x):
+    return lanes(x), tile_columns(x)
+
+
+def columns_of(dtype):
+    return targets.ROW.lanes(np.dtype(dtype).itemsize) * targets.ROW.tile_vectors
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_widths_are_those_of_the_table(dtype):
+    assert widths(np.zeros(1, dtype)) == (
+        targets.ROW.lanes(np.dtype(dtype).itemsize),
+        columns_of(dtype),
+    )
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("rows", range(1, TILE_ROWS + 1))
+def test_product_of_every_ragged_shape(dtype, rows):
+    rng = np.random.default_rng(rows)
+    tolerance = 20 * np.finfo(dtype).eps
+    for columns in range(1, columns_of(dtype) + 1):
+        for depth in (0, 1, 2, 9):
+            A = rng.normal(size=(depth, TILE_ROWS)).astype(dtype)
+            B = rng.normal(size=(depth, columns)).astype(dtype)
+            want = A[:, :rows].T @ B
+            # A guard beyond the tile shows any write outside it.
+            C = np.full(rows * columns + 64, 7, dtype)
+            flat = A.ravel(), B.ravel()
+            product(*flat, C, 0, C, rows, depth, columns, False)
+            np.testing.assert_allclose(C[: want.size].reshape(want.shape), want, atol=tolerance)
+            product(*flat, C, columns, C, rows, depth, columns, True)
+            np.testing.assert_allclose(C[: want.size].reshape(want.shape), 2 * want, atol=2 * tolerance)
+            bias = rng.normal(size=columns).astype(dtype)
+            product(*flat, bias, 0, C, rows, depth, columns, True)
+            np.testing.assert_allclose(C[: want.size].reshape(want.shape), want + bias, atol=2 * tolerance)
+            assert (C[want.size :] == 7).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("rows", range(1, TILE_ROWS + 1))
+def test_argmin_keeps_the_first_of_equals_and_ignores_nan(dtype, rows):
+    rng = np.random.default_rng(rows)
+    columns, depth = columns_of(dtype), 5
+    A = rng.integers(-2, 3, size=(depth, TILE_ROWS)).astype(dtype)
+    B = rng.integers(-2, 3, size=(depth, columns)).astype(dtype)
+    B[0, 1] = np.nan
+    start = rng.integers(0, 3, size=rows).astype(dtype)
+    values = A[:, :rows].T @ B + start[:, None]
+    best = np.full(columns, 1, dtype)
+    labels = np.full(columns, -1, np.int32)
+    argmin(A.ravel(), start, B.ravel(), best, labels, rows, depth, columns, 100)
+    lowest = values.min(axis=0)
+    improved = lowest < 1
+    np.testing.assert_array_equal(labels, np.where(improved, values.argmin(axis=0) + 100, -1))
+    np.testing.assert_array_equal(best, np.where(improved, lowest, 1))
+    assert labels[1] == -1
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_transpose(dtype):
+    width = targets.ROW.lanes(np.dtype(dtype).itemsize)
+    for rows in range(1, width + 1):
+        source = np.random.default_rng(rows).normal(size=(rows, width + 3)).astype(dtype)
+        target = np.zeros(width * rows + width, dtype)
+        transpose(source.ravel(), width + 3, target, rows)
+        np.testing.assert_array_equal(target[: width * rows].reshape(width, rows), source[:, :width].T)
+
+
+def test_the_table_takes_the_widest_row_that_fits():
+    assert targets.select(frozenset()).name == "generic"
+    assert targets.select(frozenset({"avx2", "fma"})).name == "avx2"
+    assert targets.select(targets.TABLE[0].features | {"avx2", "fma"}).name == targets.TABLE[0].name
+    assert targets.select(frozenset({"avx2", "fma"}), "generic").name == "generic"
+    with pytest.raises(ValueError, match="choose one of"):
+        targets.select(frozenset(), "avx512")
+    for row in targets.TABLE:
+        assert row.features or row is targets.TABLE[-1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("row", ["avx2", "generic"])
+@pytest.mark.skipif("FASTNN_SIMD" in os.environ, reason="already inside a forced run")
+def test_narrower_rows_pass_the_kernel_tests(row):
+    features = targets.host_features()
+    if not next(r for r in targets.TABLE if r.name == row).features <= features:
+        pytest.skip(f"this processor has no {row}")
+    tests = ["tests/test_tile.py", "tests/test_linear.py", "tests/test_kmeans_kernels.py"]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests],
+        env={**os.environ, "FASTNN_SIMD": row},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]

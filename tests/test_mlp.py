@@ -543,10 +543,10 @@ def test_early_stopping_keeps_the_best_epoch():
         "learning_rate_init": 0.3,
         "n_iter_no_change": 60,
     }
-    model = MLPClassifier((10,), max_iter=60, n_iter_no_change=60, **parameters).fit(X, y)
+    model = MLPClassifier((10,), max_iter=60, **parameters).fit(X, y)
     best = model.validation_scores_.index(model.best_validation_score_)
     assert best + 1 < model.n_iter_
-    again = MLPClassifier((10,), max_iter=best + 1, n_iter_no_change=60, **parameters).fit(X, y)
+    again = MLPClassifier((10,), max_iter=best + 1, **parameters).fit(X, y)
     assert_array_equal(model.coefs_[0], again.coefs_[0])
 
 

@@ -292,17 +292,19 @@ class GradKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
                 )
                 X = plain(X, centers.dtype)
                 weights = None if weights is None else plain(weights, centers.dtype)
+            before = centers.copy()
             loss, finite = step(X, weights, centers, rule, motion)
-            if not finite and not first:
-                raise ValueError(self._divergence())
             labels, inertia = labels_inertia(X, weights, centers)
-            if first:
-                if not finite:
-                    motion = Motion.zeros(*centers.shape)
-                self._keep(Result(centers, labels, inertia, 1, [loss][:finite], motion, not finite))
+            diverged = not (finite and np.isfinite(inertia))
+            if diverged and not first:
+                raise ValueError(self._divergence())
+            if diverged:
+                labels, inertia = labels_inertia(X, weights, before)
+                self._keep(Result(before, labels, inertia, 1, [], Motion.zeros(*before.shape), True))
                 transaction.commit()
-                if not finite:
-                    raise ValueError(self._divergence())
+                raise ValueError(self._divergence())
+            if first:
+                self._keep(Result(centers, labels, inertia, 1, [loss], motion, False))
                 return self
             self.cluster_centers_, self.labels_, self.inertia_ = centers, labels, inertia
             self._motion, self._motion_rule = motion, rule.code

@@ -31,6 +31,7 @@ def build_switch(functions: Iterable[Callable[..., Any]], arguments: str) -> Any
     """
     functions = list(functions)
     namespace: dict[str, Any] = {f"f{code}": function for code, function in enumerate(functions)}
+    namespace["__name__"] = __name__
     lines = [f"def switch(code, {arguments}):"]
     for code in range(len(functions) - 1):
         lines += [f"    if code == {code}:", f"        return f{code}({arguments})"]
@@ -65,7 +66,8 @@ def link_switch(
     array_names = [name.strip() for name in arrays.split(",")]
     switch = build_switch(functions, ", ".join(scalar_names + array_names))
     views = ", ".join([*scalar_names, *(f"carray({name}, length)" for name in array_names)])
-    namespace = {"switch": switch, "carray": carray}
+    # A cached function is rebuilt in the module that its globals name.
+    namespace = {"__name__": __name__, "switch": switch, "carray": carray}
     parameters = ", ".join(["code", *scalar_names, *array_names, "length"])
     exec(f"def entry({parameters}):\n    return switch(code, {views})\n", namespace)
     return_type = types.float64 if result else types.void

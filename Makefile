@@ -17,6 +17,7 @@ lint: $(VENV)/.test
 	$(BIN)/mypy
 
 bench: $(VENV)/.bench
+	cd benchmarks && ../$(BIN)/asv machine --yes
 	cd benchmarks && ../$(BIN)/asv run --quick --show-stderr --python=same
 
 peers: $(VENV)/.bench

@@ -1,0 +1,50 @@
+"""asv: what a process pays before its first result."""
+
+import tempfile
+from typing import ClassVar
+
+from benchmarks.common import Benchmark
+from benchmarks.peers_startup import ESTIMATORS, IMPORTS, first_fit_code, import_code, run
+
+
+class Import(Benchmark):
+    """Seconds that importing fastnn adds to importing Numba and scikit-learn."""
+
+    param_names: ClassVar = ["what"]
+    params: ClassVar = ([label for label, _, _ in IMPORTS],)
+    smoke = (IMPORTS[0][0],)
+    unit = "s"
+
+    def setup(self, what: str) -> None:
+        """Write the bytecode files."""
+        self.code = next(import_code(before, code) for label, before, code in IMPORTS if label == what)
+        run(self.code)
+
+    def track_import(self, what: str) -> float:
+        """The best of three processes."""
+        return min(run(self.code) for _ in range(3))
+
+
+class FirstFit(Benchmark):
+    """Seconds of the first fit of a process, with a cold and with a warm kernel cache."""
+
+    param_names: ClassVar = ["estimator"]
+    params: ClassVar = (list(ESTIMATORS),)
+    unit = "s"
+
+    def setup(self, estimator: str) -> None:
+        """An empty cache."""
+        self.folder = tempfile.TemporaryDirectory()
+
+    def teardown(self, estimator: str) -> None:
+        """Remove it."""
+        self.folder.cleanup()
+
+    def track_cold(self, estimator: str) -> float:
+        """With an empty cache."""
+        return run(first_fit_code(estimator), self.folder.name)
+
+    def track_warm(self, estimator: str) -> float:
+        """After a process that has filled it."""
+        run(first_fit_code(estimator), self.folder.name)
+        return run(first_fit_code(estimator), self.folder.name)

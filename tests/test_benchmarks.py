@@ -1,0 +1,117 @@
+"""The benchmarks run: every class of the asv suite once, and the comparison with peers on few rows."""
+
+import importlib
+import inspect
+from pathlib import Path
+
+import pytest
+
+from benchmarks import contestants, peers, peers_linear, peers_mlp, peers_report, race
+from benchmarks.common import Benchmark
+
+FOLDER = Path(peers.__file__).parent
+SUITE = [
+    kind
+    for path in sorted(FOLDER.glob("bench_*.py"))
+    for name, kind in vars(importlib.import_module(f"benchmarks.{path.stem}")).items()
+    if inspect.isclass(kind) and issubclass(kind, Benchmark) and not inspect.isabstract(kind)
+]
+FIGURES = ("time_", "peakmem_", "track_")
+TINY = race.Settings(threads=1, quick=True, scale=0.0)
+
+
+@pytest.fixture(autouse=True)
+def _no_peers(monkeypatch):
+    """As on a machine without the optional libraries; they would take seconds to load."""
+    for path in FOLDER.glob("peers_*.py"):
+        module = importlib.import_module(f"benchmarks.{path.stem}")
+        if hasattr(module, "optional"):
+            monkeypatch.setattr(module, "optional", lambda name: None)
+    monkeypatch.setattr(contestants, "optional", lambda name: None)
+
+
+@pytest.mark.parametrize("kind", SUITE, ids=lambda kind: kind.__name__)
+def test_suite_runs(kind):
+    """Every class has a setup that agrees with its peer, and figures."""
+    names = [name for name in dir(kind) if name.startswith(FIGURES)]
+    assert names
+    assert len(kind.param_names) == len(kind.params)
+    if not kind.smoke:
+        return  # compiles everything anew: test_jit.py has such a test
+    benchmark = kind()
+    benchmark.setup(*kind.smoke)
+    for name in names:
+        result = getattr(benchmark, name)(*kind.smoke)
+        assert isinstance(result, float) == name.startswith("track_")
+
+
+def test_registries_are_parameters():
+    """A new activation, update rule, loss or solver is measured without an edit."""
+    from benchmarks import bench_kernels, bench_mlp
+    from fastnn.activations import ACTIVATIONS, HIDDEN
+    from fastnn.losses import LOSSES
+    from fastnn.optimizers import RULES
+
+    assert bench_kernels.LinearForward.params[1] == [activation.name for activation in ACTIVATIONS]
+    assert bench_mlp.ClassifierDigits.params[0] == list(HIDDEN)
+    assert bench_mlp.Epoch.params[:2] == ([r.name for r in RULES], [loss.name for loss in LOSSES])
+
+
+@pytest.fixture
+def _one_round(monkeypatch):
+    """One call of everything, and no waiting for idle threads."""
+    monkeypatch.setattr(race.Settings, "budget", 0.0)
+    monkeypatch.setattr(race, "settle", lambda: None)
+    monkeypatch.setattr(race, "MAX_CALLS", 1)
+    monkeypatch.setattr(peers_mlp, "LEAST_SECONDS", 0.0)
+    # One shape each: the others are the same code.
+    monkeypatch.setattr(peers_linear, "SHAPES", ((8, 5, 3),))
+    monkeypatch.setattr(peers_linear, "NEIGHBOURS", ())
+    monkeypatch.setattr(peers_mlp, "NETWORKS", peers_mlp.NETWORKS[:1])
+
+
+@pytest.mark.usefixtures("_one_round")
+@pytest.mark.parametrize("group", [group for group in peers.GROUPS if group != "startup"])
+def test_groups_run(group, monkeypatch):
+    """Each group's contestants agree, and its tables can be shown."""
+    monkeypatch.setattr(peers_report, "PACKAGES", ("numpy", "no-such-package"))
+    monkeypatch.setattr(contestants, "check_threads", lambda n: None)
+    monkeypatch.setattr(contestants, "limit_threads", lambda n: None)
+    for path in FOLDER.glob("peers_*.py"):
+        module = importlib.import_module(f"benchmarks.{path.stem}")
+        if hasattr(module, "limit_threads"):
+            monkeypatch.setattr(module, "limit_threads", lambda n: None)
+    tables = peers.measure(group, TINY)
+    assert tables
+    page = peers_report.markdown(tables, {"float32": [1e9], "float64": [1e9]}, TINY)
+    for table in tables:
+        assert table.rows
+        assert f"## {table.title}" in page
+        peers_report.show(table, {"float32": 1e9})
+        assert all(row.case in page for row in table.rows)
+
+
+def test_met_within_tolerance():
+    """A target counts as met within 5%."""
+    assert race.Race("", {}, {"numpy": 0.96}, {"numpy": 1.0}).met
+    assert not race.Race("", {}, {"numpy": 0.94}, {"numpy": 1.0}).met
+    assert race.Race("", {}, {}, {"numpy": 1.0}).met is None
+    assert race.Figure("", 1.04, "s", 1.0).met
+    assert not race.Figure("", 1.06, "s", 1.0).met
+    rows = [race.Race("slow", {}, {"numpy": 0.5}, {"numpy": 1.0}), race.Figure("small", 0.1, "s", 1.0)]
+    assert peers_report.summary([race.Table("T", "", rows)]) == "1 of 2 targets met. Not met: T: slow."
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(2.5, "2.5 s"), (0.9999, "1 s"), (0.0025, "2.5 ms"), (3e-6, "3 µs"), (5e-8, "50 ns")],
+)
+def test_duration(seconds, text):
+    """Units that keep numbers short."""
+    assert peers_report.duration(seconds) == text
+
+
+def test_unknown_group():
+    """A typing error in --only is refused before anything is measured."""
+    with pytest.raises(SystemExit):
+        peers.main(["--only", "liner"])

@@ -108,6 +108,24 @@ def test_little_work_stays_on_one_thread():
         assert not parallel
 
 
+def test_threads_pause_where_they_do_not_pay():
+    pace = _threads.Pace(4)
+    assert pace.allows()
+    pace.report(True, 1e6, 1e-5)  # 100 GFLOP/s
+    assert pace.allows()
+    pauses = []
+    for _ in range(10):
+        pace.report(True, 1e6, 1e-2)  # 0.1 GFLOP/s
+        refused = 0
+        while not pace.allows():
+            refused += 1
+        pauses.append(refused)
+    assert pauses[:3] == [4, 8, 16]
+    assert pauses[-1] == 256
+    pace.report(False, 1e6, 1e-2)  # without threads there is nothing to learn
+    assert pace.allows()
+
+
 def test_workqueue_launches_one_region_at_a_time(monkeypatch):
     monkeypatch.setattr(_threads, "threading_layer", lambda: "workqueue")
     monkeypatch.setattr(_threads.numba, "get_num_threads", lambda: 2)

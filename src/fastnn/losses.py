@@ -76,7 +76,10 @@ def _squared_error(y, a):
 
 @_scalar
 def _poisson(y, a):
-    return _xlogy(y, y / a) - y + a
+    # An output that underflowed to 0 is right where the target is 0: 0/0 must not reach the logarithm.
+    none = y == type(y)(0)
+    ratio = y / (type(a)(1) if none else a)
+    return a if none else _xlogy(y, ratio) - y + a
 
 
 LOSSES = (

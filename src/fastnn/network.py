@@ -14,7 +14,7 @@ from scipy import sparse
 
 from fastnn.activations import ACTIVATIONS, IDENTITY, SOFTMAX
 from fastnn.activations import CODES as ACTIVATION_CODES
-from fastnn.kernels._threads import threads_for
+from fastnn.kernels._threads import Pace, threads_for
 from fastnn.kernels.cpu.linear import panel_size, row_chunks
 from fastnn.kernels.cpu.mlp import Model, Rows, Targets, Training, predict_rows, run_batches
 from fastnn.kernels.cpu.tile import TILE_ROWS
@@ -24,6 +24,9 @@ from fastnn.optimizers import MAX_HYPER, Optimizer
 LOSS_CODES = {loss.name: code for code, loss in enumerate(LOSSES)}
 # A compiled call lasts about this long (seconds), so that Ctrl-C is answered.
 CALL_SECONDS = 0.2
+# Batches per call on several threads: where the cores turn out to be taken a step lasts 10 ms and more, and
+# the call must still end.
+MAX_THREADED = 128
 # Pieces of the weights' region: enough for many threads, few enough that a piece is worth starting.
 WEIGHT_CHUNKS = 32
 # Rows of one piece of a full-batch gradient: bounds the activation buffers.
@@ -159,6 +162,8 @@ class Network:
         self.intercepts = self.layout.biases(self.parameters)
         # Batches per compiled call; adjusted to CALL_SECONDS from epoch to epoch.
         self._batches_per_call = 1
+        self._called = False
+        self._pace = Pace(self.dtype.itemsize)
         self._work: tuple[int, dict[str, np.ndarray]] = (0, {})
 
     def load(self, coefs: Sequence[Any], intercepts: Sequence[Any]) -> None:
@@ -206,16 +211,23 @@ class Network:
         batch_size = min(int(batch_size), n)
         n_batches = -(-n // batch_size)
         model, targets, training = self._prepare(Y, sample_weight, alpha, batch_size, optimizer)
+        region_work = self._step_work(batch_size)
+        pace = self._pace
         total, batch = 0.0, 0
         while batch < n_batches:
-            stop = min(n_batches, batch + self._batches_per_call)
+            threads = pace.allows()
+            at_once = min(self._batches_per_call, MAX_THREADED) if threads else self._batches_per_call
+            stop = min(n_batches, batch + at_once)
             started = time.perf_counter()
-            with threads_for(self._step_work(batch_size)) as parallel:
+            with threads_for(region_work if threads else 0.0) as parallel:
                 loss, _, done, optimizer.t = run_batches(
                     parallel, batch, stop, batch_size, n, model, rows, targets, training, True,
                     optimizer.learning_rate, optimizer.t,
                 )  # fmt: skip
             per_batch = (time.perf_counter() - started) / max(done, 1)
+            if self._called:  # the first call may have compiled
+                pace.report(parallel, 3 * region_work, per_batch)
+            self._called = True
             if done < stop - batch:
                 return float(loss)
             total += loss
@@ -318,6 +330,20 @@ class Network:
         return self._work[1]
 
 
+def _flat(layout: Layout, arrays: list[np.ndarray], dtype: np.dtype) -> np.ndarray:
+    """The arrays as one flat vector: their common base, if they are the views that ``Network`` makes."""
+    base = arrays[0].base
+    if isinstance(base, np.ndarray) and base.shape == (layout.n_parameters,) and base.dtype == dtype:
+        first = base.__array_interface__["data"][0]
+        starts = [first + int(at) * dtype.itemsize for at in (*layout.w_at, *layout.b_at)]
+        if all(
+            array.base is base and array.__array_interface__["data"][0] == start and array.flags.c_contiguous
+            for array, start in zip(arrays, starts, strict=True)
+        ):
+            return base
+    return np.concatenate([np.ravel(array) for array in arrays]).astype(dtype, copy=False)
+
+
 def predict(
     X: Any,
     coefs: Sequence[np.ndarray],
@@ -346,7 +372,7 @@ def predict(
     dtype = np.result_type(X.dtype, *(W.dtype for W in coefs))
     dtype = np.dtype(np.float32 if dtype == np.float32 else np.float64)
     layout = Layout([coefs[0].shape[0], *(W.shape[1] for W in coefs)])
-    parameters = np.concatenate([np.ravel(p) for p in (*coefs, *intercepts)]).astype(dtype, copy=False)
+    parameters = _flat(layout, [*coefs, *intercepts], dtype)
     rows = _rows(X, dtype, None)
     n = rows.order.size
     out = np.empty((n, int(layout.sizes[-1])), dtype)

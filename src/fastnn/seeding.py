@@ -196,7 +196,7 @@ class Seeding:
         first = self.random_state.choice(n, p=probability / probability.sum())
         self.centers[0] = X[first]
         self._add(0, -1, far[0])
-        current = self._potential(X[first : first + 1], far[:1], potentials[:, :1])[:, 0].copy()
+        current = self._own_potential()
         for j in range(1, n_clusters):
             candidates = X[self._draw(n_trials, current)]
             far[:, :j] = self._quarter_distances(candidates, self.centers[:j])
@@ -213,7 +213,7 @@ class Seeding:
         costs = np.empty((self.n_tasks, k + 1))
         if k == 1 or not n_steps:
             return
-        current = self._potential(self.centers[:1], np.zeros((1, k), self.X.dtype), costs[:, :1].copy())[:, 0]
+        current = self._own_potential()
         for _ in range(n_steps):
             candidate = self.X[self._draw(1, current)]
             far = self._quarter_distances(candidate, self.centers)[0]
@@ -229,8 +229,12 @@ class Seeding:
             self.centers[j] = candidate[0]
             # The rows that knew the old centre look at all; for the others only the new one is news.
             self._add(j, j, far)
-            zero = np.zeros((1, k), self.X.dtype)
-            current = self._potential(self.centers[:1], zero, np.empty((self.n_tasks, 1)))[:, 0]
+            current = self._own_potential()
+
+    def _own_potential(self) -> np.ndarray:
+        """Each task's part of the potential: what a centre that is there already would leave of it."""
+        far = np.zeros((1, len(self.centers)), self.X.dtype)
+        return self._potential(self.centers[:1], far, np.empty((self.n_tasks, 1)))[:, 0].copy()
 
     def _draw(self, size: int, potential: np.ndarray) -> np.ndarray:
         picked = np.empty(size, np.int64)

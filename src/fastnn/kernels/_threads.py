@@ -73,3 +73,44 @@ def threads_for(work: float) -> Iterator[bool]:
     finally:
         if held:
             _workqueue_lock.release()
+
+
+class Pace:
+    """Turns threads off for a while where they do not pay: on a machine whose cores are taken by others.
+
+    A region ends when its last thread has run. If the system has no core for one of them, a step of 50 us
+    waits for the scheduler, 10 ms and more, and a training that should take a second takes minutes. Kernels
+    give the same result with and without threads, so a loop of many launches may look at its own pace.
+
+    Parameters
+    ----------
+    itemsize : int
+        Bytes of one number.
+    """
+
+    # FLOPs a second of float32 below which one core alone would be faster, even one of 2015 (30e9).
+    SLOW = 6e9
+    # Launches without threads before they are tried again; doubled each time they fail.
+    FIRST_PAUSE, LAST_PAUSE = 4, 256
+
+    def __init__(self, itemsize: int) -> None:
+        self._slow = self.SLOW * 4 / itemsize
+        self._pause = self.FIRST_PAUSE
+        self._waiting = 0
+
+    def allows(self) -> bool:
+        """Whether the next launch may use threads."""
+        if self._waiting > 0:
+            self._waiting -= 1
+            return False
+        return True
+
+    def report(self, parallel: bool, work: float, seconds: float) -> None:
+        """Tell how many FLOPs a launch did in how many seconds."""
+        if not parallel:
+            return
+        if work < self._slow * seconds:
+            self._waiting = self._pause
+            self._pause = min(2 * self._pause, self.LAST_PAUSE)
+        else:
+            self._pause = self.FIRST_PAUSE

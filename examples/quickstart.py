@@ -182,6 +182,7 @@ for part, name in ((middle, "fastnn GradKMeans"), (bottom, "scikit-learn KMeans"
         axes.imshow(model.cluster_centers_[j].reshape(8, 8), cmap="gray_r")
         axes.set(xticks=[], yticks=[])
 
-path = Path(__file__).with_suffix(".png")
+# Beside this script; a gallery has no __file__ and runs it in its folder.
+path = Path(globals().get("__file__", "quickstart.py")).with_suffix(".png")
 figure.savefig(path, dpi=120)
 print(f"Figure: {os.path.relpath(path)}")

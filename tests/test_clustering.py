@@ -148,7 +148,7 @@ def test_a_center_without_rows_does_not_move(rule):
 
 @pytest.mark.parametrize("max_iter", [1, 2, 3, 5, 300])
 def test_full_batch_newton_is_scikit_learns_lloyd_step_for_step(max_iter):
-    X = load_digits().data
+    X = np.ascontiguousarray(load_digits().data)
     C = X[:10].copy()
     expected = KMeans(10, init=C, n_init=1, algorithm="lloyd", max_iter=max_iter, tol=0).fit(X)
     result = run(X, C, Rule.of("newton", "count", "sum"), batch_size=None, max_iter=max_iter)
@@ -311,7 +311,7 @@ def test_mean_variance():
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("k", [1, 2, 10, 40])
 def test_plus_plus_draws_scikit_learns_rows(k, weighted):
-    X = load_digits().data
+    X = np.ascontiguousarray(load_digits().data)
     w = np.random.default_rng(0).uniform(size=len(X)) if weighted else np.ones(len(X))
     for seed in range(3):
         ours = seeding.Seeding(X, w, np.random.RandomState(seed))

@@ -351,6 +351,9 @@ def _declare(builder: ir.IRBuilder, kind: str, dtype: Any) -> ir.Function:
 def _pointer(
     context: Any, builder: ir.IRBuilder, array_type: Any, array: ir.Value, offset: ir.Value
 ) -> ir.Value:
+    # A strided array would be read beside its elements.
+    if array_type.layout != "C":
+        raise TypeError(f"the tile layer takes C-contiguous arrays, got {array_type}")
     data = context.make_array(array_type)(context, builder, array).data
     return builder.gep(data, [offset])
 

@@ -42,6 +42,7 @@ warnings.simplefilter("ignore", ConvergenceWarning)
 
 X, y = load_digits(return_X_y=True)
 X_train, X_test, y_train, y_test = train_test_split(X, y, stratify=y, random_state=0)
+print("The first fits compile their kernels where no cache has them: some tens of seconds, once.", flush=True)
 rows = []  # of the table: task, estimator, score, first call, median of the others, ratio
 
 
@@ -87,7 +88,7 @@ networks = compare(
         ),
     },
     lambda model: model.score(X_test, y_test),
-    repeats=5,
+    repeats=3,
 )
 curves = {name: np.array(model[-1].loss_curve_) for name, model in networks.items()}
 ours, theirs = curves.values()

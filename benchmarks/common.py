@@ -2,7 +2,8 @@
 
 Every ``setup`` runs the work once, so that nothing is compiled while the clock runs, and asserts that the
 result is a peer's, so that a fast wrong answer is no benchmark. Each class names one small parameter set,
-``smoke``, with which the tests call it.
+``smoke``, with which the tests call it. asv starts a process for every figure of every parameter set, about a
+second each, so the parameters are few: a registry is gone through in one dimension at a time.
 """
 
 import warnings
@@ -31,7 +32,7 @@ class Benchmark(ABC):
 
 
 class Kernel(Benchmark):
-    """A function on arrays: its time, its memory, its rate."""
+    """A function on arrays: its time."""
 
     @abstractmethod
     def prepare(self, *params: Any) -> None:
@@ -45,10 +46,6 @@ class Kernel(Benchmark):
     def check(self) -> None:
         """Assert that the result of `run` is a peer's."""
 
-    @abstractmethod
-    def flops(self) -> float:
-        """Floating-point operations of one `run`; for a function of single elements, their number."""
-
     def setup(self, *params: Any) -> None:
         """Make the arrays, run once, compare."""
         self.prepare(*params)
@@ -59,13 +56,25 @@ class Kernel(Benchmark):
         """Seconds."""
         self.run()
 
+
+class Throughput(ABC):
+    """Added to a ``Kernel``: its memory, and its rate."""
+
+    @abstractmethod
+    def run(self) -> Any:
+        """Do the work."""
+
+    @abstractmethod
+    def operations(self) -> float:
+        """Floating-point operations of one `run`; for a function of single elements, their number."""
+
     def peakmem_run(self, *params: Any) -> None:
         """Bytes of the process."""
         self.run()
 
     def track_rate_score(self, *params: Any) -> float:
         """10^9 operations a second, the best of five calls."""
-        return self.flops() / min(clock(self.run) for _ in range(5)) / 1e9
+        return self.operations() / min(clock(self.run) for _ in range(5)) / 1e9
 
     track_rate_score.unit = "Gop/s"  # type: ignore[attr-defined]
 

@@ -117,7 +117,11 @@ def _tanh_chain(dA: np.ndarray, A: np.ndarray, dZ: np.ndarray) -> None:
     dZ *= dA
 
 
-CHAIN_RULE = {"relu": _relu_chain, "tanh": _tanh_chain}
+def _identity_chain(dA: np.ndarray, A: np.ndarray, dZ: np.ndarray) -> None:
+    dZ[...] = dA
+
+
+CHAIN_RULE = {"identity": _identity_chain, "relu": _relu_chain, "tanh": _tanh_chain}
 
 
 def numpy_linear_backward(

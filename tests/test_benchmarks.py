@@ -6,7 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import contestants, peers, peers_linear, peers_mlp, peers_report, race
+from benchmarks import (
+    bench_kernels,
+    bench_mlp,
+    bench_startup,
+    contestants,
+    peers,
+    peers_linear,
+    peers_mlp,
+    peers_report,
+    race,
+)
 from benchmarks.common import Benchmark
 
 FOLDER = Path(peers.__file__).parent
@@ -31,8 +41,9 @@ def _no_peers(monkeypatch):
 
 
 @pytest.mark.parametrize("kind", SUITE, ids=lambda kind: kind.__name__)
-def test_suite_runs(kind):
+def test_suite_runs(kind, monkeypatch):
     """Every class has a setup that agrees with its peer, and figures."""
+    monkeypatch.setattr(bench_startup, "PROCESSES", 1)
     names = [name for name in dir(kind) if name.startswith(FIGURES)]
     assert names
     assert len(kind.param_names) == len(kind.params)
@@ -47,13 +58,12 @@ def test_suite_runs(kind):
 
 def test_registries_are_parameters():
     """A new activation, update rule, loss or solver is measured without an edit."""
-    from benchmarks import bench_kernels, bench_mlp
     from fastnn.activations import ACTIVATIONS, HIDDEN
     from fastnn.losses import LOSSES
     from fastnn.optimizers import RULES
 
-    assert bench_kernels.LinearForward.params[1] == [activation.name for activation in ACTIVATIONS]
-    assert bench_mlp.ClassifierDigits.params[0] == list(HIDDEN)
+    assert bench_kernels.ActivationForward.params[0] == [activation.name for activation in ACTIVATIONS]
+    assert bench_mlp.ClassifierActivations.params[0] == list(HIDDEN)
     assert bench_mlp.Epoch.params[:2] == ([r.name for r in RULES], [loss.name for loss in LOSSES])
 
 

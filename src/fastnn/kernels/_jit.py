@@ -75,7 +75,10 @@ def _warn_once(reason: str) -> None:
     )
 
 
-class _Linked(CompileResultCacheImpl):  # type: ignore[misc]
+_Base: Any = object  # a mixin: Numba's caches stand behind it
+
+
+class _Linked(CompileResultCacheImpl):
     """Keeps the list of linked symbols with a compiled function, and makes them known before it is loaded."""
 
     def reduce(self, cres: Any) -> Any:
@@ -88,7 +91,7 @@ class _Linked(CompileResultCacheImpl):  # type: ignore[misc]
         return super().rebuild(target_context, reduced)
 
 
-class _PackageCacheMixin:
+class _PackageCacheMixin(_Base):
     """Ties a cache to the sources of the whole package, and survives what is wrong with its files."""
 
     def __init__(self, py_func: Any, extra: Any = None) -> None:
@@ -97,38 +100,41 @@ class _PackageCacheMixin:
         # An index with another stamp is written anew, so the code of former versions goes with it.
         self._cache_file = IndexDataCacheFile(
             cache_path=self._cache_path,
-            filename_base=self._impl.filename_base,  # type: ignore[attr-defined]
-            source_stamp=(self._impl.locator.get_source_stamp(), sources_hash()),  # type: ignore[attr-defined]
+            filename_base=self._impl.filename_base,
+            source_stamp=(self._impl.locator.get_source_stamp(), sources_hash()),
         )
 
     def _index_key(self, sig: Any, codegen: Any) -> Any:
-        return (*super()._index_key(sig, codegen), self._extra)  # type: ignore[misc]
+        return (*super()._index_key(sig, codegen), self._extra)
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         # A truncated or foreign file can raise nearly anything on its way through pickle.
         try:
-            return super().load_overload(sig, target_context)  # type: ignore[misc]
+            return super().load_overload(sig, target_context)
         except Exception:
             return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
         try:
-            super().save_overload(sig, data)  # type: ignore[misc]
+            super().save_overload(sig, data)
         except OSError as error:
             _warn_once(f"the cache cannot be written ({error})")
         except Exception:
             # Saving reads the index first, and this one is damaged: start it anew.
             self._cache_file.flush()
-            super().save_overload(sig, data)  # type: ignore[misc]
+            super().save_overload(sig, data)
 
 
-class PackageCache(_PackageCacheMixin, FunctionCache):  # type: ignore[misc]
+class PackageCache(_PackageCacheMixin, FunctionCache):
     """Numba's function cache, keyed by the sources of the whole package."""
 
     _impl_class = _Linked
 
 
-class LibraryCache(_PackageCacheMixin, make_library_cache("tile")):  # type: ignore[misc]
+_TileCache: Any = make_library_cache("tile")
+
+
+class LibraryCache(_PackageCacheMixin, _TileCache):
     """The same for a library that holds plain LLVM functions."""
 
 

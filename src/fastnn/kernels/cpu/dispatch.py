@@ -72,10 +72,12 @@ def link_switch(
     exec(f"def entry({parameters}):\n    return switch(code, {views})\n", namespace)
     return_type = types.float64 if result else types.void
 
+    c_pointer: Any = types.__dict__["CPointer"]  # which the stubs do not know
+
     def address_of(dtype_name: str) -> tuple[int, Any]:
         dtype = getattr(types, dtype_name)
-        arguments = [types.int64, *[dtype] * len(scalar_names), *[types.CPointer(dtype)] * len(array_names)]
-        function = CFunc(
+        arguments = [types.int64, *[dtype] * len(scalar_names), *[c_pointer(dtype)] * len(array_names)]
+        function: Any = CFunc(
             namespace["entry"],
             ((*arguments, types.int64), return_type),
             locals={},

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 import numpy as np
 from sklearn.cluster import MiniBatchKMeans
 
-from benchmarks.common import Estimator, Predictor
+from benchmarks.common import Predictor
 from benchmarks.contestants import blobs
 from fastnn import GradKMeans
 
@@ -13,7 +13,7 @@ from fastnn import GradKMeans
 OPTIMIZERS = sorted(GradKMeans._parameter_constraints["optimizer"][0].options)
 
 
-class GradKMeansBlobs(Predictor, Estimator):
+class GradKMeansBlobs(Predictor):
     """Overlapping clouds, with every optimiser."""
 
     param_names: ClassVar = ["shape", "optimizer", "dtype"]

@@ -128,11 +128,8 @@ class Estimator(Benchmark):
         return float(self.estimator.score(self.X, self.y))
 
 
-class Predictor(ABC):
-    """Added to an ``Estimator``: predicting the training data."""
-
-    estimator: Any
-    X: np.ndarray
+class Predictor(Estimator):
+    """An estimator that predicts: also the time and memory of predicting the training data."""
 
     def time_predict(self, *params: Any) -> None:
         """Seconds."""

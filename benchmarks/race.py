@@ -36,7 +36,7 @@ class Settings(NamedTuple):
     @property
     def budget(self) -> float:
         """Seconds for one row of a table."""
-        return 0.3 if self.quick else 2.5
+        return 0.3 if self.quick else 2.0
 
     def rows(self, n: int) -> int:
         """`n` rows, scaled."""

@@ -5,6 +5,23 @@ from contextlib import contextmanager
 import numba
 import pytest
 
+from fastnn.kernels import _threads
+
+
+@pytest.fixture
+def any_size_uses_threads(monkeypatch):
+    """Take away the floor below which a call runs on one thread; skip where there is one thread only."""
+    if numba.config.NUMBA_NUM_THREADS < 2:
+        pytest.skip("one thread only")
+    monkeypatch.setitem(_threads.MIN_WORK, "omp", 0)
+    monkeypatch.setitem(_threads.MIN_WORK, _threads.threading_layer(), 0)
+    before = numba.get_num_threads()
+    numba.set_num_threads(2)
+    with _threads.threads_for(1) as parallel:
+        assert parallel
+    yield
+    numba.set_num_threads(before)
+
 
 @pytest.fixture
 def one_thread():

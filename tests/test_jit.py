@@ -155,12 +155,18 @@ def test_python_threads_may_share_the_kernels():
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-def test_a_child_forked_after_a_parallel_region_runs_serially():
+@pytest.mark.parametrize(
+    "first",
+    # The second starts Numba's threads without running them.
+    ["linear_forward(X, X.T.copy())", "assign(X[:20, :3], X[:2, :3])"],
+)
+def test_a_child_forked_after_threads_were_started_runs_serially(first):
     code = """
     import os
     import numpy as np
-    from fastnn.kernels import linear_forward, _threads
+    from fastnn.kernels import assign, linear_forward, _threads
     X = np.random.default_rng(0).normal(size=(500, 300))
+    {first}
     want = linear_forward(X, X.T.copy())
     child = os.fork()
     if child == 0:
@@ -170,7 +176,7 @@ def test_a_child_forked_after_a_parallel_region_runs_serially():
         os._exit(0 if serial and same else 1)
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
     """
-    assert run(code, NUMBA_NUM_THREADS="2") == "0"
+    assert run(textwrap.dedent(code).format(first=first), NUMBA_NUM_THREADS="2") == "0"
 
 
 def test_workqueue_layer_gives_the_same_result():

@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastnn.kernels import _threads
 from fastnn.kernels.cpu.kmeans import _COLUMNS, _ROWS, assign, distances_to, sum_chunks, update_centers
 from tests import reference
 
@@ -14,13 +13,6 @@ DTYPES = [np.float32, np.float64]
 n_rows = st.sampled_from([0, 1, 2, 15, 16, 17, 31, 33, 127, 128, 129, _ROWS - 1, _ROWS + 1, 2600])
 n_columns = st.sampled_from([0, 1, 2, 3, 7, 8, 15, 16, 17, 33, _COLUMNS + 1, 2 * _COLUMNS])
 n_centers = st.sampled_from([1, 2, 3, 11, 12, 13, 24, 25, 40])
-
-
-@pytest.fixture
-def any_size_uses_threads(monkeypatch):
-    """Take away the floor below which a call runs on one thread."""
-    monkeypatch.setitem(_threads.MIN_WORK, "omp", 0)
-    monkeypatch.setitem(_threads.MIN_WORK, _threads.threading_layer(), 0)
 
 
 def on_threads(count, call):
@@ -64,6 +56,42 @@ def check_assignment(X, C, labels, distances):
 def test_assign_finds_the_nearest_center(dtype, n, d, k, seed):
     X, C, _ = problem(n, d, k, dtype, seed)
     check_assignment(X, C, *assign(X, C))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("far", [[1e5], [1e5, -1e5, 3e4]])
+def test_a_few_far_centers_do_not_blur_the_near_ones(dtype, far):
+    X, C, _ = problem(500, 6, 8, dtype, 0)
+    C = np.concatenate([C, np.full((len(far), 6), 0, dtype) + np.array(far, dtype)[:, None]])
+    labels = assign(X, C)[0]
+    exact = ((X[:, None].astype(np.float64) - C[None]) ** 2).sum(axis=2)
+    slack = 40 * np.finfo(dtype).eps * (1 + exact.min(axis=1))
+    assert (exact[np.arange(500), labels] <= exact.min(axis=1) + slack).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_data_far_from_the_origin(dtype):
+    X, C, _ = problem(500, 6, 8, dtype, 0)
+    X, C = X + dtype(1e4), C + dtype(1e4)
+    labels, distances = assign(X, C)
+    exact = ((X[:, None].astype(np.float64) - C[None]) ** 2).sum(axis=2)
+    slack = 40 * np.finfo(dtype).eps * (1 + exact.min(axis=1))
+    assert (exact[np.arange(500), labels] <= exact.min(axis=1) + slack).all()
+    np.testing.assert_allclose(distances, exact[np.arange(500), labels], rtol=1e-5)
+
+
+@pytest.mark.parametrize("weight", [-1.0, np.nan])
+def test_update_centers_refuses_bad_weights(weight):
+    with pytest.raises(ValueError, match="Negative or missing"):
+        update_centers(np.zeros((3, 2)), [0, 0, 1], 2, [1.0, weight, 1.0])
+
+
+def test_outputs_share_no_memory_with_other_arguments():
+    X = np.random.default_rng(0).normal(size=(4, 4))
+    with pytest.raises(ValueError, match="share memory"):
+        update_centers(X, [0, 1, 2, 3], 4, out=(X, np.empty(4)))
+    with pytest.raises(ValueError, match="share memory"):
+        assign(X, X[:2], out=(np.empty(4, np.int32), X[0]))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -179,13 +207,17 @@ def test_out_is_filled_and_returned():
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda X, C: assign(X[0], C), ValueError, "X must have 2 dimensions"),
-        (lambda X, C: assign(X, C[:, :2]), ValueError, "X has 3 columns, but C has 2"),
+        (lambda X, C: assign(X[0], C), ValueError, r"X must have shape \(any, any\)"),
+        (lambda X, C: assign(X, C[:, :2]), ValueError, r"C must have shape \(any, 3\)"),
         (lambda X, C: assign(X, C[:0]), ValueError, "at least one row"),
         (lambda X, C: assign(X.astype(str), C), TypeError, "real numbers"),
         (lambda X, C: assign(X * 1j, C), TypeError, "real numbers"),
         (lambda X, C: assign(X, C, out=np.empty(9)), ValueError, "tuple of 2 arrays"),
-        (lambda X, C: assign(X, C, out=(np.empty(9), np.empty(9))), ValueError, "labels must have shape"),
+        (
+            lambda X, C: assign(X, C, out=(np.empty(9), np.empty(9))),
+            ValueError,
+            r"\(labels\) must be an array of int32",
+        ),
         (
             lambda X, C: assign(X, C, out=(np.empty(18, np.int32)[::2], np.empty(9))),
             ValueError,

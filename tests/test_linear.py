@@ -137,7 +137,7 @@ def test_accumulate_adds_the_gradients_of_shared_weights():
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_results_do_not_depend_on_the_number_of_threads(dtype, one_thread):
+def test_results_do_not_depend_on_the_number_of_threads(dtype, one_thread, any_size_uses_threads):
     X, W, b = layer(517, 131, 77, dtype)
     dA = np.random.default_rng(1).normal(size=(517, 77)).astype(dtype)
 
@@ -180,6 +180,14 @@ def test_out_is_used_and_checked():
             linear_forward(X, W, b, out=bad)
     with pytest.raises(ValueError, match="share memory"):
         linear_forward(X, W, b, out=X)
+    with pytest.raises(ValueError, match="share memory"):
+        linear_backward(out, X, W, out.copy(), out=(np.empty((5, 4)), W2 := np.empty((4, 4)), W2[0]))
+
+
+def test_only_real_numbers_are_taken():
+    for bad in (np.ones((2, 2)) * 1j, [["1", "2"], ["3", "4"]]):
+        with pytest.raises(TypeError, match="real numbers"):
+            linear_forward(bad, np.eye(2))
 
 
 @pytest.mark.parametrize(

@@ -121,6 +121,13 @@ def test_csr_rows_weights_and_a_subset_of_rows(activation):
     np.testing.assert_allclose(net.parameters, reference.parameters, atol=1e-12)
 
 
+def test_csr_indices_are_checked():
+    net, _ = pair([3, 4, 2])
+    X = sparse.csr_matrix((np.ones(2), np.array([0, 7]), np.array([0, 1, 2])), shape=(2, 3))
+    with pytest.raises(ValueError, match="column indices"):
+        net.train_epoch(optimizer_for(net), X, np.eye(2), None, 2)
+
+
 def test_a_batch_of_zero_weight_changes_nothing():
     net, _ = pair([3, 4, 2])
     X, Y = data(20, [3, 2])
@@ -131,7 +138,7 @@ def test_a_batch_of_zero_weight_changes_nothing():
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_results_do_not_depend_on_the_number_of_threads(dtype, one_thread):
+def test_results_do_not_depend_on_the_number_of_threads(dtype, one_thread, any_size_uses_threads):
     sizes = [64, 100, 37, 10]
     X, Y = data(1000, sizes, dtype=dtype)
 

@@ -14,6 +14,7 @@ from scipy import sparse
 
 from fastnn.activations import ACTIVATIONS, IDENTITY, SOFTMAX
 from fastnn.activations import CODES as ACTIVATION_CODES
+from fastnn.kernels._arrays import plain
 from fastnn.kernels._threads import Pace, threads_for
 from fastnn.kernels.cpu.linear import panel_size, row_chunks
 from fastnn.kernels.cpu.mlp import Model, Rows, Targets, Training, predict_rows, run_batches
@@ -99,33 +100,19 @@ def _model(layout: Layout, parameters: np.ndarray, hidden: str, output: str) -> 
     )
 
 
-def _rows(X: Any, dtype: np.dtype, order: np.ndarray | None) -> Rows:
-    if order is None:
-        order = np.arange(X.shape[0])
-    order = np.ascontiguousarray(order, np.int64)
+def _rows(X: Any, dtype: np.dtype, order: np.ndarray | None = None) -> Rows:
+    order = plain(np.arange(X.shape[0]) if order is None else order, np.int64)
     if sparse.issparse(X):
         X = X.tocsr()
-        arrays = (X.data.astype(dtype, copy=False), X.indices, X.indptr)
-        x, indices, indptr = arrays[0], arrays[1].astype(np.int64), arrays[2].astype(np.int64)
-        return Rows(True, _readable(x), indices, indptr, order)
-    x = np.ascontiguousarray(X, dtype).reshape(-1)
+        indices, indptr = X.indices, X.indptr
+        # SciPy does not look at the indices of a matrix made from its arrays; the kernels write by them.
+        if indices.size and not (indices.min() >= 0 and indices.max() < X.shape[1]):
+            raise ValueError(f"the column indices of X must lie in 0..{X.shape[1] - 1}")
+        if indptr[0] != 0 or indptr[-1] > indices.size or (np.diff(indptr) < 0).any():
+            raise ValueError("the row pointers of X do not describe a CSR matrix")
+        return Rows(True, plain(X.data, dtype), plain(indices, np.int64), plain(indptr, np.int64), order)
     nothing = np.empty(0, np.int64)
-    return Rows(False, _readable(x), nothing, nothing, order)
-
-
-def _readable(array: np.ndarray) -> np.ndarray:
-    """`array` as Numba sees any other: a read-only one would have a type, and a compilation, of its own."""
-    if array.flags.writeable and array.flags.aligned and type(array) is np.ndarray:
-        return array
-    return np.asarray(_Memory(np.require(np.asarray(array), requirements="A")))
-
-
-class _Memory:
-    """An array's memory with the claim that it is writeable; the kernels never write to their inputs."""
-
-    def __init__(self, array: np.ndarray) -> None:
-        self.owner = array
-        self.__array_interface__ = {**array.__array_interface__, "data": (array.ctypes.data, False)}
+    return Rows(False, plain(X, dtype).reshape(-1), nothing, nothing, order)
 
 
 class Network:
@@ -165,6 +152,8 @@ class Network:
         self._called = False
         self._pace = Pace(self.dtype.itemsize)
         self._work: tuple[int, dict[str, np.ndarray]] = (0, {})
+        # The data of the last call and what the kernels take for them: made once a fit.
+        self._data: tuple[tuple[Any, ...], Rows, Targets] | None = None
 
     def load(self, coefs: Sequence[Any], intercepts: Sequence[Any]) -> None:
         """Copy the given weights and biases into the parameters."""
@@ -206,11 +195,13 @@ class Network:
             Mean over rows of their batch's loss. If a batch's loss is not finite the epoch stops before that
             batch's update and returns that loss.
         """
-        rows = _rows(X, self.dtype, order)
+        rows, targets = self._prepare_data(X, Y, sample_weight, alpha)
+        if order is not None:
+            rows = rows._replace(order=plain(order, np.int64))
         n = rows.order.size
         batch_size = min(int(batch_size), n)
         n_batches = -(-n // batch_size)
-        model, targets, training = self._prepare(Y, sample_weight, alpha, batch_size, optimizer)
+        model, training = self._prepare(batch_size, optimizer)
         region_work = self._step_work(batch_size)
         pace = self._pace
         total, batch = 0.0, 0
@@ -251,10 +242,10 @@ class Network:
         gradient : ndarray of shape (n_parameters,)
             In the order of ``parameters``. Meaningless where the loss is not finite.
         """
-        rows = _rows(X, self.dtype, None)
+        rows, targets = self._prepare_data(X, Y, sample_weight, alpha)
         n = rows.order.size
         block = min(n, GRADIENT_ROWS)
-        model, targets, training = self._prepare(Y, sample_weight, alpha, block, None)
+        model, training = self._prepare(block, None)
         training.gradient[:] = 0
         n_blocks = -(-n // block)
         with threads_for(self._step_work(block)) as parallel:
@@ -275,21 +266,27 @@ class Network:
         sizes = self.layout.sizes
         return 2.0 * n_rows * float(sizes[:-1] @ sizes[1:])
 
-    def _prepare(
-        self, Y: np.ndarray, sample_weight: Any, alpha: float, n_rows: int, optimizer: Optimizer | None
-    ) -> tuple[Model, Targets, Training]:
-        model = _model(self.layout, self.parameters, self.hidden_activation, self.loss.output_activation)
+    def _prepare_data(self, X: Any, Y: np.ndarray, sample_weight: Any, alpha: float) -> tuple[Rows, Targets]:
+        given = (X, Y, sample_weight, alpha)
+        if self._data is not None and all(a is b for a, b in zip(given, self._data[0], strict=True)):
+            return self._data[1:]
+        rows = _rows(X, self.dtype)
         n_outputs = int(self.layout.sizes[-1])
         weights = np.empty(0, self.dtype)
         if sample_weight is not None:
-            weights = np.ascontiguousarray(sample_weight, self.dtype)
+            weights = plain(sample_weight, self.dtype)
         targets = Targets(
-            _readable(np.ascontiguousarray(Y, self.dtype).reshape(-1)),
-            _readable(weights),
+            plain(Y, self.dtype).reshape(-1),
+            weights,
             LOSS_CODES[self.loss.name],
             1.0 / n_outputs if self.loss.mean_over_outputs else 1.0,
             float(alpha),
         )
+        self._data = (given, rows, targets)
+        return rows, targets
+
+    def _prepare(self, n_rows: int, optimizer: Optimizer | None) -> tuple[Model, Training]:
+        model = _model(self.layout, self.parameters, self.hidden_activation, self.loss.output_activation)
         units, chunks = self.layout.units
         work = self._buffers(n_rows)
         at = 0
@@ -305,7 +302,7 @@ class Network:
             keep_z=ACTIVATIONS[model.hidden_code].needs_z,
             **work,
         )
-        return model, targets, training
+        return model, training
 
     def _buffers(self, n_rows: int) -> dict[str, np.ndarray]:
         """Work buffers for batches of `n_rows`, kept until another size is asked for."""
@@ -373,7 +370,7 @@ def predict(
     dtype = np.dtype(np.float32 if dtype == np.float32 else np.float64)
     layout = Layout([coefs[0].shape[0], *(W.shape[1] for W in coefs)])
     parameters = _flat(layout, [*coefs, *intercepts], dtype)
-    rows = _rows(X, dtype, None)
+    rows = _rows(X, dtype)
     n = rows.order.size
     out = np.empty((n, int(layout.sizes[-1])), dtype)
     model = _model(layout, parameters, hidden_activation, output_activation)

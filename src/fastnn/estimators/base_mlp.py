@@ -10,7 +10,7 @@ from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastnn.activations import ACTIVATIONS, CODES, DEFAULT, HIDDEN
 from fastnn.estimators.schedules import SCHEDULES
@@ -23,6 +23,7 @@ from fastnn.estimators.training import (
     train_stochastic,
 )
 from fastnn.estimators.transaction import Transaction
+from fastnn.estimators.weights import checked_weights
 from fastnn.initializers import initialize
 from fastnn.losses import LOSSES
 from fastnn.network import Network, predict
@@ -215,9 +216,7 @@ class BaseMLP(BaseEstimator, ABC):
             raise ValueError("partial_fit does not support early_stopping=True")
         X, y = self._validate_input(X, y, classes, incremental, reset=first_pass)
         if sample_weight is not None:
-            sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-            if not sample_weight.any():
-                raise ValueError("Sample weights must contain at least one non-zero number.")
+            sample_weight = checked_weights(sample_weight, X, X.dtype)
 
         y = y.reshape(-1, 1) if y.ndim == 1 else y
         sizes = [X.shape[1], *hidden, y.shape[1]]

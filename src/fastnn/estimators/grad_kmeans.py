@@ -15,11 +15,13 @@ from sklearn.base import (
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastnn.clustering import Motion, Result, Rule, step, train
 from fastnn.estimators.transaction import Transaction
-from fastnn.kernels.cpu.kmeans import distances_to, plain
+from fastnn.estimators.weights import checked_weights
+from fastnn.kernels._arrays import plain
+from fastnn.kernels.cpu.kmeans import distances_to
 from fastnn.lloyd import labels_inertia, mean_variance
 from fastnn.seeding import initial_centers
 
@@ -151,7 +153,7 @@ class GradKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
     loss_curve_: list[float]
     # What the centres carry from step to step, and the rule that it belongs to; pickled with the rest.
     _motion: Motion
-    _motion_rule: int
+    _motion_rule: tuple[str, bool]
 
     def __init__(
         self,
@@ -245,7 +247,7 @@ class GradKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
                 f"Number of distinct clusters ({n_distinct}) found smaller than n_clusters "
                 f"({self.n_clusters}). Possibly due to duplicate points in X.",
                 ConvergenceWarning,
-                stacklevel=2,
+                stacklevel=3,
             )
         return self
 
@@ -288,7 +290,9 @@ class GradKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
                 centers = self.cluster_centers_.copy()
                 # A state that another rule has left behind means nothing to this one.
                 motion = (
-                    self._motion.copy() if self._motion_rule == rule.code else Motion.zeros(*centers.shape)
+                    self._motion.copy()
+                    if self._motion_rule == self._rule_name()
+                    else Motion.zeros(*centers.shape)
                 )
                 X = plain(X, centers.dtype)
                 weights = None if weights is None else plain(weights, centers.dtype)
@@ -307,9 +311,9 @@ class GradKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
                 self._keep(Result(centers, labels, inertia, 1, [loss], motion, False))
                 return self
             self.cluster_centers_, self.labels_, self.inertia_ = centers, labels, inertia
-            self._motion, self._motion_rule = motion, rule.code
+            self._motion, self._motion_rule = motion, self._rule_name()
             self.n_steps_ += 1
-            self.loss_curve_.append(loss)
+            self.loss_curve_ = [*self.loss_curve_, loss]
         return self
 
     def predict(self, X):
@@ -418,7 +422,7 @@ class GradKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
         self.n_steps_ = len(result.losses)
         self.loss_curve_ = result.losses
         self._motion = result.motion
-        self._motion_rule = self._rule().code
+        self._motion_rule = self._rule_name()
 
     def _validate(self, X: Any, *, reset: bool) -> np.ndarray:
         X = validate_data(self, X, reset=reset, dtype=[np.float64, np.float32], order="C")
@@ -431,11 +435,11 @@ class GradKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
     def _weights(self, sample_weight: Any, X: np.ndarray) -> np.ndarray | None:
         if sample_weight is None:
             return None
-        weights = _check_sample_weight(sample_weight, X, dtype=X.dtype, ensure_non_negative=True)
-        # scikit-learn refuses this since 1.9, in these words.
-        if not weights.any():
-            raise ValueError("Sample weights must contain at least one non-zero number.")
-        return plain(weights, X.dtype)
+        return plain(checked_weights(sample_weight, X, X.dtype), X.dtype)
+
+    def _rule_name(self) -> tuple[str, bool]:
+        """What a state is tied to: sgd and momentum share their code, not their velocities."""
+        return self.optimizer, self.learning_rate == "count"
 
     def _rule(self) -> Rule:
         if self.learning_rate == "count" and self.optimizer in ("momentum", "adam"):

@@ -15,6 +15,7 @@ from sklearn.utils.validation import validate_data
 
 from fastnn.activations import DEFAULT
 from fastnn.estimators.base_mlp import BaseMLP
+from fastnn.estimators.weights import checked_weights
 
 _FLOATS = (np.float64, np.float32)
 
@@ -226,6 +227,26 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             Class labels; for multi-label models a 0/1 matrix.
         """
         return self._decide(self._outputs(X))
+
+    def score(self, X, y, sample_weight=None):
+        """Accuracy of the predictions; for several labels, the share of rows with all of them right.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Data.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            True classes.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples, none negative and not all zero.
+
+        Returns
+        -------
+        score : float
+        """
+        if sample_weight is not None:
+            sample_weight = checked_weights(sample_weight, X)
+        return super().score(X, y, sample_weight)
 
     def predict_proba(self, X):
         """Probabilities of the classes.
@@ -514,3 +535,23 @@ class MLPRegressor(RegressorMixin, BaseMLP):
             Predictions; float32 where both X and the model are.
         """
         return self._decide(self._outputs(X))
+
+    def score(self, X, y, sample_weight=None):
+        """Coefficient of determination R^2 of the predictions.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Data.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            True values.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples, none negative and not all zero.
+
+        Returns
+        -------
+        score : float
+        """
+        if sample_weight is not None:
+            sample_weight = checked_weights(sample_weight, X)
+        return super().score(X, y, sample_weight)

@@ -263,7 +263,8 @@ def train_stochastic(
         finite = bool(np.isfinite(parameters).all())
         warn = _warn_interrupted
 
-    if held_out is not None or not finite:
+    # A loss may overflow where the parameters have not.
+    if held_out is not None or not (finite or np.isfinite(parameters).all()):
         parameters[:] = kept
     attributes |= progress.attributes() | {"n_iter_": n_iter}
     if finite:

@@ -27,6 +27,7 @@ from numba.core.caching import (
 )
 
 from fastnn.kernels import _link as link
+from fastnn.kernels._threads import threading_layer
 from fastnn.kernels.cpu import targets
 
 # "contract" lets a multiplication and an addition become one FMA. Nothing stronger: "nnan" and "ninf" would
@@ -217,4 +218,13 @@ class parallel_jit:
 def _dispatcher(function: Callable[..., Any], *, sums: bool, parallel: bool, **options: Any) -> Any:
     dispatcher = numba.njit(**compiler_options(sums=sums, parallel=parallel), **options)(function)
     dispatcher._cache = function_cache(function, (sums, parallel))
+    if parallel:
+        # Numba starts its threads when parallel code is compiled or loaded, not only when it runs.
+        compile_or_load = dispatcher.compile
+
+        def start_and_compile(signature: Any) -> Any:
+            threading_layer()
+            return compile_or_load(signature)
+
+        dispatcher.compile = start_and_compile
     return dispatcher

@@ -17,14 +17,14 @@ import numba
 MIN_WORK = {"omp": 5e5, "tbb": 1e6, "workqueue": 2e7}
 
 _workqueue_lock = threading.Lock()
-_state = {"launched": False, "forked": False}
+_state = {"started": False, "forked": False}
 
 
 def _after_fork_in_child() -> None:
-    # An OpenMP or workqueue pool does not survive a fork: the child would die at its first parallel region.
+    # A started OpenMP or workqueue pool does not survive a fork: the child would die at its first region.
     global _workqueue_lock
     _workqueue_lock = threading.Lock()
-    _state["forked"] = _state["launched"]
+    _state["forked"] = _state["forked"] or _state["started"]
 
 
 if hasattr(os, "register_at_fork"):
@@ -52,6 +52,7 @@ def threading_layer() -> str:
     finally:
         if ours:
             del os.environ["GOMP_SPINCOUNT"]
+    _state["started"] = True
     return str(numba.threading_layer())
 
 
@@ -78,7 +79,6 @@ def threads_for(work: float) -> Iterator[bool]:
     if work < MIN_WORK[layer] or numba.get_num_threads() == 1:
         yield False
         return
-    _state["launched"] = True
     if layer != "workqueue":
         yield True
         return

@@ -15,6 +15,7 @@ import numpy as np
 from numba import prange
 from numba.extending import register_jitable
 
+from fastnn.kernels._arrays import checked, output_array, plain, several, working_dtype
 from fastnn.kernels._jit import jit
 from fastnn.kernels._threads import threads_for
 from fastnn.kernels.cpu.nearest import nearest_rows, pack_centers
@@ -276,59 +277,6 @@ def sweep_work(n: int, k: int, d: int) -> float:
     return (3.0 * n * d * k + 10.0 * n) / 8
 
 
-def _check_rows(X: Any, name: str = "X") -> np.ndarray:
-    X = np.asarray(X)
-    if X.ndim != 2:
-        raise ValueError(f"{name} must have 2 dimensions, got an array of shape {X.shape}.")
-    return X
-
-
-def _check_vector(a: Any, n: int, name: str) -> np.ndarray:
-    a = np.asarray(a)
-    if a.shape != (n,):
-        raise ValueError(f"{name} must have shape ({n},), got {a.shape}.")
-    return a
-
-
-def _check_out(out: Any, *expected: tuple[str, tuple[int, ...], Any]) -> tuple[np.ndarray, ...]:
-    if not isinstance(out, tuple) or len(out) != len(expected):
-        raise ValueError(f"out must be a tuple of {len(expected)} arrays.")
-    for array, (name, shape, dtype) in zip(out, expected, strict=True):
-        if not isinstance(array, np.ndarray) or array.shape != shape or array.dtype != dtype:
-            raise ValueError(f"The output array for {name} must have shape {shape} and dtype {dtype}.")
-        if not array.flags.c_contiguous or not array.flags.writeable:
-            raise ValueError(f"The output array for {name} must be C-contiguous and writeable.")
-    return out
-
-
-class _Writeable:
-    """The memory of an array, without its read-only flag."""
-
-    def __init__(self, array: np.ndarray) -> None:
-        self.__array_interface__ = {
-            **array.__array_interface__,
-            "data": (array.__array_interface__["data"][0], False),
-        }
-        self.array = array
-
-
-def plain(array: Any, dtype: Any) -> np.ndarray:
-    """The array as the one type that kernels are compiled for: C-contiguous, aligned, writeable.
-
-    Numba compiles again for a read-only array, which is what joblib hands to its workers. No kernel writes
-    to what is passed through here.
-    """
-    array = np.require(array, dtype, ["C", "A"])
-    return array if array.flags.writeable else np.asarray(_Writeable(array))
-
-
-def _floating(*arrays: np.ndarray) -> Any:
-    dtype = np.result_type(*arrays)
-    if dtype.kind not in "biuf":
-        raise TypeError(f"Expected real numbers, got an array of dtype {dtype}.")
-    return dtype if dtype in (np.float32, np.float64) else np.dtype(np.float64)
-
-
 def assign(X: Any, C: Any, *, out: Any = None) -> tuple[np.ndarray, np.ndarray]:
     """Nearest centre of every row: ``labels[i] = argmin_j |x_i - c_j|^2``.
 
@@ -361,18 +309,16 @@ def assign(X: Any, C: Any, *, out: Any = None) -> tuple[np.ndarray, np.ndarray]:
     FLOPs: 2 n k d + 3 n d. Bytes: X once, (4 + itemsize) n written. The winner is found by the expanded form,
     both arrays taken from the mean of the centres first.
     """
-    X, C = _check_rows(X), _check_rows(C, "C")
-    if X.shape[1] != C.shape[1]:
-        raise ValueError(f"X has {X.shape[1]} columns, but C has {C.shape[1]}.")
+    X = checked(X, "X", (None, None))
+    C = checked(C, "C", (None, X.shape[1]))
     if C.shape[0] == 0:
-        raise ValueError("C must have at least one row.")
-    dtype = _floating(X, C)
+        raise ValueError("C must have at least one row")
+    dtype = working_dtype(X, C)
     X, C = plain(X, dtype), plain(C, dtype)
     (n, d), k = X.shape, C.shape[0]
-    if out is None:
-        labels, distances = np.empty(n, np.int32), np.empty(n, dtype)
-    else:
-        labels, distances = _check_out(out, ("labels", (n,), np.int32), ("distances", (n,), dtype))
+    given = several(out, 2)
+    labels = output_array(given[0], (n,), np.int32, "out[0] (labels)", (X, C))
+    distances = output_array(given[1], (n,), dtype, "out[1] (distances)", (X, C, labels))
     with threads_for(sweep_work(n, k, d)) as parallel:
         sweep(
             X, _NONE[dtype], C, labels, distances,
@@ -413,20 +359,20 @@ def update_centers(
     Raises
     ------
     ValueError
-        The shapes do not fit, or a label is out of range.
+        The shapes do not fit, a label is out of range, or a weight is negative or missing.
 
     Notes
     -----
     FLOPs: 2 n d. Bytes: X, labels and weights once; partial sums of at most 8 MiB.
     """
-    X = _check_rows(X)
-    dtype = _floating(X)
+    X = checked(X, "X", (None, None))
+    dtype = working_dtype(X)
     X = plain(X, dtype)
     n, d = X.shape
     k = int(n_clusters)
     if k < 1:
         raise ValueError(f"n_clusters must be at least 1, got {n_clusters}.")
-    labels = _check_vector(labels, n, "labels")
+    labels = checked(labels, "labels", (n,))
     if labels.dtype.kind not in "iu":
         raise TypeError(f"labels must be integers, got dtype {labels.dtype}.")
     if n and not (labels.min() >= 0 and labels.max() < k):
@@ -434,11 +380,12 @@ def update_centers(
     labels = plain(labels, np.int32)
     weights = _NONE[dtype]
     if sample_weight is not None:
-        weights = plain(_check_vector(sample_weight, n, "sample_weight"), dtype)
-    if out is None:
-        sums, counts = np.empty((k, d)), np.empty(k)
-    else:
-        sums, counts = _check_out(out, ("sums", (k, d), np.float64), ("counts", (k,), np.float64))
+        weights = plain(checked(sample_weight, "sample_weight", (n,)), dtype)
+        if not (weights >= 0).all():
+            raise ValueError("Negative or missing values in data passed to `sample_weight`")
+    given, inputs = several(out, 2), (X, labels, weights)
+    sums = output_array(given[0], (k, d), np.float64, "out[0] (sums)", inputs)
+    counts = output_array(given[1], (k,), np.float64, "out[1] (counts)", (*inputs, sums))
     with threads_for(2.0 * n * d + 10.0 * n) as parallel:
         sweep(
             X, weights, X[:0], labels, np.empty(0, dtype),
@@ -466,7 +413,7 @@ def distances_to(X: np.ndarray, C: np.ndarray) -> np.ndarray:
     -----
     FLOPs: 3 n k d. Bytes: X once, n k elements written.
     """
-    dtype = _floating(X, C)
+    dtype = working_dtype(X, C)
     X, C = plain(X, dtype), plain(C, dtype)
     out = np.empty((X.shape[0], C.shape[0]), dtype)
     with threads_for(3.0 * out.size * X.shape[1]) as parallel:

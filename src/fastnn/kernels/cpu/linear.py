@@ -25,6 +25,7 @@ from numba import prange
 from numba.extending import register_jitable
 
 from fastnn.activations import ACTIVATIONS, CODES, IDENTITY
+from fastnn.kernels._arrays import checked, output_array, plain, several, working_dtype
 from fastnn.kernels._jit import FASTMATH_SUMS, parallel_jit
 from fastnn.kernels._threads import threads_for
 from fastnn.kernels.cpu.dispatch import activate, chain_rule
@@ -244,44 +245,8 @@ def _backward(n_chunks, w_chunks, da, x, w, z, a, code, n, n_in, n_out, add, wt,
         _backward_weights_chunk(np.int64(chunk), w_chunks, x, dz, n, n_in, n_out, dw, db, add)
 
 
-def working_dtype(*arrays: Any) -> np.dtype:
-    """float32 if every array is float32, else float64."""
-    if all(np.asarray(x).dtype == np.float32 for x in arrays):
-        return np.dtype(np.float32)
-    return np.dtype(np.float64)
-
-
-def _matrix(x: Any, name: str, dtype: np.dtype, shape: tuple[int | None, ...]) -> np.ndarray:
-    """`x` as a C-contiguous array of `dtype`, without a copy where it is one; its shape checked."""
-    array = np.ascontiguousarray(x, dtype)
-    if np.ndim(x) != len(shape) or any(
-        want is not None and have != want for have, want in zip(np.shape(x), shape, strict=True)
-    ):
-        wanted = "(" + ", ".join("any" if s is None else str(s) for s in shape) + ")"
-        raise ValueError(f"{name} must have shape {wanted}, got {np.shape(x)}")
-    return array
-
-
-def output_array(
-    out: Any, shape: tuple[int, ...], dtype: np.dtype, name: str = "out", inputs: tuple[np.ndarray, ...] = ()
-) -> np.ndarray:
-    """`out` if it can take the result, a new array if it is None.
-
-    Raises
-    ------
-    ValueError
-        `out` has another shape or dtype, is not C-contiguous and writeable, or shares memory with an input.
-    """
-    if out is None:
-        return np.empty(shape, dtype)
-    if not isinstance(out, np.ndarray) or out.shape != shape or out.dtype != dtype:
-        have = f"{getattr(out, 'dtype', type(out).__name__)} {getattr(out, 'shape', '')}"
-        raise ValueError(f"{name} must be an array of {dtype} {shape}, got {have}")
-    if not (out.flags.c_contiguous and out.flags.writeable):
-        raise ValueError(f"{name} must be C-contiguous and writeable")
-    if any(np.may_share_memory(out, array) for array in inputs):
-        raise ValueError(f"{name} must not share memory with the inputs")
-    return out
+def _matrix(array: Any, name: str, dtype: np.dtype, shape: tuple[int | None, ...]) -> np.ndarray:
+    return plain(checked(array, name, shape), dtype)
 
 
 def _code(activation: str) -> int:
@@ -343,7 +308,7 @@ def linear_forward(
     n_out = W.shape[1]
     has_bias = b is not None
     bias = _matrix(b, "b", dtype, (n_out,)) if has_bias else W.reshape(-1)
-    A = output_array(out, (n, n_out), dtype, inputs=(X, W, bias))
+    A = output_array(out, (n, n_out), dtype, others=(X, W, bias))
     keep_z = return_z and activation != IDENTITY.name
     Z = np.empty_like(A) if keep_z else A
     if A.size:
@@ -424,10 +389,10 @@ def linear_backward(
     dA = _matrix(dA, "dA", dtype, (n, n_out))
     A = _matrix(A, "A", dtype, (n, n_out))
     Z = _matrix(Z, "Z", dtype, (n, n_out)) if needs_z else A
-    given = (None, None, None) if out is None else out
-    dX = output_array(given[0], (n, n_in), dtype, "out[0] (dX)", (dA, X, W, A, Z))
-    dW = output_array(given[1], (n_in, n_out), dtype, "out[1] (dW)", (dA, X, W, A, Z))
-    db = output_array(given[2], (n_out,), dtype, "out[2] (db)", (dA, X, W, A, Z))
+    given, inputs = several(out, 3), (dA, X, W, A, Z)
+    dX = output_array(given[0], (n, n_in), dtype, "out[0] (dX)", inputs)
+    dW = output_array(given[1], (n_in, n_out), dtype, "out[1] (dW)", (*inputs, dX))
+    db = output_array(given[2], (n_out,), dtype, "out[2] (db)", (*inputs, dX, dW))
     dZ = np.empty(n * n_out, dtype)
     Wt = np.empty(n_in * n_out, dtype)
     w_chunks = min(-(-n_in // TILE_ROWS) + 1, 64)

@@ -10,8 +10,8 @@ x.c, and are folded into the running minimum of their lane before they leave the
     centres |  in registers          --------->  label[point] |
             +------------------------------------------------+
 
-The bracket cancels where points lie far from the origin. So points and centres are both taken from the mean
-of the centres first, and the distance that is reported is computed afresh as sum((x - c)^2) from the data.
+The bracket cancels where points lie far from the origin. So points and centres are both taken from a point
+amid the centres first, and the distance that is reported is computed afresh as sum((x - c)^2) from the data.
 """
 
 import numpy as np
@@ -29,18 +29,33 @@ def pack_centers(C, shift, panels, half_norms):
     ----------
     C : array (k, d)   # IN
     shift : array (d,)   # OUT
-        Mean of the centres.
+        A point amid the centres: the mean of that half of them which is nearest to the mean of all, so that
+        a few far ones do not draw it away from the rest.
     panels : array (ceil(k / TILE_ROWS) * TILE_ROWS * d,)   # OUT
         shift - C, in panels of TILE_ROWS centres that are contiguous at each dimension.
     half_norms : array (k,)   # OUT
         |c - shift|^2 / 2.
     """
     k, d = C.shape
+    mean, spread = np.zeros(d), np.zeros(k)
+    for j in range(k):
+        for f in range(d):
+            mean[f] += C[j, f] / k
+    for j in range(k):
+        for f in range(d):
+            difference = C[j, f] - mean[f]
+            spread[j] += difference * difference
+    limit = np.median(spread)
+    mean[:] = 0
+    inner = 0
+    for j in range(k):
+        # Not "<=": centres that are not finite must not leave the half empty.
+        if not spread[j] > limit:
+            inner += 1
+            for f in range(d):
+                mean[f] += C[j, f]
     for f in range(d):
-        total = 0.0
-        for j in range(k):
-            total += C[j, f]
-        shift[f] = total / k
+        shift[f] = mean[f] / inner
     for j in range(k):
         tile, row = divmod(j, TILE_ROWS)
         start = tile * TILE_ROWS * d + row

@@ -1,0 +1,33 @@
+"""Sample weights: none negative, none missing, and not all zero."""
+
+from typing import Any
+
+import numpy as np
+from sklearn.utils.validation import _check_sample_weight
+
+
+def checked_weights(sample_weight: Any, X: Any, dtype: Any = None) -> np.ndarray:
+    """The weights of the rows of `X`.
+
+    Parameters
+    ----------
+    sample_weight : array-like of shape (n_samples,) or float
+        Weights.
+    X : array-like or sparse matrix of shape (n_samples, n_features)
+        Data.
+    dtype : numpy dtype, default=None
+        In which the weights will be used: what is too small for it counts as zero. None keeps theirs.
+
+    Returns
+    -------
+    weights : ndarray of shape (n_samples,)
+
+    Raises
+    ------
+    ValueError
+        Wrong shape, a weight that is negative or not finite, or no weight above zero.
+    """
+    weights = _check_sample_weight(sample_weight, X, dtype=dtype, ensure_non_negative=True)
+    if not weights.any():
+        raise ValueError("Sample weights must contain at least one non-zero number.")
+    return weights

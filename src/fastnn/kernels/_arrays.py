@@ -1,0 +1,93 @@
+"""Arguments of the kernels: what a caller gives, as the few array types that the kernels are compiled for."""
+
+from typing import Any
+
+import numpy as np
+
+
+class _Memory:
+    """An array's memory with the claim that it is writeable."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.owner = array
+        self.__array_interface__ = {**array.__array_interface__, "data": (array.ctypes.data, False)}
+
+
+def plain(array: Any, dtype: Any) -> np.ndarray:
+    """The array as the one type that kernels are compiled for: C-contiguous, aligned, writeable.
+
+    Numba compiles again for a read-only array, which is what joblib hands to its workers. No kernel writes to
+    what is passed through here.
+    """
+    array = np.require(np.asarray(array), dtype, ["C", "A"])
+    return array if array.flags.writeable else np.asarray(_Memory(array))
+
+
+def working_dtype(*arrays: Any) -> np.dtype:
+    """float32 if every array is float32, else float64.
+
+    Raises
+    ------
+    TypeError
+        An array does not hold real numbers.
+    """
+    dtypes = [np.asarray(array).dtype for array in arrays]
+    for dtype in dtypes:
+        if dtype.kind not in "biuf":
+            raise TypeError(f"Expected real numbers, got an array of dtype {dtype}.")
+    return np.dtype(np.float32 if all(dtype == np.float32 for dtype in dtypes) else np.float64)
+
+
+def checked(array: Any, name: str, shape: tuple[int | None, ...]) -> np.ndarray:
+    """`array` as an ndarray of the given shape, in which None stands for any length.
+
+    Raises
+    ------
+    ValueError
+        The shape is another.
+    """
+    array = np.asarray(array)
+    if array.ndim != len(shape) or any(
+        want is not None and have != want for have, want in zip(array.shape, shape, strict=True)
+    ):
+        wanted = ", ".join("any" if length is None else str(length) for length in shape)
+        comma = "," if len(shape) == 1 else ""
+        raise ValueError(f"{name} must have shape ({wanted}{comma}), got {array.shape}")
+    return array
+
+
+def output_array(
+    out: Any, shape: tuple[int, ...], dtype: Any, name: str = "out", others: tuple[np.ndarray, ...] = ()
+) -> np.ndarray:
+    """`out` if it can take a result, a new array if it is None.
+
+    Raises
+    ------
+    ValueError
+        `out` has another shape or dtype, is not C-contiguous and writeable, or shares memory with `others`.
+    """
+    if out is None:
+        return np.empty(shape, dtype)
+    if not isinstance(out, np.ndarray) or out.shape != shape or out.dtype != dtype:
+        have = f"{getattr(out, 'dtype', type(out).__name__)} {getattr(out, 'shape', '')}"
+        raise ValueError(f"{name} must be an array of {np.dtype(dtype)} {shape}, got {have}")
+    if not (out.flags.c_contiguous and out.flags.writeable):
+        raise ValueError(f"{name} must be C-contiguous and writeable")
+    if any(np.may_share_memory(out, array) for array in others):
+        raise ValueError(f"{name} must not share memory with another argument")
+    return out
+
+
+def several(out: Any, n: int) -> tuple[Any, ...]:
+    """`out` as a tuple of `n` outputs; None stands for that many new arrays.
+
+    Raises
+    ------
+    ValueError
+        It is no tuple of that length.
+    """
+    if out is None:
+        return (None,) * n
+    if not isinstance(out, tuple) or len(out) != n:
+        raise ValueError(f"out must be a tuple of {n} arrays")
+    return out

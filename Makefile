@@ -18,7 +18,7 @@ lint: $(VENV)/.test
 
 bench: $(VENV)/.bench
 	cd benchmarks && ../$(BIN)/asv machine --yes
-	cd benchmarks && ../$(BIN)/asv run --quick --show-stderr --python=same
+	cd benchmarks && ../$(BIN)/asv run --quick --show-stderr --python=same --launch-method=forkserver
 
 peers: $(VENV)/.bench
 	$(BIN)/python benchmarks/peers.py

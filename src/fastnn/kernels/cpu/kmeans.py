@@ -378,7 +378,7 @@ def update_centers(
     if n and not (labels.min() >= 0 and labels.max() < k):
         raise ValueError(f"labels must lie in 0..{k - 1}.")
     labels = plain(labels, np.int32)
-    weights = _NONE[dtype]
+    weights: Any = _NONE[dtype]
     if sample_weight is not None:
         weights = plain(checked(sample_weight, "sample_weight", (n,)), dtype)
         if not (weights >= 0).all():

@@ -224,16 +224,17 @@ def _backward_rows_chunk(chunk, n_chunks, da, z, a, code, n, n_out, wt, n_in, dz
 
 
 @register_jitable
-def _backward_weights_chunk(chunk, n_chunks, x, dz, n, n_in, n_out, dw, db, add):
+def _backward_weights_chunk(chunk, n_chunks, x, dz, start, stop, n_in, n_out, dw, db, add):
     # One unit for each row tile of dW, and one more for db.
     n_tiles = -(-n_in // TILE_ROWS)
     first, last = chunk_bounds(chunk, n_chunks, n_tiles + 1)
+    rows = stop - start
     for unit in range(first, last):
         if unit == n_tiles:
-            bias_gradient(dz, 0, n_out, n, db, add)
+            bias_gradient(dz, start * n_out, n_out, rows, db, add)
         else:
             i, j = chunk_bounds(unit, n_tiles, n_in)
-            weight_gradient_panel(x, 0, n_in, i, j - i, dz, 0, n_out, n, dw, 0, add)
+            weight_gradient_panel(x, start * n_in, n_in, i, j - i, dz, start * n_out, n_out, rows, dw, 0, add)
 
 
 @parallel_jit
@@ -241,8 +242,13 @@ def _backward(n_chunks, w_chunks, da, x, w, z, a, code, n, n_in, n_out, add, wt,
     transpose_into(w, 0, n_in, n_out, wt)
     for chunk in prange(n_chunks):
         _backward_rows_chunk(np.int64(chunk), n_chunks, da, z, a, code, n, n_out, wt, n_in, dz, dx)
-    for chunk in prange(w_chunks):
-        _backward_weights_chunk(np.int64(chunk), w_chunks, x, dz, n, n_in, n_out, dw, db, add)
+    # All row tiles of dW pass over one block of dZ before the next one is read from memory.
+    for start in range(0, max(n, 1), DEPTH_BLOCK):
+        stop = min(start + DEPTH_BLOCK, n)
+        for chunk in prange(w_chunks):
+            _backward_weights_chunk(
+                np.int64(chunk), w_chunks, x, dz, start, stop, n_in, n_out, dw, db, add or start > 0
+            )
 
 
 def _matrix(array: Any, name: str, dtype: np.dtype, shape: tuple[int | None, ...]) -> np.ndarray:

@@ -2,8 +2,8 @@
 
 Every ``setup`` runs the work once, so that nothing is compiled while the clock runs, and asserts that the
 result is a peer's, so that a fast wrong answer is no benchmark. Each class names one small parameter set,
-``smoke``, with which the tests call it. asv forks a process for every figure of every parameter set, which takes
-about a second, so the parameters are few: a registry is gone through in one dimension at a time.
+``smoke``, with which the tests call it. asv forks a process for every figure of every parameter set, which
+takes about a second, so the parameters are few: a registry is gone through in one dimension at a time.
 """
 
 import warnings

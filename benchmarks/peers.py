@@ -45,7 +45,7 @@ def fma_peak(settings: Settings) -> dict[str, list[float]]:
     contestants, race = import_module("benchmarks.contestants"), import_module("benchmarks.race")
     np = import_module("numpy")
     contestants.limit_threads(settings.threads)
-    side = 600 if settings.quick else 3000
+    side = 3000
     rates = {}
     for dtype in ("float32", "float64"):
         rng = np.random.default_rng(0)

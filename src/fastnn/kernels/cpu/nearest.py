@@ -18,7 +18,7 @@ import numpy as np
 from numba.extending import register_jitable
 
 from fastnn.kernels._jit import FASTMATH_SUMS
-from fastnn.kernels.cpu.tile import TILE_ROWS, lanes, tile_argmin, tile_columns, tile_transpose
+from fastnn.kernels.cpu.tile import TILE_ROWS, lanes, prefetch, tile_argmin, tile_columns, tile_transpose
 
 
 @register_jitable
@@ -122,7 +122,13 @@ def nearest_rows(X, C, shift, panels, half_norms, first, last, panel, best, inde
     """
     k, d = C.shape
     columns = tile_columns(X)
+    # While one block of rows is compared with the centres, the next one is fetched from memory, a share of it
+    # beside each tile.
+    line = 64 // X.itemsize
+    share = -(-columns * d // (-(-k // TILE_ROWS) * line)) * line
     for start in range(first, last, columns):
+        ahead = (start + columns) * d
+        end = min(ahead + columns * d, last * d)
         rows = min(columns, last - start)
         _transpose_points(X, shift, start, rows, panel, columns)
         best[:] = np.inf
@@ -132,6 +138,9 @@ def nearest_rows(X, C, shift, panels, half_norms, first, last, panel, best, inde
                 min(TILE_ROWS, k - j), d, panels, j * d, TILE_ROWS, half_norms, j, panel, 0, columns,
                 best, 0, index, 0, np.int32(j),
             )  # fmt: skip
+            for offset in range(ahead, min(ahead + share, end), line):
+                prefetch(X, offset)
+            ahead += share
         for i in range(rows):
             labels[start + i] = index[i]
             distances[start + i] = _squared_distance(X[start + i], C[index[i]])

@@ -442,6 +442,25 @@ def tile_argmin(
 
 
 @intrinsic
+def prefetch(typingctx, array, offset):
+    """Ask for the cache line of an element, into the second level; any offset is allowed."""
+
+    def codegen(context, builder, signature, args):
+        pointer = _pointer(context, builder, signature.args[0], args[0], args[1])
+        byte_pointer = ir.IntType(8).as_pointer()
+        function = cgutils.get_or_insert_function(
+            builder.module,
+            ir.FunctionType(ir.VoidType(), [byte_pointer, _I32, _I32, _I32]),
+            "llvm.prefetch",  # LLVM completes the name, see _Vectors._llvm
+        )
+        read, locality, data = (ir.Constant(_I32, value) for value in (0, 2, 1))
+        builder.call(function, [builder.bitcast(pointer, byte_pointer), read, locality, data])
+        return context.get_dummy_value()
+
+    return types.void(array, types.int64), codegen
+
+
+@intrinsic
 def tile_transpose(
     typingctx, rows, source, source_offset, source_stride, target, target_offset, target_stride
 ):
@@ -471,4 +490,4 @@ def tile_transpose(
     return signature, codegen
 
 
-__all__ = ["TILE_ROWS", "lanes", "tile_argmin", "tile_columns", "tile_product", "tile_transpose"]
+__all__ = ["TILE_ROWS", "lanes", "prefetch", "tile_argmin", "tile_columns", "tile_product", "tile_transpose"]

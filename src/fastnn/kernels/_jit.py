@@ -5,7 +5,7 @@ Numba's own file cache has three holes that this module closes:
 * a cached caller keeps the old code of a callee that changed in another file (numba issues 1833, 9304): an
   index here is valid for one hash of all the package's sources, and its keys hold the SIMD row in force;
 * ``cache=True`` raises at import when no directory is writable (5566, 8755), and a damaged file raises at
-  the first call: here both mean compiling again, with one warning;
+  the first call: here the one means compiling in every process, with one warning, the other compiling again;
 * nothing can switch it off without editing code: ``FASTNN_CACHE=0`` does.
 """
 
@@ -122,8 +122,11 @@ class _PackageCacheMixin(_Base):
             _warn_once(f"the cache cannot be written ({error})")
         except Exception:
             # Saving reads the index first, and this one is damaged: start it anew.
-            self._cache_file.flush()
-            super().save_overload(sig, data)
+            try:
+                self._cache_file.flush()
+                super().save_overload(sig, data)
+            except OSError as error:
+                _warn_once(f"the cache cannot be written ({error})")
 
 
 class PackageCache(_PackageCacheMixin, FunctionCache):

@@ -34,6 +34,7 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
 
 def measure(group: str, settings: Settings) -> list[Table]:
     """Run one group in this process."""
+    import_module("benchmarks.contestants").occupy_cores(settings.threads)
     module, function = GROUPS[group]
     tables = getattr(import_module(module), function)(settings)
     import_module("benchmarks.contestants").check_threads(settings.threads)

@@ -547,6 +547,14 @@ def test_divergence_names_the_remedy(optimizer, batch_size):
     assert model.n_features_in_ == 3
 
 
+def test_partial_fit_refuses_another_number_of_clusters():
+    X = blobs()
+    model = GradKMeans(4, random_state=0).partial_fit(X).set_params(n_clusters=5)
+    with pytest.raises(ValueError, match="n_clusters=5: there are 4"):
+        model.partial_fit(X)
+    assert model.cluster_centers_.shape[0] == 4
+
+
 def test_divergence_in_partial_fit_keeps_the_centers():
     X = blobs()
     model = GradKMeans(4, learning_rate=1e300, reduction="sum", random_state=0)

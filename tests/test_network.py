@@ -128,10 +128,11 @@ def test_csr_indices_are_checked():
         net.train_epoch(optimizer_for(net), X, np.eye(2), None, 2)
 
 
-def test_a_batch_of_zero_weight_changes_nothing():
+@pytest.mark.parametrize("tiny", [0.0, 1e-310])
+def test_a_batch_of_zero_weight_changes_nothing(tiny):
     net, _ = pair([3, 4, 2])
     X, Y = data(20, [3, 2])
-    weight = np.r_[np.zeros(10), np.ones(10)]
+    weight = np.r_[np.full(10, tiny), np.ones(10)]
     optimizer = optimizer_for(net)
     assert np.isfinite(net.train_epoch(optimizer, X, Y, None, 10, sample_weight=weight))
     assert optimizer.t == 1

@@ -288,6 +288,10 @@ class GradKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
                 motion = Motion.zeros(*centers.shape)
             else:
                 centers = self.cluster_centers_.copy()
+                if len(centers) != self.n_clusters:
+                    raise ValueError(
+                        f"Cannot continue with n_clusters={self.n_clusters}: there are {len(centers)} centres."
+                    )
                 # A state that another rule has left behind means nothing to this one.
                 motion = (
                     self._motion.copy()

@@ -28,6 +28,9 @@ def checked_weights(sample_weight: Any, X: Any, dtype: Any = None) -> np.ndarray
         Wrong shape, a weight that is negative or not finite, or no weight above zero.
     """
     weights = _check_sample_weight(sample_weight, X, dtype=dtype, ensure_non_negative=True)
-    if not weights.any():
+    with np.errstate(divide="ignore", over="ignore"):
+        usable = np.isfinite(1 / weights.sum())
+    # A subnormal sum has no reciprocal.
+    if not usable:
         raise ValueError("Sample weights must contain at least one non-zero number.")
     return weights

@@ -236,8 +236,9 @@ def run_batches(
         loss *= targets.loss_scale
         if not np.isfinite(loss):
             return loss, weight_total, batch - first_batch, t
-        if weight == 0.0:
-            continue  # no row of this batch counts
+        # No row of this batch counts, or so little that the mean cannot be formed.
+        if not np.isfinite(dtype.type(1.0 / weight)):
+            continue
         if learn:
             t += 1
             rule_coefficients(training.rule_code, learning_rate, training.hyper, t, c)

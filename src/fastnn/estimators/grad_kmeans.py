@@ -290,7 +290,7 @@ class GradKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
                 centers = self.cluster_centers_.copy()
                 if len(centers) != self.n_clusters:
                     raise ValueError(
-                        f"Cannot continue with n_clusters={self.n_clusters}: there are {len(centers)} centres."
+                        f"Cannot go on with n_clusters={self.n_clusters}: there are {len(centers)} centres."
                     )
                 # A state that another rule has left behind means nothing to this one.
                 motion = (

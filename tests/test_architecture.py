@@ -49,6 +49,11 @@ def test_imports_run_one_way(path):
     for name in imports(path):
         if name.startswith("fastnn."):
             assert rank(name) <= rank(me), f"{me} imports {name}"
+            # The package's front door is the only place that chooses a device.
+            inside = me.startswith("fastnn.kernels")
+            assert inside or not name.startswith(("fastnn.kernels.cpu", "fastnn.kernels.cuda")), (
+                f"{me} imports {name}"
+            )
             if me.startswith("fastnn.kernels.cpu"):
                 assert "kernels.cuda" not in name
             if me.startswith("fastnn.kernels.cuda"):

@@ -8,6 +8,7 @@ from sklearn.datasets import load_digits, make_blobs
 
 from fastnn import clustering, seeding
 from fastnn.clustering import Motion, Rule, step, train
+from fastnn.kernels import device
 from fastnn.lloyd import labels_inertia, lloyd, mean_variance
 from tests import reference
 
@@ -126,6 +127,7 @@ def test_momentum_and_adam_follow_their_formulas():
         Rule.of("sgd", 0.1, "sum"),
         Rule.of("sgd", 0.1, "cluster"),
         Rule.of("momentum", 0.1, "cluster"),
+        Rule.of("nesterov", 0.1, "cluster"),
         Rule.of("adam", 0.1, "mean"),
         Rule.of("newton", "count", "sum"),
     ],
@@ -208,11 +210,11 @@ def test_more_clusters_than_distinct_rows_end():
 
 def test_an_epoch_visits_every_row_once_in_a_new_order():
     rows = np.arange(1000, dtype=np.int32)
-    clustering._shuffle(rows, 1)
+    device.shuffle(rows, 1)
     once = rows.copy()
     np.testing.assert_array_equal(np.sort(rows), np.arange(1000))
     assert (rows != np.arange(1000)).mean() > 0.99
-    clustering._shuffle(rows, 2)
+    device.shuffle(rows, 2)
     assert (rows != once).mean() > 0.99
 
 
@@ -220,7 +222,7 @@ def test_shuffle_is_uniform():
     counts = np.zeros((4, 4))
     for seed in range(4000):
         rows = np.arange(4, dtype=np.int32)
-        clustering._shuffle(rows, seed)
+        device.shuffle(rows, seed)
         counts[np.arange(4), rows] += 1
     # Binomial(4000, 1/4) has a standard deviation of 27.
     assert np.abs(counts - 1000).max() < 5 * 27
@@ -234,7 +236,7 @@ def test_batches_are_steps_on_the_permuted_rows():
     rng, rows = np.random.RandomState(0), np.arange(250, dtype=np.int32)
     expected, motion, losses = C.copy(), Motion.zeros(4, 3), []
     for _ in range(2):
-        clustering._shuffle(rows, rng.randint(0, 2**63, dtype=np.int64))
+        device.shuffle(rows, rng.randint(0, 2**63, dtype=np.int64))
         for batch in (rows[:100], rows[100:200], rows[200:]):
             losses.append(step(X[batch], None, expected, rule, motion)[0])
     np.testing.assert_allclose(result.centers, expected, rtol=1e-12)
@@ -257,7 +259,7 @@ def test_chunks_of_an_epoch_do_not_change_the_result(monkeypatch):
     X = blobs(1000, 2, 3)
     results = []
     for seconds in (0.0, 1e9):
-        monkeypatch.setattr(clustering, "_CHUNK_SECONDS", seconds)
+        monkeypatch.setattr(clustering, "CALL_SECONDS", seconds)
         results.append(run(X, X[:3].copy(), Rule.of("sgd", "count", "sum"), batch_size=10, patience=10))
     np.testing.assert_array_equal(results[0].centers, results[1].centers)
     assert results[0].losses == results[1].losses

@@ -13,7 +13,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-import fastnn.clustering
+import fastnn.kernels
 from fastnn import GradKMeans
 from tests import reference
 
@@ -589,7 +589,7 @@ def test_interruption_propagates_and_leaves_the_model(monkeypatch):
     def interrupt(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(fastnn.clustering, "_run_batches", interrupt)
+    monkeypatch.setattr(fastnn.kernels.device, "run_center_batches", interrupt)
     model.set_params(batch_size=100)
     with pytest.raises(KeyboardInterrupt):
         model.fit(X[:, :2])

@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastnn.kernels.cpu.kmeans import _COLUMNS, _ROWS, assign, distances_to, sum_chunks, update_centers
+from fastnn.kernels import assign, update_centers
+from fastnn.kernels.cpu.distances import distances_to
+from fastnn.kernels.cpu.sweep import _COLUMNS, _ROWS, sum_chunks
 from tests import reference
 
 DTYPES = [np.float32, np.float64]
@@ -78,6 +80,30 @@ def test_data_far_from_the_origin(dtype):
     slack = 40 * np.finfo(dtype).eps * (1 + exact.min(axis=1))
     assert (exact[np.arange(500), labels] <= exact.min(axis=1) + slack).all()
     np.testing.assert_allclose(distances, exact[np.arange(500), labels], rtol=1e-5)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("at", [0, 7, 29])
+def test_a_center_that_is_not_finite_is_never_the_nearest(bad, at):
+    rng = np.random.default_rng(0)
+    X, C = rng.normal(size=(100, 5)), rng.normal(size=(30, 5))
+    C[at, 2] = bad
+    labels, distances = assign(X, C)
+    others = np.delete(np.arange(30), at)
+    expected, expected_distances = reference.assign(X, C[others])
+    np.testing.assert_array_equal(labels, others[expected])
+    np.testing.assert_allclose(distances, expected_distances, rtol=1e-12)
+    C[:] = bad
+    np.testing.assert_array_equal(assign(X, C)[0], 0)
+
+
+@pytest.mark.parametrize("row", [[np.nan, 0, 0], [np.inf, 0, 0], [np.inf, -np.inf, 1]])
+def test_a_row_without_a_finite_distance_gets_label_0(row):
+    X, C = np.array([row, [1.0, 1, 1]]), np.array([[-5.0, 0, 0], [1, 1, 1], [9, -9, 9]])
+    labels, distances = assign(X, C)
+    np.testing.assert_array_equal(labels, [0, 1])
+    assert not np.isfinite(distances[0])
+    assert distances[1] == 0
 
 
 @pytest.mark.parametrize("weight", [-1.0, np.nan])

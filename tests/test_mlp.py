@@ -300,7 +300,7 @@ def test_bad_targets():
     regressor = MLPRegressor(**SMALL)
     with pytest.raises(ValueError, match="Input y contains NaN"):
         regressor.fit(X, np.where(y > 1, np.nan, y))
-    with pytest.raises(ValueError, match="could not convert string to float"):
+    with pytest.raises(ValueError, match="strings"):
         regressor.fit(X, np.full(len(X), "a"))
     with pytest.raises(ValueError, match="y are out of the valid range of the loss 'poisson'"):
         regressor.set_params(loss="poisson").fit(X, y - 1)
@@ -578,3 +578,9 @@ def test_initializers(entry):
     }[entry.name]
     assert_allclose(coefs[0].std(), deviation, rtol=0.02)
     assert_allclose(coefs[0].mean(), 0.5 if entry.name == "constant" else 0.0, atol=2e-3)
+
+
+@pytest.mark.parametrize("dtype", ["U", "S"])
+def test_a_regressor_refuses_text_targets(dtype):
+    with pytest.raises(ValueError, match="strings"):
+        MLPRegressor().fit(np.zeros((4, 2)), np.array(["1", "2", "3", "4"]).astype(dtype))

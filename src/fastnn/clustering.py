@@ -2,7 +2,7 @@
 
 One step on a batch, whose rows are assigned to their nearest centres with the assignment held constant::
 
-    n_j, s_j    weight and weighted sum of centre j's rows          (kernels.cpu.kmeans.sweep)
+    n_j, s_j    weight and weighted sum of centre j's rows          (kernels.sweep)
     gradient    2 (n_j c_j - s_j), or that over the batch's weight, or c_j - s_j / n_j
     c_j         moved by the update rule; a centre without rows stays
 
@@ -22,36 +22,20 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastnn.kernels._jit import jit
-from fastnn.kernels._threads import threads_for
-from fastnn.kernels.cpu.kmeans import gather, sweep, sweep_work
+from fastnn.kernels import device
+from fastnn.kernels._codes import CLUSTER, COUNT, DIVERGED, MEAN, NEWTON, NO_IMPROVEMENT, RUNNING, SUM
+from fastnn.kernels._threads import CALL_SECONDS, threads_for
 from fastnn.lloyd import Workspace, labels_inertia, lloyd, weights_or_none
 from fastnn.optimizers import CODES, MAX_HYPER, RULES
 from fastnn.seeding import farthest_rows
 
-# A centre's own rules, beside those of optimizers.RULES, whose codes are not negative.
-COUNT, NEWTON = -1, -2
-REDUCTIONS = {"sum": 0, "mean": 1, "cluster": 2}
+REDUCTIONS = {"sum": SUM, "mean": MEAN, "cluster": CLUSTER}
+# Ways to move a centre, by name: those of its own, and the update rules. Gradient descent, "sgd", is the
+# momentum rule with a factor of 0, and the only one besides "newton" that has a rate per centre ("count").
+OPTIMIZERS = ("sgd", "newton", *CODES)
+COUNTING = ("sgd", "newton")
 # Lloyd's iterations of the polish end by `tol`; this bounds them where rounding keeps them from ending.
 _MAX_POLISH = 300
-# A stable rate raises the loss by a small factor at most. One that has raised it a millionfold is on its way
-# to infinity, and only the re-seeding of the centres that lost all rows keeps it from getting there.
-_DIVERGENCE = 1e6
-# Seconds of compiled work between two looks at the keyboard.
-_CHUNK_SECONDS = 0.2
-
-# The rules that a centre's gradient can be given to; sgd is momentum with a factor of 0.
-_MOMENTUM, _ADAM = CODES["momentum"], CODES["adam"]
-_momentum_coefficients, _momentum_update = RULES[_MOMENTUM].coefficients, RULES[_MOMENTUM].update
-_adam_coefficients, _adam_update = RULES[_ADAM].coefficients, RULES[_ADAM].update
-_HYPER = {
-    "sgd": {"momentum": 0.0},
-    "momentum": {"momentum": 0.9},
-    "adam": {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-8},
-}
-
-# Status of a run of batches.
-_RUNNING, _NO_IMPROVEMENT, _DIVERGED = 0, 1, 2
 
 
 class Rule(NamedTuple):
@@ -67,13 +51,13 @@ class Rule(NamedTuple):
         """The rule of GradKMeans's parameters; "count" with momentum or adam is refused by the estimator."""
         hyper = np.zeros(MAX_HYPER)
         if optimizer == "newton":
-            return cls(NEWTON, 1.0 if isinstance(learning_rate, str) else float(learning_rate), 0, hyper)
+            return cls(NEWTON, 1.0 if isinstance(learning_rate, str) else float(learning_rate), SUM, hyper)
         if isinstance(learning_rate, str):
-            return cls(COUNT, 1.0, 0, hyper)
-        code = _ADAM if optimizer == "adam" else _MOMENTUM
-        values = _HYPER[optimizer]
-        hyper[: len(values)] = [values[name] for name in RULES[code].hyper]
-        return cls(code, float(learning_rate), REDUCTIONS[reduction], hyper)
+            return cls(COUNT, 1.0, SUM, hyper)
+        rule = RULES[CODES["momentum" if optimizer == "sgd" else optimizer]]
+        if optimizer != "sgd":
+            hyper[: len(rule.hyper)] = list(rule.hyper.values())
+        return cls(CODES[rule.name], float(learning_rate), REDUCTIONS[reduction], hyper)
 
 
 class Motion(NamedTuple):
@@ -97,150 +81,6 @@ class Motion(NamedTuple):
         self.seen[j] = 0
         self.clock[j] = 0
         self.slots[:, j] = 0
-
-
-@jit
-def move_centers(code, rate, reduction, hyper, C, sums, counts, total, seen, clock, slots):
-    """One step of all centres in place; False, and `C` partly moved, when it gives a number not finite.
-
-    C : IN/OUT (k, d). sums : IN (k, d) float64. counts : IN (k,) float64. total : the batch's weight.
-    seen, clock : IN/OUT (k,). slots : IN/OUT (2, k, d) float64.
-    Arithmetic is in float64: it is a thousandth of the batch's and the rates of "count" become small.
-    """
-    k, d = C.shape
-    finite = True
-    for j in range(k):
-        n = counts[j]
-        # Not even its momentum moves a centre without rows.
-        if n == 0.0:
-            continue
-        seen[j] += n
-        clock[j] += 1.0
-        step = rate
-        factor = 2.0
-        if code == COUNT:
-            step = n / seen[j]
-        elif reduction == 1:
-            factor = 2.0 / total
-        elif reduction == 2:
-            factor = 1.0 / n
-        if code == _ADAM:
-            c0, c1, c2, c3, c4, c5 = _adam_coefficients(rate, hyper, clock[j])
-        else:
-            c0, c1, c2, c3, c4, c5 = _momentum_coefficients(rate, hyper, clock[j])
-        for f in range(d):
-            c = np.float64(C[j, f])
-            if code in (COUNT, NEWTON):
-                mean = sums[j, f] / n
-                # c + 1 (mean - c) may differ from the mean in the last bit.
-                c = mean if step == 1.0 else c + step * (mean - c)
-            else:
-                g = factor * (n * c - sums[j, f])
-                if code == _ADAM:
-                    c, slots[0, j, f], slots[1, j, f] = _adam_update(
-                        c, g, slots[0, j, f], slots[1, j, f], c0, c1, c2, c3, c4, c5
-                    )
-                else:
-                    c, slots[0, j, f], slots[1, j, f] = _momentum_update(
-                        c, g, slots[0, j, f], slots[1, j, f], c0, c1, c2, c3, c4, c5
-                    )
-            C[j, f] = c
-            finite = finite and np.isfinite(C[j, f])
-    return finite
-
-
-@jit
-def _improved(loss, fraction, progress, patience):
-    """Update the smoothed loss; False when it has not improved for `patience` batches.
-
-    progress : IN/OUT (5,): batches, smoothed loss, its minimum, batches since that, and ``advance``'s. As in
-    scikit-learn's MiniBatchKMeans the first batch, which shows the initial centres, does not count.
-    """
-    progress[0] += 1.0
-    if progress[0] == 1.0:
-        return True
-    if progress[0] == 2.0:
-        progress[1] = loss
-        progress[2] = loss
-        progress[3] = 0.0
-        return True
-    alpha = min(1.0, 2.0 * fraction)
-    progress[1] += alpha * (loss - progress[1])
-    if progress[1] < progress[2]:
-        progress[2] = progress[1]
-        progress[3] = 0.0
-    else:
-        progress[3] += 1.0
-    return patience < 0 or progress[3] < patience
-
-
-@jit
-def advance(code, rate, reduction, hyper, C, safe, sums, counts, total, loss, seen, clock, slots, progress):
-    """Move the centres unless they diverge: then go back to `safe` and return False.
-
-    safe : IN/OUT (k, d), the last centres known to have a loss within bounds.
-    progress[4] : IN/OUT, the spread of the data before the first batch, then the largest loss allowed.
-    """
-    if progress[0] == 0.0:
-        progress[4] = _DIVERGENCE * max(progress[4], loss)
-    if np.isfinite(loss) and loss <= progress[4]:
-        safe[:] = C
-        if move_centers(code, rate, reduction, hyper, C, sums, counts, total, seen, clock, slots):
-            return True
-    C[:] = safe
-    return False
-
-
-@jit
-def _run_batches(
-    X, weights, rows, first, last, batch_size, code, rate, reduction, hyper,
-    C, safe, seen, clock, slots, touched, progress, patience, losses,
-    X_batch, weights_batch, labels, distances, sums, counts, partials, partial_counts, parallel,
-):  # fmt: skip
-    """Steps on the batches first..last of an epoch; returns the number done and the status.
-
-    rows : IN, the epoch's permutation. losses : OUT, one per batch. touched : IN/OUT (k,), the weight that
-    each centre had in the epoch. The rest as in ``Epochs``.
-    """
-    n = rows.shape[0]
-    for b in range(first, last):
-        start = b * batch_size
-        m = min(batch_size, n - start)
-        gather(X, weights, rows, start, m, X_batch, weights_batch, parallel)
-        Xb = X_batch[:m]
-        wb = weights_batch[: m if weights.size > 0 else 0]
-        # bool(): a literal would compile the function once more.
-        both = bool(m > 0)
-        inertia = sweep(
-            Xb, wb, C, labels[:m], distances[:m], sums, counts, partials, partial_counts, both, both, parallel
-        )
-        total = counts.sum()
-        loss = inertia / total
-        losses[b] = loss
-        if not advance(
-            code, rate, reduction, hyper, C, safe, sums, counts, total, loss, seen, clock, slots, progress
-        ):
-            return b + np.isfinite(loss), _DIVERGED
-        for j in range(C.shape[0]):
-            touched[j] += counts[j]
-        if not _improved(loss, m / n, progress, patience):
-            return b + 1, _NO_IMPROVEMENT
-    return last, _RUNNING
-
-
-@jit
-def _shuffle(rows, seed):
-    """A random permutation of `rows` in place: Fisher and Yates, on the splitmix64 generator."""
-    state = np.uint64(seed)
-    for i in range(rows.shape[0] - 1, 0, -1):
-        state += np.uint64(0x9E3779B97F4A7C15)
-        z = state
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        z ^= z >> np.uint64(31)
-        # The top 53 bits as a number in [0, 1).
-        j = np.int64(np.float64(z >> np.uint64(11)) * (2.0**-53) * (i + 1))
-        rows[i], rows[j] = rows[j], rows[i]
 
 
 class Result(NamedTuple):
@@ -283,7 +123,7 @@ def step(
     safe : ndarray of shape (k, d), default=None
         Centres to go back to, replaced by `C` where its loss is within bounds.
     progress : ndarray of shape (5,), default=None
-        As in ``_improved`` and ``advance``; None bounds the loss by infinity.
+        As in ``kernels.improved`` and ``kernels.advance``; None bounds the loss by infinity.
     work : Workspace, default=None
         Buffers to use again.
 
@@ -301,7 +141,7 @@ def step(
     inertia = work.sweep(X, weights_or_none(weights, X), C, summing=True)
     total = float(work.counts.sum())
     loss = inertia / total
-    finite = advance(
+    finite = device.advance(
         rule.code, rule.rate, rule.reduction, rule.hyper, C, safe,
         work.sums, work.counts, total, loss, *motion, progress,
     )  # fmt: skip
@@ -341,7 +181,7 @@ class _Epochs:
         self.X_batch = np.empty((n_gathered, d), X.dtype)
         self.weights_batch = np.empty(n_gathered, X.dtype)
         self.batches_per_chunk = 1
-        self.status = _RUNNING
+        self.status = RUNNING
 
     def until(
         self, max_iter: int, tol: float, report: Callable[[int, float], None]
@@ -354,7 +194,7 @@ class _Epochs:
             losses += epoch_losses.tolist()
             if epoch_losses.size:
                 report(i + 1, float(epoch_losses.mean()))
-            if self.status != _RUNNING:
+            if self.status != RUNNING:
                 break
             if not self.reseed() and ((self.C - start).astype(np.float64) ** 2).sum() <= tol:
                 break
@@ -367,14 +207,14 @@ class _Epochs:
             return self._whole_step()
         n_batches = -(-len(self.rows) // self.batch_size)
         losses = np.empty(n_batches)
-        _shuffle(self.rows, self.random_state.randint(0, 2**63, dtype=np.int64))
-        done, status = 0, _RUNNING
+        device.shuffle(self.rows, self.random_state.randint(0, 2**63, dtype=np.int64))
+        done, status = 0, RUNNING
         k, d = self.C.shape
-        with threads_for(sweep_work(self.batch_size, k, d)) as parallel:
-            while done < n_batches and status == _RUNNING:
+        with threads_for(device.sweep_work(self.batch_size, k, d)) as parallel:
+            while done < n_batches and status == RUNNING:
                 last = min(n_batches, done + self.batches_per_chunk)
                 started = time.perf_counter()
-                reached, status = _run_batches(
+                reached, status = device.run_center_batches(
                     self.X, weights_or_none(self.weights, self.X), self.rows, done, last, self.batch_size,
                     self.rule.code, self.rule.rate, self.rule.reduction, self.rule.hyper,
                     self.C, self.safe, *self.motion, self.touched, self.progress, self.patience, losses,
@@ -385,7 +225,7 @@ class _Epochs:
                 seconds = max(time.perf_counter() - started, 1e-9)
                 self.batches_per_chunk = max(
                     1,
-                    min(int(_CHUNK_SECONDS / seconds * (last - done)), 8 * self.batches_per_chunk),
+                    min(int(CALL_SECONDS / seconds * (last - done)), 8 * self.batches_per_chunk),
                 )
                 done = reached
         return losses[:done], status
@@ -403,9 +243,9 @@ class _Epochs:
         )
         self.touched += self.work.counts
         if not finite:
-            return np.array([loss] if np.isfinite(loss) else []), _DIVERGED
-        improved = _improved(loss, 1.0, self.progress, self.patience)
-        return np.array([loss]), _RUNNING if improved else _NO_IMPROVEMENT
+            return np.array([loss] if np.isfinite(loss) else []), DIVERGED
+        improved = device.improved(loss, 1.0, self.progress, self.patience)
+        return np.array([loss]), RUNNING if improved else NO_IMPROVEMENT
 
     def reseed(self) -> bool:
         """Move the centres that had no row in the epoch to rows far from all others; whether any was."""
@@ -496,7 +336,7 @@ def train(
             X, weights, C.copy(), rule, batch_size, patience, variance * X.shape[1], random_state
         )
         losses, n_iter = epochs.until(max_iter, tol, report("Epoch"))
-        C, safe, motion, diverged = epochs.C, epochs.safe, epochs.motion, epochs.status == _DIVERGED
+        C, safe, motion, diverged = epochs.C, epochs.safe, epochs.motion, epochs.status == DIVERGED
         if diverged:
             motion = Motion.zeros(*C.shape)
         if not polish or diverged:

@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from fastnn.kernels import device
 from fastnn.kernels._threads import threads_for
-from fastnn.kernels.cpu.kmeans import new_partials, sweep, sweep_work
 
 
 class Workspace:
@@ -20,15 +20,15 @@ class Workspace:
         self.labels = np.empty(n, np.int32)
         self.distances = np.empty(n, dtype)
         self.sums, self.counts = np.empty((k, d)), np.empty(k)
-        self.partials = new_partials(n, k, d)
+        self.partials = device.new_partials(n, k, d)
 
     def sweep(
         self, X: np.ndarray, weights: np.ndarray, C: np.ndarray, *, summing: bool, assigning: bool = True
     ) -> float:
         """Assign all rows of X, and add them up if `summing`; the inertia."""
         n, d = X.shape
-        with threads_for(sweep_work(n, C.shape[0], d)) as parallel:
-            return sweep(
+        with threads_for(device.sweep_work(n, C.shape[0], d)) as parallel:
+            return device.sweep(
                 X, weights, C, self.labels, self.distances, self.sums, self.counts, *self.partials,
                 assigning, summing, parallel,
             )  # fmt: skip

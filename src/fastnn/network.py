@@ -14,17 +14,13 @@ from scipy import sparse
 
 from fastnn.activations import ACTIVATIONS, IDENTITY, SOFTMAX
 from fastnn.activations import CODES as ACTIVATION_CODES
+from fastnn.kernels import device
 from fastnn.kernels._arrays import plain
-from fastnn.kernels._threads import Pace, threads_for
-from fastnn.kernels.cpu.linear import panel_size, row_chunks
-from fastnn.kernels.cpu.mlp import Model, Rows, Targets, Training, predict_rows, run_batches
-from fastnn.kernels.cpu.tile import TILE_ROWS
+from fastnn.kernels._threads import CALL_SECONDS, Pace, threads_for
+from fastnn.losses import CODES as LOSS_CODES
 from fastnn.losses import LOSSES
 from fastnn.optimizers import MAX_HYPER, Optimizer
 
-LOSS_CODES = {loss.name: code for code, loss in enumerate(LOSSES)}
-# A compiled call lasts about this long (seconds), so that Ctrl-C is answered.
-CALL_SECONDS = 0.2
 # Batches per call on several threads: where the cores turn out to be taken a step lasts 10 ms and more, and
 # the call must still end.
 MAX_THREADED = 128
@@ -76,7 +72,7 @@ class Layout:
         """
         units, work = [], []
         for layer, (rows, columns) in enumerate(zip(self.sizes[:-1], self.sizes[1:], strict=True)):
-            n_tiles = -(-rows // TILE_ROWS)
+            n_tiles = -(-rows // device.TILE_ROWS)
             cuts = [tile * rows // n_tiles for tile in range(n_tiles + 1)]
             units += [*zip([layer] * n_tiles, cuts[:-1], cuts[1:], strict=True), (layer, -1, 0)]
             work += [*(np.diff(cuts) * columns), columns]
@@ -87,9 +83,9 @@ class Layout:
         return np.array(units, np.int64), chunks.astype(np.int64)
 
 
-def _model(layout: Layout, parameters: np.ndarray, hidden: str, output: str) -> Model:
+def _model(layout: Layout, parameters: np.ndarray, hidden: str, output: str) -> device.Model:
     is_softmax = output == SOFTMAX
-    return Model(
+    return device.Model(
         layout.sizes,
         layout.w_at,
         layout.b_at,
@@ -100,7 +96,7 @@ def _model(layout: Layout, parameters: np.ndarray, hidden: str, output: str) -> 
     )
 
 
-def _rows(X: Any, dtype: np.dtype, order: np.ndarray | None = None) -> Rows:
+def _rows(X: Any, dtype: np.dtype, order: np.ndarray | None = None) -> device.Rows:
     order = plain(np.arange(X.shape[0]) if order is None else order, np.int64)
     if sparse.issparse(X):
         X = X.tocsr()
@@ -110,9 +106,11 @@ def _rows(X: Any, dtype: np.dtype, order: np.ndarray | None = None) -> Rows:
             raise ValueError(f"the column indices of X must lie in 0..{X.shape[1] - 1}")
         if indptr[0] != 0 or indptr[-1] > indices.size or (np.diff(indptr) < 0).any():
             raise ValueError("the row pointers of X do not describe a CSR matrix")
-        return Rows(True, plain(X.data, dtype), plain(indices, np.int64), plain(indptr, np.int64), order)
+        return device.Rows(
+            True, plain(X.data, dtype), plain(indices, np.int64), plain(indptr, np.int64), order
+        )
     nothing = np.empty(0, np.int64)
-    return Rows(False, plain(X, dtype).reshape(-1), nothing, nothing, order)
+    return device.Rows(False, plain(X, dtype).reshape(-1), nothing, nothing, order)
 
 
 class Network:
@@ -153,7 +151,7 @@ class Network:
         self._pace = Pace(self.dtype.itemsize)
         self._work: tuple[int, dict[str, np.ndarray]] = (0, {})
         # The data of the last call and what the kernels take for them: made once a fit.
-        self._data: tuple[tuple[Any, ...], Rows, Targets] | None = None
+        self._data: tuple[tuple[Any, ...], device.Rows, device.Targets] | None = None
 
     def load(self, coefs: Sequence[Any], intercepts: Sequence[Any]) -> None:
         """Copy the given weights and biases into the parameters."""
@@ -211,7 +209,7 @@ class Network:
             stop = min(n_batches, batch + at_once)
             started = time.perf_counter()
             with threads_for(region_work if threads else 0.0) as parallel:
-                loss, _, done, optimizer.t = run_batches(
+                loss, _, done, optimizer.t = device.run_batches(
                     parallel, batch, stop, batch_size, n, model, rows, targets, training, True,
                     optimizer.learning_rate, optimizer.t,
                 )  # fmt: skip
@@ -249,7 +247,7 @@ class Network:
         training.gradient[:] = 0
         n_blocks = -(-n // block)
         with threads_for(self._step_work(block)) as parallel:
-            loss, weight, done, _ = run_batches(
+            loss, weight, done, _ = device.run_batches(
                 parallel, 0, n_blocks, block, n, model, rows, targets, training, False, 0.0, 0
             )
         if done < n_blocks:
@@ -266,7 +264,9 @@ class Network:
         sizes = self.layout.sizes
         return 2.0 * n_rows * float(sizes[:-1] @ sizes[1:])
 
-    def _prepare_data(self, X: Any, Y: np.ndarray, sample_weight: Any, alpha: float) -> tuple[Rows, Targets]:
+    def _prepare_data(
+        self, X: Any, Y: np.ndarray, sample_weight: Any, alpha: float
+    ) -> tuple[device.Rows, device.Targets]:
         given = (X, Y, sample_weight, alpha)
         if self._data is not None and all(a is b for a, b in zip(given, self._data[0], strict=True)):
             return self._data[1:]
@@ -275,7 +275,7 @@ class Network:
         weights = np.empty(0, self.dtype)
         if sample_weight is not None:
             weights = plain(sample_weight, self.dtype)
-        targets = Targets(
+        targets = device.Targets(
             plain(Y, self.dtype).reshape(-1),
             weights,
             LOSS_CODES[self.loss.name],
@@ -285,7 +285,7 @@ class Network:
         self._data = (given, rows, targets)
         return rows, targets
 
-    def _prepare(self, n_rows: int, optimizer: Optimizer | None) -> tuple[Model, Training]:
+    def _prepare(self, n_rows: int, optimizer: Optimizer | None) -> tuple[device.Model, device.Training]:
         model = _model(self.layout, self.parameters, self.hidden_activation, self.loss.output_activation)
         units, chunks = self.layout.units
         work = self._buffers(n_rows)
@@ -293,7 +293,7 @@ class Network:
         for W in self.coefs[1:]:
             work["transposed"][at : at + W.size].reshape(W.shape[::-1])[...] = W.T
             at += W.size
-        training = Training(
+        training = device.Training(
             state=work["gradient"].reshape(1, -1) if optimizer is None else optimizer.state,
             hyper=np.zeros(MAX_HYPER) if optimizer is None else optimizer.hyper,
             rule_code=0 if optimizer is None else optimizer.code,
@@ -308,8 +308,8 @@ class Network:
         """Work buffers for batches of `n_rows`, kept until another size is asked for."""
         if self._work[0] != n_rows:
             sizes = self.layout.sizes
-            n_chunks = row_chunks(n_rows)
-            panel = panel_size(-(-n_rows // n_chunks), int(sizes.max()))
+            n_chunks = device.row_chunks(n_rows)
+            panel = device.panel_size(-(-n_rows // n_chunks), int(sizes.max()))
             acts = np.empty(n_rows * sizes.sum(), self.dtype)
             keep_z = ACTIVATIONS[ACTIVATION_CODES[self.hidden_activation]].needs_z
             first = self.layout.w_at[1] if len(self.coefs) > 1 else self.layout.b_at[0]
@@ -375,5 +375,5 @@ def predict(
     out = np.empty((n, int(layout.sizes[-1])), dtype)
     model = _model(layout, parameters, hidden_activation, output_activation)
     with threads_for(2.0 * n * float(layout.sizes[:-1] @ layout.sizes[1:])) as parallel:
-        predict_rows(parallel, row_chunks(n), model, rows, out.reshape(-1))
+        device.predict_rows(parallel, device.row_chunks(n), model, rows, out.reshape(-1))
     return out

@@ -24,7 +24,7 @@ class UpdateRule(NamedTuple):
     """One way to turn a gradient into new parameters."""
 
     name: str
-    hyper: tuple[str, ...]  # names of the hyperparameters, in the order of `coefficients`' argument
+    hyper: Mapping[str, float]  # usual values, in the order of `coefficients`' argument
     n_slots: int  # state arrays per parameter
     coefficients: Callable[..., Any]
     update: Callable[..., Any]
@@ -64,11 +64,11 @@ def _adam(w, g, s0, s1, c0, c1, c2, c3, c4, c5):
 
 RULES = (
     # Polyak (1964): v <- mu v - rate g; w <- w + v. Plain gradient descent with mu = 0.
-    UpdateRule("momentum", ("momentum",), 1, _momentum_coefficients, _momentum),
+    UpdateRule("momentum", {"momentum": 0.9}, 1, _momentum_coefficients, _momentum),
     # Nesterov (1983) as scikit-learn writes it: v <- mu v - rate g; w <- w + mu v - rate g.
-    UpdateRule("nesterov", ("momentum",), 1, _momentum_coefficients, _nesterov),
+    UpdateRule("nesterov", {"momentum": 0.9}, 1, _momentum_coefficients, _nesterov),
     # Kingma and Ba (2014), algorithm 1 with the reordering that ends its section 2.
-    UpdateRule("adam", ("beta_1", "beta_2", "epsilon"), 2, _adam_coefficients, _adam),
+    UpdateRule("adam", {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-8}, 2, _adam_coefficients, _adam),
 )
 CODES = {rule.name: code for code, rule in enumerate(RULES)}
 

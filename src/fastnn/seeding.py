@@ -13,14 +13,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import prange
 
-from fastnn.kernels._jit import jit
+from fastnn.kernels import device
 from fastnn.kernels._threads import threads_for
-from fastnn.kernels.cpu.kmeans import assign
 
-# Rows per task. Each has a partial potential, among which the next candidates are looked up.
-_ROWS = 2048
 # Seeding costs about log(k) assignments of its rows, so on more rows than this it works on a sample.
 # A row in 65,536 stands for clusters of a few dozen rows in a million.
 _SAMPLE = 1 << 16
@@ -28,135 +24,6 @@ _SAMPLE_PER_CLUSTER = 64
 # Swaps tried after k-means++: one per cluster, and not fewer than these. On blobs they take 3 to 12% off the
 # final inertia for the time of one to two Lloyd iterations; three times as many take off less than 1% more.
 _MIN_SWAPS = 20
-
-
-@jit(sums=True)
-def _squared_distance(X, i, C, j):
-    total = X.dtype.type(0)
-    for f in range(X.shape[1]):
-        difference = X[i, f] - C[j, f]
-        total += difference * difference
-    return total
-
-
-@jit
-def _task_potentials(X, weights, candidates, far, closest, nearest, potentials, t):
-    potentials[t] = 0
-    for i in range(t * _ROWS, min(X.shape[0], (t + 1) * _ROWS)):
-        for c in range(candidates.shape[0]):
-            distance = closest[i]
-            if far[c, nearest[i]] < distance:
-                distance = min(distance, _squared_distance(X, i, candidates, c))
-            potentials[t, c] += np.float64(weights[i]) * np.float64(distance)
-
-
-@jit(parallel=True)
-def _potentials(X, weights, candidates, far, closest, nearest, potentials, parallel):
-    """potentials[t, c] = weighted sum over task t's rows of the distance to the nearest centre, were
-    candidate c one of them.
-
-    far : IN (n_candidates, n_centers), a quarter of the squared distance between candidate and centre. A row
-    closer than half that distance to its centre cannot be nearer to the candidate (triangle inequality), so
-    most rows are decided without looking at them once there are many centres.
-    FLOPs: at most 3 n d n_candidates. Bytes: X, closest, nearest and weights once.
-    """
-    tasks = potentials.shape[0]
-    if parallel:
-        for t in prange(tasks):
-            _task_potentials(X, weights, candidates, far, closest, nearest, potentials, np.int64(t))
-    else:
-        for t in range(tasks):
-            _task_potentials(X, weights, candidates, far, closest, nearest, potentials, t)
-
-
-@jit
-def _offer(X, i, centers, j, closest, nearest, second, next_nearest):
-    """Centre j becomes one of the two that row i knows, if it is near enough."""
-    distance = _squared_distance(X, i, centers, j)
-    if distance < closest[i]:
-        second[i] = closest[i]
-        next_nearest[i] = nearest[i]
-        closest[i] = distance
-        nearest[i] = j
-    elif distance < second[i]:
-        second[i] = distance
-        next_nearest[i] = j
-
-
-@jit
-def _task_add(X, centers, j, removed, far, closest, nearest, second, next_nearest, t):
-    for i in range(t * _ROWS, min(X.shape[0], (t + 1) * _ROWS)):
-        if removed >= 0 and (nearest[i] == removed or next_nearest[i] == removed):
-            closest[i] = np.inf
-            second[i] = np.inf
-            nearest[i] = 0
-            for c in range(centers.shape[0]):
-                _offer(X, i, centers, c, closest, nearest, second, next_nearest)
-        elif far[nearest[i]] < second[i]:
-            _offer(X, i, centers, j, closest, nearest, second, next_nearest)
-
-
-@jit(parallel=True)
-def _add_center(X, centers, j, removed, far, closest, nearest, second, next_nearest, parallel):
-    """Make centre j one of those that each row's two nearest are about, in place of centre `removed`.
-
-    removed : IN, j if centre j has replaced another one, -1 if it is new.
-    """
-    tasks = (X.shape[0] + _ROWS - 1) // _ROWS
-    if parallel:
-        for t in prange(tasks):
-            _task_add(X, centers, j, removed, far, closest, nearest, second, next_nearest, np.int64(t))
-    else:
-        for t in range(tasks):
-            _task_add(X, centers, j, removed, far, closest, nearest, second, next_nearest, t)
-
-
-@jit
-def _task_swap(X, weights, candidate, far, closest, nearest, second, costs, t):
-    k = far.shape[0]
-    costs[t] = 0
-    for i in range(t * _ROWS, min(X.shape[0], (t + 1) * _ROWS)):
-        j = nearest[i]
-        with_nearest, without = closest[i], second[i]
-        if far[j] < without:
-            distance = _squared_distance(X, i, candidate, 0)
-            with_nearest, without = min(with_nearest, distance), min(without, distance)
-        w = np.float64(weights[i])
-        costs[t, k] += w * np.float64(with_nearest)
-        costs[t, j] += w * (np.float64(without) - np.float64(with_nearest))
-
-
-@jit(parallel=True)
-def _swap_costs(X, weights, candidate, far, closest, nearest, second, costs, parallel):
-    """costs[t, k] = task t's part of the potential with the candidate as one more centre; costs[t, j] = what
-    leaving out centre j then adds to it.
-
-    FLOPs: at most 3 n d. Bytes: X, closest, nearest, second and weights once.
-    """
-    tasks = costs.shape[0]
-    if parallel:
-        for t in prange(tasks):
-            _task_swap(X, weights, candidate, far, closest, nearest, second, costs, np.int64(t))
-    else:
-        for t in range(tasks):
-            _task_swap(X, weights, candidate, far, closest, nearest, second, costs, t)
-
-
-@jit
-def _pick(weights, closest, potentials, targets, picked):
-    """picked[c] = first row at which the running sum of the potential reaches targets[c]."""
-    n = weights.shape[0]
-    for c in range(targets.shape[0]):
-        t, below = 0, 0.0
-        while t < potentials.shape[0] - 1 and below + potentials[t] < targets[c]:
-            below += potentials[t]
-            t += 1
-        i = t * _ROWS
-        below += np.float64(weights[i]) * np.float64(closest[i])
-        while below < targets[c] and i < n - 1:
-            i += 1
-            below += np.float64(weights[i]) * np.float64(closest[i])
-        picked[c] = i
 
 
 class Seeding:
@@ -175,7 +42,7 @@ class Seeding:
     def __init__(self, X: np.ndarray, weights: np.ndarray, random_state: np.random.RandomState) -> None:
         self.X, self.weights, self.random_state = X, weights, random_state
         n = X.shape[0]
-        self.n_tasks = (n + _ROWS - 1) // _ROWS
+        self.n_tasks = device.seeding_tasks(n)
         # Squared distances and indices; without a centre everything is infinitely far from centre 0.
         self.closest, self.second = np.full(n, np.inf, X.dtype), np.full(n, np.inf, X.dtype)
         self.nearest, self.next_nearest = np.zeros(n, np.int32), np.zeros(n, np.int32)
@@ -218,7 +85,7 @@ class Seeding:
             candidate = self.X[self._draw(1, current)]
             far = self._quarter_distances(candidate, self.centers)[0]
             with threads_for(self.work) as parallel:
-                _swap_costs(
+                device.swap_costs(
                     self.X, self.weights, candidate, far,
                     self.closest, self.nearest, self.second, costs, parallel,
                 )  # fmt: skip
@@ -239,7 +106,7 @@ class Seeding:
     def _draw(self, size: int, potential: np.ndarray) -> np.ndarray:
         picked = np.empty(size, np.int64)
         targets = self.random_state.uniform(size=size) * potential.sum()
-        _pick(self.weights, self.closest, potential, targets, picked)
+        device.pick_rows(self.weights, self.closest, potential, targets, picked)
         return picked
 
     def _quarter_distances(self, candidates: np.ndarray, centers: np.ndarray) -> np.ndarray:
@@ -250,12 +117,14 @@ class Seeding:
 
     def _potential(self, candidates: np.ndarray, far: np.ndarray, out: np.ndarray) -> np.ndarray:
         with threads_for(self.work) as parallel:
-            _potentials(self.X, self.weights, candidates, far, self.closest, self.nearest, out, parallel)
+            device.potentials_with(
+                self.X, self.weights, candidates, far, self.closest, self.nearest, out, parallel
+            )
         return out
 
     def _add(self, j: int, removed: int, far: np.ndarray) -> None:
         with threads_for(self.work) as parallel:
-            _add_center(
+            device.add_center(
                 self.X, self.centers, j, removed, far,
                 self.closest, self.nearest, self.second, self.next_nearest, parallel,
             )  # fmt: skip
@@ -359,7 +228,7 @@ def farthest_rows(X: np.ndarray, centers: np.ndarray, weights: np.ndarray | None
     -------
     rows : ndarray of int
     """
-    _, distances = assign(X, centers)
+    _, distances = device.assign(X, centers)
     if weights is not None:
         distances[weights == 0] = 0
     rows: list[int] = []
@@ -368,5 +237,5 @@ def farthest_rows(X: np.ndarray, centers: np.ndarray, weights: np.ndarray | None
         if not distances[row] > 0:
             break
         rows.append(row)
-        np.minimum(distances, assign(X, X[row : row + 1])[1], out=distances)
+        np.minimum(distances, device.assign(X, X[row : row + 1])[1], out=distances)
     return np.array(rows, dtype=np.intp)

@@ -31,7 +31,8 @@ from fastnn.network import Network, predict
 _OUTPUT_ACTIVATIONS = {loss.name: loss.output_activation for loss in LOSSES}
 _DIVERGED = (
     "Solver produced non-finite parameter weights. The input data may contain large values and need to be "
-    "preprocessed. Scale the inputs, for example with StandardScaler, or lower learning_rate_init."
+    "preprocessed. Scale the inputs (and the targets of a regressor), for example with StandardScaler, or "
+    "lower learning_rate_init."
 )
 # Attributes that a run sets or not, depending on the solver: a new model must not keep another one's.
 _OF_ONE_RUN = (

@@ -17,11 +17,11 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from fastnn.clustering import Motion, Result, Rule, step, train
+from fastnn.clustering import COUNTING, OPTIMIZERS, REDUCTIONS, Motion, Result, Rule, step, train
 from fastnn.estimators.transaction import Transaction
 from fastnn.estimators.weights import checked_weights
+from fastnn.kernels import device
 from fastnn.kernels._arrays import plain
-from fastnn.kernels.cpu.kmeans import distances_to
 from fastnn.lloyd import labels_inertia, mean_variance
 from fastnn.seeding import initial_centers
 
@@ -45,15 +45,15 @@ class GradKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
     n_init : 'auto' or int, default='auto'
         Number of runs from different initial centres; the one with the lowest inertia is kept. ``'auto'``
         is 10 for ``init='random'`` or a callable, and 1 for ``'k-means++'`` or an array.
-    optimizer : {'sgd', 'momentum', 'adam', 'newton'}, default='sgd'
-        How a centre moves along its gradient. ``'momentum'`` has a factor of 0.9; ``'adam'`` has
-        ``beta_1=0.9``, ``beta_2=0.999``, ``epsilon=1e-8``; ``'newton'`` divides the gradient by the
-        curvature, which leads to the mean of the centre's points in the batch: with ``batch_size=None``
-        Lloyd's iteration, exactly.
+    optimizer : {'sgd', 'momentum', 'nesterov', 'adam', 'newton'}, default='sgd'
+        How a centre moves along its gradient. ``'momentum'`` and ``'nesterov'`` have a factor of 0.9;
+        ``'adam'`` has ``beta_1=0.9``, ``beta_2=0.999``, ``epsilon=1e-8``; ``'newton'`` divides the gradient
+        by the curvature, which leads to the mean of the centre's points in the batch: with
+        ``batch_size=None`` Lloyd's iteration, exactly.
     learning_rate : 'count' or float, default='count'
         ``'count'``, for ``optimizer='sgd'``, is the mini-batch k-means rule: a centre moves towards the mean
         of its points in the batch by their weight over all the weight it has seen. For ``'newton'`` it
-        stands for 1.0. ``'momentum'`` and ``'adam'`` need a number.
+        stands for 1.0. The update rules with a state need a number.
     reduction : {'sum', 'mean', 'cluster'}, default='cluster'
         What the gradient of centre `c` with points `x` in the batch is: ``2 * sum(c - x)``; that divided by
         the batch's weight; or ``c - mean(x)``. It makes no difference for ``learning_rate='count'`` and
@@ -133,9 +133,9 @@ class GradKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
         "n_clusters": [Interval(Integral, 1, None, closed="left")],
         "init": [StrOptions({"k-means++", "random"}), callable, "array-like"],
         "n_init": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
-        "optimizer": [StrOptions({"sgd", "momentum", "adam", "newton"})],
+        "optimizer": [StrOptions(set(OPTIMIZERS))],
         "learning_rate": [StrOptions({"count"}), Interval(Real, 0, None, closed="neither")],
-        "reduction": [StrOptions({"sum", "mean", "cluster"})],
+        "reduction": [StrOptions(set(REDUCTIONS))],
         "batch_size": [Interval(Integral, 1, None, closed="left"), None],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
@@ -350,7 +350,7 @@ class GradKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
             Euclidean distances, not squared.
         """
         check_is_fitted(self)
-        return distances_to(*self._with_centers(self._validate(X, reset=False)))
+        return device.distances_to(*self._with_centers(self._validate(X, reset=False)))
 
     def score(self, X, y=None, sample_weight=None):
         """Minus the inertia of X.
@@ -446,7 +446,7 @@ class GradKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
         return self.optimizer, self.learning_rate == "count"
 
     def _rule(self) -> Rule:
-        if self.learning_rate == "count" and self.optimizer in ("momentum", "adam"):
+        if self.learning_rate == "count" and self.optimizer not in COUNTING:
             raise ValueError(
                 f"learning_rate='count' cannot be used with optimizer={self.optimizer!r}; "
                 "give learning_rate a number, or use optimizer='sgd'."
@@ -497,7 +497,9 @@ class GradKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
             )
 
     def _divergence(self) -> str:
+        rate = self.learning_rate
+        lower = "" if isinstance(rate, str) else f"Lower learning_rate (it is {rate!r}). "
         return (
-            f"Solver produced non-finite cluster centers or loss. Lower learning_rate (it is "
-            f"{self.learning_rate!r}). The input data may contain large values and need to be preprocessed."
+            f"Solver produced non-finite cluster centers or loss. {lower}The input data may contain large "
+            "values and need to be preprocessed."
         )

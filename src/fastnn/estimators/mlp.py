@@ -3,7 +3,6 @@
 from typing import Any, ClassVar
 
 import numpy as np
-from scipy.sparse import issparse
 from sklearn.base import ClassifierMixin, RegressorMixin, _fit_context
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.preprocessing import LabelBinarizer
@@ -478,8 +477,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
             dtype=_FLOATS,
             reset=reset,
         )
-        if issparse(y):
-            check_array(y, input_name="y")  # raises scikit-learn's error
+        check_array(y, ensure_2d=False, dtype="numeric", input_name="y")  # no sparse matrix, no strings
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         if self.loss == "poisson" and (y < 0).any():

@@ -4,7 +4,7 @@
 
     linear_forward  linear_backward      assign  update_centers      exp log tanh logistic
           |               |                |           |                     |
-          +------- linear.py, mlp.py ------+-- kmeans.py                elementary.py
+       linear.py, mlp.py     sweep.py, nearest.py, seeding.py     elementary.py
                           |                |                                 |
                      tile.py   (register-tiled product, running minimum,     |
                           |     transposition, emitted as LLVM IR)           |
@@ -14,8 +14,12 @@
 module is the only place that chooses the device on which a function runs.
 """
 
+from fastnn.kernels import cpu
 from fastnn.kernels.cpu.elementary import exp, log, logistic, tanh
 from fastnn.kernels.cpu.kmeans import assign, update_centers
 from fastnn.kernels.cpu.linear import linear_backward, linear_forward
+
+# What the engines build on: the names in `__all__` of the device's package.
+device = cpu
 
 __all__ = ["assign", "exp", "linear_backward", "linear_forward", "log", "logistic", "tanh", "update_centers"]

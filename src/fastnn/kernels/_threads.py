@@ -16,6 +16,9 @@ import numba
 # 2 us with OpenMP, in which one core does about 2e5 FLOPs; workqueue takes about 100 us.
 MIN_WORK = {"omp": 5e5, "tbb": 1e6, "workqueue": 2e7}
 
+# A compiled call of a long job should last about this long, so that Ctrl-C is answered.
+CALL_SECONDS = 0.2
+
 _workqueue_lock = threading.Lock()
 _state = {"started": False, "forked": False}
 

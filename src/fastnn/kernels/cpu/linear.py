@@ -47,7 +47,8 @@ def row_chunks(n_rows: int) -> int:
     return int(max(1, 2 * -(-n_rows // (2 * CHUNK_ROWS)) if n_rows > CHUNK_ROWS // 2 else 1))
 
 
-def panel_size(rows: int, depth: int) -> int:
+@register_jitable
+def panel_size(rows, depth):
     """Elements that ``pack_rows`` may write for `rows` x `depth`."""
     return -(-rows // TILE_ROWS) * TILE_ROWS * depth + 64
 
@@ -200,7 +201,7 @@ IDENTITY_CODE = CODES[IDENTITY.name]
 def _forward_chunk(chunk, n_chunks, x, n, depth, w, n_out, bias, has_bias, z, code, a, keep_z):
     start, stop = chunk_bounds(chunk, n_chunks, n)
     rows = stop - start
-    panel = np.empty(-(-rows // TILE_ROWS) * TILE_ROWS * depth + 64, x.dtype)
+    panel = np.empty(panel_size(rows, depth), x.dtype)
     pack_rows(x, start * depth, depth, rows, depth, panel, 0)
     forward_rows(panel, rows, depth, w, 0, n_out, bias, 0, has_bias, z, start * n_out, code, a, keep_z)
 
@@ -218,7 +219,7 @@ def _backward_rows_chunk(chunk, n_chunks, da, z, a, code, n, n_out, wt, n_in, dz
     span = slice(start * n_out, stop * n_out)
     dz[span] = da[span]
     chain_rule(code, dz[span], z[span], a[span])
-    panel = np.empty(-(-rows // TILE_ROWS) * TILE_ROWS * n_out + 64, da.dtype)
+    panel = np.empty(panel_size(rows, n_out), da.dtype)
     pack_rows(dz, start * n_out, n_out, rows, n_out, panel, 0)
     input_gradient_rows(panel, rows, n_out, wt, 0, n_in, dx, start * n_in)
 

@@ -30,12 +30,12 @@ from fastnn.kernels.cpu.linear import (
     forward_rows,
     input_gradient_rows,
     pack_rows,
+    panel_size,
     sum_of_squares,
     transpose_rows_into,
     weight_gradient_panel,
 )
 from fastnn.kernels.cpu.output import loss_rows, softmax_rows
-from fastnn.kernels.cpu.tile import TILE_ROWS
 from fastnn.optimizers import N_COEFFICIENTS
 
 
@@ -261,7 +261,7 @@ def _predict_task(chunk, n_chunks, model, rows, out):
     count = stop - start
     sizes = model.sizes
     acts = np.empty(count * sizes.sum(), out.dtype)
-    panel = np.empty(-(-count // TILE_ROWS) * TILE_ROWS * sizes[:-1].max() + 64, out.dtype)
+    panel = np.empty(panel_size(count, sizes[:-1].max()), out.dtype)
     gather_rows(rows.is_sparse, rows.x, rows.indices, rows.indptr, sizes[0], rows.order, start, stop, acts, 0)
     at = _forward_layers(model, False, count, 0, count, acts, acts, panel)
     n_out = sizes[sizes.size - 1]

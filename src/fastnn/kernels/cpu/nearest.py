@@ -17,7 +17,7 @@ amid the centres first, and the distance that is reported is computed afresh as 
 import numpy as np
 from numba.extending import register_jitable
 
-from fastnn.kernels._jit import FASTMATH_SUMS
+from fastnn.kernels.cpu.distances import squared_distance
 from fastnn.kernels.cpu.tile import TILE_ROWS, lanes, prefetch, tile_argmin, tile_columns, tile_transpose
 
 
@@ -34,37 +34,43 @@ def pack_centers(C, shift, panels, half_norms):
     panels : array (ceil(k / TILE_ROWS) * TILE_ROWS * d,)   # OUT
         shift - C, in panels of TILE_ROWS centres that are contiguous at each dimension.
     half_norms : array (k,)   # OUT
-        |c - shift|^2 / 2.
+        |c - shift|^2 / 2; infinite for a centre that is not finite, so that it is never the nearest.
     """
     k, d = C.shape
     mean, spread = np.zeros(d), np.zeros(k)
+    usable = 0
     for j in range(k):
         for f in range(d):
-            mean[f] += C[j, f] / k
+            spread[j] += C[j, f] * 0.0  # NaN if the centre is not finite
+        if spread[j] == 0.0:
+            usable += 1
+            for f in range(d):
+                mean[f] += C[j, f]
     for j in range(k):
         for f in range(d):
-            difference = C[j, f] - mean[f]
+            difference = C[j, f] - mean[f] / usable
             spread[j] += difference * difference
+        if np.isnan(spread[j]):
+            spread[j] = np.inf
     limit = np.median(spread)
     mean[:] = 0
     inner = 0
     for j in range(k):
-        # Not "<=": centres that are not finite must not leave the half empty.
-        if not spread[j] > limit:
+        if spread[j] <= limit and spread[j] < np.inf:
             inner += 1
             for f in range(d):
                 mean[f] += C[j, f]
     for f in range(d):
-        shift[f] = mean[f] / inner
+        shift[f] = mean[f] / max(inner, 1)
     for j in range(k):
         tile, row = divmod(j, TILE_ROWS)
         start = tile * TILE_ROWS * d + row
         norm = 0.0
         for f in range(d):
-            value = C[j, f] - shift[f]
+            value = C[j, f] - shift[f] if spread[j] < np.inf else C.dtype.type(0)
             panels[start + f * TILE_ROWS] = -value
             norm += value * value
-        half_norms[j] = 0.5 * norm
+        half_norms[j] = 0.5 * norm if spread[j] < np.inf else np.inf
 
 
 @register_jitable
@@ -90,20 +96,12 @@ def _transpose_points(X, shift, first, rows, panel, columns):
             row[i] -= shift[f]
 
 
-@register_jitable(fastmath=set(FASTMATH_SUMS))
-def _squared_distance(x, c):
-    total = x.dtype.type(0)
-    for f in range(x.size):
-        difference = x[f] - c[f]
-        total += difference * difference
-    return total
-
-
 @register_jitable
 def nearest_rows(X, C, shift, panels, half_norms, first, last, panel, best, index, labels, distances):
     """labels[i] = argmin_j |x_i - c_j|^2 and distances[i] = that minimum, for first <= i < last.
 
-    Ties in the bracket go to the lowest j; a row with NaN gets label 0.
+    Ties in the bracket go to the lowest j. A centre that is not finite is passed over, and a row without a
+    finite distance gets label 0.
 
     Parameters
     ----------
@@ -142,5 +140,10 @@ def nearest_rows(X, C, shift, panels, half_norms, first, last, panel, best, inde
                 prefetch(X, offset)
             ahead += share
         for i in range(rows):
-            labels[start + i] = index[i]
-            distances[start + i] = _squared_distance(X[start + i], C[index[i]])
+            nearest = index[i]
+            distance = squared_distance(X[start + i], C[nearest])
+            if not np.isfinite(distance):
+                nearest = np.int32(0)
+                distance = squared_distance(X[start + i], C[0])
+            labels[start + i] = nearest
+            distances[start + i] = distance

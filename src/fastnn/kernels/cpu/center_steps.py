@@ -1,0 +1,184 @@
+"""Gradient steps of k-means on mini-batches, compiled: gather, sweep, move the centres, judge the loss."""
+
+import numpy as np
+from numba import prange
+
+from fastnn.kernels._codes import CLUSTER, COUNT, DIVERGED, MEAN, NO_IMPROVEMENT, RUNNING
+from fastnn.kernels._jit import jit
+from fastnn.kernels.cpu.dispatch import rule_coefficients, update_parameters
+from fastnn.kernels.cpu.sweep import sweep
+from fastnn.optimizers import N_COEFFICIENTS
+
+# A stable rate raises the loss by a small factor at most. One that has raised it a millionfold is on its way
+# to infinity, and only the re-seeding of the centres that lost all rows keeps it from getting there.
+DIVERGENCE = 1e6
+
+
+@jit
+def _gather_rows(X, weights, rows, start, n, t, X_out, weights_out):
+    d = X.shape[1]
+    for i in range(t * 256, min(n, (t + 1) * 256)):
+        row = rows[start + i]
+        for f in range(d):
+            X_out[i, f] = X[row, f]
+        if weights.size > 0:
+            weights_out[i] = weights[row]
+
+
+@jit(parallel=True)
+def gather(X, weights, rows, start, n, X_out, weights_out, parallel):
+    """X_out[i] = X[rows[start + i]] for i < n, and the same for the weights unless there are none.
+
+    X : IN (n_samples, d). weights : IN (n_samples,) or (0,). rows : IN. X_out : OUT (>= n, d).
+    Bytes: 2 n d elements.
+    """
+    tasks = (n + 255) // 256
+    if parallel:
+        for t in prange(tasks):
+            _gather_rows(X, weights, rows, start, n, np.int64(t), X_out, weights_out)
+    else:
+        for t in range(tasks):
+            _gather_rows(X, weights, rows, start, n, t, X_out, weights_out)
+
+
+@jit
+def move_centers(code, rate, reduction, hyper, C, sums, counts, total, seen, clock, slots):
+    """One step of all centres in place; False, and `C` partly moved, when it gives a number not finite.
+
+    code : COUNT, NEWTON, or a rule of ``optimizers.RULES``. C : IN/OUT (k, d). sums : IN (k, d) float64.
+    counts : IN (k,) float64. total : the batch's weight. seen, clock : IN/OUT (k,).
+    slots : IN/OUT (2, k, d) float64.
+    Arithmetic is in float64: it is a thousandth of the batch's and the rates of "count" become small.
+    """
+    k, d = C.shape
+    c = np.empty(d)
+    gradient = np.empty(d)
+    coefficients = np.empty(N_COEFFICIENTS)
+    finite = True
+    for j in range(k):
+        n = counts[j]
+        # Not even its momentum moves a centre without rows.
+        if n == 0.0:
+            continue
+        seen[j] += n
+        clock[j] += 1.0
+        for f in range(d):
+            c[f] = C[j, f]
+        if code < 0:
+            step = n / seen[j] if code == COUNT else rate
+            for f in range(d):
+                mean = sums[j, f] / n
+                # c + 1 (mean - c) may differ from the mean in the last bit.
+                c[f] = mean if step == 1.0 else c[f] + step * (mean - c[f])
+        else:
+            factor = 2.0
+            if reduction == MEAN:
+                factor = 2.0 / total
+            elif reduction == CLUSTER:
+                factor = 1.0 / n
+            for f in range(d):
+                gradient[f] = factor * (n * c[f] - sums[j, f])
+            rule_coefficients(code, rate, hyper, clock[j], coefficients)
+            update_parameters(
+                code, 0.0, 1.0, coefficients[0], coefficients[1], coefficients[2], coefficients[3],
+                coefficients[4], coefficients[5], c, gradient, slots[0, j], slots[1, j],
+            )  # fmt: skip
+        for f in range(d):
+            C[j, f] = c[f]
+            finite = finite and np.isfinite(C[j, f])
+    return finite
+
+
+@jit
+def improved(loss, fraction, progress, patience):
+    """Update the smoothed loss; False when it has not improved for `patience` batches.
+
+    progress : IN/OUT (5,): batches, smoothed loss, its minimum, batches since that, and ``advance``'s. As in
+    scikit-learn's MiniBatchKMeans the first batch, which shows the initial centres, does not count.
+    """
+    progress[0] += 1.0
+    if progress[0] == 1.0:
+        return True
+    if progress[0] == 2.0:
+        progress[1] = loss
+        progress[2] = loss
+        progress[3] = 0.0
+        return True
+    alpha = min(1.0, 2.0 * fraction)
+    progress[1] += alpha * (loss - progress[1])
+    if progress[1] < progress[2]:
+        progress[2] = progress[1]
+        progress[3] = 0.0
+    else:
+        progress[3] += 1.0
+    return patience < 0 or progress[3] < patience
+
+
+@jit
+def advance(code, rate, reduction, hyper, C, safe, sums, counts, total, loss, seen, clock, slots, progress):
+    """Move the centres unless they diverge: then go back to `safe` and return False.
+
+    safe : IN/OUT (k, d), the last centres known to have a loss within bounds.
+    progress[4] : IN/OUT, the spread of the data before the first batch, then the largest loss allowed.
+    """
+    if progress[0] == 0.0:
+        progress[4] = DIVERGENCE * max(progress[4], loss)
+    if np.isfinite(loss) and loss <= progress[4]:
+        safe[:] = C
+        if move_centers(code, rate, reduction, hyper, C, sums, counts, total, seen, clock, slots):
+            return True
+    C[:] = safe
+    return False
+
+
+@jit
+def run_center_batches(
+    X, weights, rows, first, last, batch_size, code, rate, reduction, hyper,
+    C, safe, seen, clock, slots, touched, progress, patience, losses,
+    X_batch, weights_batch, labels, distances, sums, counts, partials, partial_counts, parallel,
+):  # fmt: skip
+    """Steps on the batches first..last of an epoch; returns the number done and the status.
+
+    rows : IN, the epoch's permutation. losses : OUT, one per batch. touched : IN/OUT (k,), the weight that
+    each centre had in the epoch. The rest as in
+    ``move_centers``, ``advance`` and ``improved``; the last two lines of arguments are work.
+    """
+    n = rows.shape[0]
+    for b in range(first, last):
+        start = b * batch_size
+        m = min(batch_size, n - start)
+        gather(X, weights, rows, start, m, X_batch, weights_batch, parallel)
+        Xb = X_batch[:m]
+        wb = weights_batch[: m if weights.size > 0 else 0]
+        # bool(): a literal would compile the function once more.
+        both = bool(m > 0)
+        inertia = sweep(
+            Xb, wb, C, labels[:m], distances[:m], sums, counts, partials, partial_counts, both, both, parallel
+        )
+        total = counts.sum()
+        loss = inertia / total
+        losses[b] = loss
+        if not advance(
+            code, rate, reduction, hyper, C, safe, sums, counts, total, loss, seen, clock, slots, progress
+        ):
+            return b + np.isfinite(loss), DIVERGED
+        for j in range(C.shape[0]):
+            touched[j] += counts[j]
+        if not improved(loss, m / n, progress, patience):
+            return b + 1, NO_IMPROVEMENT
+    return last, RUNNING
+
+
+@jit
+def shuffle(rows, seed):
+    """A random permutation of `rows` in place: Fisher and Yates, on the splitmix64 generator."""
+    state = np.uint64(seed)
+    for i in range(rows.shape[0] - 1, 0, -1):
+        state += np.uint64(0x9E3779B97F4A7C15)
+        z = state
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        z ^= z >> np.uint64(31)
+        # The top 53 bits as a number in [0, 1).
+        j = np.int64(np.float64(z >> np.uint64(11)) * (2.0**-53) * (i + 1))
+        rows[i], rows[j] = rows[j], rows[i]

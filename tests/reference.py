@@ -132,11 +132,10 @@ class ReferenceNetwork:
         self.dtype = np.dtype(dtype)
         self.hidden_activation = hidden_activation
         self.output_activation, self.row_loss = LOSSES[loss]
-        shapes = list(pairwise(layer_sizes))
-        shapes += [(n_out,) for _, n_out in shapes]
+        shapes = [shape for n_in, n_out in pairwise(layer_sizes) for shape in ((n_in, n_out), (n_out,))]
         self.parameters = np.zeros(sum(math.prod(shape) for shape in shapes), self.dtype)
         views = self._views(self.parameters, shapes)
-        self.coefs, self.intercepts = views[: len(layer_sizes) - 1], views[len(layer_sizes) - 1 :]
+        self.coefs, self.intercepts = views[::2], views[1::2]
 
     @staticmethod
     def _views(flat, shapes):
@@ -158,14 +157,14 @@ class ReferenceNetwork:
         loss += 0.5 * alpha * sum((W * W).sum() for W in self.coefs) / total
         # Every loss goes with the output activation for which dL/dz = a - y.
         dz = (acts[-1] - Y) * weight.astype(self.dtype)[:, None]
-        dWs, dbs = [], []
+        gradients = []
         for layer in range(len(self.coefs) - 1, -1, -1):
-            dWs.insert(0, (np.asarray(acts[layer].T @ dz) + alpha * self.coefs[layer]) / total)
-            dbs.insert(0, dz.sum(axis=0) / total)
+            dW = (np.asarray(acts[layer].T @ dz) + alpha * self.coefs[layer]) / total
+            gradients = [dW, dz.sum(axis=0) / total, *gradients]
             if layer > 0:
                 derivative = ACTIVATIONS[self.hidden_activation][1]
                 dz = (dz @ self.coefs[layer].T) * derivative(zs[layer], acts[layer])
-        return float(loss), np.concatenate([g.ravel() for g in dWs + dbs]).astype(self.dtype)
+        return float(loss), np.concatenate([g.ravel() for g in gradients]).astype(self.dtype)
 
     def train_epoch(self, optimizer, X, Y, order, batch_size, *, sample_weight=None, alpha=0.0):
         rows = np.arange(len(Y)) if order is None else order

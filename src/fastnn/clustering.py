@@ -42,6 +42,8 @@ class Rule(NamedTuple):
     """How a centre moves, in the numbers that compiled code takes."""
 
     code: int
+    update: int  # addresses of the loops of a rule of optimizers.RULES
+    coefficients: int
     rate: float
     reduction: int
     hyper: np.ndarray
@@ -51,13 +53,21 @@ class Rule(NamedTuple):
         """The rule of GradKMeans's parameters; "count" with momentum or adam is refused by the estimator."""
         hyper = np.zeros(MAX_HYPER)
         if optimizer == "newton":
-            return cls(NEWTON, 1.0 if isinstance(learning_rate, str) else float(learning_rate), SUM, hyper)
+            return cls(
+                NEWTON, 0, 0, 1.0 if isinstance(learning_rate, str) else float(learning_rate), SUM, hyper
+            )
         if isinstance(learning_rate, str):
-            return cls(COUNT, 1.0, SUM, hyper)
+            return cls(COUNT, 0, 0, 1.0, SUM, hyper)
         rule = RULES[CODES["momentum" if optimizer == "sgd" else optimizer]]
         if optimizer != "sgd":
             hyper[: len(rule.hyper)] = list(rule.hyper.values())
-        return cls(CODES[rule.name], float(learning_rate), REDUCTIONS[reduction], hyper)
+        code = CODES[rule.name]
+        # Centres move in float64.
+        addresses = (
+            device.update_loops.address(code, np.float64),
+            device.coefficient_loops.address(code, np.float64),
+        )
+        return cls(code, *addresses, float(learning_rate), REDUCTIONS[reduction], hyper)
 
 
 class Motion(NamedTuple):
@@ -142,7 +152,7 @@ def step(
     total = float(work.counts.sum())
     loss = inertia / total
     finite = device.advance(
-        rule.code, rule.rate, rule.reduction, rule.hyper, C, safe,
+        *rule, C, safe,
         work.sums, work.counts, total, loss, *motion, progress,
     )  # fmt: skip
     return loss, finite
@@ -216,8 +226,7 @@ class _Epochs:
                 started = time.perf_counter()
                 reached, status = device.run_center_batches(
                     self.X, weights_or_none(self.weights, self.X), self.rows, done, last, self.batch_size,
-                    self.rule.code, self.rule.rate, self.rule.reduction, self.rule.hyper,
-                    self.C, self.safe, *self.motion, self.touched, self.progress, self.patience, losses,
+                    *self.rule, self.C, self.safe, *self.motion, self.touched, self.progress, self.patience, losses,
                     self.X_batch, self.weights_batch, self.work.labels, self.work.distances,
                     self.work.sums, self.work.counts, *self.work.partials, parallel,
                 )  # fmt: skip

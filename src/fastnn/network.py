@@ -1,14 +1,14 @@
 """Engine of the multi-layer perceptron: parameter layout, the epoch in compiled chunks, prediction.
 
-All parameters lie in one flat vector, ``W_1, ..., W_L, b_1, ..., b_L``, each in C order; so do gradients and
-each slot of the optimiser's state. An update is then one loop, and L-BFGS gets a vector.
+All parameters lie in one flat vector, ``W_1, b_1, ..., W_L, b_L``, each in C order; so do gradients and each
+slot of the optimiser's state. An update is then one loop, L-BFGS gets a vector, and b is one more row of W.
 """
 
 import time
 from collections.abc import Sequence
-from functools import cached_property
 from typing import Any
 
+import numba
 import numpy as np
 from scipy import sparse
 
@@ -24,10 +24,12 @@ from fastnn.optimizers import MAX_HYPER, Optimizer
 # Batches per call on several threads: where the cores turn out to be taken a step lasts 10 ms and more, and
 # the call must still end.
 MAX_THREADED = 128
-# Pieces of the weights' region: enough for many threads, few enough that a piece is worth starting.
-WEIGHT_CHUNKS = 32
 # Rows of one piece of a full-batch gradient: bounds the activation buffers.
 GRADIENT_ROWS = 4096
+# Rows of one chunk of a prediction.
+PREDICT_ROWS = 256
+# FLOPs of a compiled call whose length is not measured: a fraction of a second on one core.
+CALL_FLOPS = 2e10
 
 
 class Layout:
@@ -49,11 +51,10 @@ class Layout:
     def __init__(self, layer_sizes: Sequence[int]) -> None:
         self.sizes = np.asarray(layer_sizes, np.int64)
         n_in, n_out = self.sizes[:-1], self.sizes[1:]
-        lengths = np.concatenate([[0], n_in * n_out, n_out])
-        starts = np.cumsum(lengths)
-        n_layers = len(n_in)
-        self.w_at, self.b_at = starts[:n_layers].copy(), starts[n_layers:-1].copy()
-        self.n_parameters = int(starts[-1])
+        ends = np.cumsum((n_in + 1) * n_out)
+        self.b_at = ends - n_out
+        self.w_at = self.b_at - n_in * n_out
+        self.n_parameters = int(ends[-1])
 
     def weights(self, flat: np.ndarray) -> list[np.ndarray]:
         """Views of every W in a flat vector."""
@@ -64,36 +65,14 @@ class Layout:
         """Views of every b in a flat vector."""
         return [flat[at : at + n] for at, n in zip(self.b_at, self.sizes[1:], strict=True)]
 
-    @cached_property
-    def units(self) -> tuple[np.ndarray, np.ndarray]:
-        """The pieces of the weights' region and their chunks, as ``kernels.cpu.mlp.Training`` has them.
-
-        A unit is one row tile of a W, or a b; units are dealt to chunks by the FLOPs in them.
-        """
-        units, work = [], []
-        for layer, (rows, columns) in enumerate(zip(self.sizes[:-1], self.sizes[1:], strict=True)):
-            n_tiles = -(-rows // device.TILE_ROWS)
-            cuts = [tile * rows // n_tiles for tile in range(n_tiles + 1)]
-            units += [*zip([layer] * n_tiles, cuts[:-1], cuts[1:], strict=True), (layer, -1, 0)]
-            work += [*(np.diff(cuts) * columns), columns]
-        done = np.cumsum(work)
-        n_chunks = min(WEIGHT_CHUNKS, len(units))
-        chunks = np.searchsorted(done, np.arange(n_chunks + 1) * (done[-1] / n_chunks))
-        chunks[-1] = len(units)
-        return np.array(units, np.int64), chunks.astype(np.int64)
-
 
 def _model(layout: Layout, parameters: np.ndarray, hidden: str, output: str) -> device.Model:
     is_softmax = output == SOFTMAX
-    return device.Model(
-        layout.sizes,
-        layout.w_at,
-        layout.b_at,
-        parameters,
-        ACTIVATION_CODES[hidden],
-        ACTIVATION_CODES[IDENTITY.name if is_softmax else output],
-        is_softmax,
+    names = hidden, IDENTITY.name if is_softmax else output
+    inner, last = (
+        device.activation_loops.address(ACTIVATION_CODES[name], parameters.dtype) for name in names
     )
+    return device.Model(layout.sizes, layout.w_at, parameters, inner, last, is_softmax)
 
 
 def _rows(X: Any, dtype: np.dtype, order: np.ndarray | None = None) -> device.Rows:
@@ -130,7 +109,7 @@ class Network:
     Attributes
     ----------
     parameters : ndarray of shape (n_parameters,)
-        All parameters: W of every layer, then b of every layer.
+        All parameters: W and b of every layer, one layer after the other.
     coefs : list of ndarray of shape (n_in, n_out)
         Views of the weights.
     intercepts : list of ndarray of shape (n_out,)
@@ -149,7 +128,8 @@ class Network:
         self._batches_per_call = 1
         self._called = False
         self._pace = Pace(self.dtype.itemsize)
-        self._work: tuple[int, dict[str, np.ndarray]] = (0, {})
+        self._gradient = np.empty_like(self.parameters)
+        self._work: tuple[tuple[int, int], Any] = ((0, 0), None)
         # The data of the last call and what the kernels take for them: made once a fit.
         self._data: tuple[tuple[Any, ...], device.Rows, device.Targets] | None = None
 
@@ -199,7 +179,7 @@ class Network:
         n = rows.order.size
         batch_size = min(int(batch_size), n)
         n_batches = -(-n // batch_size)
-        model, training = self._prepare(batch_size, optimizer)
+        model, training = self._prepare(optimizer)
         region_work = self._step_work(batch_size)
         pace = self._pace
         total, batch = 0.0, 0
@@ -207,10 +187,11 @@ class Network:
             threads = pace.allows()
             at_once = min(self._batches_per_call, MAX_THREADED) if threads else self._batches_per_call
             stop = min(n_batches, batch + at_once)
-            started = time.perf_counter()
             with threads_for(region_work if threads else 0.0) as parallel:
+                work = self._workspace(batch_size, parallel)
+                started = time.perf_counter()
                 loss, _, done, optimizer.t = device.run_batches(
-                    parallel, batch, stop, batch_size, n, model, rows, targets, training, True,
+                    parallel, batch, stop, batch_size, n, model, rows, targets, training, work, True,
                     optimizer.learning_rate, optimizer.t,
                 )  # fmt: skip
             per_batch = (time.perf_counter() - started) / max(done, 1)
@@ -243,21 +224,29 @@ class Network:
         rows, targets = self._prepare_data(X, Y, sample_weight, alpha)
         n = rows.order.size
         block = min(n, GRADIENT_ROWS)
-        model, training = self._prepare(block, None)
+        model, training = self._prepare(None)
         training.gradient[:] = 0
         n_blocks = -(-n // block)
-        with threads_for(self._step_work(block)) as parallel:
-            loss, weight, done, _ = device.run_batches(
-                parallel, 0, n_blocks, block, n, model, rows, targets, training, False, 0.0, 0
-            )
-        if done < n_blocks:
-            return float(loss), training.gradient.copy()
-        weights = self.parameters[: self.layout.b_at[0]]
+        region_work = self._step_work(block)
+        at_once = max(1, int(CALL_FLOPS / (3 * region_work)))
+        total, weight = 0.0, 0.0
+        for first in range(0, n_blocks, at_once):
+            stop = min(n_blocks, first + at_once)
+            with threads_for(region_work) as parallel:
+                loss, some, done, _ = device.run_batches(
+                    parallel, first, stop, block, n, model, rows, targets, training,
+                    self._workspace(block, parallel), False, 0.0, 0,
+                )  # fmt: skip
+            if done < stop - first:
+                return float(loss), training.gradient.copy()
+            total += loss
+            weight += some
         gradient = training.gradient.copy()
-        gradient[: weights.size] += alpha * weights
+        for W, dW in zip(self.coefs, self.layout.weights(gradient), strict=True):
+            dW += alpha * W
+            total += 0.5 * alpha * np.vdot(W, W)
         gradient /= weight
-        penalty = 0.5 * alpha * np.dot(weights, weights)
-        return float((loss + penalty) / weight), gradient
+        return float(total / weight), gradient
 
     def _step_work(self, n_rows: int) -> float:
         """FLOPs of the smaller of a step's two regions."""
@@ -278,53 +267,38 @@ class Network:
         targets = device.Targets(
             plain(Y, self.dtype).reshape(-1),
             weights,
-            LOSS_CODES[self.loss.name],
+            device.loss_loops.address(LOSS_CODES[self.loss.name], self.dtype),
             1.0 / n_outputs if self.loss.mean_over_outputs else 1.0,
             float(alpha),
         )
         self._data = (given, rows, targets)
         return rows, targets
 
-    def _prepare(self, n_rows: int, optimizer: Optimizer | None) -> tuple[device.Model, device.Training]:
+    def _prepare(self, optimizer: Optimizer | None) -> tuple[device.Model, device.Training]:
         model = _model(self.layout, self.parameters, self.hidden_activation, self.loss.output_activation)
-        units, chunks = self.layout.units
-        work = self._buffers(n_rows)
-        at = 0
-        for W in self.coefs[1:]:
-            work["transposed"][at : at + W.size].reshape(W.shape[::-1])[...] = W.T
-            at += W.size
+        code = ACTIVATION_CODES[self.hidden_activation]
         training = device.Training(
-            state=work["gradient"].reshape(1, -1) if optimizer is None else optimizer.state,
-            hyper=np.zeros(MAX_HYPER) if optimizer is None else optimizer.hyper,
-            rule_code=0 if optimizer is None else optimizer.code,
-            units=units,
-            chunks=chunks,
-            keep_z=ACTIVATIONS[model.hidden_code].needs_z,
-            **work,
+            derivative=device.derivative_loops.address(code, self.dtype),
+            keep_z=ACTIVATIONS[code].needs_z,
+            update=device.update_loops.address(optimizer.code, self.dtype) if optimizer else 0,
+            coefficients=device.coefficient_loops.address(optimizer.code, self.dtype) if optimizer else 0,
+            hyper=optimizer.hyper if optimizer else np.zeros(MAX_HYPER),
+            gradient=self._gradient,
+            state=optimizer.state if optimizer else self._gradient.reshape(1, -1),
         )
         return model, training
 
-    def _buffers(self, n_rows: int) -> dict[str, np.ndarray]:
+    def _workspace(self, n_rows: int, parallel: bool) -> device.Workspace:
         """Work buffers for batches of `n_rows`, kept until another size is asked for."""
-        if self._work[0] != n_rows:
-            sizes = self.layout.sizes
-            n_chunks = device.row_chunks(n_rows)
-            panel = device.panel_size(-(-n_rows // n_chunks), int(sizes.max()))
-            acts = np.empty(n_rows * sizes.sum(), self.dtype)
+        n_threads = numba.get_num_threads()
+        if self._work[0] != (n_rows, n_threads):
             keep_z = ACTIVATIONS[ACTIVATION_CODES[self.hidden_activation]].needs_z
-            first = self.layout.w_at[1] if len(self.coefs) > 1 else self.layout.b_at[0]
-            work = {
-                "transposed": np.empty(self.layout.b_at[0] - first, self.dtype),
-                "gradient": np.empty(self.layout.n_parameters, self.dtype),
-                "acts": acts,
-                "zs": np.empty_like(acts) if keep_z else acts,
-                "dzs": np.empty_like(acts),
-                "panels": np.empty((n_chunks, panel), self.dtype),
-                "row_loss": np.empty(n_rows),
-                "squares": np.zeros(len(self.layout.units[1]) - 1),
-            }
-            self._work = (n_rows, work)
-        return self._work[1]
+            work = device.new_workspace(
+                self.layout.sizes, n_rows, self.dtype, keep_z=keep_z, n_threads=n_threads
+            )
+            self._work = ((n_rows, n_threads), work)
+        work = self._work[1]
+        return work if parallel else work.on_one_thread()
 
 
 def _flat(layout: Layout, arrays: list[np.ndarray], dtype: np.dtype) -> np.ndarray:
@@ -338,7 +312,10 @@ def _flat(layout: Layout, arrays: list[np.ndarray], dtype: np.dtype) -> np.ndarr
             for array, start in zip(arrays, starts, strict=True)
         ):
             return base
-    return np.concatenate([np.ravel(array) for array in arrays]).astype(dtype, copy=False)
+    flat = np.empty(layout.n_parameters, dtype)
+    for view, array in zip(layout.weights(flat) + layout.biases(flat), arrays, strict=True):
+        view[...] = array
+    return flat
 
 
 def predict(
@@ -374,6 +351,12 @@ def predict(
     n = rows.order.size
     out = np.empty((n, int(layout.sizes[-1])), dtype)
     model = _model(layout, parameters, hidden_activation, output_activation)
-    with threads_for(2.0 * n * float(layout.sizes[:-1] @ layout.sizes[1:])) as parallel:
-        device.predict_rows(parallel, device.row_chunks(n), model, rows, out.reshape(-1))
+    flops = 2.0 * max(1.0, float(layout.sizes[:-1] @ layout.sizes[1:]))
+    at_once = max(PREDICT_ROWS, int(CALL_FLOPS / flops))
+    for first in range(0, n, at_once):
+        count = min(at_once, n - first)
+        with threads_for(count * flops) as parallel:
+            n_threads = numba.get_num_threads() if parallel else 1
+            n_chunks = n_threads * -(-count // (PREDICT_ROWS * n_threads))
+            device.predict_rows(parallel, n_chunks, first, count, model, rows, out.reshape(-1))
     return out

@@ -1,31 +1,40 @@
 """Kernels for the processor; ``__all__`` is what the engines use, and what another device has to provide."""
 
 from fastnn.kernels.cpu.center_steps import advance, improved, run_center_batches, shuffle
+from fastnn.kernels.cpu.dispatch import (
+    activation_loops,
+    coefficient_loops,
+    derivative_loops,
+    loss_loops,
+    update_loops,
+)
 from fastnn.kernels.cpu.distances import distances_to
 from fastnn.kernels.cpu.kmeans import assign
-from fastnn.kernels.cpu.linear import panel_size, row_chunks
 from fastnn.kernels.cpu.mlp import Model, Rows, Targets, Training, predict_rows, run_batches
 from fastnn.kernels.cpu.seeding import add_center, pick_rows, potentials_with, seeding_tasks, swap_costs
 from fastnn.kernels.cpu.sweep import new_partials, sweep, sweep_work
-from fastnn.kernels.cpu.tile import TILE_ROWS
+from fastnn.kernels.cpu.workspace import Workspace, new_workspace
 
 __all__ = [
-    "TILE_ROWS",
     "Model",
     "Rows",
     "Targets",
     "Training",
+    "Workspace",
+    "activation_loops",
     "add_center",
     "advance",
     "assign",
+    "coefficient_loops",
+    "derivative_loops",
     "distances_to",
     "improved",
+    "loss_loops",
     "new_partials",
-    "panel_size",
+    "new_workspace",
     "pick_rows",
     "potentials_with",
     "predict_rows",
-    "row_chunks",
     "run_batches",
     "run_center_batches",
     "seeding_tasks",
@@ -33,4 +42,5 @@ __all__ = [
     "swap_costs",
     "sweep",
     "sweep_work",
+    "update_loops",
 ]

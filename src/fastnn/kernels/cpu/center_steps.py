@@ -5,7 +5,7 @@ from numba import prange
 
 from fastnn.kernels._codes import CLUSTER, COUNT, DIVERGED, MEAN, NO_IMPROVEMENT, RUNNING
 from fastnn.kernels._jit import jit
-from fastnn.kernels.cpu.dispatch import rule_coefficients, update_parameters
+from fastnn.kernels.cpu.dispatch import step_coefficients, update_parameters
 from fastnn.kernels.cpu.sweep import sweep
 from fastnn.optimizers import N_COEFFICIENTS
 
@@ -42,10 +42,10 @@ def gather(X, weights, rows, start, n, X_out, weights_out, parallel):
 
 
 @jit
-def move_centers(code, rate, reduction, hyper, C, sums, counts, total, seen, clock, slots):
+def move_centers(code, update, fill, rate, reduction, hyper, C, sums, counts, total, seen, clock, slots):
     """One step of all centres in place; False, and `C` partly moved, when it gives a number not finite.
 
-    code : COUNT, NEWTON, or a rule of ``optimizers.RULES``. C : IN/OUT (k, d). sums : IN (k, d) float64.
+    code : COUNT, NEWTON, or a rule of ``optimizers.RULES``. update, fill : addresses of that rule's loops. C : IN/OUT (k, d). sums : IN (k, d) float64.
     counts : IN (k,) float64. total : the batch's weight. seen, clock : IN/OUT (k,).
     slots : IN/OUT (2, k, d) float64.
     Arithmetic is in float64: it is a thousandth of the batch's and the rates of "count" become small.
@@ -53,7 +53,7 @@ def move_centers(code, rate, reduction, hyper, C, sums, counts, total, seen, clo
     k, d = C.shape
     c = np.empty(d)
     gradient = np.empty(d)
-    coefficients = np.empty(N_COEFFICIENTS)
+    numbers = np.empty(N_COEFFICIENTS)
     finite = True
     for j in range(k):
         n = counts[j]
@@ -78,10 +78,10 @@ def move_centers(code, rate, reduction, hyper, C, sums, counts, total, seen, clo
                 factor = 1.0 / n
             for f in range(d):
                 gradient[f] = factor * (n * c[f] - sums[j, f])
-            rule_coefficients(code, rate, hyper, clock[j], coefficients)
+            step_coefficients(fill, rate, clock[j], hyper, numbers)
             update_parameters(
-                code, 0.0, 1.0, coefficients[0], coefficients[1], coefficients[2], coefficients[3],
-                coefficients[4], coefficients[5], c, gradient, slots[0, j], slots[1, j],
+                update, 0.0, 1.0, numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], numbers[5],
+                c, gradient, slots[0, j], slots[1, j],
             )  # fmt: skip
         for f in range(d):
             C[j, f] = c[f]
@@ -115,7 +115,24 @@ def improved(loss, fraction, progress, patience):
 
 
 @jit
-def advance(code, rate, reduction, hyper, C, safe, sums, counts, total, loss, seen, clock, slots, progress):
+def advance(
+    code,
+    update,
+    fill,
+    rate,
+    reduction,
+    hyper,
+    C,
+    safe,
+    sums,
+    counts,
+    total,
+    loss,
+    seen,
+    clock,
+    slots,
+    progress,
+):
     """Move the centres unless they diverge: then go back to `safe` and return False.
 
     safe : IN/OUT (k, d), the last centres known to have a loss within bounds.
@@ -125,7 +142,9 @@ def advance(code, rate, reduction, hyper, C, safe, sums, counts, total, loss, se
         progress[4] = DIVERGENCE * max(progress[4], loss)
     if np.isfinite(loss) and loss <= progress[4]:
         safe[:] = C
-        if move_centers(code, rate, reduction, hyper, C, sums, counts, total, seen, clock, slots):
+        if move_centers(
+            code, update, fill, rate, reduction, hyper, C, sums, counts, total, seen, clock, slots
+        ):
             return True
     C[:] = safe
     return False
@@ -133,7 +152,7 @@ def advance(code, rate, reduction, hyper, C, safe, sums, counts, total, loss, se
 
 @jit
 def run_center_batches(
-    X, weights, rows, first, last, batch_size, code, rate, reduction, hyper,
+    X, weights, rows, first, last, batch_size, code, update, fill, rate, reduction, hyper,
     C, safe, seen, clock, slots, touched, progress, patience, losses,
     X_batch, weights_batch, labels, distances, sums, counts, partials, partial_counts, parallel,
 ):  # fmt: skip
@@ -159,7 +178,22 @@ def run_center_batches(
         loss = inertia / total
         losses[b] = loss
         if not advance(
-            code, rate, reduction, hyper, C, safe, sums, counts, total, loss, seen, clock, slots, progress
+            code,
+            update,
+            fill,
+            rate,
+            reduction,
+            hyper,
+            C,
+            safe,
+            sums,
+            counts,
+            total,
+            loss,
+            seen,
+            clock,
+            slots,
+            progress,
         ):
             return b + np.isfinite(loss), DIVERGED
         for j in range(C.shape[0]):

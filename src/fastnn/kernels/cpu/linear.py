@@ -26,9 +26,10 @@ from numba.extending import register_jitable
 
 from fastnn.activations import ACTIVATIONS, CODES, IDENTITY
 from fastnn.kernels._arrays import checked, output_array, plain, several, working_dtype
-from fastnn.kernels._jit import FASTMATH_SUMS, parallel_jit
+from fastnn.kernels._jit import parallel_jit
 from fastnn.kernels._threads import threads_for
-from fastnn.kernels.cpu.dispatch import activate, chain_rule
+from fastnn.kernels.cpu.dispatch import activate, activation_loops, chain_rule, derivative_loops
+from fastnn.kernels.cpu.linked import NOTHING
 from fastnn.kernels.cpu.tile import TILE_ROWS, lanes, tile_columns, tile_product, tile_transpose
 
 # Rows of X in one chunk of work: several tiles, so that a column group of W read from the second-level cache
@@ -87,7 +88,7 @@ def pack_rows(x, offset, stride, rows, depth, panel, target):
 
 @register_jitable
 def forward_rows(
-    panel, rows, depth, w, w_offset, n_out, bias, b_offset, has_bias, z, z_offset, code, a, keep_z
+    panel, rows, depth, w, w_offset, n_out, bias, b_offset, has_bias, z, z_offset, activation, a, keep_z
 ):
     """a = act(X W + b) for a chunk of packed rows; z and a are (rows, n_out), contiguous, at z_offset.
 
@@ -117,20 +118,19 @@ def forward_rows(
                             tile_rows, block, panel, here, TILE_ROWS, w, at, n_out,
                             z, row + j, n_out, z, row + j, n_out, tile_cols, True,
                         )  # fmt: skip
-                if last and code != IDENTITY_CODE:
+                if last and activation != NOTHING:
                     for i in range(tile_rows):
                         start, stop = row + i * n_out + g0, row + i * n_out + g1
                         if keep_z:
-                            a[start:stop] = z[start:stop]
-                        activate(code, a[start:stop])
+                            for k in range(start, stop):
+                                a[k] = z[k]
+                        activate(activation, a[start:stop])
 
 
 @register_jitable
 def input_gradient_rows(panel, rows, n_out, wt, wt_offset, n_in, dx, dx_offset):
     """dX = dZ W^T for a chunk of packed rows of dZ; `wt` is W^T, contiguous (n_out, n_in)."""
-    forward_rows(
-        panel, rows, n_out, wt, wt_offset, n_in, wt, 0, False, dx, dx_offset, IDENTITY_CODE, dx, False
-    )
+    forward_rows(panel, rows, n_out, wt, wt_offset, n_in, wt, 0, False, dx, dx_offset, NOTHING, dx, False)
 
 
 @register_jitable
@@ -158,24 +158,6 @@ def bias_gradient(dz, dz_offset, n_out, n, db, add):
             db[j] += row[j]
 
 
-@register_jitable(fastmath=set(FASTMATH_SUMS))
-def sum_of_squares(w):
-    """Sum of w^2, in float64."""
-    total = 0.0
-    for i in range(w.size):
-        total += w[i] * w[i]
-    return total
-
-
-@register_jitable
-def transpose_rows_into(w, offset, n_rows, n_columns, first, last, target, target_offset):
-    """Columns first : last of W^T (n_columns, n_rows) from the same rows of W; writes nothing beside them."""
-    for j in range(n_columns):
-        here = target_offset + j * n_rows
-        for i in range(first, last):
-            target[here + i] = w[offset + i * n_columns + j]
-
-
 @register_jitable
 def transpose_into(w, offset, n_rows, n_columns, target):
     """target = W^T, contiguous, for W of (n_rows, n_columns) at offset."""
@@ -194,31 +176,31 @@ def transpose_into(w, offset, n_rows, n_columns, target):
         i += width
 
 
-IDENTITY_CODE = CODES[IDENTITY.name]
-
-
 @register_jitable
-def _forward_chunk(chunk, n_chunks, x, n, depth, w, n_out, bias, has_bias, z, code, a, keep_z):
+def _forward_chunk(chunk, n_chunks, x, n, depth, w, n_out, bias, has_bias, z, activation, a, keep_z):
     start, stop = chunk_bounds(chunk, n_chunks, n)
     rows = stop - start
     panel = np.empty(panel_size(rows, depth), x.dtype)
     pack_rows(x, start * depth, depth, rows, depth, panel, 0)
-    forward_rows(panel, rows, depth, w, 0, n_out, bias, 0, has_bias, z, start * n_out, code, a, keep_z)
+    forward_rows(panel, rows, depth, w, 0, n_out, bias, 0, has_bias, z, start * n_out, activation, a, keep_z)
 
 
 @parallel_jit
-def _forward(n_chunks, x, n, depth, w, n_out, bias, has_bias, z, code, a, keep_z):
+def _forward(n_chunks, x, n, depth, w, n_out, bias, has_bias, z, activation, a, keep_z):
     for chunk in prange(n_chunks):
-        _forward_chunk(np.int64(chunk), n_chunks, x, n, depth, w, n_out, bias, has_bias, z, code, a, keep_z)
+        _forward_chunk(
+            np.int64(chunk), n_chunks, x, n, depth, w, n_out, bias, has_bias, z, activation, a, keep_z
+        )
 
 
 @register_jitable
-def _backward_rows_chunk(chunk, n_chunks, da, z, a, code, n, n_out, wt, n_in, dz, dx):
+def _backward_rows_chunk(chunk, n_chunks, da, z, a, derivative, n, n_out, wt, n_in, dz, dx):
     start, stop = chunk_bounds(chunk, n_chunks, n)
     rows = stop - start
-    span = slice(start * n_out, stop * n_out)
-    dz[span] = da[span]
-    chain_rule(code, dz[span], z[span], a[span])
+    begin, end = start * n_out, stop * n_out
+    for i in range(begin, end):
+        dz[i] = a[i]
+    chain_rule(derivative, da[begin:end], z[begin:end], dz[begin:end])
     panel = np.empty(panel_size(rows, n_out), da.dtype)
     pack_rows(dz, start * n_out, n_out, rows, n_out, panel, 0)
     input_gradient_rows(panel, rows, n_out, wt, 0, n_in, dx, start * n_in)
@@ -239,10 +221,10 @@ def _backward_weights_chunk(chunk, n_chunks, x, dz, start, stop, n_in, n_out, dw
 
 
 @parallel_jit
-def _backward(n_chunks, w_chunks, da, x, w, z, a, code, n, n_in, n_out, add, wt, dz, dx, dw, db):
+def _backward(n_chunks, w_chunks, da, x, w, z, a, derivative, n, n_in, n_out, add, wt, dz, dx, dw, db):
     transpose_into(w, 0, n_in, n_out, wt)
     for chunk in prange(n_chunks):
-        _backward_rows_chunk(np.int64(chunk), n_chunks, da, z, a, code, n, n_out, wt, n_in, dz, dx)
+        _backward_rows_chunk(np.int64(chunk), n_chunks, da, z, a, derivative, n, n_out, wt, n_in, dz, dx)
     # All row tiles of dW pass over one block of dZ before the next one is read from memory.
     for start in range(0, max(n, 1), DEPTH_BLOCK):
         stop = min(start + DEPTH_BLOCK, n)
@@ -323,7 +305,7 @@ def linear_forward(
         with threads_for(2.0 * n * max(depth, 1) * n_out) as parallel:
             _forward(
                 parallel, n_chunks, X.reshape(-1), n, depth, W.reshape(-1), n_out, bias, has_bias,
-                Z.reshape(-1), code, A.reshape(-1), keep_z,
+                Z.reshape(-1), activation_loops.address(code, dtype), A.reshape(-1), keep_z,
             )  # fmt: skip
     if not return_z:
         return A
@@ -406,6 +388,6 @@ def linear_backward(
     with threads_for(2.0 * n * n_in * n_out) as parallel:
         _backward(
             parallel, row_chunks(n), w_chunks, dA.reshape(-1), X.reshape(-1), W.reshape(-1), Z.reshape(-1),
-            A.reshape(-1), code, n, n_in, n_out, accumulate, Wt, dZ, dX.reshape(-1), dW.reshape(-1), db,
+            A.reshape(-1), derivative_loops.address(code, dtype), n, n_in, n_out, accumulate, Wt, dZ, dX.reshape(-1), dW.reshape(-1), db,
         )  # fmt: skip
     return dX, dW, db

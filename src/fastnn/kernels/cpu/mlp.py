@@ -1,17 +1,15 @@
-"""The training step of a multi-layer perceptron, and its forward pass, on the leaf loops of ``linear``.
+"""The training step of a multi-layer perceptron, and its forward pass, on the products of ``layers``.
 
 One step is two parallel regions::
 
-    rows     for each chunk of the batch's rows: gather, forward through every layer, loss and dz,
+    rows     for each chunk of the batch's samples: gather, forward through every layer, loss and dz,
              backward through every layer down to the first
-    weights  for each chunk of the weights' rows: dW over the whole batch, then the update of these weights
-             (and of their transposed copy, which the next backward pass reads) while they lie in cache
+    weights  for each chunk of the row tiles of all [W; b]: their gradients over the whole batch, then the
+             update of these weights while they lie in cache
 
-A row never needs another row's values and a weight never another weight's, so all that crosses chunks is the
-loss, one number a row, summed in order. Both cuts depend on shapes alone: the result is bitwise the same for
-any number of threads.
-
-Per-layer buffers are flat: layer l of a batch of B rows lies at B * (units of the layers before it).
+A sample never needs another sample's values and a weight never another weight's. All that crosses chunks is
+the loss, one number a sample, and the penalty, one number a tile; both are summed in order. So the result is
+bitwise the same however the work is cut, and it is cut to suit the threads at hand.
 """
 
 from typing import NamedTuple
@@ -22,20 +20,18 @@ from numba.extending import register_jitable
 
 from fastnn.kernels._jit import parallel_jit
 from fastnn.kernels.cpu.denormals import flush_subnormals, restore_subnormals
-from fastnn.kernels.cpu.dispatch import chain_rule, rule_coefficients, update_parameters
-from fastnn.kernels.cpu.gather import gather_rows
-from fastnn.kernels.cpu.linear import (
-    bias_gradient,
-    chunk_bounds,
-    forward_rows,
-    input_gradient_rows,
-    pack_rows,
-    panel_size,
+from fastnn.kernels.cpu.dispatch import step_coefficients, update_parameters
+from fastnn.kernels.cpu.layers import (
+    GROUP_TILES,
+    layer_backward,
+    layer_forward,
     sum_of_squares,
-    transpose_rows_into,
-    weight_gradient_panel,
+    weight_gradient,
 )
-from fastnn.kernels.cpu.output import loss_rows, softmax_rows
+from fastnn.kernels.cpu.output import loss_and_gradient, softmax
+from fastnn.kernels.cpu.panels import gather_lanes, lanes_to_columns, lanes_to_rows, lanes_to_units
+from fastnn.kernels.cpu.tile import TILE_ROWS, lanes
+from fastnn.kernels.cpu.workspace import PACKED, scratch_size
 from fastnn.optimizers import N_COEFFICIENTS
 
 
@@ -43,11 +39,10 @@ class Model(NamedTuple):
     """What a forward pass needs. L layers of weights; T is float32 or float64."""
 
     sizes: np.ndarray  # IN (L + 1,) int64: units of each layer, inputs first
-    w_at: np.ndarray  # IN (L,) int64: offset of each W in the parameters
-    b_at: np.ndarray  # IN (L,) int64: offset of each b in the parameters
+    w_at: np.ndarray  # IN (L,) int64: offset of each [W; b], (n_in + 1, n_out), in the parameters
     parameters: np.ndarray  # IN, and OUT of training (n_parameters,) T
-    hidden_code: int  # activation of the hidden layers
-    output_code: int  # elementwise activation of the last one
+    hidden: int  # address of the loop of the hidden layers' activation
+    output: int  # address of that of the last one's, if it is elementwise
     is_softmax: bool  # softmax instead
 
 
@@ -66,140 +61,114 @@ class Targets(NamedTuple):
 
     y: np.ndarray  # IN flat (n * n_outputs,) T
     weights: np.ndarray  # IN (n,) T, or empty: all 1
-    loss_code: int
+    loss: int  # address of the loss's loop
     loss_scale: float  # factor of the summed loss
     alpha: float  # L2 penalty
 
 
 class Training(NamedTuple):
-    """Where gradients and updates go, and the work buffers of a batch of at most B rows."""
+    """How gradients and updates are made, and where they go."""
 
-    transposed: np.ndarray  # INOUT (sum of n_in * n_out from layer 1 on,) T: W^T of every layer but the first
+    derivative: int  # address of the loop of the hidden activation's derivative
+    keep_z: bool  # which needs the activation's argument
+    update: int  # addresses of the loops of the update rule
+    coefficients: int
+    hyper: np.ndarray  # IN (MAX_HYPER,) float64
     gradient: np.ndarray  # OUT (n_parameters,) T
     state: np.ndarray  # INOUT (n_slots, n_parameters) T
-    hyper: np.ndarray  # IN (MAX_HYPER,) float64
-    rule_code: int
-    units: (
-        np.ndarray
-    )  # IN (n_units, 3) int64: layer, first row, last row (exclusive) of W; row -1 stands for b
-    chunks: np.ndarray  # IN (n_weight_chunks + 1,) int64: first unit of each chunk
-    acts: np.ndarray  # WORK (B * sum(sizes),) T
-    zs: np.ndarray  # WORK as acts where the hidden activation's derivative needs z; else acts itself
-    dzs: np.ndarray  # WORK (B * sum(sizes),) T
-    panels: np.ndarray  # WORK (n_row_chunks, panel length) T
-    row_loss: np.ndarray  # WORK (B,) float64
-    squares: np.ndarray  # WORK (n_weight_chunks,) float64
-    keep_z: bool
 
 
 @register_jitable
-def _forward_layers(model, keep_z, batch_rows, start, rows, acts, zs, panel):
-    """Activations of `rows` rows from `start` on, whose inputs lie in acts; the last layer's offset."""
-    at = 0
-    n_layers = model.sizes.size - 1
-    for layer in range(n_layers):
-        n_in, n_out = model.sizes[layer], model.sizes[layer + 1]
-        pack_rows(acts, at + start * n_in, n_in, rows, n_in, panel, 0)
-        at += batch_rows * n_in
-        here = at + start * n_out
-        last = layer == n_layers - 1
-        with_z = keep_z and not last
-        forward_rows(
-            panel, rows, n_in, model.parameters, model.w_at[layer], n_out,
-            model.parameters, model.b_at[layer], True, zs if with_z else acts, here,
-            model.output_code if last else model.hidden_code, acts, with_z,
-        )  # fmt: skip
-        if last and model.is_softmax:
-            softmax_rows(acts, here, rows, n_out)
-    return at
+def _chunk_samples(chunk, n_chunks, n, array):
+    """First and last (exclusive) of n samples in a chunk: whole vectors, as evenly as they go."""
+    width = lanes(array)
+    vectors = (n + width - 1) // width
+    return min(n, chunk * vectors // n_chunks * width), min(n, (chunk + 1) * vectors // n_chunks * width)
 
 
 @register_jitable
-def _rows_task(chunk, model, rows, targets, training, first, n):
-    """The rows' region, for one chunk of the n rows that stand at `first` in the order."""
+def _rows_task(chunk, model, rows, targets, training, work, first, n):
+    """The rows' region, for one chunk of the n samples that stand at `first` in the order."""
+    sizes, at, in_lanes = model.sizes, work.lanes_at, work.in_lanes
+    start, stop = _chunk_samples(chunk, work.scratch.shape[0], n, in_lanes)
+    if start == stop:
+        return
     former = flush_subnormals()
-    sizes, acts, dzs = model.sizes, training.acts, training.dzs
-    batch_rows = training.row_loss.size
-    start, stop = chunk_bounds(chunk, training.panels.shape[0], n)
-    count = stop - start
-    panel = training.panels[chunk]
-    gather_rows(
-        rows.is_sparse, rows.x, rows.indices, rows.indptr, sizes[0], rows.order, first + start, first + stop,
-        acts, start * sizes[0],
+    n_layers, capacity, scratch = sizes.size - 1, work.capacity, work.scratch[chunk]
+    gather_lanes(
+        rows.is_sparse, sizes[0], first, start, stop,
+        rows.order, rows.indices, rows.x, rows.indptr, scratch, in_lanes,
     )  # fmt: skip
-    at = _forward_layers(model, training.keep_z, batch_rows, start, count, acts, training.zs, panel)
-
-    n_layers = sizes.size - 1
-    n_out = sizes[n_layers]
-    loss_rows(
-        targets.loss_code, targets.y, rows.order, first, targets.weights, acts, dzs, at, n_out, start, stop,
-        training.row_loss,
-    )  # fmt: skip
-
-    for layer in range(n_layers - 1, 0, -1):
-        n_in, n_out = sizes[layer], sizes[layer + 1]
-        pack_rows(dzs, at + start * n_out, n_out, count, n_out, panel, 0)
-        at -= batch_rows * n_in
-        begin, end = at + start * n_in, at + stop * n_in
-        input_gradient_rows(
-            panel, count, n_out, training.transposed, model.w_at[layer] - model.w_at[1], n_in, dzs, begin
+    for layer in range(n_layers):
+        lanes_to_units(
+            sizes[layer], start, stop, capacity, at[layer], work.units_at[layer], in_lanes, work.in_units
         )
-        chain_rule(model.hidden_code, dzs[begin:end], training.zs[begin:end], acts[begin:end])
+        last = layer == n_layers - 1
+        layer_forward(
+            sizes[layer], sizes[layer + 1], start, stop, model.w_at[layer], at[layer], at[layer + 1],
+            model.output if last else model.hidden, training.keep_z and not last,
+            model.parameters, in_lanes, work.zs, scratch,
+        )  # fmt: skip
+    n_out = sizes[n_layers]
+    if model.is_softmax:
+        softmax(n_out, start, stop, at[n_layers], in_lanes, scratch)
+    loss_and_gradient(
+        n_out, first, start, stop, at[n_layers], targets.loss, targets.weights.size > 0,
+        rows.order, targets.y, targets.weights, in_lanes, scratch, work.row_loss,
+    )  # fmt: skip
+    for layer in range(n_layers, 0, -1):
+        if layer < n_layers:
+            layer_backward(
+                sizes[layer], sizes[layer + 1], start, stop, model.w_at[layer], at[layer], at[layer + 1],
+                training.derivative, model.parameters, in_lanes, work.zs, scratch[PACKED:], scratch,
+            )  # fmt: skip
+        lanes_to_columns(
+            sizes[layer], start, stop, capacity, at[layer], work.columns_at[layer],
+            in_lanes, work.in_columns,
+        )  # fmt: skip
     restore_subnormals(former)
 
 
 @register_jitable
-def _weights_task(chunk, model, training, n, learn, c, decay, scale):
-    """The weights' region, for one chunk of units: their gradients and, with `learn`, their update."""
+def _weights_task(chunk, model, training, work, n, learn, c, decay, scale):
+    """The weights' region, for one chunk of tiles: their gradients and, with `learn`, their update."""
     former = flush_subnormals()
-    sizes, parameters = model.sizes, model.parameters
-    batch_rows = training.row_loss.size
-    training.squares[chunk] = 0.0
-    for unit in range(training.chunks[chunk], training.chunks[chunk + 1]):
-        layer, i, j = training.units[unit, 0], training.units[unit, 1], training.units[unit, 2]
-        n_in, n_out = sizes[layer], sizes[layer + 1]
-        at = batch_rows * sizes[:layer].sum()
-        dz_at = at + batch_rows * n_in
-        is_bias = i < 0
-        if is_bias:
-            begin, end = model.b_at[layer], model.b_at[layer] + n_out
-            bias_gradient(training.dzs, dz_at, n_out, n, training.gradient[begin:end], not learn)
-        else:
-            w_at = model.w_at[layer]
-            begin, end = w_at + i * n_out, w_at + j * n_out
-            weight_gradient_panel(
-                training.acts,
-                at,
-                n_in,
-                i,
-                j - i,
-                training.dzs,
-                dz_at,
-                n_out,
-                n,
-                training.gradient,
-                w_at,
-                not learn,
-            )
+    parameters, gradient, state, tiles = model.parameters, training.gradient, training.state, work.tiles
+    tile, stop = work.cuts[chunk], work.cuts[chunk + 1]
+    while tile < stop:
+        layer, t = tiles[tile, 0], tiles[tile, 1]
+        count = 1
+        while count < GROUP_TILES and tile + count < stop and tiles[tile + count, 0] == layer:
+            count += 1
+        n_in, n_out, w_at = model.sizes[layer], model.sizes[layer + 1], model.w_at[layer]
+        weight_gradient(
+            n_in, n_out, t, t + count, n, work.capacity, work.units_at[layer],
+            work.columns_at[layer + 1], w_at, not learn,
+            work.in_units, work.in_columns, gradient,
+        )  # fmt: skip
         if learn:
-            if decay > 0 and not is_bias:
-                training.squares[chunk] += sum_of_squares(parameters[begin:end])
-            state = training.state
-            update_parameters(
-                training.rule_code, parameters.dtype.type(0) if is_bias else decay, scale,
-                c[0], c[1], c[2], c[3], c[4], c[5], parameters[begin:end], training.gradient[begin:end],
-                state[0, begin:end], state[state.shape[0] - 1, begin:end],
-            )  # fmt: skip
-            if layer > 0 and not is_bias:
-                transpose_rows_into(
-                    parameters, w_at, n_in, n_out, i, j, training.transposed, w_at - model.w_at[1]
-                )
+            begin, end = w_at + t * TILE_ROWS * n_out, w_at + min((t + count) * TILE_ROWS, n_in) * n_out
+            if decay > 0:
+                for i in range(count):
+                    here = begin + i * TILE_ROWS * n_out
+                    work.squares[tile + i] = sum_of_squares(
+                        parameters[here : min(here + TILE_ROWS * n_out, end)]
+                    )
+            # The rows of W, then b, if its row is among these tiles: b has no penalty.
+            for part in range(2 if (t + count) * TILE_ROWS > n_in else 1):
+                update_parameters(
+                    training.update, parameters.dtype.type(0) if part == 1 else decay, scale,
+                    c[0], c[1], c[2], c[3], c[4], c[5], parameters[begin:end], gradient[begin:end],
+                    state[0, begin:end], state[state.shape[0] - 1, begin:end],
+                )  # fmt: skip
+                begin, end = end, end + n_out
+        tile += count
     restore_subnormals(former)
 
 
 @parallel_jit
 def run_batches(
-    first_batch, last_batch, batch_size, n_samples, model, rows, targets, training,
+    first_batch, last_batch, batch_size, n_samples, model, rows, targets, training, work,
     learn, learning_rate, t,
 ):  # fmt: skip
     """Batches first_batch to last_batch (exclusive): train on each or, without `learn`, add their gradients.
@@ -220,15 +189,15 @@ def run_batches(
     dtype = model.parameters.dtype
     c = np.zeros(N_COEFFICIENTS, dtype)
     decay = dtype.type(targets.alpha)
-    row_chunks, weight_chunks = training.panels.shape[0], training.chunks.size - 1
+    row_chunks, weight_chunks = work.scratch.shape[0], work.cuts.size - 1
     for batch in range(first_batch, last_batch):
         first = batch * batch_size
         n = min(batch_size, n_samples - first)
         for chunk in prange(row_chunks):
-            _rows_task(np.int64(chunk), model, rows, targets, training, first, n)
+            _rows_task(np.int64(chunk), model, rows, targets, training, work, first, n)
         loss, weight = 0.0, float(n)
         for i in range(n):
-            loss += training.row_loss[i]
+            loss += work.row_loss[i]
         if targets.weights.size > 0:
             weight = 0.0
             for i in range(n):
@@ -241,14 +210,14 @@ def run_batches(
             continue
         if learn:
             t += 1
-            rule_coefficients(training.rule_code, learning_rate, training.hyper, t, c)
+            step_coefficients(training.coefficients, learning_rate, t, training.hyper, c)
         scale = dtype.type(1.0 / weight)
         for chunk in prange(weight_chunks):
-            _weights_task(np.int64(chunk), model, training, n, learn, c, decay, scale)
+            _weights_task(np.int64(chunk), model, training, work, n, learn, c, decay, scale)
         if learn:
             penalty = 0.0
-            for chunk in range(weight_chunks):
-                penalty += training.squares[chunk]
+            for tile in range(work.squares.size):
+                penalty += work.squares[tile]
             loss = (loss + 0.5 * targets.alpha * penalty) / weight * n
         total += loss
         weight_total += weight
@@ -256,20 +225,36 @@ def run_batches(
 
 
 @register_jitable
-def _predict_task(chunk, n_chunks, model, rows, out):
-    start, stop = chunk_bounds(chunk, n_chunks, rows.order.size)
+def _predict_task(chunk, n_chunks, model, rows, first, n, out):
+    start, stop = _chunk_samples(chunk, n_chunks, n, out)
+    if start == stop:
+        return
+    # Samples are numbered from the chunk's first one, and layers are kept in two places by turns.
     count = stop - start
     sizes = model.sizes
-    acts = np.empty(count * sizes.sum(), out.dtype)
-    panel = np.empty(panel_size(count, sizes[:-1].max()), out.dtype)
-    gather_rows(rows.is_sparse, rows.x, rows.indices, rows.indptr, sizes[0], rows.order, start, stop, acts, 0)
-    at = _forward_layers(model, False, count, 0, count, acts, acts, panel)
-    n_out = sizes[sizes.size - 1]
-    out[start * n_out : stop * n_out] = acts[at : at + count * n_out]
+    n_layers = sizes.size - 1
+    room = (count + lanes(out) - 1) // lanes(out) * lanes(out) * (sizes.max() + 1)
+    in_lanes = np.empty(2 * room, out.dtype)
+    scratch = np.empty(scratch_size(sizes, np.int64(0), lanes(out)), out.dtype)
+    gather_lanes(
+        rows.is_sparse, sizes[0], first + start, np.int64(0), count,
+        rows.order, rows.indices, rows.x, rows.indptr, scratch, in_lanes,
+    )  # fmt: skip
+    for layer in range(n_layers):
+        layer_forward(
+            sizes[layer], sizes[layer + 1], np.int64(0), count, model.w_at[layer],
+            layer % 2 * room, (layer + 1) % 2 * room,
+            model.output if layer == n_layers - 1 else model.hidden, False,
+            model.parameters, in_lanes, in_lanes, scratch,
+        )  # fmt: skip
+    n_out, at = sizes[n_layers], n_layers % 2 * room
+    if model.is_softmax:
+        softmax(n_out, np.int64(0), count, at, in_lanes, scratch)
+    lanes_to_rows(n_out, np.int64(0), count, at, first + start, in_lanes, out)
 
 
 @parallel_jit
-def predict_rows(n_chunks, model, rows, out):
-    """Output layer of every row, into the flat `out`."""
+def predict_rows(n_chunks, first, n, model, rows, out):
+    """Output layer of the rows first : first + n of the order, into the flat `out`."""
     for chunk in prange(n_chunks):
-        _predict_task(np.int64(chunk), n_chunks, model, rows, out)
+        _predict_task(np.int64(chunk), n_chunks, model, rows, first, n, out)

@@ -1,49 +1,76 @@
-"""The output layer: softmax, and the loss with its gradient, row by row of a chunk."""
-
-from numba.extending import register_jitable
+"""The output layer, sample by sample along the lanes: softmax, and the loss with its gradient."""
 
 from fastnn.elementary import exp
-from fastnn.kernels.cpu.dispatch import loss_and_gradient
+from fastnn.kernels.cpu.dispatch import losses_and_dz
+from fastnn.kernels.cpu.linked import linked
+from fastnn.kernels.cpu.panels import panel_width
+from fastnn.kernels.cpu.tile import tile_columns
 
 
-@register_jitable
-def softmax_rows(z, offset, n_rows, n_columns):
-    """z <- exp(z) / sum(exp(z)) along each row, in place. Scores are taken from their largest."""
-    for i in range(n_rows):
-        row = z[offset + i * n_columns : offset + (i + 1) * n_columns]
-        largest = row[0]
-        for j in range(row.size):
-            largest = max(largest, row[j])
-        for j in range(row.size):
-            row[j] = exp(row[j] - largest)
-        total = z.dtype.type(0)
-        for j in range(row.size):
-            total += row[j]
-        for j in range(row.size):
-            row[j] /= total
+@linked("softmax", "iiiiTT")
+def softmax(n_units, start, stop, lanes_at, in_lanes, work):
+    """z <- exp(z) / sum(exp(z)) over the units of each sample, in place. Scores are taken from their largest.
+
+    work : array (2 * tile_columns,)   # WORK
+    """
+    columns = tile_columns(in_lanes)
+    for s in range(start, stop, columns):
+        panel = panel_width(in_lanes, stop - s)
+        base = lanes_at + s * (n_units + 1)
+        for i in range(panel):
+            work[i] = in_lanes[base + i]
+        for j in range(1, n_units):
+            for i in range(panel):
+                work[i] = max(work[i], in_lanes[base + j * panel + i])
+        for i in range(panel):
+            work[columns + i] = 0
+        for j in range(n_units):
+            for i in range(panel):
+                value = exp(in_lanes[base + j * panel + i] - work[i])
+                in_lanes[base + j * panel + i] = value
+                work[columns + i] += value
+        for j in range(n_units):
+            for i in range(panel):
+                in_lanes[base + j * panel + i] /= work[columns + i]
 
 
-@register_jitable
-def loss_rows(code, y, order, first, weights, a, d, offset, n_columns, start, stop, row_loss):
-    """Loss and gradient of the rows start : stop of a batch whose row i is ``order[first + i]`` of the data.
+@linked("loss", "iiiiiiiITTTTD")
+def loss_and_gradient(
+    n_units, first, start, stop, lanes_at, loss, weighted, order, y, weights, in_lanes, targets, row_loss
+):  # fmt: skip
+    """Loss of each sample, and dz in place of the outputs, for a batch whose sample i is row ``order[first + i]``.
 
     Parameters
     ----------
-    code : int
-        The loss.
-    y : flat array (n, n_columns)   # IN
-        Targets of all the data.
-    weights : array (n,), or empty   # IN
-        Sample weights of all the data.
-    a, d : flat arrays   # IN, OUT
-        Outputs and dz of the batch, (n_rows, n_columns) at offset.
-    row_loss : array (n_rows,) of float64   # OUT
+    loss : int
+        Address of the loss's loop.
+    weighted : int
+        Whether the samples have weights.
+    y : flat array (n_rows, n_units)   # IN
+    weights : array (n_rows,)   # IN
+    in_lanes : array   # INOUT
+    targets : array (n_units * tile_columns,)   # WORK
+    row_loss : array (n_samples,)   # OUT
+        Summed in float64: a batch's loss decides when training stops.
     """
-    weight = a.dtype.type(1)
-    for i in range(start, stop):
-        row = order[first + i]
-        if weights.size > 0:
-            weight = weights[row]
-        begin, end = offset + i * n_columns, offset + (i + 1) * n_columns
-        target = y[row * n_columns : (row + 1) * n_columns]
-        row_loss[i] = loss_and_gradient(code, weight, target, a[begin:end], d[begin:end])
+    columns = tile_columns(in_lanes)
+    for s in range(start, stop, columns):
+        panel = panel_width(in_lanes, stop - s)
+        samples = min(panel, stop - s)
+        base, cells = lanes_at + s * (n_units + 1), n_units * panel
+        for i in range(panel):
+            row = order[first + s + min(i, samples - 1)]
+            for j in range(n_units):
+                targets[j * panel + i] = y[row * n_units + j]
+        losses_and_dz(loss, targets[:cells], in_lanes[base : base + cells])
+        for i in range(samples):
+            row_loss[s + i] = 0.0
+        for j in range(n_units):
+            for i in range(samples):
+                row_loss[s + i] += targets[j * panel + i]
+        if weighted:
+            for i in range(samples):
+                weight = weights[order[first + s + i]]
+                row_loss[s + i] *= weight
+                for j in range(n_units):
+                    in_lanes[base + j * panel + i] *= weight

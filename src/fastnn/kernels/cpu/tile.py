@@ -283,22 +283,11 @@ def _define_argmin(module: ir.Module, name: str, dtype: Any) -> None:
     _emit_row_switch(builder, function.args[0], emit)
 
 
-def _transpose_type(dtype: Any) -> ir.FunctionType:
-    pointer = _LLVM_FLOAT[dtype].as_pointer()
-    return ir.FunctionType(ir.VoidType(), [_I64, pointer, _I64, pointer, _I64])
-
-
-def _define_transpose(module: ir.Module, name: str, dtype: Any) -> None:
-    function = _define(module, name, _transpose_type(dtype))
-    builder = ir.IRBuilder(function.append_basic_block("entry"))
-    v = _Vectors(builder, dtype)
-    rows, source, source_stride, target, target_stride = function.args
-    last = builder.sub(rows, ir.Constant(_I64, 1))
-    vectors = []
-    for i in range(v.n):
-        index = ir.Constant(_I64, i)
-        row = builder.select(builder.icmp_signed("<", index, last), index, last)
-        vectors.append(v.load(source, builder.mul(row, source_stride)))
+def _emit_transposition(
+    v: _Vectors, vectors: list[ir.Value], target: ir.Value, target_stride: ir.Value
+) -> None:
+    """Store the transpose of as many vectors as they have lanes."""
+    builder = v.builder
     # An element's address is the bits of its row followed by the bits of its column. Interleaving row i with
     # row i + n/2 into rows 2i and 2i + 1 rotates these bits left by one; log2(n) rotations exchange the two.
     half = v.n // 2
@@ -313,6 +302,59 @@ def _define_transpose(module: ir.Module, name: str, dtype: Any) -> None:
         ]
     for i, vector in enumerate(vectors):
         v.store(vector, target, builder.mul(target_stride, ir.Constant(_I64, i)))
+
+
+def _rows_or_last(builder: ir.IRBuilder, rows: ir.Value, n: int) -> list[ir.Value]:
+    """The numbers 0 to n - 1, where beyond `rows` the last row stands for all."""
+    last = builder.sub(rows, ir.Constant(_I64, 1))
+    numbers = [ir.Constant(_I64, i) for i in range(n)]
+    return [builder.select(builder.icmp_signed("<", i, last), i, last) for i in numbers]
+
+
+def _transpose_type(dtype: Any) -> ir.FunctionType:
+    pointer = _LLVM_FLOAT[dtype].as_pointer()
+    return ir.FunctionType(ir.VoidType(), [_I64, pointer, _I64, pointer, _I64])
+
+
+def _define_transpose(module: ir.Module, name: str, dtype: Any) -> None:
+    function = _define(module, name, _transpose_type(dtype))
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    v = _Vectors(builder, dtype)
+    rows, source, source_stride, target, target_stride = function.args
+    offsets = [builder.mul(row, source_stride) for row in _rows_or_last(builder, rows, v.n)]
+    _emit_transposition(v, [v.load(source, offset) for offset in offsets], target, target_stride)
+    builder.ret_void()
+
+
+def _gather_type(dtype: Any) -> ir.FunctionType:
+    pointer = _LLVM_FLOAT[dtype].as_pointer()
+    return ir.FunctionType(ir.VoidType(), [_I64, _I64.as_pointer(), _I64, pointer, _I64, pointer, _I64])
+
+
+def _define_gather(module: ir.Module, name: str, dtype: Any) -> None:
+    function = _define(module, name, _gather_type(dtype))
+    before = function.append_basic_block("entry")
+    builder = ir.IRBuilder(before)
+    v = _Vectors(builder, dtype)
+    rows, order, n_columns, source, stride, target, target_stride = function.args
+    pointers = [
+        builder.gep(source, [builder.mul(builder.load(builder.gep(order, [row])), stride)])
+        for row in _rows_or_last(builder, rows, v.n)
+    ]
+    # Blocks of columns, the last one shifted back so that it ends with the row: it repeats some columns.
+    final = builder.sub(n_columns, ir.Constant(_I64, v.n))
+    loop, after = builder.append_basic_block("columns"), builder.append_basic_block("columns.end")
+    builder.branch(loop)
+    builder.position_at_end(loop)
+    column = builder.phi(_I64)
+    here = builder.gep(target, [builder.mul(column, target_stride)])
+    _emit_transposition(v, [v.load(pointer, column) for pointer in pointers], here, target_stride)
+    following = builder.add(column, ir.Constant(_I64, v.n))
+    shifted = builder.select(builder.icmp_signed("<", following, final), following, final)
+    column.add_incoming(ir.Constant(_I64, 0), before)
+    column.add_incoming(shifted, builder.block)
+    builder.cbranch(builder.icmp_signed("<", column, final), loop, after)
+    builder.position_at_end(after)
     builder.ret_void()
 
 
@@ -320,6 +362,7 @@ _KINDS = {
     "product": (_define_product, _product_type),
     "argmin": (_define_argmin, _argmin_type),
     "transpose": (_define_transpose, _transpose_type),
+    "gather": (_define_gather, _gather_type),
 }
 
 
@@ -490,4 +533,46 @@ def tile_transpose(
     return signature, codegen
 
 
-__all__ = ["TILE_ROWS", "lanes", "prefetch", "tile_argmin", "tile_columns", "tile_product", "tile_transpose"]
+@intrinsic
+def tile_gather(
+    typingctx, rows, order, first, n_columns, source, stride, target, target_offset, target_stride
+):  # fmt: skip
+    """target[j, i] = source[order[first + i], j] for i < rows <= lanes and j < n_columns, n_columns >= lanes.
+
+    Lanes i >= rows get copies of the last row, as in ``tile_transpose``; `source` has `stride` elements a row.
+    Bytes: rows n_columns elements read, lanes n_columns written.
+    """
+    i64 = types.int64
+    signature = types.void(i64, order, i64, i64, source, i64, target, i64, i64)
+
+    def codegen(context, builder, signature, args):
+        rows, order, first, n_columns, source, stride, target, target_off, target_stride = args
+        types_ = signature.args
+        function = _declare(builder, "gather", types_[4].dtype)
+        builder.call(
+            function,
+            [
+                rows,
+                _pointer(context, builder, types_[1], order, first),
+                n_columns,
+                _pointer(context, builder, types_[4], source, ir.Constant(_I64, 0)),
+                stride,
+                _pointer(context, builder, types_[6], target, target_off),
+                target_stride,
+            ],
+        )
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+__all__ = [
+    "TILE_ROWS",
+    "lanes",
+    "prefetch",
+    "tile_argmin",
+    "tile_columns",
+    "tile_gather",
+    "tile_product",
+    "tile_transpose",
+]

@@ -1,0 +1,183 @@
+"""C functions out of Python functions, compiled once per float type and called from kernels without a copy.
+
+Numba copies a callee's code into each of its callers and optimises it there again. What is large, or called
+from many places, is compiled here as a C function of its own, in one of two ways:
+
+* ``linked``: callers hold a symbol, which ``kernels._link`` resolves before their code is loaded;
+* ``LoopTable``: one loop for each entry of a registry, reached by an address that is a run-time value. So a
+  kernel is compiled once whatever its activation, and a process compiles only the entries it uses.
+
+The parameters of a function are written as a string, a letter each. T stands for the float type::
+
+    i  int64         t  a T          d  float64
+    I  int64 array   T  array of T   D  float64 array     (one-dimensional, contiguous)
+"""
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import carray
+from numba.core import cgutils, types
+from numba.core.ccallback import CFunc
+from numba.extending import intrinsic, register_jitable
+
+from fastnn.kernels import _link as link
+from fastnn.kernels._jit import compiler_options, function_cache
+
+# Address of the loop of an entry that has none: there is nothing to call.
+NOTHING = 0
+
+_I64 = ir.IntType(64)
+_pointer_to: Any = types.__dict__["CPointer"]  # which the stubs do not know
+
+
+def _scalar(letter: str, dtype: Any) -> Any:
+    return {"i": types.int64, "t": dtype, "d": types.float64}[letter.lower()]
+
+
+def _compile(function: Callable[..., Any], parameters: str, dtype_name: str, key: Any) -> Any:
+    """The C function of `function`; an array is a pointer and a length to it."""
+    dtype = getattr(types, dtype_name)
+    names, values, argument_types = [], [], []
+    for i, letter in enumerate(parameters):
+        names.append(f"a{i}")
+        if letter.islower():
+            values.append(f"a{i}")
+            argument_types.append(_scalar(letter, dtype))
+        else:
+            names.append(f"n{i}")
+            values.append(f"carray(a{i}, n{i})")
+            argument_types += [_pointer_to(_scalar(letter, dtype)), types.int64]
+    # A cached function is rebuilt in the module that its globals name.
+    namespace = {"__name__": __name__, "function": function, "carray": carray}
+    exec(f"def entry({', '.join(names)}):\n    function({', '.join(values)})\n", namespace)
+    compiled: Any = CFunc(
+        namespace["entry"],
+        (tuple(argument_types), types.void),
+        locals={},
+        options={"nopython": True, **compiler_options()},
+    )
+    compiled._cache = function_cache(_compile, key)
+    compiled.compile()
+    return compiled
+
+
+def _caller(parameters: str, callee: Callable[..., ir.Value], *, by_address: bool) -> Any:
+    """Intrinsic that calls a C function; `callee` emits it, from the builder, dtype, type and address."""
+    names = [f"a{i}" for i in range(len(parameters))]
+
+    def define(*arguments: Any) -> Any:
+        dtype = next(a.dtype for a, letter in zip(arguments, parameters, strict=True) if letter == "T")
+        for array, letter in zip(arguments, parameters, strict=True):
+            wanted = None if letter.islower() else types.Array(_scalar(letter, dtype), 1, "C")
+            if wanted is not None and not (
+                isinstance(array, types.Array)
+                and (array.dtype, array.ndim, array.layout) == (wanted.dtype, 1, "C")
+            ):
+                raise TypeError(f"a linked function takes {wanted}, got {array}")
+        signature = types.void(
+            *([types.int64] if by_address else []),
+            *(
+                _scalar(letter, dtype) if letter.islower() else a
+                for a, letter in zip(arguments, parameters, strict=True)
+            ),
+        )
+
+        def codegen(context: Any, builder: ir.IRBuilder, signature: Any, values: Sequence[ir.Value]) -> Any:
+            address, values = (values[0], values[1:]) if by_address else (None, values)
+            flat: list[ir.Value] = []
+            for value, letter, kind in zip(values, parameters, signature.args[-len(values) :], strict=True):
+                if letter.islower():
+                    flat.append(value)
+                else:
+                    view = context.make_array(kind)(context, builder, value)
+                    flat += [view.data, cgutils.unpack_tuple(builder, view.shape)[0]]
+            function_type = ir.FunctionType(ir.VoidType(), [value.type for value in flat])
+            builder.call(callee(builder, dtype, function_type, address), flat)
+            return context.get_dummy_value()
+
+        return signature, codegen
+
+    # Numba wants an intrinsic's arguments by name.
+    head = ["address"] if by_address else []
+    namespace: dict[str, Any] = {"define": define}
+    exec(
+        f"def call(typingctx, {', '.join(head + names)}):\n    return define({', '.join(names)})\n", namespace
+    )
+    return intrinsic(namespace["call"])
+
+
+def linked(kind: str, parameters: str) -> Callable[[Callable[..., None]], Any]:
+    """Decorator: compile the function once per dtype, and link it into its callers by name.
+
+    Parameters
+    ----------
+    kind : str
+        Name of the symbol.
+    parameters : str
+        Letters of the function's parameters, see the module.
+
+    Returns
+    -------
+    decorator
+        It gives an intrinsic that kernels call like the function.
+    """
+
+    def decorate(function: Callable[..., None]) -> Any:
+        body = register_jitable(function)
+
+        def address_of(dtype_name: str) -> tuple[int, Any]:
+            compiled = _compile(body, parameters, dtype_name, kind)
+            return int(compiled.address), compiled
+
+        def callee(
+            builder: ir.IRBuilder, dtype: Any, function_type: ir.FunctionType, _: ir.Value
+        ) -> ir.Value:
+            return link.declare(builder.module, link.symbol(kind, dtype), function_type)
+
+        link.provide(kind, address_of)
+        return _caller(parameters, callee, by_address=False)
+
+    return decorate
+
+
+class LoopTable:
+    """The loops of a registry's entries, each a C function, compiled when its address is first asked for.
+
+    Parameters
+    ----------
+    kind : str
+        Names the table in the cache.
+    loops : dict of str to callable or None
+        A loop for each entry, by the entry's name, in the order of its code; None where it does nothing.
+    parameters : str
+        Letters of the loops' parameters, see the module.
+
+    Attributes
+    ----------
+    call : intrinsic
+        ``call(address, *arguments)``, for kernels.
+    """
+
+    def __init__(self, kind: str, loops: dict[str, Callable[..., None] | None], parameters: str) -> None:
+        self.kind, self.loops, self.parameters = kind, loops, parameters
+        self._compiled = cache(self._compile)
+        self.call = _caller(parameters, _by_address, by_address=True)
+
+    def _compile(self, code: int, dtype_name: str) -> Any:
+        name, loop = list(self.loops.items())[code]
+        return loop and _compile(loop, self.parameters, dtype_name, (self.kind, name))
+
+    def address(self, code: int, dtype: Any) -> int:
+        """Where the loop of the entry with this code lies, for float32 or float64; NOTHING if it has none."""
+        compiled = self._compiled(code, np.dtype(dtype).name)
+        return int(compiled.address) if compiled else NOTHING
+
+
+def _by_address(
+    builder: ir.IRBuilder, dtype: Any, function_type: ir.FunctionType, address: ir.Value
+) -> ir.Value:
+    return builder.inttoptr(address, function_type.as_pointer())

@@ -1,0 +1,153 @@
+"""Layouts of a mini-batch inside a training step, and the moves between them.
+
+Both products of a layer read their operands along rows of memory (see ``tile``), so every matrix of the batch
+is needed with its samples along the lanes of a vector and, transposed, with its units there::
+
+    lanes   one panel for every tile_columns samples, (n_units + 1, width), samples contiguous.
+            What a layer makes is what the next one reads; the last row is 1, the input of the bias.
+    units   one panel for every TILE_ROWS units, (n_samples, slot): the scalars of dW = X^T dZ.
+    columns one panel for every tile_columns units, (n_samples, width): the vectors of dW = X^T dZ.
+
+A panel is contiguous, so a product streams through memory whatever the width of the layer; rows of a wide
+matrix whose length is a power of two would fall on the same few lines of the cache.
+
+Width: a panel of the batch's last samples is as wide as the vectors that hold them. A batch may be cut between
+threads at any multiple of a vector. Lanes without a sample repeat the last one: nobody reads them.
+
+All buffers are flat, with offsets in elements; `capacity` is the number of samples that they have room for, a
+multiple of a vector.
+"""
+
+from numba.extending import register_jitable
+
+from fastnn.kernels.cpu.linked import linked
+from fastnn.kernels.cpu.tile import TILE_ROWS, lanes, tile_columns, tile_gather, tile_transpose
+
+
+@register_jitable
+def panel_width(array, remaining):
+    """Width of the next panel when `remaining` samples (or units) are left: a full tile, or whole vectors."""
+    width = lanes(array)
+    columns = tile_columns(array)
+    return columns if remaining > columns - width else (remaining + width - 1) // width * width
+
+
+@register_jitable
+def slot(array):
+    """Elements between two samples of a units panel: TILE_ROWS in whole vectors."""
+    width = lanes(array)
+    return (TILE_ROWS + width - 1) // width * width
+
+
+@linked("gather-lanes", "iiiiiIITITT")
+def gather_lanes(is_sparse, n_features, first, start, stop, order, indices, x, indptr, staging, in_lanes):
+    """Lanes of the samples start : stop of a batch whose sample i is row ``order[first + i]`` of X.
+
+    Parameters
+    ----------
+    is_sparse : int
+        Whether `x` holds the values of a CSR matrix, or a dense matrix, flat.
+    start, stop : int
+        `start` is a multiple of a vector.
+    x, indices, indptr : arrays of shape (nnz,), (nnz,), (n_rows + 1,)   # IN
+        CSR arrays; `indices` and `indptr` are not read for a dense matrix.
+    staging : array (lanes * n_features,)   # WORK
+    in_lanes : array   # OUT
+
+    Notes
+    -----
+    Bytes: X once from memory, as much written.
+    """
+    width, columns = lanes(x), tile_columns(x)
+    for s in range(start, stop, columns):
+        panel = panel_width(x, stop - s)
+        base = s * (n_features + 1)
+        for block in range(0, panel, width):
+            rows = min(width, stop - s - block)
+            at = first + s + block
+            if is_sparse:
+                for i in range(rows):
+                    row = order[at + i]
+                    _expand_row(indices, x, indptr[row], indptr[row + 1], staging, i * n_features, n_features)
+                _transpose(staging, n_features, rows, in_lanes, base + block, panel)
+            elif n_features >= width:
+                tile_gather(rows, order, at, n_features, x, n_features, in_lanes, base + block, panel)
+            else:
+                for i in range(width):
+                    row = order[at + min(i, rows - 1)]
+                    for j in range(n_features):
+                        in_lanes[base + block + j * panel + i] = x[row * n_features + j]
+        for i in range(panel):
+            in_lanes[base + n_features * panel + i] = 1
+
+
+@register_jitable
+def _expand_row(indices, values, begin, end, target, target_at, n):
+    for i in range(n):
+        target[target_at + i] = 0
+    for p in range(begin, end):
+        # Duplicate entries of a CSR row add up.
+        target[target_at + indices[p]] += values[p]
+
+
+@register_jitable
+def _transpose(source, n_columns, rows, target, target_at, target_stride):
+    """target[j, i] = source[i, j] for rows <= lanes; lanes beyond `rows` repeat the last row."""
+    width = lanes(source)
+    j = 0
+    while j + width <= n_columns:
+        tile_transpose(rows, source, j, n_columns, target, target_at + j * target_stride, target_stride)
+        j += width
+    while j < n_columns:
+        for i in range(width):
+            target[target_at + j * target_stride + i] = source[min(i, rows - 1) * n_columns + j]
+        j += 1
+
+
+@linked("lanes-to-units", "iiiiiiTT")
+def lanes_to_units(n_units, start, stop, capacity, lanes_at, units_at, in_lanes, in_units):
+    """The units layout of an activation (n_units + 1, n_samples), from its lanes layout."""
+    width, columns, wide = lanes(in_lanes), tile_columns(in_lanes), slot(in_lanes)
+    for s in range(start, stop, columns):
+        panel = panel_width(in_lanes, stop - s)
+        base = lanes_at + s * (n_units + 1)
+        for t in range(0, n_units + 1, TILE_ROWS):
+            tile_at = units_at + (t // TILE_ROWS * capacity + s) * wide
+            rows = min(TILE_ROWS, n_units + 1 - t)
+            for b in range(0, rows, width):
+                for sub in range(0, panel, width):
+                    tile_transpose(
+                        min(width, rows - b), in_lanes, base + (t + b) * panel + sub, panel,
+                        in_units, tile_at + sub * wide + b, wide,
+                    )  # fmt: skip
+
+
+@linked("lanes-to-columns", "iiiiiiTT")
+def lanes_to_columns(n_units, start, stop, capacity, lanes_at, columns_at, in_lanes, in_columns):
+    """The columns layout of a gradient (n_units, n_samples), from its lanes layout."""
+    width, columns = lanes(in_lanes), tile_columns(in_lanes)
+    for s in range(start, stop, columns):
+        panel = panel_width(in_lanes, stop - s)
+        base = lanes_at + s * (n_units + 1)
+        for u in range(0, n_units, columns):
+            wide = panel_width(in_lanes, n_units - u)
+            tile_at = columns_at + u * capacity + s * wide
+            for b in range(0, min(wide, n_units - u), width):
+                for sub in range(0, panel, width):
+                    tile_transpose(
+                        min(width, n_units - u - b), in_lanes, base + (u + b) * panel + sub, panel,
+                        in_columns, tile_at + sub * wide + b, wide,
+                    )  # fmt: skip
+
+
+@linked("lanes-to-rows", "iiiiiTT")
+def lanes_to_rows(n_units, start, stop, lanes_at, first, in_lanes, out):
+    """out[first + s, :] = the values of sample s, for a flat `out` of n_units columns."""
+    columns = tile_columns(in_lanes)
+    for s in range(start, stop, columns):
+        panel = panel_width(in_lanes, stop - s)
+        base = lanes_at + s * (n_units + 1)
+        for i in range(min(panel, stop - s)):
+            row = (first + s + i) * n_units
+            for j in range(n_units):
+                out[row + j] = in_lanes[base + j * panel + i]

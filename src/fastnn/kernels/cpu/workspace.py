@@ -1,0 +1,130 @@
+"""Work buffers of a training step, and how its two regions are cut between threads."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba.extending import register_jitable
+
+from fastnn.kernels.cpu.linear import DEPTH_BLOCK
+from fastnn.kernels.cpu.targets import ROW
+
+# Samples of one chunk of the rows' region at most: a block of DEPTH_BLOCK inputs of them lies in the
+# second-level cache, and the packing of the weights, once a chunk, costs 2% of the products or less.
+CHUNK_SAMPLES = 256
+# Elements of a chunk's scratch that packed weights may take.
+PACKED = DEPTH_BLOCK * ROW.tile_rows + 64
+_LINE = 64  # bytes of a cache line
+_TILE_ROWS, _TILE_VECTORS = ROW.tile_rows, ROW.tile_vectors
+
+
+class Workspace(NamedTuple):
+    """Buffers for batches of at most `capacity` samples, in the layouts of ``panels``; T is float32 or float64."""
+
+    capacity: int  # a multiple of a vector
+    tiles: np.ndarray  # IN (n_tiles, 2) int64: layer and number of each row tile of all [W; b]
+    cuts: np.ndarray  # IN (n_weight_chunks + 1,) int64: first tile of each chunk of the weights' region
+    lanes_at: np.ndarray  # IN (L + 1,) int64: offset of each layer in `in_lanes`
+    units_at: np.ndarray  # IN (L + 1,) int64: offset of each layer in `in_units`, from the inputs on
+    columns_at: (
+        np.ndarray
+    )  # IN (L + 1,) int64: offset of each layer in `in_columns`, from the first hidden on
+    in_lanes: np.ndarray  # WORK T
+    in_units: np.ndarray  # WORK T
+    in_columns: np.ndarray  # WORK T
+    zs: np.ndarray  # WORK T, as in_lanes where the derivative needs z; else in_lanes itself
+    scratch: np.ndarray  # WORK (n_row_chunks, scratch_size) T
+    row_loss: np.ndarray  # WORK (capacity,) float64
+    squares: np.ndarray  # WORK (n_tiles,) float64
+
+    def on_one_thread(self) -> "Workspace":
+        """The same buffers, cut for one thread."""
+        chunks = -(-self.capacity // CHUNK_SAMPLES)
+        return self._replace(scratch=self.scratch[:chunks], cuts=self.cuts[[0, -1]])
+
+
+@register_jitable
+def scratch_size(sizes, n_samples, width):
+    """Elements of scratch for a chunk of at most `n_samples`, for vectors of `width`."""
+    columns = width * _TILE_VECTORS
+    products = PACKED + _TILE_ROWS * (n_samples + columns)
+    staging = width * (sizes[0] + 2)
+    outputs = columns * (sizes[sizes.size - 1] + 2)
+    return (max(products, max(staging, outputs)) + 63) // 64 * 64
+
+
+def aligned_empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """A new array that starts on a cache line: a vector across two lines is two loads."""
+    size = int(np.prod(shape))
+    itemsize = np.dtype(dtype).itemsize
+    memory = np.empty(size * itemsize + _LINE, np.uint8)
+    start = -memory.ctypes.data % _LINE
+    return memory[start : start + size * itemsize].view(dtype).reshape(shape)
+
+
+def row_chunks(n_rows: int, n_threads: int) -> int:
+    """Chunks of the rows' region: as many for every thread."""
+    return n_threads * -(-n_rows // (CHUNK_SAMPLES * n_threads))
+
+
+def _offsets(lengths: np.ndarray) -> np.ndarray:
+    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+
+
+def _weight_tiles(sizes: np.ndarray, n_threads: int) -> tuple[np.ndarray, np.ndarray]:
+    """Row tiles of every [W; b], and their cuts: as many FLOPs for every thread."""
+    tiles, work = [], []
+    for layer, (n_in, n_out) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+        for tile in range(-(-(n_in + 1) // ROW.tile_rows)):
+            tiles.append((layer, tile))
+            work.append(min(ROW.tile_rows, n_in + 1 - tile * ROW.tile_rows) * n_out)
+    done = _offsets(np.array(work))
+    cuts = np.searchsorted(done, np.arange(n_threads + 1) * (done[-1] / n_threads))
+    cuts[-1] = len(tiles)
+    return np.array(tiles, np.int64), cuts.astype(np.int64)
+
+
+def new_workspace(sizes: np.ndarray, n_rows: int, dtype: Any, *, keep_z: bool, n_threads: int) -> Workspace:
+    """Buffers for training on batches of `n_rows`.
+
+    Parameters
+    ----------
+    sizes : ndarray of int64 of shape (n_layers + 1,)
+        Units of each layer, inputs first.
+    n_rows : int
+        Rows of a batch at most.
+    dtype : numpy dtype
+        float32 or float64.
+    keep_z : bool
+        Whether to keep the arguments of the hidden activations.
+    n_threads : int
+        Threads to cut the work for.
+
+    Returns
+    -------
+    Workspace
+    """
+    width = ROW.lanes(np.dtype(dtype).itemsize)
+    capacity = -(-n_rows // width) * width
+    slot = -(-ROW.tile_rows // width) * width
+    tiles, cuts = _weight_tiles(sizes, n_threads)
+    lanes_at = _offsets(capacity * (sizes + 1))
+    units_at = _offsets(capacity * slot * -(-(sizes[:-1] + 1) // ROW.tile_rows))
+    columns_at = _offsets(np.concatenate([[0], capacity * width * -(-sizes[1:] // width)]))
+    in_lanes = aligned_empty((lanes_at[-1],), dtype)
+    return Workspace(
+        capacity=capacity,
+        tiles=tiles,
+        cuts=cuts,
+        lanes_at=lanes_at,
+        units_at=units_at,
+        columns_at=columns_at,
+        in_lanes=in_lanes,
+        in_units=aligned_empty((units_at[-1],), dtype),
+        in_columns=aligned_empty((columns_at[-1],), dtype),
+        zs=aligned_empty(in_lanes.shape, dtype) if keep_z else in_lanes,
+        scratch=aligned_empty(
+            (row_chunks(n_rows, n_threads), scratch_size(sizes, min(n_rows, CHUNK_SAMPLES), width)), dtype
+        ),
+        row_loss=np.empty(capacity),
+        squares=np.zeros(len(tiles)),
+    )

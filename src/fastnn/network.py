@@ -12,7 +12,7 @@ import numba
 import numpy as np
 from scipy import sparse
 
-from fastnn.activations import ACTIVATIONS, IDENTITY, SOFTMAX
+from fastnn.activations import ACTIVATIONS, EXP, SOFTMAX
 from fastnn.activations import CODES as ACTIVATION_CODES
 from fastnn.kernels import device
 from fastnn.kernels._arrays import plain
@@ -68,7 +68,7 @@ class Layout:
 
 def _model(layout: Layout, parameters: np.ndarray, hidden: str, output: str) -> device.Model:
     is_softmax = output == SOFTMAX
-    names = hidden, IDENTITY.name if is_softmax else output
+    names = hidden, EXP.name if is_softmax else output
     inner, last = (
         device.activation_loops.address(ACTIVATION_CODES[name], parameters.dtype) for name in names
     )

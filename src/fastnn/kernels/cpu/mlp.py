@@ -28,6 +28,7 @@ from fastnn.kernels.cpu.layers import (
     sum_of_squares,
     weight_gradient,
 )
+from fastnn.kernels.cpu.linked import NOTHING
 from fastnn.kernels.cpu.output import loss_and_gradient, softmax
 from fastnn.kernels.cpu.panels import gather_lanes, lanes_to_columns, lanes_to_rows, lanes_to_units
 from fastnn.kernels.cpu.tile import TILE_ROWS, lanes
@@ -42,8 +43,8 @@ class Model(NamedTuple):
     w_at: np.ndarray  # IN (L,) int64: offset of each [W; b], (n_in + 1, n_out), in the parameters
     parameters: np.ndarray  # IN, and OUT of training (n_parameters,) T
     hidden: int  # address of the loop of the hidden layers' activation
-    output: int  # address of that of the last one's, if it is elementwise
-    is_softmax: bool  # softmax instead
+    output: int  # address of that of the last one's; with softmax, of the exponential function
+    is_softmax: bool
 
 
 class Rows(NamedTuple):
@@ -87,6 +88,14 @@ def _chunk_samples(chunk, n_chunks, n, array):
 
 
 @register_jitable
+def _activation(model, is_last):
+    """Address of the elementwise activation of a layer."""
+    if not is_last:
+        return model.hidden
+    return NOTHING if model.is_softmax else model.output
+
+
+@register_jitable
 def _rows_task(chunk, model, rows, targets, training, work, first, n):
     """The rows' region, for one chunk of the n samples that stand at `first` in the order."""
     sizes, at, in_lanes = model.sizes, work.lanes_at, work.in_lanes
@@ -106,12 +115,12 @@ def _rows_task(chunk, model, rows, targets, training, work, first, n):
         last = layer == n_layers - 1
         layer_forward(
             sizes[layer], sizes[layer + 1], start, stop, model.w_at[layer], at[layer], at[layer + 1],
-            model.output if last else model.hidden, training.keep_z and not last,
+            _activation(model, last), training.keep_z and not last,
             model.parameters, in_lanes, work.zs, scratch,
         )  # fmt: skip
     n_out = sizes[n_layers]
     if model.is_softmax:
-        softmax(n_out, start, stop, at[n_layers], in_lanes, scratch)
+        softmax(n_out, start, stop, at[n_layers], model.output, in_lanes)
     loss_and_gradient(
         n_out, first, start, stop, at[n_layers], targets.loss, targets.weights.size > 0,
         rows.order, targets.y, targets.weights, in_lanes, scratch, work.row_loss,
@@ -244,12 +253,12 @@ def _predict_task(chunk, n_chunks, model, rows, first, n, out):
         layer_forward(
             sizes[layer], sizes[layer + 1], np.int64(0), count, model.w_at[layer],
             layer % 2 * room, (layer + 1) % 2 * room,
-            model.output if layer == n_layers - 1 else model.hidden, False,
+            _activation(model, layer == n_layers - 1), False,
             model.parameters, in_lanes, in_lanes, scratch,
         )  # fmt: skip
     n_out, at = sizes[n_layers], n_layers % 2 * room
     if model.is_softmax:
-        softmax(n_out, np.int64(0), count, at, in_lanes, scratch)
+        softmax(n_out, np.int64(0), count, at, model.output, in_lanes)
     lanes_to_rows(n_out, np.int64(0), count, at, first + start, in_lanes, out)
 
 

@@ -1,37 +1,25 @@
 """The output layer, sample by sample along the lanes: softmax, and the loss with its gradient."""
 
-from fastnn.elementary import exp
-from fastnn.kernels.cpu.dispatch import losses_and_dz
+from fastnn.kernels.cpu.dispatch import activate, losses_and_dz
 from fastnn.kernels.cpu.linked import linked
 from fastnn.kernels.cpu.panels import panel_width
-from fastnn.kernels.cpu.tile import tile_columns
+from fastnn.kernels.cpu.tile import divide_by_sum, lanes, subtract_max, tile_columns, tile_gather
 
 
-@linked("softmax", "iiiiTT")
-def softmax(n_units, start, stop, lanes_at, in_lanes, work):
+@linked("softmax", "iiiiiT")
+def softmax(n_units, start, stop, lanes_at, exp, in_lanes):
     """z <- exp(z) / sum(exp(z)) over the units of each sample, in place. Scores are taken from their largest.
 
-    work : array (2 * tile_columns,)   # WORK
+    exp : int
+        Address of the loop of the exponential function.
     """
     columns = tile_columns(in_lanes)
     for s in range(start, stop, columns):
         panel = panel_width(in_lanes, stop - s)
-        base = lanes_at + s * (n_units + 1)
-        for i in range(panel):
-            work[i] = in_lanes[base + i]
-        for j in range(1, n_units):
-            for i in range(panel):
-                work[i] = max(work[i], in_lanes[base + j * panel + i])
-        for i in range(panel):
-            work[columns + i] = 0
-        for j in range(n_units):
-            for i in range(panel):
-                value = exp(in_lanes[base + j * panel + i] - work[i])
-                in_lanes[base + j * panel + i] = value
-                work[columns + i] += value
-        for j in range(n_units):
-            for i in range(panel):
-                in_lanes[base + j * panel + i] /= work[columns + i]
+        at = lanes_at + s * (n_units + 1)
+        subtract_max(n_units, panel, in_lanes, at)
+        activate(exp, in_lanes[at : at + n_units * panel])
+        divide_by_sum(n_units, panel, in_lanes, at)
 
 
 @linked("loss", "iiiiiiiITTTTD")
@@ -58,10 +46,9 @@ def loss_and_gradient(
         panel = panel_width(in_lanes, stop - s)
         samples = min(panel, stop - s)
         base, cells = lanes_at + s * (n_units + 1), n_units * panel
-        for i in range(panel):
-            row = order[first + s + min(i, samples - 1)]
-            for j in range(n_units):
-                targets[j * panel + i] = y[row * n_units + j]
+        for block in range(0, panel, lanes(in_lanes)):
+            rows = min(lanes(in_lanes), samples - block)
+            tile_gather(rows, order, first + s + block, n_units, y, n_units, targets, block, panel)
         losses_and_dz(loss, targets[:cells], in_lanes[base : base + cells])
         for i in range(samples):
             row_loss[s + i] = 0.0

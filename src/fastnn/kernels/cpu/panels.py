@@ -70,13 +70,8 @@ def gather_lanes(is_sparse, n_features, first, start, stop, order, indices, x, i
                     row = order[at + i]
                     _expand_row(indices, x, indptr[row], indptr[row + 1], staging, i * n_features, n_features)
                 _transpose(staging, n_features, rows, in_lanes, base + block, panel)
-            elif n_features >= width:
-                tile_gather(rows, order, at, n_features, x, n_features, in_lanes, base + block, panel)
             else:
-                for i in range(width):
-                    row = order[at + min(i, rows - 1)]
-                    for j in range(n_features):
-                        in_lanes[base + block + j * panel + i] = x[row * n_features + j]
+                tile_gather(rows, order, at, n_features, x, n_features, in_lanes, base + block, panel)
         for i in range(panel):
             in_lanes[base + n_features * panel + i] = 1
 

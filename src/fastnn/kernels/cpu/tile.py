@@ -283,10 +283,8 @@ def _define_argmin(module: ir.Module, name: str, dtype: Any) -> None:
     _emit_row_switch(builder, function.args[0], emit)
 
 
-def _emit_transposition(
-    v: _Vectors, vectors: list[ir.Value], target: ir.Value, target_stride: ir.Value
-) -> None:
-    """Store the transpose of as many vectors as they have lanes."""
+def _emit_transposition(v: _Vectors, vectors: list[ir.Value]) -> list[ir.Value]:
+    """The transpose of as many vectors as they have lanes."""
     builder = v.builder
     # An element's address is the bits of its row followed by the bits of its column. Interleaving row i with
     # row i + n/2 into rows 2i and 2i + 1 rotates these bits left by one; log2(n) rotations exchange the two.
@@ -300,8 +298,12 @@ def _emit_transposition(
             for i in range(half)
             for lanes_ in (low, high)
         ]
+    return vectors
+
+
+def _store_rows(v: _Vectors, vectors: list[ir.Value], target: ir.Value, stride: ir.Value) -> None:
     for i, vector in enumerate(vectors):
-        v.store(vector, target, builder.mul(target_stride, ir.Constant(_I64, i)))
+        v.store(vector, target, v.builder.mul(stride, ir.Constant(_I64, i)))
 
 
 def _rows_or_last(builder: ir.IRBuilder, rows: ir.Value, n: int) -> list[ir.Value]:
@@ -322,7 +324,9 @@ def _define_transpose(module: ir.Module, name: str, dtype: Any) -> None:
     v = _Vectors(builder, dtype)
     rows, source, source_stride, target, target_stride = function.args
     offsets = [builder.mul(row, source_stride) for row in _rows_or_last(builder, rows, v.n)]
-    _emit_transposition(v, [v.load(source, offset) for offset in offsets], target, target_stride)
+    _store_rows(
+        v, _emit_transposition(v, [v.load(source, offset) for offset in offsets]), target, target_stride
+    )
     builder.ret_void()
 
 
@@ -341,20 +345,103 @@ def _define_gather(module: ir.Module, name: str, dtype: Any) -> None:
         builder.gep(source, [builder.mul(builder.load(builder.gep(order, [row])), stride)])
         for row in _rows_or_last(builder, rows, v.n)
     ]
+    narrow, wide = builder.append_basic_block("narrow"), builder.append_basic_block("wide")
+    builder.cbranch(builder.icmp_signed("<", n_columns, ir.Constant(_I64, v.n)), narrow, wide)
+
+    # Fewer columns than lanes: nothing beyond them may be read or written.
+    builder.position_at_end(narrow)
+    mask = v.mask(n_columns)
+    zero = ir.Constant(_I64, 0)
+    transposed = _emit_transposition(v, [v.load(pointer, zero, mask) for pointer in pointers])
+    end = builder.append_basic_block("end")
+    for j, vector in enumerate(transposed):
+        store, after = builder.append_basic_block("store"), builder.append_basic_block("next")
+        column = ir.Constant(_I64, j)
+        builder.cbranch(builder.icmp_signed("<", column, n_columns), store, end)
+        builder.position_at_end(store)
+        v.store(vector, target, builder.mul(target_stride, column))
+        builder.branch(after)
+        builder.position_at_end(after)
+    builder.branch(end)
+    builder.position_at_end(end)
+    builder.ret_void()
+
     # Blocks of columns, the last one shifted back so that it ends with the row: it repeats some columns.
+    builder.position_at_end(wide)
     final = builder.sub(n_columns, ir.Constant(_I64, v.n))
     loop, after = builder.append_basic_block("columns"), builder.append_basic_block("columns.end")
     builder.branch(loop)
     builder.position_at_end(loop)
     column = builder.phi(_I64)
     here = builder.gep(target, [builder.mul(column, target_stride)])
-    _emit_transposition(v, [v.load(pointer, column) for pointer in pointers], here, target_stride)
+    _store_rows(
+        v, _emit_transposition(v, [v.load(pointer, column) for pointer in pointers]), here, target_stride
+    )
     following = builder.add(column, ir.Constant(_I64, v.n))
     shifted = builder.select(builder.icmp_signed("<", following, final), following, final)
-    column.add_incoming(ir.Constant(_I64, 0), before)
+    column.add_incoming(zero, wide)
     column.add_incoming(shifted, builder.block)
     builder.cbranch(builder.icmp_signed("<", column, final), loop, after)
     builder.position_at_end(after)
+    builder.ret_void()
+
+
+def _fold_type(dtype: Any) -> ir.FunctionType:
+    return ir.FunctionType(ir.VoidType(), [_I64, _I64, _LLVM_FLOAT[dtype].as_pointer()])
+
+
+def _define_fold(module: ir.Module, name: str, dtype: Any, *, fold: str, apply: str) -> None:
+    """For each column of a panel: fold its rows into one value, then apply that to every row."""
+    function = _define(module, name, _fold_type(dtype))
+    entry = function.append_basic_block("entry")
+    builder = ir.IRBuilder(entry)
+    v = _Vectors(builder, dtype)
+    rows, width, panel = function.args
+    zero = ir.Constant(_I64, 0)
+
+    def loop(
+        label: str, start: ir.Value, stop: ir.Value, step: Any, carry: ir.Value | None, body: Any
+    ) -> Any:
+        """``for i in range(start, stop, step): carry = body(i, carry)``, done once at least."""
+        before = builder.block
+        block = builder.append_basic_block(label)
+        builder.branch(block)
+        builder.position_at_end(block)
+        i = builder.phi(_I64)
+        held = builder.phi(v.type) if carry is not None else None
+        result = body(i, held)
+        following = builder.add(i, step)
+        i.add_incoming(start, before)
+        i.add_incoming(following, builder.block)
+        if held is not None:
+            held.add_incoming(carry, before)
+            held.add_incoming(result, builder.block)
+        after = builder.append_basic_block(label + ".end")
+        builder.cbranch(builder.icmp_signed("<", following, stop), block, after)
+        builder.position_at_end(after)
+        return result
+
+    def column(i: ir.Value, _: Any) -> None:
+        top = builder.gep(panel, [i])
+
+        def accumulate(offset: ir.Value, held: ir.Value) -> ir.Value:
+            value = v.load(top, offset)
+            if fold == "max":
+                # Ordered: NaN in a later row is passed over here, and comes back when it is subtracted from.
+                return builder.select(builder.fcmp_ordered(">", value, held), value, held)
+            return builder.fadd(held, value)
+
+        def change(offset: ir.Value, _: Any) -> None:
+            value = v.load(top, offset)
+            result = builder.fsub(value, total) if apply == "subtract" else builder.fdiv(value, total)
+            v.store(result, top, offset)
+
+        start = ir.Constant(v.type, None) if fold == "sum" else v.load(top, zero)
+        total = loop("fold", zero, cells, width, start, accumulate)
+        loop("apply", zero, cells, width, None, change)
+
+    cells = builder.mul(rows, width)
+    loop("columns", zero, width, ir.Constant(_I64, v.n), None, column)
     builder.ret_void()
 
 
@@ -363,6 +450,8 @@ _KINDS = {
     "argmin": (_define_argmin, _argmin_type),
     "transpose": (_define_transpose, _transpose_type),
     "gather": (_define_gather, _gather_type),
+    "subtract-max": (partial(_define_fold, fold="max", apply="subtract"), _fold_type),
+    "divide-sum": (partial(_define_fold, fold="sum", apply="divide"), _fold_type),
 }
 
 
@@ -537,7 +626,7 @@ def tile_transpose(
 def tile_gather(
     typingctx, rows, order, first, n_columns, source, stride, target, target_offset, target_stride
 ):  # fmt: skip
-    """target[j, i] = source[order[first + i], j] for i < rows <= lanes and j < n_columns, n_columns >= lanes.
+    """target[j, i] = source[order[first + i], j] for i < rows <= lanes and j < n_columns.
 
     Lanes i >= rows get copies of the last row, as in ``tile_transpose``; `source` has `stride` elements a row.
     Bytes: rows n_columns elements read, lanes n_columns written.
@@ -566,10 +655,35 @@ def tile_gather(
     return signature, codegen
 
 
+def _fold(kind: str) -> Any:
+    def call(typingctx, rows, width, panel, offset):
+        i64 = types.int64
+
+        def codegen(context, builder, signature, args):
+            rows, width, panel, offset = args
+            builder.call(
+                _declare(builder, kind, signature.args[2].dtype),
+                [rows, width, _pointer(context, builder, signature.args[2], panel, offset)],
+            )
+            return context.get_dummy_value()
+
+        return types.void(i64, i64, panel, i64), codegen
+
+    return intrinsic(call)
+
+
+# subtract_max(rows, width, panel, offset): from every element the largest of its column, for a contiguous
+# panel (rows, width) of whole vectors; divide_by_sum the same with the column's sum.
+subtract_max = _fold("subtract-max")
+divide_by_sum = _fold("divide-sum")
+
+
 __all__ = [
     "TILE_ROWS",
+    "divide_by_sum",
     "lanes",
     "prefetch",
+    "subtract_max",
     "tile_argmin",
     "tile_columns",
     "tile_gather",

@@ -140,27 +140,30 @@ def layer_backward(
             chain_rule(derivative, products[here : here + cells], zs[x : x + cells], in_lanes[x : x + cells])
 
 
-@linked("weight-gradient", "iiiiiiiiiiTTT")
+@linked("weight-gradient", "iiiiiiiiiiiTTT")
 def weight_gradient(
-    n_in, n_out, first_tile, last_tile, n, capacity, units_at, columns_at, w_at, add, in_units, in_columns, gradient
+    n_in, n_out, first_tile, last_tile, start, stop, capacity, units_at, columns_at, w_at, add,
+    in_units, in_columns, gradient,
 ):  # fmt: skip
-    """Rows of [dW; db] = [X 1]^T dZ, or ``+=`` with `add`: row tiles first_tile : last_tile, of GROUP_TILES at most.
+    """Row tiles first_tile : last_tile of [dW; db] = [X 1]^T dZ over the samples start : stop; += with `add`.
 
-    FLOPs: 2 n n_out TILE_ROWS (last_tile - first_tile).
+    FLOPs: 2 (stop - start) n_out TILE_ROWS (last_tile - first_tile).
     """
     columns, wide = tile_columns(gradient), slot(gradient)
-    for s in range(0, n, SAMPLE_BLOCK):
-        block = min(SAMPLE_BLOCK, n - s)
-        for u in range(0, n_out, columns):
-            panel = panel_width(gradient, n_out - u)
-            for t in range(first_tile, last_tile):
-                c = w_at + t * TILE_ROWS * n_out + u
-                tile_product(
-                    min(TILE_ROWS, n_in + 1 - t * TILE_ROWS), block,
-                    in_units, units_at + (t * capacity + s) * wide, wide,
-                    in_columns, columns_at + u * capacity + s * panel, panel,
-                    gradient, c, n_out, gradient, c, n_out, min(columns, n_out - u), add or s > 0,
-                )  # fmt: skip
+    for group in range(first_tile, last_tile, GROUP_TILES):
+        group_end = min(group + GROUP_TILES, last_tile)
+        for s in range(start, stop, SAMPLE_BLOCK):
+            block = min(SAMPLE_BLOCK, stop - s)
+            for u in range(0, n_out, columns):
+                panel = panel_width(gradient, n_out - u)
+                for t in range(group, group_end):
+                    c = w_at + t * TILE_ROWS * n_out + u
+                    tile_product(
+                        min(TILE_ROWS, n_in + 1 - t * TILE_ROWS), block,
+                        in_units, units_at + (t * capacity + s) * wide, wide,
+                        in_columns, columns_at + u * capacity + s * panel, panel,
+                        gradient, c, n_out, gradient, c, n_out, min(columns, n_out - u), add or s > start,
+                    )  # fmt: skip
 
 
 @register_jitable(fastmath=set(FASTMATH_SUMS))

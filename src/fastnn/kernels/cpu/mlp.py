@@ -7,9 +7,13 @@ One step is two parallel regions::
     weights  for each chunk of the row tiles of all [W; b]: their gradients over the whole batch, then the
              update of these weights while they lie in cache
 
-A sample never needs another sample's values and a weight never another weight's. All that crosses chunks is
-the loss, one number a sample, and the penalty, one number a tile; both are summed in order. So the result is
-bitwise the same however the work is cut, and it is cut to suit the threads at hand.
+A small network's weights move between cores more cheaply than its activations. There each chunk of samples
+computes a gradient of its own, at the end of the rows' region, and the weights' region adds them up.
+
+A sample never needs another sample's values and a weight never another weight's. What crosses chunks is the
+loss, one number a sample, and the penalty, one number a tile: both are summed in order. So the result is
+bitwise the same however the work is cut, and it is cut to suit the threads at hand; but for the chunks with
+gradients of their own, whose number follows from the shape alone.
 """
 
 from typing import NamedTuple
@@ -135,7 +139,34 @@ def _rows_task(chunk, model, rows, targets, training, work, first, n):
             sizes[layer], start, stop, capacity, at[layer], work.columns_at[layer],
             in_lanes, work.in_columns,
         )  # fmt: skip
+    if work.partials.size > 0:
+        for layer in range(n_layers):
+            weight_gradient(
+                sizes[layer], sizes[layer + 1], np.int64(0), sizes[layer] // TILE_ROWS + 1, start, stop, capacity,
+                work.units_at[layer], work.columns_at[layer + 1], model.w_at[layer], False,
+                work.in_units, work.in_columns, work.partials[chunk],
+            )  # fmt: skip
     restore_subnormals(former)
+
+
+@register_jitable
+def _add_partials(work, n, add, begin, end, gradient):
+    """gradient[begin:end] = the sum of the chunks' gradients, in the order of the chunks; += with `add`."""
+    n_chunks = work.scratch.shape[0]
+    # Slices that start at 0: an index that might be negative keeps a loop from becoming vector code.
+    total = gradient[begin:end]
+    for chunk in range(n_chunks):
+        first, last = _chunk_samples(chunk, n_chunks, n, gradient)
+        partial = work.partials[chunk][begin:end]
+        if first == last:
+            continue
+        if add:
+            for i in range(total.size):
+                total[i] += partial[i]
+        else:
+            for i in range(total.size):
+                total[i] = partial[i]
+        add = True
 
 
 @register_jitable
@@ -150,13 +181,16 @@ def _weights_task(chunk, model, training, work, n, learn, c, decay, scale):
         while count < GROUP_TILES and tile + count < stop and tiles[tile + count, 0] == layer:
             count += 1
         n_in, n_out, w_at = model.sizes[layer], model.sizes[layer + 1], model.w_at[layer]
-        weight_gradient(
-            n_in, n_out, t, t + count, n, work.capacity, work.units_at[layer],
-            work.columns_at[layer + 1], w_at, not learn,
-            work.in_units, work.in_columns, gradient,
-        )  # fmt: skip
+        begin, end = w_at + t * TILE_ROWS * n_out, w_at + min((t + count) * TILE_ROWS, n_in + 1) * n_out
+        if work.partials.size > 0:
+            _add_partials(work, n, not learn, begin, end, gradient)
+        else:
+            weight_gradient(
+                n_in, n_out, t, t + count, np.int64(0), n, work.capacity, work.units_at[layer],
+                work.columns_at[layer + 1], w_at, not learn, work.in_units, work.in_columns, gradient,
+            )  # fmt: skip
         if learn:
-            begin, end = w_at + t * TILE_ROWS * n_out, w_at + min((t + count) * TILE_ROWS, n_in) * n_out
+            end = min(end, w_at + n_in * n_out)
             if decay > 0:
                 for i in range(count):
                     here = begin + i * TILE_ROWS * n_out

@@ -11,6 +11,8 @@ from fastnn.kernels.cpu.targets import ROW
 # Samples of one chunk of the rows' region at most: a block of DEPTH_BLOCK inputs of them lies in the
 # second-level cache, and the packing of the weights, once a chunk, costs 2% of the products or less.
 CHUNK_SAMPLES = 256
+# The same where each chunk has a gradient of its own: for small networks (``_has_partials``).
+PARTIAL_SAMPLES = 128
 # Elements of a chunk's scratch that packed weights may take.
 PACKED = DEPTH_BLOCK * ROW.tile_rows + 64
 _LINE = 64  # bytes of a cache line
@@ -33,11 +35,14 @@ class Workspace(NamedTuple):
     in_columns: np.ndarray  # WORK T
     zs: np.ndarray  # WORK T, as in_lanes where the derivative needs z; else in_lanes itself
     scratch: np.ndarray  # WORK (n_row_chunks, scratch_size) T
+    partials: np.ndarray  # WORK (n_row_chunks, n_parameters) T: each chunk's gradient; (0, 0) without
     row_loss: np.ndarray  # WORK (capacity,) float64
     squares: np.ndarray  # WORK (n_tiles,) float64
 
     def on_one_thread(self) -> "Workspace":
         """The same buffers, cut for one thread."""
+        if self.partials.size:
+            return self._replace(cuts=self.cuts[[0, -1]])
         chunks = -(-self.capacity // CHUNK_SAMPLES)
         return self._replace(scratch=self.scratch[:chunks], cuts=self.cuts[[0, -1]])
 
@@ -64,6 +69,21 @@ def aligned_empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
 def row_chunks(n_rows: int, n_threads: int) -> int:
     """Chunks of the rows' region: as many for every thread."""
     return n_threads * -(-n_rows // (CHUNK_SAMPLES * n_threads))
+
+
+def _partial_chunks(n_rows: int, width: int) -> int:
+    """Chunks with gradients of their own: a function of the shape, for their sum is one of their number."""
+    return max(-(-n_rows // PARTIAL_SAMPLES), 2 if n_rows >= 4 * width else 1)
+
+
+def _has_partials(n_parameters: int, n_elements: int) -> bool:
+    """Whether chunks of samples have gradients of their own, which are summed in the weights' region.
+
+    Otherwise that region computes each weight's gradient over all samples, whose values then travel from the
+    core that made them to the others; and these are `n_elements`, where partial gradients have `n_parameters`.
+    On a network of (64, 100, 10) and batches of 200 that took 15 of a step's 77 microseconds.
+    """
+    return 4 * n_parameters <= n_elements
 
 
 def _offsets(lengths: np.ndarray) -> np.ndarray:
@@ -110,6 +130,12 @@ def new_workspace(sizes: np.ndarray, n_rows: int, dtype: Any, *, keep_z: bool, n
     lanes_at = _offsets(capacity * (sizes + 1))
     units_at = _offsets(capacity * slot * -(-(sizes[:-1] + 1) // ROW.tile_rows))
     columns_at = _offsets(np.concatenate([[0], capacity * width * -(-sizes[1:] // width)]))
+    n_parameters = int(((sizes[:-1] + 1) * sizes[1:]).sum())
+    chunks = _partial_chunks(n_rows, width)
+    partial = _has_partials(chunks * n_parameters, int(units_at[-1] + columns_at[-1]))
+    if not partial:
+        chunks = row_chunks(n_rows, n_threads)
+    chunk_size = -(-capacity // width // chunks) * width if partial else min(n_rows, CHUNK_SAMPLES)
     in_lanes = aligned_empty((lanes_at[-1],), dtype)
     return Workspace(
         capacity=capacity,
@@ -122,9 +148,8 @@ def new_workspace(sizes: np.ndarray, n_rows: int, dtype: Any, *, keep_z: bool, n
         in_units=aligned_empty((units_at[-1],), dtype),
         in_columns=aligned_empty((columns_at[-1],), dtype),
         zs=aligned_empty(in_lanes.shape, dtype) if keep_z else in_lanes,
-        scratch=aligned_empty(
-            (row_chunks(n_rows, n_threads), scratch_size(sizes, min(n_rows, CHUNK_SAMPLES), width)), dtype
-        ),
+        scratch=aligned_empty((chunks, scratch_size(sizes, chunk_size, width)), dtype),
+        partials=aligned_empty((chunks, n_parameters) if partial else (0, 0), dtype),
         row_loss=np.empty(capacity),
         squares=np.zeros(len(tiles)),
     )

@@ -21,7 +21,7 @@ multiple of a vector.
 from numba.extending import register_jitable
 
 from fastnn.kernels.cpu.linked import linked
-from fastnn.kernels.cpu.tile import TILE_ROWS, lanes, tile_columns, tile_gather, tile_transpose
+from fastnn.kernels.cpu.tile import TILE_ROWS, lanes, prefetch, tile_columns, tile_gather, tile_transpose
 
 
 @register_jitable
@@ -71,6 +71,10 @@ def gather_lanes(is_sparse, n_features, first, start, stop, order, indices, x, i
                     _expand_row(indices, x, indptr[row], indptr[row + 1], staging, i * n_features, n_features)
                 _transpose(staging, n_features, rows, in_lanes, base + block, panel)
             else:
+                # Rows of a shuffled batch lie anywhere: the next ones are asked for before these are read.
+                for i in range(at + rows, min(at + rows + width, first + stop)):
+                    for j in range(0, n_features, 64 // x.itemsize):
+                        prefetch(x, order[i] * n_features + j)
                 tile_gather(rows, order, at, n_features, x, n_features, in_lanes, base + block, panel)
         for i in range(panel):
             in_lanes[base + n_features * panel + i] = 1

@@ -10,12 +10,15 @@ from many places, is compiled here as a C function of its own, in one of two way
 The parameters of a function are written as a string, a letter each. T stands for the float type::
 
     i  int64         t  a T          d  float64
-    I  int64 array   T  array of T   D  float64 array     (one-dimensional, contiguous)
+    I  int64 array   T  array of T   D  float64 array     (contiguous; I2, T2, D2 with two axes)
+
+Where there are many, they stand in named tuples: in a list beside such strings, a pair of the class and the
+letters of its fields.
 """
 
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
@@ -30,30 +33,66 @@ from fastnn.kernels._jit import compiler_options, function_cache
 # Address of the loop of an entry that has none: there is nothing to call.
 NOTHING = 0
 
-_I64 = ir.IntType(64)
+Parameters = str | Sequence[Any]
+
 _pointer_to: Any = types.__dict__["CPointer"]  # which the stubs do not know
 
 
-def _scalar(letter: str, dtype: Any) -> Any:
+def _element(letter: str, dtype: Any) -> Any:
     return {"i": types.int64, "t": dtype, "d": types.float64}[letter.lower()]
 
 
-def _compile(function: Callable[..., Any], parameters: str, dtype_name: str, key: Any) -> Any:
-    """The C function of `function`; an array is a pointer and a length to it."""
-    dtype = getattr(types, dtype_name)
-    names, values, argument_types = [], [], []
-    for i, letter in enumerate(parameters):
-        names.append(f"a{i}")
-        if letter.islower():
-            values.append(f"a{i}")
-            argument_types.append(_scalar(letter, dtype))
+class _Slot(NamedTuple):
+    """A scalar, an array or a member of a structure among a function's parameters."""
+
+    letter: str
+    ndim: int  # 0 for a scalar
+
+
+def _slots(letters: str) -> list[_Slot]:
+    """ "iTT2" -> an integer, an array and a two-dimensional array."""
+    slots: list[_Slot] = []
+    for letter in letters:
+        if letter == "2":
+            slots[-1] = slots[-1]._replace(ndim=2)
         else:
-            names.append(f"n{i}")
-            values.append(f"carray(a{i}, n{i})")
-            argument_types += [_pointer_to(_scalar(letter, dtype)), types.int64]
+            slots.append(_Slot(letter, int(letter.isupper())))
+    return slots
+
+
+def _expand(parameters: Parameters) -> list[tuple[type | None, list[_Slot]]]:
+    """The slots of every parameter, with the class of those that are structures."""
+    if isinstance(parameters, str):
+        return [(None, [slot]) for slot in _slots(parameters)]
+    expanded: list[tuple[type | None, list[_Slot]]] = []
+    for part in parameters:
+        expanded += _expand(part) if isinstance(part, str) else [(part[0], _slots(part[1]))]
+    return expanded
+
+
+def _compile(function: Callable[..., Any], parameters: Parameters, dtype_name: str, key: Any) -> Any:
+    """The C function of `function`; an array is a pointer and the lengths of its axes."""
+    dtype = getattr(types, dtype_name)
     # A cached function is rebuilt in the module that its globals name.
     namespace = {"__name__": __name__, "function": function, "carray": carray}
-    exec(f"def entry({', '.join(names)}):\n    function({', '.join(values)})\n", namespace)
+    names: list[str] = []
+    argument_types: list[Any] = []
+    arguments = []
+    for structure, slots in _expand(parameters):
+        members = []
+        for letter, ndim in slots:
+            name = f"a{len(names)}"
+            lengths = [f"{name}_{axis}" for axis in range(ndim)]
+            names += [name, *lengths]
+            element = _element(letter, dtype)
+            argument_types += [_pointer_to(element) if ndim else element, *[types.int64] * ndim]
+            members.append(f"carray({name}, ({', '.join(lengths)},))" if ndim else name)
+        if structure is None:
+            arguments += members
+        else:
+            namespace[structure.__name__] = structure
+            arguments.append(f"{structure.__name__}({', '.join(members)})")
+    exec(f"def entry({', '.join(names)}):\n    function({', '.join(arguments)})\n", namespace)
     compiled: Any = CFunc(
         namespace["entry"],
         (tuple(argument_types), types.void),
@@ -65,36 +104,45 @@ def _compile(function: Callable[..., Any], parameters: str, dtype_name: str, key
     return compiled
 
 
-def _caller(parameters: str, callee: Callable[..., ir.Value], *, by_address: bool) -> Any:
+def _caller(parameters: Parameters, callee: Callable[..., ir.Value], *, by_address: bool) -> Any:
     """Intrinsic that calls a C function; `callee` emits it, from the builder, dtype, type and address."""
-    names = [f"a{i}" for i in range(len(parameters))]
+    expanded = _expand(parameters)
+    names = [f"a{i}" for i in range(len(expanded))]
+
+    def members(kind: Any, structure: type | None) -> list[Any]:
+        return [kind] if structure is None else list(kind.types)
 
     def define(*arguments: Any) -> Any:
-        dtype = next(a.dtype for a, letter in zip(arguments, parameters, strict=True) if letter == "T")
-        for array, letter in zip(arguments, parameters, strict=True):
-            wanted = None if letter.islower() else types.Array(_scalar(letter, dtype), 1, "C")
-            if wanted is not None and not (
-                isinstance(array, types.Array)
-                and (array.dtype, array.ndim, array.layout) == (wanted.dtype, 1, "C")
-            ):
-                raise TypeError(f"a linked function takes {wanted}, got {array}")
+        pairs = [
+            (member, slot)
+            for argument, (structure, slots) in zip(arguments, expanded, strict=True)
+            for member, slot in zip(members(argument, structure), slots, strict=True)
+        ]
+        dtype = next(member.dtype for member, slot in pairs if slot.letter == "T")
+        for member, slot in pairs:
+            if slot.ndim and member != types.Array(_element(slot.letter, dtype), slot.ndim, "C"):
+                raise TypeError(f"a linked function takes a {slot} of {dtype}, got {member}")
         signature = types.void(
             *([types.int64] if by_address else []),
             *(
-                _scalar(letter, dtype) if letter.islower() else a
-                for a, letter in zip(arguments, parameters, strict=True)
+                argument if structure or slots[0].ndim else _element(slots[0].letter, dtype)
+                for argument, (structure, slots) in zip(arguments, expanded, strict=True)
             ),
         )
 
         def codegen(context: Any, builder: ir.IRBuilder, signature: Any, values: Sequence[ir.Value]) -> Any:
             address, values = (values[0], values[1:]) if by_address else (None, values)
             flat: list[ir.Value] = []
-            for value, letter, kind in zip(values, parameters, signature.args[-len(values) :], strict=True):
-                if letter.islower():
-                    flat.append(value)
-                else:
-                    view = context.make_array(kind)(context, builder, value)
-                    flat += [view.data, cgutils.unpack_tuple(builder, view.shape)[0]]
+            for value, kind, (structure, slots) in zip(
+                values, signature.args[-len(values) :], expanded, strict=True
+            ):
+                parts = [value] if structure is None else cgutils.unpack_tuple(builder, value)
+                for part, member, slot in zip(parts, members(kind, structure), slots, strict=True):
+                    if slot.ndim:
+                        view = context.make_array(member)(context, builder, part)
+                        flat += [view.data, *cgutils.unpack_tuple(builder, view.shape)]
+                    else:
+                        flat.append(context.cast(builder, part, member, _element(slot.letter, dtype)))
             function_type = ir.FunctionType(ir.VoidType(), [value.type for value in flat])
             builder.call(callee(builder, dtype, function_type, address), flat)
             return context.get_dummy_value()
@@ -110,15 +158,15 @@ def _caller(parameters: str, callee: Callable[..., ir.Value], *, by_address: boo
     return intrinsic(namespace["call"])
 
 
-def linked(kind: str, parameters: str) -> Callable[[Callable[..., None]], Any]:
+def linked(kind: str, parameters: Parameters) -> Callable[[Callable[..., None]], Any]:
     """Decorator: compile the function once per dtype, and link it into its callers by name.
 
     Parameters
     ----------
     kind : str
         Name of the symbol.
-    parameters : str
-        Letters of the function's parameters, see the module.
+    parameters : str, or list of str and pairs (class, str)
+        The function's parameters, see the module.
 
     Returns
     -------

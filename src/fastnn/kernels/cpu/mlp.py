@@ -32,11 +32,11 @@ from fastnn.kernels.cpu.layers import (
     sum_of_squares,
     weight_gradient,
 )
-from fastnn.kernels.cpu.linked import NOTHING
+from fastnn.kernels.cpu.linked import NOTHING, linked
 from fastnn.kernels.cpu.output import loss_and_gradient, softmax
 from fastnn.kernels.cpu.panels import gather_lanes, lanes_to_columns, lanes_to_rows, lanes_to_units
 from fastnn.kernels.cpu.tile import TILE_ROWS, lanes
-from fastnn.kernels.cpu.workspace import PACKED, scratch_size
+from fastnn.kernels.cpu.workspace import PACKED, Workspace, scratch_size
 from fastnn.optimizers import N_COEFFICIENTS
 
 
@@ -83,6 +83,11 @@ class Training(NamedTuple):
     state: np.ndarray  # INOUT (n_slots, n_parameters) T
 
 
+# The structures' fields, for ``linked``.
+MODEL, ROWS, TARGETS = (Model, "IITiii"), (Rows, "iTIII"), (Targets, "TTidd")
+TRAINING, WORKSPACE = (Training, "iiiiDTT2"), (Workspace, "iI2IIIITTTTT2T2DD")
+
+
 @register_jitable
 def _chunk_samples(chunk, n_chunks, n, array):
     """First and last (exclusive) of n samples in a chunk: whole vectors, as evenly as they go."""
@@ -99,7 +104,7 @@ def _activation(model, is_last):
     return NOTHING if model.is_softmax else model.output
 
 
-@register_jitable
+@linked("rows-task", ["i", MODEL, ROWS, TARGETS, TRAINING, WORKSPACE, "ii"])
 def _rows_task(chunk, model, rows, targets, training, work, first, n):
     """The rows' region, for one chunk of the n samples that stand at `first` in the order."""
     sizes, at, in_lanes = model.sizes, work.lanes_at, work.in_lanes
@@ -169,7 +174,7 @@ def _add_partials(work, n, add, begin, end, gradient):
         add = True
 
 
-@register_jitable
+@linked("weights-task", ["i", MODEL, TRAINING, WORKSPACE, "iiTtt"])
 def _weights_task(chunk, model, training, work, n, learn, c, decay, scale):
     """The weights' region, for one chunk of tiles: their gradients and, with `learn`, their update."""
     former = flush_subnormals()
@@ -267,7 +272,7 @@ def run_batches(
     return total, weight_total, last_batch - first_batch, t
 
 
-@register_jitable
+@linked("predict-task", ["ii", MODEL, ROWS, "iiT"])
 def _predict_task(chunk, n_chunks, model, rows, first, n, out):
     start, stop = _chunk_samples(chunk, n_chunks, n, out)
     if start == stop:

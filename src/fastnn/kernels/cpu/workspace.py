@@ -1,5 +1,6 @@
 """Work buffers of a training step, and how its two regions are cut between threads."""
 
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -93,7 +94,7 @@ def _offsets(lengths: np.ndarray) -> np.ndarray:
 def _weight_tiles(sizes: np.ndarray, n_threads: int) -> tuple[np.ndarray, np.ndarray]:
     """Row tiles of every [W; b], and their cuts: as many FLOPs for every thread."""
     tiles, work = [], []
-    for layer, (n_in, n_out) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+    for layer, (n_in, n_out) in enumerate(pairwise(sizes)):
         for tile in range(-(-(n_in + 1) // ROW.tile_rows)):
             tiles.append((layer, tile))
             work.append(min(ROW.tile_rows, n_in + 1 - tile * ROW.tile_rows) * n_out)

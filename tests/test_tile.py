@@ -11,9 +11,12 @@ from fastnn.kernels._jit import jit
 from fastnn.kernels.cpu import targets
 from fastnn.kernels.cpu.tile import (
     TILE_ROWS,
+    divide_by_sum,
     lanes,
+    subtract_max,
     tile_argmin,
     tile_columns,
+    tile_gather,
     tile_product,
     tile_transpose,
 )
@@ -36,6 +39,19 @@ def argmin(A, start, B, best, labels, rows, depth, columns, first):
 @jit
 def transpose(source, stride, target, rows):
     tile_transpose(rows, source, 0, stride, target, 0, rows)
+
+
+@jit
+def gather(source, order, first, rows, n_columns, target, target_stride):
+    tile_gather(rows, order, first, n_columns, source, n_columns, target, 0, target_stride)
+
+
+@jit
+def softmax_parts(rows, width, panel, at, divide):
+    if divide:
+        divide_by_sum(rows, width, panel, at)
+    else:
+        subtract_max(rows, width, panel, at)
 
 
 @jit
@@ -108,6 +124,42 @@ def test_transpose(dtype):
         np.testing.assert_array_equal(target[: width * rows].reshape(width, rows), source[:, :width].T)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n_columns", [1, 2, 3, 7, 16, 17, 40])
+def test_gather_of_rows_in_any_order(dtype, n_columns):
+    rng = np.random.default_rng(n_columns)
+    width = targets.ROW.lanes(np.dtype(dtype).itemsize)
+    source = rng.normal(size=(50, n_columns)).astype(dtype)
+    order = rng.permutation(50)
+    stride = 2 * width
+    for rows in range(1, width + 1):
+        target = np.full(n_columns * stride + 64, 7, dtype)
+        gather(source.ravel(), order, 5, rows, n_columns, target, stride)
+        got = target[: n_columns * stride].reshape(n_columns, stride)
+        want = source[order[5 + np.minimum(np.arange(width), rows - 1)]].T
+        np.testing.assert_array_equal(got[:, :width], want)
+        # Beside the block and behind it nothing is written.
+        assert (got[:, width:] == 7).all()
+        assert (target[n_columns * stride :] == 7).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("rows", [1, 2, 10, 33])
+def test_softmax_folds_over_the_columns_of_a_panel(dtype, rows):
+    lanes_ = targets.ROW.lanes(np.dtype(dtype).itemsize)
+    for width in range(lanes_, columns_of(dtype) + 1, lanes_):
+        panel = np.random.default_rng(rows).uniform(1, 2, size=(rows, width)).astype(dtype)
+        # A guard on both sides of the panel.
+        memory = np.full(panel.size + 2 * lanes_, 7, dtype)
+        for divide, want in ((False, panel - panel.max(axis=0)), (True, panel / panel.sum(axis=0))):
+            memory[lanes_:-lanes_] = panel.ravel()
+            softmax_parts(rows, width, memory, lanes_, divide)
+            got = memory[lanes_:-lanes_].reshape(panel.shape)
+            np.testing.assert_allclose(got, want, rtol=4 * np.finfo(dtype).eps, atol=0)
+            assert (memory[:lanes_] == 7).all()
+            assert (memory[-lanes_:] == 7).all()
+
+
 def test_the_table_takes_the_widest_row_that_fits():
     assert targets.select(frozenset()).name == "generic"
     assert targets.select(frozenset({"avx2", "fma"})).name == "avx2"
@@ -126,7 +178,8 @@ def test_narrower_rows_pass_the_kernel_tests(row):
     features = targets.host_features()
     if not next(r for r in targets.TABLE if r.name == row).features <= features:
         pytest.skip(f"this processor has no {row}")
-    tests = ["tests/test_tile.py", "tests/test_linear.py", "tests/test_kmeans_kernels.py"]
+    names = ["tile", "linear", "mlp_kernels", "kmeans_kernels"]
+    tests = [f"tests/test_{name}.py" for name in names]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests],
         env={**os.environ, "FASTNN_SIMD": row},

@@ -226,8 +226,8 @@ class _Epochs:
                 started = time.perf_counter()
                 reached, status = device.run_center_batches(
                     self.X, weights_or_none(self.weights, self.X), self.rows, done, last, self.batch_size,
-                    *self.rule, self.C, self.safe, *self.motion, self.touched, self.progress, self.patience, losses,
-                    self.X_batch, self.weights_batch, self.work.labels, self.work.distances,
+                    *self.rule, self.C, self.safe, *self.motion, self.touched, self.progress, self.patience,
+                    losses, self.X_batch, self.weights_batch, self.work.labels, self.work.distances,
                     self.work.sums, self.work.counts, *self.work.partials, parallel,
                 )  # fmt: skip
                 # The first call may compile; a chunk twice as long follows only a chunk that was short.

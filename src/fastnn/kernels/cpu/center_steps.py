@@ -45,7 +45,8 @@ def gather(X, weights, rows, start, n, X_out, weights_out, parallel):
 def move_centers(code, update, fill, rate, reduction, hyper, C, sums, counts, total, seen, clock, slots):
     """One step of all centres in place; False, and `C` partly moved, when it gives a number not finite.
 
-    code : COUNT, NEWTON, or a rule of ``optimizers.RULES``. update, fill : addresses of that rule's loops. C : IN/OUT (k, d). sums : IN (k, d) float64.
+    code : COUNT, NEWTON, or a rule of ``optimizers.RULES``. update, fill : addresses of that rule's loops.
+    C : IN/OUT (k, d). sums : IN (k, d) float64.
     counts : IN (k,) float64. total : the batch's weight. seen, clock : IN/OUT (k,).
     slots : IN/OUT (2, k, d) float64.
     Arithmetic is in float64: it is a thousandth of the batch's and the rates of "count" become small.

@@ -93,8 +93,8 @@ derivative_loops = LoopTable(
 # respect to the argument of the output's activation.
 loss_loops = LoopTable("loss", {loss.name: _loss_loop(loss.value, loss.dz) for loss in LOSSES}, "TT")
 
-# update_parameters(address, decay, scale, c0, ..., c5, w, g, s0, s1): one step on a range of parameters, whose
-# gradient is (g + decay w) scale.
+# update_parameters(address, decay, scale, c0, ..., c5, w, g, s0, s1): one step on a range of parameters,
+# whose gradient is (g + decay w) scale.
 update_loops = LoopTable("update", {rule.name: _update_loop(rule) for rule in RULES}, "ttttttttTTTT")
 
 # step_coefficients(address, learning_rate, t, hyper, c): the numbers of step t, into c.

@@ -11,8 +11,8 @@ dX^T = W dZ^T              W, TILE_ROWS rows, packed   dZ in lanes             n
 The bias is the weight of an input that is always 1: one more row of W, and its gradient one more row of dW.
 Activation and derivative are applied to a tile while it lies in the first-level cache.
 
-Everything of a sample is computed from that sample's lanes by the same chain of operations, wherever a batch is
-cut; and every weight's gradient is one chain over ascending samples, wherever the weights are cut.
+Everything of a sample is computed from that sample's lanes by the same chain of operations, wherever a batch
+is cut; and every weight's gradient is one chain over ascending samples, wherever the weights are cut.
 """
 
 from numba.extending import register_jitable
@@ -24,8 +24,8 @@ from fastnn.kernels.cpu.linked import NOTHING, linked
 from fastnn.kernels.cpu.panels import panel_width, slot
 from fastnn.kernels.cpu.tile import TILE_ROWS, tile_columns, tile_product
 
-# Row tiles of dW that share one pass over a panel of dZ: their panels of X, a thousand samples of them, lie in
-# the second-level cache together with it.
+# Row tiles of dW that share one pass over a panel of dZ: their panels of X, a thousand samples of them, lie
+# in the second-level cache together with it.
 GROUP_TILES = 4
 # Samples of one such pass.
 SAMPLE_BLOCK = 1024
@@ -35,7 +35,7 @@ SAMPLE_BLOCK = 1024
 def layer_forward(
     n_in, n_out, start, stop, w_at, x_at, y_at, activation, keep_z, w, in_lanes, zs, packed
 ):  # fmt: skip
-    """Lanes of a layer, at `y_at`, from those of the layer before it, at `x_at`; its arguments too, with `keep_z`.
+    """Lanes of a layer, at `y_at`, from those of the layer before it, at `x_at`; with `keep_z`, its z too.
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ def _pack_columns(w, at, stride, rows, depth, packed):
 def layer_backward(
     n_in, n_out, start, stop, w_at, x_at, d_at, derivative, w, in_lanes, zs, products, packed
 ):  # fmt: skip
-    """dz of a layer of `n_in` units, in place of its activations at `x_at`, from the next layer's dz at `d_at`.
+    """dz of a layer of `n_in` units, in place of its activations at `x_at`, from the next layer's at `d_at`.
 
     Parameters
     ----------
@@ -136,7 +136,8 @@ def layer_backward(
                 )  # fmt: skip
         for s in range(start, stop, columns):
             panel = panel_width(w, stop - s)
-            here, x, cells = (s - start) * TILE_ROWS, x_at + s * (n_in + 1) + t * panel, rows * panel
+            cells = rows * panel
+            here, x = (s - start) * TILE_ROWS, x_at + s * (n_in + 1) + t * panel
             chain_rule(derivative, products[here : here + cells], zs[x : x + cells], in_lanes[x : x + cells])
 
 

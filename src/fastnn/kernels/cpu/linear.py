@@ -388,6 +388,7 @@ def linear_backward(
     with threads_for(2.0 * n * n_in * n_out) as parallel:
         _backward(
             parallel, row_chunks(n), w_chunks, dA.reshape(-1), X.reshape(-1), W.reshape(-1), Z.reshape(-1),
-            A.reshape(-1), derivative_loops.address(code, dtype), n, n_in, n_out, accumulate, Wt, dZ, dX.reshape(-1), dW.reshape(-1), db,
+            A.reshape(-1), derivative_loops.address(code, dtype), n, n_in, n_out, accumulate,
+            Wt, dZ, dX.reshape(-1), dW.reshape(-1), db,
         )  # fmt: skip
     return dX, dW, db

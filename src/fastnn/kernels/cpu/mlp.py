@@ -147,9 +147,9 @@ def _rows_task(chunk, model, rows, targets, training, work, first, n):
     if work.partials.size > 0:
         for layer in range(n_layers):
             weight_gradient(
-                sizes[layer], sizes[layer + 1], np.int64(0), sizes[layer] // TILE_ROWS + 1, start, stop, capacity,
-                work.units_at[layer], work.columns_at[layer + 1], model.w_at[layer], False,
-                work.in_units, work.in_columns, work.partials[chunk],
+                sizes[layer], sizes[layer + 1], np.int64(0), sizes[layer] // TILE_ROWS + 1,
+                start, stop, capacity, work.units_at[layer], work.columns_at[layer + 1], model.w_at[layer],
+                False, work.in_units, work.in_columns, work.partials[chunk],
             )  # fmt: skip
     restore_subnormals(former)
 

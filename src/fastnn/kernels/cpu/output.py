@@ -26,7 +26,7 @@ def softmax(n_units, start, stop, lanes_at, exp, in_lanes):
 def loss_and_gradient(
     n_units, first, start, stop, lanes_at, loss, weighted, order, y, weights, in_lanes, targets, row_loss
 ):  # fmt: skip
-    """Loss of each sample, and dz in place of the outputs, for a batch whose sample i is row ``order[first + i]``.
+    """Loss of each sample, and dz in place of the outputs; sample i is row ``order[first + i]``.
 
     Parameters
     ----------

@@ -11,8 +11,8 @@ is needed with its samples along the lanes of a vector and, transposed, with its
 A panel is contiguous, so a product streams through memory whatever the width of the layer; rows of a wide
 matrix whose length is a power of two would fall on the same few lines of the cache.
 
-Width: a panel of the batch's last samples is as wide as the vectors that hold them. A batch may be cut between
-threads at any multiple of a vector. Lanes without a sample repeat the last one: nobody reads them.
+Width: a panel of the batch's last samples is as wide as the vectors that hold them. A batch may be cut
+between threads at any multiple of a vector. Lanes without a sample repeat the last one: nobody reads them.
 
 All buffers are flat, with offsets in elements; `capacity` is the number of samples that they have room for, a
 multiple of a vector.

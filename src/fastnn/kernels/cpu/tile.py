@@ -21,6 +21,7 @@ FMAs over ascending p whichever loop computes it: results do not depend on how a
 Arrays are passed flat, with offsets and strides in elements. Nothing is checked here.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -445,7 +446,7 @@ def _define_fold(module: ir.Module, name: str, dtype: Any, *, fold: str, apply: 
     builder.ret_void()
 
 
-_KINDS = {
+_KINDS: dict[str, tuple[Callable[..., None], Callable[..., Any]]] = {
     "product": (_define_product, _product_type),
     "argmin": (_define_argmin, _argmin_type),
     "transpose": (_define_transpose, _transpose_type),
@@ -628,7 +629,8 @@ def tile_gather(
 ):  # fmt: skip
     """target[j, i] = source[order[first + i], j] for i < rows <= lanes and j < n_columns.
 
-    Lanes i >= rows get copies of the last row, as in ``tile_transpose``; `source` has `stride` elements a row.
+    Lanes i >= rows get copies of the last row, as in ``tile_transpose``; `stride` is the length of a row of
+    `source`.
     Bytes: rows n_columns elements read, lanes n_columns written.
     """
     i64 = types.int64

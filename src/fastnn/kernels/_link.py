@@ -20,7 +20,12 @@ from llvmlite import ir
 from numba.core import cgutils
 from numba.core.compiler_lock import global_compiler_lock
 
+from fastnn.kernels._threads import threading_layer
+
 PREFIX = "fastnn_"
+# Known to LLVM once Numba has started its threads. A function that contains `prange` loops of a callee does
+# not see to that itself when it is loaded from the cache.
+PARALLEL_FOR = "numba_parallel_for"
 
 # Kind of function -> what gives its address for a dtype's name.
 _providers: dict[str, Callable[[str], int]] = {}
@@ -63,7 +68,9 @@ def require(name: str) -> None:
     KeyError
         No provider of that kind is registered.
     """
-    if name not in _addresses:
+    if name == PARALLEL_FOR:
+        threading_layer()
+    elif name not in _addresses:
         kind, dtype_name = name.removeprefix(PREFIX).rsplit("_", 1)
         _addresses[name] = _providers[kind](dtype_name)
         llvm.add_symbol(name, _addresses[name])
@@ -79,6 +86,6 @@ def declare(module: ir.Module, name: str, function_type: ir.FunctionType) -> ir.
 
 
 def required_symbols(library: Any) -> list[str]:
-    """Symbols of this module's functions that a compiled Numba library calls."""
-    module = library._final_module
-    return sorted(f.name for f in module.functions if f.is_declaration and f.name.startswith(PREFIX))
+    """Symbols that a compiled Numba library calls: this module's functions, and the launch of threads."""
+    declared = (f.name for f in library._final_module.functions if f.is_declaration)
+    return sorted(name for name in declared if name.startswith(PREFIX) or name == PARALLEL_FOR)

@@ -1,12 +1,13 @@
 """The output layer, sample by sample along the lanes: softmax, and the loss with its gradient."""
 
+from fastnn.activations import SOFTMAX
 from fastnn.kernels.cpu.dispatch import activate, losses_and_dz
 from fastnn.kernels.cpu.linked import linked
 from fastnn.kernels.cpu.panels import panel_width
 from fastnn.kernels.cpu.tile import divide_by_sum, lanes, subtract_max, tile_columns, tile_gather
 
 
-@linked("softmax", "iiiiiT")
+@linked(SOFTMAX, "iiiiiT")
 def softmax(n_units, start, stop, lanes_at, exp, in_lanes):
     """z <- exp(z) / sum(exp(z)) over the units of each sample, in place. Scores are taken from their largest.
 

@@ -2,7 +2,6 @@
 
 import importlib
 import os
-import time
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -11,8 +10,6 @@ import numba
 import numpy as np
 from scipy import special
 from threadpoolctl import threadpool_info, threadpool_limits
-
-from fastnn.kernels import linear_forward
 
 
 def optional(name: str) -> Any:
@@ -34,23 +31,6 @@ def limit_threads(n: int) -> None:
         torch.set_num_threads(n)
     if faiss is not None:
         faiss.omp_set_num_threads(n)
-
-
-def occupy_cores(n: int, limit: float = 4.0) -> None:
-    """Keep `n` threads busy until the system runs them on `n` cores, `limit` seconds at most.
-
-    A new process's threads may all start on one core, and stay there for a second or more. Without this the
-    first row that is measured pays for it.
-    """
-    limit_threads(n)
-    A = np.random.default_rng(0).normal(size=(1500, 1500)).astype(np.float32)
-    deadline = time.perf_counter() + limit
-    rounds_in_a_row = 0
-    while rounds_in_a_row < 5 and time.perf_counter() < deadline:
-        started, used = time.perf_counter(), time.process_time()
-        linear_forward(A, A)
-        busy = (time.process_time() - used) / (time.perf_counter() - started)
-        rounds_in_a_row = rounds_in_a_row + 1 if busy > 0.85 * n else 0
 
 
 def check_threads(n: int) -> None:

@@ -34,10 +34,13 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
 
 def measure(group: str, settings: Settings) -> list[Table]:
     """Run one group in this process."""
-    import_module("benchmarks.contestants").occupy_cores(settings.threads)
+    contestants = import_module("benchmarks.contestants")
+    contestants.limit_threads(settings.threads)
+    # A new process's threads may all start on one core, and stay there for a second or more.
+    import_module("benchmarks.cores").wait_for_cores(settings.threads, limit=4.0)
     module, function = GROUPS[group]
     tables = getattr(import_module(module), function)(settings)
-    import_module("benchmarks.contestants").check_threads(settings.threads)
+    contestants.check_threads(settings.threads)
     return tables
 
 
@@ -47,12 +50,15 @@ def fma_peak(settings: Settings) -> dict[str, list[float]]:
     np = import_module("numpy")
     contestants.limit_threads(settings.threads)
     side = 3000
-    rates = {}
+    cores = import_module("benchmarks.cores")
+    rates: dict[str, list[float]] = {}
     for dtype in ("float32", "float64"):
         rng = np.random.default_rng(0)
         A, B = (contestants.normal(rng, (side, side), dtype) for _ in range(2))
         out = np.empty_like(A)
-        rates[dtype] = [2.0 * side**3 / race.clock(lambda: np.dot(A, B, out=out)) for _ in range(3)]  # noqa: B023
+        for _ in range(3):
+            cores.wait_for_cores(settings.threads)
+            rates.setdefault(dtype, []).append(2.0 * side**3 / race.clock(lambda: np.dot(A, B, out=out)))  # noqa: B023
     return rates
 
 

@@ -29,6 +29,8 @@ quotient of the two medians.
 The libraries' OpenMP and BLAS threads spin for 5 to 100 ms after a call, and would take a core from the
 contestant whose turn is next. No environment variable changes that here, since spinning also makes a
 library's own next call faster; instead each burst waits until the process uses no processor time at all.
+Then it waits, a second at most, until both cores do at the same time what one does alone: a virtual machine's
+two cores run on one physical core now and then, for a tenth of a second and more after a pause.
 
 "Of peak" is the rate of the work's matrix products over the best rate of a 3000-cube matrix product in NumPy,
 {peaks}. What was asked counts as met within {tolerance:.0%}; "-" stands for nothing asked.

@@ -4,7 +4,7 @@ The OpenMP and BLAS libraries of NumPy, PyTorch, FAISS and scikit-learn each kee
 spin for some milliseconds after a call (OpenBLAS's for a tenth of a second) in the hope of the next one. With
 as many threads as cores they take a core from whoever is measured next. So before each burst ``settle`` waits
 until the process uses no time at all; inside a burst a contestant's own threads stay awake, as they would in
-a program that uses this library.
+a program that uses this library. And ``wait_for_cores`` waits until the machine gives the process its cores.
 """
 
 import gc
@@ -13,6 +13,10 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
+
+import numba
+
+from benchmarks.cores import wait_for_cores
 
 FASTNN = "fastnn"
 # A ratio or a time counts as met within this share of what was asked.
@@ -168,6 +172,7 @@ def alternate(samplers: Mapping[str, Callable[[], float]], budget: float) -> tup
             first = turn % len(names)
             for name in names[first:] + names[:first]:
                 settle()
+                wait_for_cores(numba.get_num_threads())
                 samples[name].append(samplers[name]())
     finally:
         if was_enabled:

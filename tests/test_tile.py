@@ -16,6 +16,7 @@ from fastnn.kernels.cpu.tile import (
     subtract_max,
     tile_argmin,
     tile_columns,
+    tile_difference,
     tile_gather,
     tile_product,
     tile_transpose,
@@ -44,6 +45,11 @@ def transpose(source, stride, target, rows):
 @jit
 def gather(source, order, first, rows, n_columns, target, target_stride):
     tile_gather(rows, order, first, n_columns, source, n_columns, target, 0, target_stride)
+
+
+@jit
+def difference(source, offset, origin, rows, n_columns, target, target_stride):
+    tile_difference(rows, n_columns, source, offset, n_columns, origin, target, 0, target_stride)
 
 
 @jit
@@ -126,21 +132,24 @@ def test_transpose(dtype):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("n_columns", [1, 2, 3, 7, 16, 17, 40])
-def test_gather_of_rows_in_any_order(dtype, n_columns):
+def test_gather_and_difference_of_rows(dtype, n_columns):
     rng = np.random.default_rng(n_columns)
     width = targets.ROW.lanes(np.dtype(dtype).itemsize)
     source = rng.normal(size=(50, n_columns)).astype(dtype)
     order = rng.permutation(50)
     stride = 2 * width
+    origin = rng.normal(size=n_columns).astype(dtype)
     for rows in range(1, width + 1):
-        target = np.full(n_columns * stride + 64, 7, dtype)
-        gather(source.ravel(), order, 5, rows, n_columns, target, stride)
-        got = target[: n_columns * stride].reshape(n_columns, stride)
-        want = source[order[5 + np.minimum(np.arange(width), rows - 1)]].T
-        np.testing.assert_array_equal(got[:, :width], want)
-        # Beside the block and behind it nothing is written.
-        assert (got[:, width:] == 7).all()
-        assert (target[n_columns * stride :] == 7).all()
+        taken = 5 + np.minimum(np.arange(width), rows - 1)
+        gathered, differences = (np.full(n_columns * stride + 64, 7, dtype) for _ in range(2))
+        gather(source.ravel(), order, 5, rows, n_columns, gathered, stride)
+        difference(source.ravel(), 5 * n_columns, origin, rows, n_columns, differences, stride)
+        for target, want in ((gathered, source[order[taken]]), (differences, source[taken] - origin)):
+            got = target[: n_columns * stride].reshape(n_columns, stride)
+            np.testing.assert_array_equal(got[:, :width], want.T)
+            # Beside the block and behind it nothing is written.
+            assert (got[:, width:] == 7).all()
+            assert (target[n_columns * stride :] == 7).all()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -208,10 +208,15 @@ class LoopTable:
     ----------
     call : intrinsic
         ``call(address, *arguments)``, for kernels.
+    address : callable
+        ``address(code, dtype)``: where the loop of the entry with this code lies, for float32 or float64;
+        NOTHING if it has none.
     """
 
     def __init__(self, kind: str, loops: dict[str, Callable[..., None] | None], parameters: str) -> None:
         self.kind, self.loops, self.parameters = kind, loops, parameters
+        # Asked for at every call of a kernel: kept by what the caller gives, and by what that means.
+        self.address = cache(self._address)
         self._compiled = cache(self._compile)
         self.call = _caller(parameters, _by_address, by_address=True)
 
@@ -219,8 +224,7 @@ class LoopTable:
         name, loop = list(self.loops.items())[code]
         return loop and _compile(loop, self.parameters, dtype_name, (self.kind, name))
 
-    def address(self, code: int, dtype: Any) -> int:
-        """Where the loop of the entry with this code lies, for float32 or float64; NOTHING if it has none."""
+    def _address(self, code: int, dtype: Any) -> int:
         compiled = self._compiled(code, np.dtype(dtype).name)
         return int(compiled.address) if compiled else NOTHING
 

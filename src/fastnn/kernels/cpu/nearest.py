@@ -18,7 +18,7 @@ import numpy as np
 from numba.extending import register_jitable
 
 from fastnn.kernels.cpu.distances import squared_distance
-from fastnn.kernels.cpu.tile import TILE_ROWS, lanes, prefetch, tile_argmin, tile_columns, tile_transpose
+from fastnn.kernels.cpu.tile import TILE_ROWS, lanes, prefetch, tile_argmin, tile_columns, tile_difference
 
 
 @register_jitable
@@ -74,29 +74,6 @@ def pack_centers(C, shift, panels, half_norms):
 
 
 @register_jitable
-def _transpose_points(X, shift, first, rows, panel, columns):
-    """panel[f, i] = X[first + i, f] - shift[f] for i < columns; columns past `rows` repeat a row."""
-    d = X.shape[1]
-    width = lanes(X)
-    f = 0
-    while f + width <= d:
-        for i in range(0, columns, width):
-            start = min(i, rows - 1)
-            tile_transpose(
-                min(width, rows - start), X, (first + start) * d + f, d, panel, f * columns + i, columns
-            )
-        f += width
-    while f < d:
-        for i in range(columns):
-            panel[f * columns + i] = X[first + min(i, rows - 1), f]
-        f += 1
-    for f in range(d):
-        row = panel[f * columns : (f + 1) * columns]
-        for i in range(row.size):
-            row[i] -= shift[f]
-
-
-@register_jitable
 def nearest_rows(X, C, shift, panels, half_norms, first, last, panel, best, index, labels, distances):
     """labels[i] = argmin_j |x_i - c_j|^2 and distances[i] = that minimum, for first <= i < last.
 
@@ -110,6 +87,7 @@ def nearest_rows(X, C, shift, panels, half_norms, first, last, panel, best, inde
     shift, panels, half_norms   # IN
         Of ``pack_centers``.
     panel : array (d * tile_columns,)   # WORK
+        X - shift, a row for every dimension.
     best, index : arrays (tile_columns,) of X's dtype and int32   # WORK
     labels : array (n,) int32   # OUT
     distances : array (n,)   # OUT
@@ -119,7 +97,7 @@ def nearest_rows(X, C, shift, panels, half_norms, first, last, panel, best, inde
     FLOPs: 2 n k d + 3 n d. Bytes: X once from memory; the panels from cache for every tile_columns rows.
     """
     k, d = C.shape
-    columns = tile_columns(X)
+    width, columns = lanes(X), tile_columns(X)
     # While one block of rows is compared with the centres, the next one is fetched from memory, a share of it
     # beside each tile.
     line = 64 // X.itemsize
@@ -128,7 +106,12 @@ def nearest_rows(X, C, shift, panels, half_norms, first, last, panel, best, inde
         ahead = (start + columns) * d
         end = min(ahead + columns * d, last * d)
         rows = min(columns, last - start)
-        _transpose_points(X, shift, start, rows, panel, columns)
+        for i in range(0, columns, width):
+            # A vector without rows of its own repeats the last row.
+            first_lane = min(i, rows - 1)
+            tile_difference(
+                min(width, rows - first_lane), d, X, (start + first_lane) * d, d, shift, panel, i, columns
+            )
         best[:] = np.inf
         index[:] = 0
         for j in range(0, k, TILE_ROWS):

@@ -338,23 +338,54 @@ def _gather_type(dtype: Any) -> ir.FunctionType:
 
 def _define_gather(module: ir.Module, name: str, dtype: Any) -> None:
     function = _define(module, name, _gather_type(dtype))
-    before = function.append_basic_block("entry")
-    builder = ir.IRBuilder(before)
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
     v = _Vectors(builder, dtype)
     rows, order, n_columns, source, stride, target, target_stride = function.args
     pointers = [
         builder.gep(source, [builder.mul(builder.load(builder.gep(order, [row])), stride)])
         for row in _rows_or_last(builder, rows, v.n)
     ]
-    narrow, wide = builder.append_basic_block("narrow"), builder.append_basic_block("wide")
+    _emit_rows_to_lanes(v, pointers, n_columns, target, target_stride, v.load)
+    builder.ret_void()
+
+
+def _difference_type(dtype: Any) -> ir.FunctionType:
+    pointer = _LLVM_FLOAT[dtype].as_pointer()
+    return ir.FunctionType(ir.VoidType(), [_I64, _I64, pointer, _I64, pointer, pointer, _I64])
+
+
+def _define_difference(module: ir.Module, name: str, dtype: Any) -> None:
+    function = _define(module, name, _difference_type(dtype))
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    v = _Vectors(builder, dtype)
+    rows, n_columns, source, stride, origin, target, target_stride = function.args
+    pointers = [builder.gep(source, [builder.mul(row, stride)]) for row in _rows_or_last(builder, rows, v.n)]
+
+    def load(pointer: ir.Value, column: ir.Value, mask: ir.Value | None = None) -> ir.Value:
+        return builder.fsub(v.load(pointer, column, mask), v.load(origin, column, mask))
+
+    _emit_rows_to_lanes(v, pointers, n_columns, target, target_stride, load)
+    builder.ret_void()
+
+
+def _emit_rows_to_lanes(
+    v: _Vectors,
+    pointers: list[ir.Value],
+    n_columns: ir.Value,
+    target: ir.Value,
+    target_stride: ir.Value,
+    load: Callable[..., ir.Value],
+) -> None:
+    """target[j, i] = load(pointers[i], j) for every lane i and j < n_columns."""
+    builder, function = v.builder, v.builder.function
+    narrow, wide, end = (function.append_basic_block(name) for name in ("narrow", "wide", "end"))
     builder.cbranch(builder.icmp_signed("<", n_columns, ir.Constant(_I64, v.n)), narrow, wide)
 
     # Fewer columns than lanes: nothing beyond them may be read or written.
     builder.position_at_end(narrow)
     mask = v.mask(n_columns)
     zero = ir.Constant(_I64, 0)
-    transposed = _emit_transposition(v, [v.load(pointer, zero, mask) for pointer in pointers])
-    end = builder.append_basic_block("end")
+    transposed = _emit_transposition(v, [load(pointer, zero, mask) for pointer in pointers])
     for j, vector in enumerate(transposed):
         store, after = builder.append_basic_block("store"), builder.append_basic_block("next")
         column = ir.Constant(_I64, j)
@@ -364,27 +395,23 @@ def _define_gather(module: ir.Module, name: str, dtype: Any) -> None:
         builder.branch(after)
         builder.position_at_end(after)
     builder.branch(end)
-    builder.position_at_end(end)
-    builder.ret_void()
 
     # Blocks of columns, the last one shifted back so that it ends with the row: it repeats some columns.
     builder.position_at_end(wide)
     final = builder.sub(n_columns, ir.Constant(_I64, v.n))
-    loop, after = builder.append_basic_block("columns"), builder.append_basic_block("columns.end")
+    loop = builder.append_basic_block("columns")
     builder.branch(loop)
     builder.position_at_end(loop)
     column = builder.phi(_I64)
     here = builder.gep(target, [builder.mul(column, target_stride)])
-    _store_rows(
-        v, _emit_transposition(v, [v.load(pointer, column) for pointer in pointers]), here, target_stride
-    )
+    transposed = _emit_transposition(v, [load(pointer, column) for pointer in pointers])
+    _store_rows(v, transposed, here, target_stride)
     following = builder.add(column, ir.Constant(_I64, v.n))
     shifted = builder.select(builder.icmp_signed("<", following, final), following, final)
     column.add_incoming(zero, wide)
     column.add_incoming(shifted, builder.block)
-    builder.cbranch(builder.icmp_signed("<", column, final), loop, after)
-    builder.position_at_end(after)
-    builder.ret_void()
+    builder.cbranch(builder.icmp_signed("<", column, final), loop, end)
+    builder.position_at_end(end)
 
 
 def _fold_type(dtype: Any) -> ir.FunctionType:
@@ -451,6 +478,7 @@ _KINDS: dict[str, tuple[Callable[..., None], Callable[..., Any]]] = {
     "argmin": (_define_argmin, _argmin_type),
     "transpose": (_define_transpose, _transpose_type),
     "gather": (_define_gather, _gather_type),
+    "difference": (_define_difference, _difference_type),
     "subtract-max": (partial(_define_fold, fold="max", apply="subtract"), _fold_type),
     "divide-sum": (partial(_define_fold, fold="sum", apply="divide"), _fold_type),
 }
@@ -657,6 +685,37 @@ def tile_gather(
     return signature, codegen
 
 
+@intrinsic
+def tile_difference(
+    typingctx, rows, n_columns, source, source_offset, stride, origin, target, target_offset, target_stride
+):  # fmt: skip
+    """target[j, i] = source[i, j] - origin[j] for i < rows <= lanes and j < n_columns.
+
+    Lanes i >= rows get copies of the last row, as in ``tile_gather``.
+    """
+    i64 = types.int64
+    signature = types.void(i64, i64, source, i64, i64, origin, target, i64, i64)
+
+    def codegen(context, builder, signature, args):
+        rows, n_columns, source, source_off, stride, origin, target, target_off, target_stride = args
+        types_ = signature.args
+        builder.call(
+            _declare(builder, "difference", types_[2].dtype),
+            [
+                rows,
+                n_columns,
+                _pointer(context, builder, types_[2], source, source_off),
+                stride,
+                _pointer(context, builder, types_[5], origin, ir.Constant(_I64, 0)),
+                _pointer(context, builder, types_[6], target, target_off),
+                target_stride,
+            ],
+        )
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
 def _fold(kind: str) -> Any:
     def call(typingctx, rows, width, panel, offset):
         i64 = types.int64
@@ -688,6 +747,7 @@ __all__ = [
     "subtract_max",
     "tile_argmin",
     "tile_columns",
+    "tile_difference",
     "tile_gather",
     "tile_product",
     "tile_transpose",

@@ -200,10 +200,10 @@ def test_read_only_input_compiles_nothing_new():
 
     X, C, _ = problem(40, 3, 4, np.float64, 2)
     assign(X, C)
-    compiled = len(kmeans.sweep.signatures)
+    compiled = len(kmeans.sweep.serial.signatures)
     X.flags.writeable = C.flags.writeable = False
     assign(X, C)
-    assert len(kmeans.sweep.signatures) == compiled
+    assert len(kmeans.sweep.serial.signatures) == compiled
     assert not X.flags.writeable
 
 

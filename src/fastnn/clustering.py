@@ -225,10 +225,11 @@ class _Epochs:
                 last = min(n_batches, done + self.batches_per_chunk)
                 started = time.perf_counter()
                 reached, status = device.run_center_batches(
-                    self.X, weights_or_none(self.weights, self.X), self.rows, done, last, self.batch_size,
-                    *self.rule, self.C, self.safe, *self.motion, self.touched, self.progress, self.patience,
-                    losses, self.X_batch, self.weights_batch, self.work.labels, self.work.distances,
-                    self.work.sums, self.work.counts, *self.work.partials, parallel,
+                    parallel, self.X, weights_or_none(self.weights, self.X), self.rows, done, last,
+                    self.batch_size, *self.rule, self.C, self.safe, *self.motion, self.touched,
+                    self.progress, self.patience, losses, self.X_batch, self.weights_batch,
+                    self.work.labels, self.work.distances, self.work.sums, self.work.counts,
+                    *self.work.partials,
                 )  # fmt: skip
                 # The first call may compile; a chunk twice as long follows only a chunk that was short.
                 seconds = max(time.perf_counter() - started, 1e-9)

@@ -29,8 +29,8 @@ class Workspace:
         n, d = X.shape
         with threads_for(device.sweep_work(n, C.shape[0], d)) as parallel:
             return device.sweep(
-                X, weights, C, self.labels, self.distances, self.sums, self.counts, *self.partials,
-                assigning, summing, parallel,
+                parallel, X, weights, C, self.labels, self.distances, self.sums, self.counts, *self.partials,
+                assigning, summing,
             )  # fmt: skip
 
 

@@ -86,8 +86,8 @@ class Seeding:
             far = self._quarter_distances(candidate, self.centers)[0]
             with threads_for(self.work) as parallel:
                 device.swap_costs(
-                    self.X, self.weights, candidate, far,
-                    self.closest, self.nearest, self.second, costs, parallel,
+                    parallel, self.X, self.weights, candidate, far,
+                    self.closest, self.nearest, self.second, costs,
                 )  # fmt: skip
             total = costs.sum(axis=0)
             j = int(total[:k].argmin())
@@ -118,15 +118,15 @@ class Seeding:
     def _potential(self, candidates: np.ndarray, far: np.ndarray, out: np.ndarray) -> np.ndarray:
         with threads_for(self.work) as parallel:
             device.potentials_with(
-                self.X, self.weights, candidates, far, self.closest, self.nearest, out, parallel
+                parallel, self.X, self.weights, candidates, far, self.closest, self.nearest, out
             )
         return out
 
     def _add(self, j: int, removed: int, far: np.ndarray) -> None:
         with threads_for(self.work) as parallel:
             device.add_center(
-                self.X, self.centers, j, removed, far,
-                self.closest, self.nearest, self.second, self.next_nearest, parallel,
+                parallel, self.X, self.centers, j, removed, far,
+                self.closest, self.nearest, self.second, self.next_nearest,
             )  # fmt: skip
 
 

@@ -2,43 +2,31 @@
 
 import numpy as np
 from numba import prange
+from numba.extending import register_jitable
 
 from fastnn.kernels._codes import CLUSTER, COUNT, DIVERGED, MEAN, NO_IMPROVEMENT, RUNNING
-from fastnn.kernels._jit import jit
+from fastnn.kernels._jit import jit, parallel_jit
 from fastnn.kernels.cpu.dispatch import step_coefficients, update_parameters
-from fastnn.kernels.cpu.sweep import sweep
+from fastnn.kernels.cpu.sweep import sweep_rows
 from fastnn.optimizers import N_COEFFICIENTS
 
 # A stable rate raises the loss by a small factor at most. One that has raised it a millionfold is on its way
 # to infinity, and only the re-seeding of the centres that lost all rows keeps it from getting there.
 DIVERGENCE = 1e6
+# Rows of one task of the gather.
+_GATHER_ROWS = 256
 
 
-@jit
-def _gather_rows(X, weights, rows, start, n, t, X_out, weights_out):
+@register_jitable
+def _gather_task(t, X, weights, rows, start, n, X_out, weights_out):
+    """X_out[i] = X[rows[start + i]] for the i < n of task t; the weights too, unless there are none."""
     d = X.shape[1]
-    for i in range(t * 256, min(n, (t + 1) * 256)):
+    for i in range(t * _GATHER_ROWS, min(n, (t + 1) * _GATHER_ROWS)):
         row = rows[start + i]
         for f in range(d):
             X_out[i, f] = X[row, f]
         if weights.size > 0:
             weights_out[i] = weights[row]
-
-
-@jit(parallel=True)
-def gather(X, weights, rows, start, n, X_out, weights_out, parallel):
-    """X_out[i] = X[rows[start + i]] for i < n, and the same for the weights unless there are none.
-
-    X : IN (n_samples, d). weights : IN (n_samples,) or (0,). rows : IN. X_out : OUT (>= n, d).
-    Bytes: 2 n d elements.
-    """
-    tasks = (n + 255) // 256
-    if parallel:
-        for t in prange(tasks):
-            _gather_rows(X, weights, rows, start, n, np.int64(t), X_out, weights_out)
-    else:
-        for t in range(tasks):
-            _gather_rows(X, weights, rows, start, n, t, X_out, weights_out)
 
 
 @jit
@@ -117,23 +105,9 @@ def improved(loss, fraction, progress, patience):
 
 @jit
 def advance(
-    code,
-    update,
-    fill,
-    rate,
-    reduction,
-    hyper,
-    C,
-    safe,
-    sums,
-    counts,
-    total,
-    loss,
-    seen,
-    clock,
-    slots,
+    code, update, fill, rate, reduction, hyper, C, safe, sums, counts, total, loss, seen, clock, slots,
     progress,
-):
+):  # fmt: skip
     """Move the centres unless they diverge: then go back to `safe` and return False.
 
     safe : IN/OUT (k, d), the last centres known to have a loss within bounds.
@@ -142,60 +116,53 @@ def advance(
     if progress[0] == 0.0:
         progress[4] = DIVERGENCE * max(progress[4], loss)
     if np.isfinite(loss) and loss <= progress[4]:
-        safe[:] = C
+        _copy(C, safe)
         if move_centers(
             code, update, fill, rate, reduction, hyper, C, sums, counts, total, seen, clock, slots
         ):
             return True
-    C[:] = safe
+    _copy(safe, C)
     return False
 
 
-@jit
+@register_jitable
+def _copy(source, target):
+    for j in range(source.shape[0]):
+        for f in range(source.shape[1]):
+            target[j, f] = source[j, f]
+
+
+@parallel_jit
 def run_center_batches(
     X, weights, rows, first, last, batch_size, code, update, fill, rate, reduction, hyper,
     C, safe, seen, clock, slots, touched, progress, patience, losses,
-    X_batch, weights_batch, labels, distances, sums, counts, partials, partial_counts, parallel,
+    X_batch, weights_batch, labels, distances, sums, counts, partials, partial_counts,
 ):  # fmt: skip
     """Steps on the batches first..last of an epoch; returns the number done and the status.
 
     rows : IN, the epoch's permutation. losses : OUT, one per batch. touched : IN/OUT (k,), the weight that
-    each centre had in the epoch. The rest as in
-    ``move_centers``, ``advance`` and ``improved``; the last two lines of arguments are work.
+    each centre had in the epoch. The rest as in ``move_centers``, ``advance`` and ``improved``; the last two
+    lines of arguments are work.
     """
     n = rows.shape[0]
     for b in range(first, last):
         start = b * batch_size
         m = min(batch_size, n - start)
-        gather(X, weights, rows, start, m, X_batch, weights_batch, parallel)
-        Xb = X_batch[:m]
-        wb = weights_batch[: m if weights.size > 0 else 0]
-        # bool(): a literal would compile the function once more.
-        both = bool(m > 0)
-        inertia = sweep(
-            Xb, wb, C, labels[:m], distances[:m], sums, counts, partials, partial_counts, both, both, parallel
-        )
-        total = counts.sum()
+        for t in prange((m + _GATHER_ROWS - 1) // _GATHER_ROWS):
+            _gather_task(np.int64(t), X, weights, rows, start, m, X_batch, weights_batch)
+        inertia = sweep_rows(
+            X_batch[:m], weights_batch[: m if weights.size > 0 else 0], C, labels[:m], distances[:m],
+            sums, counts, partials, partial_counts, True, True,
+        )  # fmt: skip
+        total = 0.0
+        for j in range(counts.size):
+            total += counts[j]
         loss = inertia / total
         losses[b] = loss
         if not advance(
-            code,
-            update,
-            fill,
-            rate,
-            reduction,
-            hyper,
-            C,
-            safe,
-            sums,
-            counts,
-            total,
-            loss,
-            seen,
-            clock,
-            slots,
-            progress,
-        ):
+            code, update, fill, rate, reduction, hyper, C, safe, sums, counts, total, loss,
+            seen, clock, slots, progress,
+        ):  # fmt: skip
             return b + np.isfinite(loss), DIVERGED
         for j in range(C.shape[0]):
             touched[j] += counts[j]

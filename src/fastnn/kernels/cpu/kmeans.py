@@ -61,8 +61,8 @@ def assign(X: Any, C: Any, *, out: Any = None) -> tuple[np.ndarray, np.ndarray]:
     distances = output_array(given[1], (n,), dtype, "out[1] (distances)", (X, C, labels))
     with threads_for(sweep_work(n, k, d)) as parallel:
         sweep(
-            X, _ONES[dtype], C, labels, distances,
-            np.empty((0, d)), np.empty(0), *new_partials(0, 0, d), True, False, parallel,
+            parallel, X, _ONES[dtype], C, labels, distances,
+            np.empty((0, d)), np.empty(0), *new_partials(0, 0, d), True, False,
         )  # fmt: skip
     return labels, distances
 
@@ -124,7 +124,7 @@ def update_centers(
     counts = output_array(given[1], (k,), np.float64, "out[1] (counts)", (*inputs, sums))
     with threads_for(2.0 * n * d + 10.0 * n) as parallel:
         sweep(
-            X, weights, X[:0], labels, np.empty(0, dtype),
-            sums, counts, *new_partials(n, k, d), False, True, parallel,
+            parallel, X, weights, X[:0], labels, np.empty(0, dtype),
+            sums, counts, *new_partials(n, k, d), False, True,
         )  # fmt: skip
     return sums, counts

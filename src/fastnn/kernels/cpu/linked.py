@@ -9,8 +9,10 @@ from many places, is compiled here as a C function of its own, in one of two way
 
 The parameters of a function are written as a string, a letter each. T stands for the float type::
 
-    i  int64         t  a T          d  float64
-    I  int64 array   T  array of T   D  float64 array     (contiguous; I2, T2, D2 with two axes)
+    i  int64         j  int32         t  a T          d  float64
+    I  int64 array   J  int32 array   T  array of T   D  float64 array
+
+Arrays are contiguous; I2, T3 and so on have two or three axes.
 
 Where there are many, they stand in named tuples: in a list beside such strings, a pair of the class and the
 letters of its fields.
@@ -39,7 +41,7 @@ _pointer_to: Any = types.__dict__["CPointer"]  # which the stubs do not know
 
 
 def _element(letter: str, dtype: Any) -> Any:
-    return {"i": types.int64, "t": dtype, "d": types.float64}[letter.lower()]
+    return {"i": types.int64, "j": types.int32, "t": dtype, "d": types.float64}[letter.lower()]
 
 
 class _Slot(NamedTuple):
@@ -53,8 +55,8 @@ def _slots(letters: str) -> list[_Slot]:
     """ "iTT2" -> an integer, an array and a two-dimensional array."""
     slots: list[_Slot] = []
     for letter in letters:
-        if letter == "2":
-            slots[-1] = slots[-1]._replace(ndim=2)
+        if letter.isdigit():
+            slots[-1] = slots[-1]._replace(ndim=int(letter))
         else:
             slots.append(_Slot(letter, int(letter.isupper())))
     return slots

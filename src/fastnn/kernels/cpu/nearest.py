@@ -29,8 +29,8 @@ def pack_centers(C, shift, panels, half_norms):
     ----------
     C : array (k, d)   # IN
     shift : array (d,)   # OUT
-        A point amid the centres: the mean of that half of them which is nearest to the mean of all, so that
-        a few far ones do not draw it away from the rest.
+        A point amid the centres: the mean of some half of them, those nearest to the mean of all, so that a
+        few far ones do not draw it away from the rest.
     panels : array (ceil(k / TILE_ROWS) * TILE_ROWS * d,)   # OUT
         shift - C, in panels of TILE_ROWS centres that are contiguous at each dimension.
     half_norms : array (k,)   # OUT
@@ -52,8 +52,24 @@ def pack_centers(C, shift, panels, half_norms):
             spread[j] += difference * difference
         if np.isnan(spread[j]):
             spread[j] = np.inf
-    limit = np.median(spread)
-    mean[:] = 0
+    # Who is farther than the average drops out, until no more than half are left: a few rounds, where a
+    # median would have to sort.
+    limit, kept = np.inf, usable
+    while 2 * kept > usable:
+        average = 0.0
+        for j in range(k):
+            if spread[j] <= limit and spread[j] < np.inf:
+                average += spread[j] / kept
+        limit = average * (1 + 1e-9)  # all may be equally far
+        fewer = 0
+        for j in range(k):
+            if spread[j] <= limit:
+                fewer += 1
+        if fewer == kept:
+            break
+        kept = fewer
+    for f in range(d):
+        mean[f] = 0
     inner = 0
     for j in range(k):
         if spread[j] <= limit and spread[j] < np.inf:
@@ -112,8 +128,9 @@ def nearest_rows(X, C, shift, panels, half_norms, first, last, panel, best, inde
             tile_difference(
                 min(width, rows - first_lane), d, X, (start + first_lane) * d, d, shift, panel, i, columns
             )
-        best[:] = np.inf
-        index[:] = 0
+        for i in range(columns):
+            best[i] = np.inf
+            index[i] = 0
         for j in range(0, k, TILE_ROWS):
             tile_argmin(
                 min(TILE_ROWS, k - j), d, panels, j * d, TILE_ROWS, half_norms, j, panel, 0, columns,

@@ -6,8 +6,9 @@ triangle inequality, without reading their features.
 
 import numpy as np
 from numba import prange
+from numba.extending import register_jitable
 
-from fastnn.kernels._jit import jit
+from fastnn.kernels._jit import jit, parallel_jit
 from fastnn.kernels.cpu.distances import squared_distance
 
 # Rows per task. Each has a partial potential, among which the next candidates are looked up.
@@ -19,8 +20,8 @@ def seeding_tasks(n: int) -> int:
     return -(-n // TASK_ROWS)
 
 
-@jit
-def _task_potentials(X, weights, candidates, far, closest, nearest, potentials, t):
+@register_jitable
+def _task_potentials(t, X, weights, candidates, far, closest, nearest, potentials):
     potentials[t] = 0
     for i in range(t * TASK_ROWS, min(X.shape[0], (t + 1) * TASK_ROWS)):
         for c in range(candidates.shape[0]):
@@ -30,8 +31,8 @@ def _task_potentials(X, weights, candidates, far, closest, nearest, potentials, 
             potentials[t, c] += np.float64(weights[i]) * np.float64(distance)
 
 
-@jit(parallel=True)
-def potentials_with(X, weights, candidates, far, closest, nearest, potentials, parallel):
+@parallel_jit
+def potentials_with(X, weights, candidates, far, closest, nearest, potentials):
     """potentials[t, c] = weighted sum over task t's rows of the distance to the nearest centre, were
     candidate c one of them.
 
@@ -41,15 +42,11 @@ def potentials_with(X, weights, candidates, far, closest, nearest, potentials, p
     FLOPs: at most 3 n d n_candidates. Bytes: X, closest, nearest and weights once.
     """
     tasks = potentials.shape[0]
-    if parallel:
-        for t in prange(tasks):
-            _task_potentials(X, weights, candidates, far, closest, nearest, potentials, np.int64(t))
-    else:
-        for t in range(tasks):
-            _task_potentials(X, weights, candidates, far, closest, nearest, potentials, t)
+    for t in prange(tasks):
+        _task_potentials(np.int64(t), X, weights, candidates, far, closest, nearest, potentials)
 
 
-@jit
+@register_jitable
 def _offer(X, i, centers, j, closest, nearest, second, next_nearest):
     """Centre j becomes one of the two that row i knows, if it is near enough."""
     distance = squared_distance(X[i], centers[j])
@@ -63,8 +60,8 @@ def _offer(X, i, centers, j, closest, nearest, second, next_nearest):
         next_nearest[i] = j
 
 
-@jit
-def _task_add(X, centers, j, removed, far, closest, nearest, second, next_nearest, t):
+@register_jitable
+def _task_add(t, X, centers, j, removed, far, closest, nearest, second, next_nearest):
     for i in range(t * TASK_ROWS, min(X.shape[0], (t + 1) * TASK_ROWS)):
         if removed >= 0 and (nearest[i] == removed or next_nearest[i] == removed):
             closest[i] = np.inf
@@ -76,23 +73,19 @@ def _task_add(X, centers, j, removed, far, closest, nearest, second, next_neares
             _offer(X, i, centers, j, closest, nearest, second, next_nearest)
 
 
-@jit(parallel=True)
-def add_center(X, centers, j, removed, far, closest, nearest, second, next_nearest, parallel):
+@parallel_jit
+def add_center(X, centers, j, removed, far, closest, nearest, second, next_nearest):
     """Make centre j one of those that each row's two nearest are about, in place of centre `removed`.
 
     removed : IN, j if centre j has replaced another one, -1 if it is new.
     """
     tasks = (X.shape[0] + TASK_ROWS - 1) // TASK_ROWS
-    if parallel:
-        for t in prange(tasks):
-            _task_add(X, centers, j, removed, far, closest, nearest, second, next_nearest, np.int64(t))
-    else:
-        for t in range(tasks):
-            _task_add(X, centers, j, removed, far, closest, nearest, second, next_nearest, t)
+    for t in prange(tasks):
+        _task_add(np.int64(t), X, centers, j, removed, far, closest, nearest, second, next_nearest)
 
 
-@jit
-def _task_swap(X, weights, candidate, far, closest, nearest, second, costs, t):
+@register_jitable
+def _task_swap(t, X, weights, candidate, far, closest, nearest, second, costs):
     k = far.shape[0]
     costs[t] = 0
     for i in range(t * TASK_ROWS, min(X.shape[0], (t + 1) * TASK_ROWS)):
@@ -106,20 +99,16 @@ def _task_swap(X, weights, candidate, far, closest, nearest, second, costs, t):
         costs[t, j] += w * (np.float64(without) - np.float64(with_nearest))
 
 
-@jit(parallel=True)
-def swap_costs(X, weights, candidate, far, closest, nearest, second, costs, parallel):
+@parallel_jit
+def swap_costs(X, weights, candidate, far, closest, nearest, second, costs):
     """costs[t, k] = task t's part of the potential with the candidate as one more centre; costs[t, j] = what
     leaving out centre j then adds to it.
 
     FLOPs: at most 3 n d. Bytes: X, closest, nearest, second and weights once.
     """
     tasks = costs.shape[0]
-    if parallel:
-        for t in prange(tasks):
-            _task_swap(X, weights, candidate, far, closest, nearest, second, costs, np.int64(t))
-    else:
-        for t in range(tasks):
-            _task_swap(X, weights, candidate, far, closest, nearest, second, costs, t)
+    for t in prange(tasks):
+        _task_swap(np.int64(t), X, weights, candidate, far, closest, nearest, second, costs)
 
 
 @jit

@@ -1,21 +1,20 @@
 """k-means: the nearest centre of every row, and the sum of the rows of every cluster.
 
-Both are halves of one compiled function, ``sweep``, which reads a block of rows once for the two of them::
+Both are halves of one function, which reads a block of rows once for the two of them::
 
-    sweep ── chunk of rows ── block that fits the L2 cache ──┬── nearest_rows     labels, distances
-                                                             └── accumulate_rows  sums, counts
+    sweep_rows ── task of rows ── block that fits the L2 cache ──┬── nearest_rows     labels, distances
+                                                                 └── accumulate_rows  sums, counts
 
 How the rows are cut into chunks depends on the shapes alone and the chunks' sums are added in order, so the
 result is bitwise the same for any number of threads.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 from numba import prange
 from numba.extending import register_jitable
 
-from fastnn.kernels._jit import jit
+from fastnn.kernels._jit import parallel_jit
+from fastnn.kernels.cpu.linked import linked
 from fastnn.kernels.cpu.nearest import nearest_rows, pack_centers
 from fastnn.kernels.cpu.tile import TILE_ROWS, tile_columns
 
@@ -30,28 +29,19 @@ _BLOCK_BYTES = 1 << 17
 _COLUMNS = 64
 
 
-class Centers(NamedTuple):
-    """The centres of a sweep, and what ``nearest.pack_centers`` made of them."""
-
-    C: np.ndarray  # (k, d)
-    shift: np.ndarray  # (d,)
-    panels: np.ndarray
-    half_norms: np.ndarray  # (k,)
-
-
 @register_jitable
 def prepare_centers(C, assigning):
-    """The centres as ``nearest_rows`` takes them; empty where nothing is assigned."""
+    """What ``pack_centers`` makes of the centres; empty where nothing is assigned."""
     k, d = (C.shape[0], C.shape[1]) if assigning else (0, 0)
     shift = np.empty(d, C.dtype)
     panels = np.empty(-(-k // TILE_ROWS) * TILE_ROWS * d, C.dtype)
     half_norms = np.empty(k, C.dtype)
     if assigning:
         pack_centers(C, shift, panels, half_norms)
-    return Centers(C, shift, panels, half_norms)
+    return shift, panels, half_norms
 
 
-@jit
+@register_jitable
 def accumulate_rows(X, weights, labels, first, last, begin, end, sums, counts):
     """sums[l_i] += w_i x_i on columns begin..end, counts[l_i] += w_i, for first <= i < last; one thread.
 
@@ -68,106 +58,50 @@ def accumulate_rows(X, weights, labels, first, last, begin, end, sums, counts):
             sums[j, f] += w * np.float64(X[i, f])
 
 
-@jit
-def _sweep_rows(X, weights, centers, labels, distances, first, last, assigning, summing, sums, counts):
-    """One chunk of ``sweep``; returns its part of the inertia."""
-    d = X.shape[1]
+@linked("sweep-task", "iT2TT2TTTJTD3D2Dii")
+def _row_task(
+    t, X, weights, C, shift, panels, half_norms, labels, distances, partials, partial_counts, inertias,
+    assigning, summing,
+):  # fmt: skip
+    """Rows of task t: assign them, or add them up in partials[t], or both; their part of the inertia."""
+    (n, d), tasks = X.shape, inertias.shape[0]
+    first, last = n * t // tasks, n * (t + 1) // tasks
     block = max(128, _BLOCK_BYTES // max(1, d * X.itemsize))
     weighted = weights.size > 0
     columns = tile_columns(X)
     panel = np.empty(d * columns if assigning else 0, X.dtype)
     best, index = np.empty(columns, X.dtype), np.empty(columns, np.int32)
+    # Without sums the first partials stand for an argument that nobody touches.
+    p = t if summing else np.int64(0)
+    sums, counts = partials[p], partial_counts[p]
+    if summing:
+        clear(sums, counts)
     inertia = 0.0
     for start in range(first, last, block):
         stop = min(start + block, last)
         if assigning:
             nearest_rows(
-                X, centers.C, centers.shift, centers.panels, centers.half_norms, start, stop,
-                panel, best, index, labels, distances,
+                X, C, shift, panels, half_norms, start, stop, panel, best, index, labels, distances
             )  # fmt: skip
             for i in range(start, stop):
                 inertia += (np.float64(weights[i]) if weighted else 1.0) * np.float64(distances[i])
         if summing:
             accumulate_rows(X, weights, labels, start, stop, np.int64(0), d, sums, counts)
-    return inertia
+    inertias[t] = inertia
 
 
-@jit
-def _row_task(
-    X, weights, centers, labels, distances, partials, partial_counts, inertias, t, assigning, summing
-):
-    n, tasks = X.shape[0], inertias.shape[0]
-    first, last = n * t // tasks, n * (t + 1) // tasks
-    # Without sums the first partials stand for an argument that nobody touches.
-    p = t if summing else np.int64(0)
-    if summing:
-        partials[p] = 0
-        partial_counts[p] = 0
-    inertias[t] = _sweep_rows(
-        X,
-        weights,
-        centers,
-        labels,
-        distances,
-        first,
-        last,
-        assigning,
-        summing,
-        partials[p],
-        partial_counts[p],
-    )
-
-
-@jit(parallel=True)
-def _row_tasks(
-    X, weights, centers, labels, distances, partials, partial_counts, inertias, assigning, summing, parallel
-):
-    # Nothing but the loop stands in a parallel function: Numba would make regions of array expressions too.
-    # The body is one call, so that it is compiled once for both loops; a prange index is unsigned.
-    if parallel:
-        for t in prange(inertias.shape[0]):
-            _row_task(
-                X, weights, centers, labels, distances, partials, partial_counts, inertias,
-                np.int64(t), assigning, summing,
-            )  # fmt: skip
-    else:
-        for t in range(inertias.shape[0]):
-            _row_task(
-                X,
-                weights,
-                centers,
-                labels,
-                distances,
-                partials,
-                partial_counts,
-                inertias,
-                t,
-                assigning,
-                summing,
-            )
-
-
-@jit
-def _column_task(X, weights, labels, sums, counts, s):
+@linked("columns-task", "iT2TJD2D")
+def _column_task(s, X, weights, labels, sums, counts):
+    """Columns of task s of the sums over all rows."""
     begin, end = s * _COLUMNS, min(X.shape[1], (s + 1) * _COLUMNS)
     accumulate_rows(X, weights, labels, np.int64(0), X.shape[0], begin, end, sums, counts)
 
 
-@jit(parallel=True)
-def _column_tasks(X, weights, labels, sums, counts, tasks, parallel):
-    if parallel:
-        for s in prange(tasks):
-            _column_task(X, weights, labels, sums, counts, np.int64(s))
-    else:
-        for s in range(tasks):
-            _column_task(X, weights, labels, sums, counts, s)
-
-
-@jit
-def sweep(
-    X, weights, C, labels, distances, sums, counts, partials, partial_counts, assigning, summing, parallel
-):
+@register_jitable(inline="always")
+def sweep_rows(X, weights, C, labels, distances, sums, counts, partials, partial_counts, assigning, summing):
     """Assign all rows to their centres, or add them up by label, or both; returns the inertia.
+
+    Inlined into its callers before Numba looks for `prange`, so that the loops are theirs.
 
     X : IN (n, d). weights : IN (n,), or (0,) for ones. C : IN (k, d), read if `assigning`.
     labels : OUT (n,) int32, or IN if not `assigning`. distances : OUT (n,) if `assigning`.
@@ -177,27 +111,54 @@ def sweep(
     n, d = X.shape
     chunks = partials.shape[0]
     by_rows = summing and chunks > 1
-    inertias = np.zeros(chunks if by_rows else (n + _ROWS - 1) // _ROWS)
-    if by_rows or assigning:
-        _row_tasks(
-            X, weights, prepare_centers(C, assigning), labels, distances, partials, partial_counts, inertias,
-            assigning, by_rows, parallel,
+    tasks = 0
+    if by_rows:
+        tasks = chunks
+    elif assigning:
+        tasks = (n + _ROWS - 1) // _ROWS
+    inertias = np.empty(tasks)
+    shift, panels, half_norms = prepare_centers(C, assigning)
+    for t in prange(tasks):
+        _row_task(
+            np.int64(t), X, weights, C, shift, panels, half_norms, labels, distances,
+            partials, partial_counts, inertias, assigning, by_rows,
         )  # fmt: skip
     if by_rows:
         _add_partials(partials, partial_counts, sums, counts)
     elif summing:
         # Few rows for so many sums: partial sums would cost more than the rows, so columns are shared out.
-        sums[:] = 0
-        counts[:] = 0
-        _column_tasks(X, weights, labels, sums, counts, max(1, (d + _COLUMNS - 1) // _COLUMNS), parallel)
-    return inertias.sum()
+        clear(sums, counts)
+        for s in prange(max(1, (d + _COLUMNS - 1) // _COLUMNS)):
+            _column_task(np.int64(s), X, weights, labels, sums, counts)
+    inertia = 0.0
+    for t in range(tasks):
+        inertia += inertias[t]
+    return inertia
 
 
-@jit
+@parallel_jit
+def sweep(X, weights, C, labels, distances, sums, counts, partials, partial_counts, assigning, summing):
+    """``sweep_rows``, for callers in Python."""
+    return sweep_rows(
+        X, weights, C, labels, distances, sums, counts, partials, partial_counts, assigning, summing
+    )
+
+
+# Loops, where an assignment to a slice would do: Numba compiles the check of its shapes and the message of
+# its error along, for three seconds.
+@register_jitable
+def clear(sums, counts):
+    """Set all to 0."""
+    for j in range(sums.shape[0]):
+        counts[j] = 0
+        for f in range(sums.shape[1]):
+            sums[j, f] = 0
+
+
+@register_jitable
 def _add_partials(partials, partial_counts, sums, counts):
-    sums[:] = partials[0]
-    counts[:] = partial_counts[0]
-    for t in range(1, partials.shape[0]):
+    clear(sums, counts)
+    for t in range(partials.shape[0]):
         for j in range(sums.shape[0]):
             for f in range(sums.shape[1]):
                 sums[j, f] += partials[t, j, f]

@@ -25,6 +25,7 @@ from fastnn.estimators.training import (
 from fastnn.estimators.transaction import Transaction
 from fastnn.estimators.weights import checked_weights
 from fastnn.initializers import initialize
+from fastnn.kernels._threads import use_threads
 from fastnn.losses import LOSSES
 from fastnn.network import Network, predict
 
@@ -76,6 +77,7 @@ class BaseMLP(BaseEstimator, ABC):
         "epsilon": [Interval(Real, 0, None, closed="neither")],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), Options(Real, {np.inf})],
         "max_fun": [Interval(Integral, 1, None, closed="left")],
+        "n_threads": [Interval(Integral, 1, None, closed="left"), None],
     }
 
     def __init__(
@@ -104,6 +106,7 @@ class BaseMLP(BaseEstimator, ABC):
         epsilon=1e-8,
         n_iter_no_change=10,
         max_fun=15000,
+        n_threads=None,
     ):
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
@@ -128,6 +131,7 @@ class BaseMLP(BaseEstimator, ABC):
         self.epsilon = epsilon
         self.n_iter_no_change = n_iter_no_change
         self.max_fun = max_fun
+        self.n_threads = n_threads
 
     # What the subclasses add.
 
@@ -179,7 +183,7 @@ class BaseMLP(BaseEstimator, ABC):
         return self._fit(X, y, sample_weight, incremental=False)
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, incremental: bool, classes: Any = None) -> Any:
-        with Transaction(self) as transaction:
+        with use_threads(self.n_threads), Transaction(self) as transaction:
             first_fit = not hasattr(self, "coefs_")
             first_pass = first_fit or not (self.warm_start or incremental)
             data, network, rng = self._prepare(X, y, sample_weight, classes, incremental, first_pass)
@@ -291,13 +295,14 @@ class BaseMLP(BaseEstimator, ABC):
         if dtype != coefs[0].dtype:
             coefs = [W.astype(dtype) for W in coefs]
             intercepts = [b.astype(dtype) for b in intercepts]
-        return predict(
-            _as_engine_input(X, dtype),
-            coefs,
-            intercepts,
-            hidden_activation=self.activation,
-            output_activation=_OUTPUT_ACTIVATIONS[self._network_loss()],
-        )
+        with use_threads(self.n_threads):
+            return predict(
+                _as_engine_input(X, dtype),
+                coefs,
+                intercepts,
+                hidden_activation=self.activation,
+                output_activation=_OUTPUT_ACTIVATIONS[self._network_loss()],
+            )
 
     def _outputs(self, X: Any) -> np.ndarray:
         """Outputs of shape (n_samples, n_outputs) for any data."""

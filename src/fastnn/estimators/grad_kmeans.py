@@ -22,6 +22,7 @@ from fastnn.estimators.transaction import Transaction
 from fastnn.estimators.weights import checked_weights
 from fastnn.kernels import device
 from fastnn.kernels._arrays import plain
+from fastnn.kernels._threads import use_threads
 from fastnn.lloyd import labels_inertia, mean_variance
 from fastnn.seeding import initial_centers
 
@@ -74,6 +75,10 @@ class GradKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
         For the initial centres and the permutations.
     verbose : int, default=0
         Print the loss of each epoch.
+    n_threads : int, default=None
+        Threads that a call of a method uses at most. None stands for all cores that this process may use: as
+        ``NUMBA_NUM_THREADS``, ``numba.set_num_threads``, the processor affinity, the cgroup's quota and
+        joblib's limits for its workers allow. The result does not depend on it.
 
     Attributes
     ----------
@@ -143,6 +148,7 @@ class GradKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
         "polish": ["boolean"],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
+        "n_threads": [Interval(Integral, 1, None, closed="left"), None],
     }
 
     cluster_centers_: np.ndarray
@@ -171,6 +177,7 @@ class GradKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
         polish=True,
         random_state=None,
         verbose=0,
+        n_threads=None,
     ):
         self.n_clusters = n_clusters
         self.init = init
@@ -185,6 +192,7 @@ class GradKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
         self.polish = polish
         self.random_state = random_state
         self.verbose = verbose
+        self.n_threads = n_threads
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None, sample_weight=None):
@@ -209,7 +217,7 @@ class GradKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
         ValueError
             Bad input, or the centres diverged.
         """
-        with Transaction(self) as transaction:
+        with use_threads(self.n_threads), Transaction(self) as transaction:
             X = self._validate(X, reset=True)
             rule = self._rule()
             weights = self._weights(sample_weight, X)
@@ -276,7 +284,7 @@ class GradKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
         ValueError
             Bad input, or the centres diverged; then they are as before the call.
         """
-        with Transaction(self) as transaction:
+        with use_threads(self.n_threads), Transaction(self) as transaction:
             first = not hasattr(self, "cluster_centers_")
             X = self._validate(X, reset=first)
             rule = self._rule()
@@ -334,7 +342,8 @@ class GradKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
         """
         check_is_fitted(self)
         X, centers = self._with_centers(self._validate(X, reset=False))
-        return labels_inertia(X, None, centers)[0]
+        with use_threads(self.n_threads):
+            return labels_inertia(X, None, centers)[0]
 
     def transform(self, X):
         """Distances to the centres.
@@ -350,7 +359,9 @@ class GradKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
             Euclidean distances, not squared.
         """
         check_is_fitted(self)
-        return device.distances_to(*self._with_centers(self._validate(X, reset=False)))
+        X, centers = self._with_centers(self._validate(X, reset=False))
+        with use_threads(self.n_threads):
+            return device.distances_to(X, centers)
 
     def score(self, X, y=None, sample_weight=None):
         """Minus the inertia of X.
@@ -370,7 +381,9 @@ class GradKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
         """
         check_is_fitted(self)
         X, centers = self._with_centers(self._validate(X, reset=False))
-        return -labels_inertia(X, self._weights(sample_weight, X), centers)[1]
+        weights = self._weights(sample_weight, X)
+        with use_threads(self.n_threads):
+            return -labels_inertia(X, weights, centers)[1]
 
     def fit_predict(self, X, y=None, sample_weight=None):
         """Compute the centres and return the labels of the rows.

@@ -79,6 +79,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         See ``tol``.
     max_fun : int, default=15000
         Most evaluations of the loss by ``solver="lbfgs"``.
+    n_threads : int, default=None
+        Threads that a call of a method uses at most. None stands for all cores that this process may use: as
+        ``NUMBA_NUM_THREADS``, ``numba.set_num_threads``, the processor affinity, the cgroup's quota and
+        joblib's limits for its workers allow. The result does not depend on it.
 
     Attributes
     ----------
@@ -346,6 +350,10 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         See ``tol``.
     max_fun : int, default=15000
         Most evaluations of the loss by ``solver="lbfgs"``.
+    n_threads : int, default=None
+        Threads that a call of a method uses at most. None stands for all cores that this process may use: as
+        ``NUMBA_NUM_THREADS``, ``numba.set_num_threads``, the processor affinity, the cgroup's quota and
+        joblib's limits for its workers allow. The result does not depend on it.
 
     Attributes
     ----------
@@ -436,6 +444,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         epsilon=1e-8,
         n_iter_no_change=10,
         max_fun=15000,
+        n_threads=None,
     ):
         self.loss = loss
         super().__init__(
@@ -462,6 +471,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
             epsilon=epsilon,
             n_iter_no_change=n_iter_no_change,
             max_fun=max_fun,
+            n_threads=n_threads,
         )
 
     def _validate_input(

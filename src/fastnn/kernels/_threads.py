@@ -8,8 +8,10 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 
+import joblib
 import numba
 
 # FLOPs (or bytes moved) below which a second thread costs more than it saves. An empty parallel region takes
@@ -18,6 +20,9 @@ MIN_WORK = {"omp": 5e5, "tbb": 1e6, "workqueue": 2e7}
 
 # A compiled call of a long job should last about this long, so that Ctrl-C is answered.
 CALL_SECONDS = 0.2
+
+# Threads at most, where somebody has said so for a block of code; of this Python thread (or task) alone.
+_limit: ContextVar[int | None] = ContextVar("fastnn_threads", default=None)
 
 _workqueue_lock = threading.Lock()
 _state = {"started": False, "forked": False}
@@ -60,8 +65,43 @@ def threading_layer() -> str:
 
 
 @contextmanager
+def use_threads(n: int | None) -> Iterator[None]:
+    """Let the launches inside the block use at most `n` threads; None for all that this process may use.
+
+    Raises
+    ------
+    ValueError
+        `n` is less than 1.
+    """
+    if n is not None and n < 1:
+        raise ValueError(f"n_threads must be None or at least 1, got {n}.")
+    token = _limit.set(n)
+    try:
+        yield
+    finally:
+        _limit.reset(token)
+
+
+@cache
+def _usable_cores(affinity: frozenset[int]) -> int:
+    return int(joblib.cpu_count())
+
+
+def usable_cores() -> int:
+    """Cores that this process may use: by its affinity, its cgroup's quota and LOKY_MAX_CPU_COUNT."""
+    affinity = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ()
+    return _usable_cores(frozenset(affinity))
+
+
+def _allowed_threads() -> int:
+    """Threads that a launch may use, as far as this can be known without starting Numba's threads."""
+    limit = _limit.get()
+    return min(numba.config.NUMBA_NUM_THREADS, usable_cores() if limit is None else limit)
+
+
+@contextmanager
 def threads_for(work: float) -> Iterator[bool]:
-    """Whether the launch inside the ``with`` block may use threads.
+    """Whether the launch inside the ``with`` block may use threads; inside it, Numba is set to their number.
 
     Parameters
     ----------
@@ -75,22 +115,29 @@ def threads_for(work: float) -> Iterator[bool]:
         Python thread is inside a region of the workqueue layer, which is not thread-safe.
     """
     # OpenMP's floor is the lowest: below it no layer has to be started to know the answer.
-    if work < MIN_WORK["omp"] or _state["forked"]:
+    n = 1 if work < MIN_WORK["omp"] or _state["forked"] else _allowed_threads()
+    if n == 1 or work < MIN_WORK[threading_layer()]:
         yield False
         return
-    layer = threading_layer()
-    if work < MIN_WORK[layer] or numba.get_num_threads() == 1:
+    before = numba.get_num_threads()
+    if _limit.get() is None:
+        n = min(n, before)
+    if n == 1:
         yield False
         return
-    if layer != "workqueue":
-        yield True
+    lock = _workqueue_lock if threading_layer() == "workqueue" else None
+    if lock is not None and not lock.acquire(blocking=False):
+        yield False
         return
-    held = _workqueue_lock.acquire(blocking=False)
     try:
-        yield held
+        if n != before:
+            numba.set_num_threads(n)
+        yield True
     finally:
-        if held:
-            _workqueue_lock.release()
+        if n != before:
+            numba.set_num_threads(before)
+        if lock is not None:
+            lock.release()
 
 
 class Pace:

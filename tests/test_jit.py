@@ -196,3 +196,38 @@ def test_a_read_only_cache_folder_is_survived(tmp_path):
         run(SMALL, tmp_path)
     finally:
         tmp_path.chmod(stat.S_IRWXU)
+
+
+EVERYTHING = """
+import warnings
+import numpy as np
+from scipy import sparse
+from fastnn import GradKMeans, MLPClassifier, MLPRegressor, kernels
+from fastnn.kernels import _threads
+warnings.simplefilter("ignore")
+rng = np.random.default_rng(0)
+X = rng.normal(size=(3000, 5)).astype(np.float32)
+y = X[:, 0] > 0
+w = rng.random(3000)
+for layer in _threads.MIN_WORK:
+    _threads.MIN_WORK[layer] = 1e4  # some launches with threads, some without
+for data in (X, X[:20], sparse.csr_matrix(X)):
+    for activation in ("relu", "logistic", "silu"):
+        for solver in ("adam", "sgd", "lbfgs"):
+            model = MLPClassifier(activation=activation, solver=solver, max_iter=2, early_stopping=True)
+            model.fit(data, y[: data.shape[0]], w[: data.shape[0]]).predict_proba(data)
+for loss in ("squared_error", "poisson"):
+    MLPRegressor(loss=loss, max_iter=2).fit(X, y, w).predict(X)
+for data in (X, X[:20]):
+    for parameters in ({}, {"optimizer": "adam", "learning_rate": 0.1}, {"batch_size": None}):
+        kmeans = GradKMeans(7, **parameters).fit(data, sample_weight=w[: len(data)]).partial_fit(data)
+        kmeans.predict(data), kmeans.transform(data), kmeans.score(data)
+A = kernels.linear_forward(X, X.T[:, :7].copy())
+kernels.linear_backward(A, X, X.T[:, :7].copy(), A)
+"""
+
+
+@pytest.mark.slow
+def test_after_precompile_nothing_is_compiled(tmp_path):
+    run("import fastnn; fastnn.precompile(['float32'])", tmp_path)
+    assert run(COUNT.format(body=EVERYTHING), tmp_path) == "0"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fastnn import kernels as kernels
+    from fastnn._precompile import precompile as precompile
     from fastnn.estimators.grad_kmeans import GradKMeans as GradKMeans
     from fastnn.estimators.mlp import MLPClassifier as MLPClassifier
     from fastnn.estimators.mlp import MLPRegressor as MLPRegressor
@@ -20,9 +21,10 @@ _PUBLIC = {
     "GradKMeans": "fastnn.estimators.grad_kmeans",
     "MLPClassifier": "fastnn.estimators.mlp",
     "MLPRegressor": "fastnn.estimators.mlp",
+    "precompile": "fastnn._precompile",
 }
 
-__all__ = ["GradKMeans", "MLPClassifier", "MLPRegressor", "__version__", "kernels"]
+__all__ = ["GradKMeans", "MLPClassifier", "MLPRegressor", "__version__", "kernels", "precompile"]
 
 
 def __getattr__(name: str) -> Any:

@@ -24,6 +24,9 @@ CALL_SECONDS = 0.2
 # Threads at most, where somebody has said so for a block of code; of this Python thread (or task) alone.
 _limit: ContextVar[int | None] = ContextVar("fastnn_threads", default=None)
 
+# Whether every launch uses threads, where this has been settled for a block of code.
+_forced: ContextVar[bool | None] = ContextVar("fastnn_forced", default=None)
+
 _workqueue_lock = threading.Lock()
 _state = {"started": False, "forked": False}
 
@@ -82,6 +85,16 @@ def use_threads(n: int | None) -> Iterator[None]:
         _limit.reset(token)
 
 
+@contextmanager
+def force_threads(parallel: bool) -> Iterator[None]:
+    """Let every launch inside the block use threads, or none, whatever its work: to compile both forms."""
+    token = _forced.set(parallel)
+    try:
+        yield
+    finally:
+        _forced.reset(token)
+
+
 @cache
 def _usable_cores(affinity: frozenset[int]) -> int:
     return int(joblib.cpu_count())
@@ -114,6 +127,10 @@ def threads_for(work: float) -> Iterator[bool]:
         False for little work, for one thread, in a child forked after a parallel region, and while another
         Python thread is inside a region of the workqueue layer, which is not thread-safe.
     """
+    forced = _forced.get()
+    if forced is not None:
+        yield forced
+        return
     # OpenMP's floor is the lowest: below it no layer has to be started to know the answer.
     n = 1 if work < MIN_WORK["omp"] or _state["forked"] else _allowed_threads()
     if n == 1 or work < MIN_WORK[threading_layer()]:

@@ -1,0 +1,96 @@
+"""Compile everything ahead of time: for container images and continuous integration."""
+
+from collections.abc import Sequence
+from itertools import zip_longest
+from typing import Any
+
+import numpy as np
+
+from fastnn import clustering, kernels
+from fastnn.activations import HIDDEN
+from fastnn.kernels import device
+from fastnn.kernels._threads import force_threads
+from fastnn.losses import LOSSES
+from fastnn.network import Network, predict
+from fastnn.optimizers import RULES, Optimizer
+from fastnn.seeding import initial_centers
+
+
+def precompile(dtypes: Sequence[Any] = (np.float32, np.float64)) -> None:
+    """Fill the cache with every compiled function that the estimators and kernels use.
+
+    Takes about a minute, once for each version of the package, kind of processor and cache directory; another
+    call finds everything there and takes a second. After it no fit compiles anything.
+
+    Parameters
+    ----------
+    dtypes : sequence of dtype, default=(float32, float64)
+        Float types to compile for.
+
+    Examples
+    --------
+    In a container image, as the user who will run it::
+
+        RUN NUMBA_CACHE_DIR=/opt/fastnn-cache python -c "import fastnn; fastnn.precompile()"
+        ENV NUMBA_CACHE_DIR=/opt/fastnn-cache
+
+    The processor that compiles must be of the kind that runs the image: Numba keeps code for each apart.
+    """
+    for dtype in dtypes:
+        for threads in (False, True):
+            with force_threads(threads):
+                _networks(np.dtype(dtype))
+                _k_means(np.dtype(dtype))
+                _functions(np.dtype(dtype))
+
+
+def _networks(dtype: np.dtype) -> None:
+    """An epoch, a gradient and a prediction, until each entry of the tables has had its turn."""
+    X = np.linspace(0, 1, 40, dtype=dtype).reshape(20, 2)
+    Y = np.ones((20, 1), dtype)
+    for hidden, loss, rule in zip_longest(HIDDEN, LOSSES, RULES):
+        loss, rule = loss or LOSSES[0], rule or RULES[0]
+        net = Network([2, 3, 1], hidden_activation=hidden or HIDDEN[0], loss=loss.name, dtype=dtype)
+        optimizer = Optimizer(
+            rule.name, rule.hyper, learning_rate=0.1, n_parameters=net.parameters.size, dtype=dtype
+        )
+        net.train_epoch(optimizer, X, Y, None, 10)
+        net.loss_and_gradient(X, Y)
+        predict(
+            X,
+            net.coefs,
+            net.intercepts,
+            hidden_activation=net.hidden_activation,
+            output_activation=net.loss.output_activation,
+        )
+
+
+def _k_means(dtype: np.dtype) -> None:
+    """A fit with each update rule, from k-means++."""
+    X = np.random.RandomState(0).normal(size=(60, 2)).astype(dtype)
+    for optimizer in clustering.OPTIMIZERS:
+        random_state = np.random.RandomState(0)
+        clustering.train(
+            X,
+            None,
+            initial_centers("k-means++", X, 3, None, random_state),
+            clustering.Rule.of(optimizer, 0.1, "mean"),
+            batch_size=20,
+            max_iter=1,
+            tol=0.0,
+            variance=1.0,
+            patience=None,
+            polish=True,
+            random_state=random_state,
+        )
+
+
+def _functions(dtype: np.dtype) -> None:
+    """The public kernels, and what only some methods of the estimators call."""
+    X = np.ones((3, 3), dtype)
+    A = kernels.linear_forward(X, X, X[0])
+    kernels.linear_backward(A, X, X, A)
+    kernels.update_centers(X, kernels.assign(X, X)[0], 3)
+    device.distances_to(X, X)
+    for function in (kernels.exp, kernels.log, kernels.logistic, kernels.tanh):
+        function(X)

@@ -68,6 +68,9 @@ def _normal_cdf(z):
     return 0.5 * (1 + special.erf(z / np.sqrt(2).astype(z.dtype)))
 
 
+# Where the derivative of an activation, or the derivative of that, jumps: no place for central differences.
+KINKS = {"relu": 0.0, "leaky_relu": 0.0, "elu": 0.0}
+
 # name -> (a of z, da/dz of z and a)
 ACTIVATIONS = {
     "identity": (lambda z: z, lambda z, a: np.ones_like(a)),
@@ -101,6 +104,9 @@ def _clipped(a):
     return np.clip(a, eps, 1 - eps)
 
 
+# Losses for which dL/dz is not a - y: name -> dL/dz of y and a.
+DZ = {}
+
 # name -> (output activation, loss of each row of y and a)
 LOSSES = {
     "log_loss": ("softmax", lambda y, a: -special.xlogy(y, _clipped(a)).sum(axis=1)),
@@ -127,11 +133,33 @@ def reference_predict(X, coefs, intercepts, *, hidden_activation, output_activat
     return _forward(X, coefs, intercepts, hidden_activation, output_activation)[1][-1]
 
 
+def _momentum(w, g, state, rate, t, momentum, *_):
+    state[0] = momentum * state[0] - rate * g
+    w += state[0]
+
+
+def _nesterov(w, g, state, rate, t, momentum, *_):
+    state[0] = momentum * state[0] - rate * g
+    w += momentum * state[0] - rate * g
+
+
+def _adam(w, g, state, rate, t, beta_1, beta_2, epsilon):
+    state[0] = beta_1 * state[0] + (1 - beta_1) * g
+    state[1] = beta_2 * state[1] + (1 - beta_2) * g * g
+    rate = rate * np.sqrt(1 - beta_2**t) / (1 - beta_1**t)
+    w -= rate * state[0] / (np.sqrt(state[1]) + epsilon)
+
+
+# name -> step number t in place, of w and state, from the gradient
+RULES = {"momentum": _momentum, "nesterov": _nesterov, "adam": _adam}
+
+
 class ReferenceNetwork:
     def __init__(self, layer_sizes, *, hidden_activation, loss, dtype):
         self.dtype = np.dtype(dtype)
         self.hidden_activation = hidden_activation
         self.output_activation, self.row_loss = LOSSES[loss]
+        self.dz = DZ.get(loss, lambda y, a: a - y)
         shapes = [shape for n_in, n_out in pairwise(layer_sizes) for shape in ((n_in, n_out), (n_out,))]
         self.parameters = np.zeros(sum(math.prod(shape) for shape in shapes), self.dtype)
         views = self._views(self.parameters, shapes)
@@ -155,8 +183,7 @@ class ReferenceNetwork:
         total = weight.sum()
         loss = (weight * self.row_loss(Y, acts[-1])).sum() / total
         loss += 0.5 * alpha * sum((W * W).sum() for W in self.coefs) / total
-        # Every loss goes with the output activation for which dL/dz = a - y.
-        dz = (acts[-1] - Y) * weight.astype(self.dtype)[:, None]
+        dz = self.dz(Y, acts[-1]) * weight.astype(self.dtype)[:, None]
         gradients = []
         for layer in range(len(self.coefs) - 1, -1, -1):
             dW = (np.asarray(acts[layer].T @ dz) + alpha * self.coefs[layer]) / total
@@ -181,15 +208,23 @@ class ReferenceNetwork:
             self._step(optimizer, gradient)
         return total / len(rows)
 
-    def _step(self, optimizer, g):
-        w, rate, hyper, state = self.parameters, optimizer.learning_rate, optimizer.hyper, optimizer.state
+    def _step(self, optimizer, gradient):
         optimizer.t += 1
-        if optimizer.name == "adam":
-            beta_1, beta_2, epsilon = hyper
-            state[0] = beta_1 * state[0] + (1 - beta_1) * g
-            state[1] = beta_2 * state[1] + (1 - beta_2) * g * g
-            rate = rate * np.sqrt(1 - beta_2**optimizer.t) / (1 - beta_1**optimizer.t)
-            w -= rate * state[0] / (np.sqrt(state[1]) + epsilon)
-        else:
-            state[0] = hyper[0] * state[0] - rate * g
-            w += hyper[0] * state[0] - rate * g if optimizer.name == "nesterov" else state[0]
+        RULES[optimizer.name](
+            self.parameters, gradient, optimizer.state, optimizer.learning_rate, optimizer.t, *optimizer.hyper
+        )
+
+
+# --- initial weights ----------------------------------------------------------------------------------
+
+# name -> standard deviation of the weights of fan_in, fan_out, where the activation's factor is 6
+DEVIATIONS = {
+    "scikit-learn": lambda fan_in, fan_out: np.sqrt(2 / (fan_in + fan_out)),
+    "glorot_uniform": lambda fan_in, fan_out: np.sqrt(2 / (fan_in + fan_out)),
+    "glorot_normal": lambda fan_in, fan_out: np.sqrt(2 / (fan_in + fan_out)),
+    "he_uniform": lambda fan_in, fan_out: np.sqrt(2 / fan_in),
+    "he_normal": lambda fan_in, fan_out: np.sqrt(2 / fan_in),
+    "normal": lambda fan_in, fan_out: 0.1,
+    "zeros": lambda fan_in, fan_out: 0.0,
+    "constant": lambda fan_in, fan_out: 0.0,
+}

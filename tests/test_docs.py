@@ -3,11 +3,13 @@
 import inspect
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 import fastnn
-from fastnn import kernels
+from fastnn import activations, elementary, initializers, kernels, losses, optimizers
 
 ROOT = Path(__file__).resolve().parents[1]
 ESTIMATORS = [getattr(fastnn, name) for name in fastnn.__all__ if inspect.isclass(getattr(fastnn, name))]
@@ -133,7 +135,9 @@ def test_kernels_state_their_cost():
 def test_every_public_name_has_a_page():
     page = (ROOT / "docs/api/index.md").read_text()
     listed = set(re.findall(r"^   (\w+)$", page, flags=re.MULTILINE))
-    assert listed == {*(estimator.__name__ for estimator in ESTIMATORS), *kernels.__all__}
+    names = {*fastnn.__all__} - {"__version__", "kernels"}
+    assert names >= {estimator.__name__ for estimator in ESTIMATORS}
+    assert listed == names | {*kernels.__all__}
 
 
 @pytest.mark.parametrize("name", ["README.md", "docs/quickstart.md"])
@@ -151,3 +155,48 @@ def test_code_blocks_run(name, capsys):
 def test_links_lead_somewhere(name):
     for target in re.findall(r"\]\(([^)#]+)", (ROOT / name).read_text()):
         assert target.startswith("https://") or (ROOT / target).exists(), target
+
+
+def guide(heading, module, **names):
+    """Run the guide's block under a heading as part of a module; the new entry of the registry it extends."""
+    page = (ROOT / "docs/extending.md").read_text()
+    (block,) = re.findall(rf"^## {heading}\n.*?^```python\n(.*?)^```$", page, flags=re.MULTILINE | re.DOTALL)
+    namespace = {**vars(module), **names}
+    exec(compile(block, heading, "exec"), namespace)
+    registry = block.splitlines()[-4].split(" = ")[0]
+    assert namespace[registry][0] is ...
+    return namespace[registry][-1]
+
+
+def test_the_guides_activation():
+    entry = guide("An activation", activations)
+    for z in (-2.0, -0.1, 0.3, 5.0):
+        slope = (entry.value(z + 1e-6) - entry.value(z - 1e-6)) / 2e-6
+        assert entry.derivative(z, entry.value(z)) == pytest.approx(slope, abs=1e-9)
+
+
+def test_the_guides_loss():
+    scalars = {name: getattr(elementary, name) for name in ("exp", "log1p", "tanh")}
+    entry = guide("A loss", losses, **scalars)
+    assert entry.output_activation == activations.IDENTITY.name
+    for a in (-2.0, 0.1, 4.0):
+        y, h = np.float64(0.5), 1e-6
+        assert entry.value(y, np.float64(a)) == pytest.approx(np.log(np.cosh(a - y)), abs=1e-14)
+        slope = (entry.value(y, np.float64(a + h)) - entry.value(y, np.float64(a - h))) / (2 * h)
+        assert entry.dz(y, np.float64(a)) == pytest.approx(slope, abs=1e-9)
+
+
+def test_the_guides_optimizer():
+    entry = guide("An optimiser", optimizers)
+    hyper = np.array(list(entry.hyper.values()))
+    w, state = 3.0, 0.0
+    for t in range(1, 500):
+        w, state, _ = entry.update(w, w, state, 0.0, *entry.coefficients(0.01, hyper, t))
+    assert abs(w) < 0.05
+
+
+def test_the_guides_initializer():
+    entry = guide("An initialiser", initializers)
+    layer = SimpleNamespace(fan_in=400, fan_out=300, factor=6.0)
+    weights = entry.draw(np.random.RandomState(0), layer, (400, 300))
+    assert weights.std() == pytest.approx(1 / 20, rel=0.02)

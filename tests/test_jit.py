@@ -157,26 +157,42 @@ def test_python_threads_may_share_the_kernels():
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 @pytest.mark.parametrize(
     "first",
-    # The second starts Numba's threads without running them.
-    ["linear_forward(X, X.T.copy())", "assign(X[:20, :3], X[:2, :3])"],
+    [
+        "linear_forward(X, X.T.copy())",
+        "assign(X[:20, :3], X[:2, :3])",
+        "MLPRegressor((3,), max_iter=1).fit(X[:30, :2], X[:30, 2])",
+        "add_one(X)",
+    ],
+    ids=["threads", "small assign", "small fit", "the user's own threads"],
 )
-def test_a_child_forked_after_threads_were_started_runs_serially(first):
+def test_a_child_that_is_forked_lives(first, tmp_path):
+    """After Numba's threads were started it runs serially; else it may start its own."""
     code = """
-    import os
+    import os, warnings
+    import numba
     import numpy as np
+    from fastnn import MLPRegressor
     from fastnn.kernels import assign, linear_forward, _threads
+    warnings.simplefilter("ignore")
+
+    @numba.njit(parallel=True)
+    def add_one(X):
+        for i in numba.prange(len(X)):
+            X[i] += 1
+
     X = np.random.default_rng(0).normal(size=(500, 300))
     {first}
-    want = linear_forward(X, X.T.copy())
+    W = X.T.copy()
     child = os.fork()
     if child == 0:
-        with _threads.threads_for(1e12) as parallel:
-            serial = not parallel
-        same = np.array_equal(linear_forward(X, X.T.copy()), want)
-        os._exit(0 if serial and same else 1)
+        np.save(os.environ["RESULT"], linear_forward(X, W))
+        os._exit(0)
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    print(np.array_equal(np.load(os.environ["RESULT"]), linear_forward(X, W)))
     """
-    assert run(textwrap.dedent(code).format(first=first), NUMBA_NUM_THREADS="2") == "0"
+    result = str(tmp_path / "result.npy")
+    code = textwrap.dedent(code).format(first=first)
+    assert run(code, NUMBA_NUM_THREADS="2", RESULT=result) == "0\nTrue"
 
 
 def test_workqueue_layer_gives_the_same_result():

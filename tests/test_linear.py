@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from fastnn.activations import ACTIVATIONS
 from fastnn.kernels import linear_backward, linear_forward
 from fastnn.kernels.cpu import targets
-from fastnn.kernels.cpu.linear import CHUNK_ROWS, DEPTH_BLOCK
+from fastnn.kernels.cpu.linear import CHUNK_ROWS
+from fastnn.kernels.cpu.packing import DEPTH_BLOCK
 from tests import reference
 
 DTYPES = [np.float32, np.float64]

@@ -16,6 +16,7 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from fastnn import MLPClassifier, MLPRegressor, activations
 from fastnn.initializers import INITIALIZERS, initialize
 from fastnn.network import Network
+from tests import reference
 from tests.reference import reference_predict
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -566,16 +567,7 @@ def test_initializers(entry):
     assert [W.shape for W in coefs] == [(300, 200), (200, 100)]
     assert [b.shape for b in intercepts] == [(200,), (100,)]
     assert {p.dtype for p in coefs + intercepts} == {np.dtype(np.float32)}
-    deviation = {
-        "scikit-learn": np.sqrt(2 / 500),
-        "glorot_uniform": np.sqrt(2 / 500),
-        "glorot_normal": np.sqrt(2 / 500),
-        "he_uniform": np.sqrt(2 / 300),
-        "he_normal": np.sqrt(2 / 300),
-        "normal": 0.1,
-        "zeros": 0.0,
-        "constant": 0.0,
-    }[entry.name]
+    deviation = reference.DEVIATIONS[entry.name](300, 200)
     assert_allclose(coefs[0].std(), deviation, rtol=0.02)
     assert_allclose(coefs[0].mean(), 0.5 if entry.name == "constant" else 0.0, atol=2e-3)
 

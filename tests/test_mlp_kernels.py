@@ -8,6 +8,7 @@ from fastnn.activations import CODES
 from fastnn.kernels._jit import jit
 from fastnn.kernels.cpu import layers, panels, targets
 from fastnn.kernels.cpu.dispatch import activation_loops, derivative_loops
+from fastnn.kernels.cpu.packing import DEPTH_BLOCK
 from fastnn.kernels.cpu.workspace import PACKED, new_workspace, row_chunks
 
 DTYPES = [np.float32, np.float64]
@@ -93,7 +94,8 @@ def weight_gradient(n_in, n_out, first_tile, last_tile, n, capacity, add, in_uni
 
 
 SAMPLES = [1, 15, 16, 17, 47, 48, 49, 113]
-SHAPES = [(1, 1), (3, 2), (64, 17), (13, 40), (11, 49)]
+# Beyond DEPTH_BLOCK a product is summed in several passes.
+SHAPES = [(1, 1), (3, 2), (64, 17), (13, 40), (11, 49), (DEPTH_BLOCK - 1, 3), (DEPTH_BLOCK, 2), (5, 1030)]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -24,8 +24,8 @@ import numpy as np
 
 from fastnn.kernels import device
 from fastnn.kernels._codes import CLUSTER, COUNT, DIVERGED, MEAN, NEWTON, NO_IMPROVEMENT, RUNNING, SUM
-from fastnn.kernels._threads import CALL_SECONDS, threads_for
-from fastnn.lloyd import Workspace, labels_inertia, lloyd, weights_or_none
+from fastnn.kernels._threads import CALL_SECONDS, threads_for, workers
+from fastnn.lloyd import Workspace, labels_inertia, lloyd, weights_or_empty
 from fastnn.optimizers import CODES, MAX_HYPER, RULES
 from fastnn.seeding import farthest_rows
 
@@ -148,7 +148,7 @@ def step(
     work = Workspace(n, C.shape[0], d, X.dtype) if work is None else work
     safe = C.copy() if safe is None else safe
     progress = np.array([0, 0, 0, 0, np.inf]) if progress is None else progress
-    inertia = work.sweep(X, weights_or_none(weights, X), C, summing=True)
+    inertia = work.sweep(X, weights_or_empty(weights, X), C, summing=True)
     total = float(work.counts.sum())
     loss = inertia / total
     finite = device.advance(
@@ -225,11 +225,11 @@ class _Epochs:
                 last = min(n_batches, done + self.batches_per_chunk)
                 started = time.perf_counter()
                 reached, status = device.run_center_batches(
-                    parallel, self.X, weights_or_none(self.weights, self.X), self.rows, done, last,
-                    self.batch_size, *self.rule, self.C, self.safe, *self.motion, self.touched,
-                    self.progress, self.patience, losses, self.X_batch, self.weights_batch,
-                    self.work.labels, self.work.distances, self.work.sums, self.work.counts,
-                    *self.work.partials,
+                    parallel, workers(parallel), self.X, weights_or_empty(self.weights, self.X),
+                    self.rows, done, last, self.batch_size, *self.rule,
+                    self.C, self.safe, *self.motion, self.touched, self.progress, self.patience,
+                    losses, self.X_batch, self.weights_batch, self.work.labels, self.work.distances,
+                    self.work.sums, self.work.counts, *self.work.partials,
                 )  # fmt: skip
                 # The first call may compile; a chunk twice as long follows only a chunk that was short.
                 seconds = max(time.perf_counter() - started, 1e-9)

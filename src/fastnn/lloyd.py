@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 
 from fastnn.kernels import device
-from fastnn.kernels._threads import threads_for
+from fastnn.kernels._threads import threads_for, workers
 
 
 class Workspace:
@@ -29,8 +29,8 @@ class Workspace:
         n, d = X.shape
         with threads_for(device.sweep_work(n, C.shape[0], d)) as parallel:
             return device.sweep(
-                parallel, X, weights, C, self.labels, self.distances, self.sums, self.counts, *self.partials,
-                assigning, summing,
+                parallel, workers(parallel), X, weights, C, self.labels, self.distances,
+                self.sums, self.counts, *self.partials, assigning, summing,
             )  # fmt: skip
 
 
@@ -38,7 +38,7 @@ def labels_inertia(X: np.ndarray, weights: np.ndarray | None, C: np.ndarray) -> 
     """Nearest centre of every row and the weighted sum of squared distances to them."""
     n, d = X.shape
     work = Workspace(n, 0, d, X.dtype)
-    inertia = work.sweep(X, weights_or_none(weights, X), C, summing=False)
+    inertia = work.sweep(X, weights_or_empty(weights, X), C, summing=False)
     return work.labels, inertia
 
 
@@ -46,14 +46,14 @@ def mean_variance(X: np.ndarray) -> float:
     """Mean over the columns of their variance, the unit of `tol`."""
     n, d = X.shape
     work = Workspace(n, 1, d, X.dtype)
-    none = weights_or_none(None, X)
+    none = weights_or_empty(None, X)
     work.labels[:] = 0
     work.sweep(X, none, np.empty((1, d), X.dtype), summing=True, assigning=False)
     mean = (work.sums / n).astype(X.dtype)
     return work.sweep(X, none, mean, summing=False) / (n * d)
 
 
-def weights_or_none(weights: np.ndarray | None, X: np.ndarray) -> np.ndarray:
+def weights_or_empty(weights: np.ndarray | None, X: np.ndarray) -> np.ndarray:
     """Weights as kernels take them: an empty array stands for ones."""
     return np.empty(0, X.dtype) if weights is None else weights
 
@@ -97,7 +97,7 @@ def lloyd(
     """
     n, d = X.shape
     k = C.shape[0]
-    w = weights_or_none(weights, X)
+    w = weights_or_empty(weights, X)
     total = float(n) if weights is None else float(weights.sum(dtype=np.float64))
     work = Workspace(n, k, d, X.dtype)
     losses: list[float] = []

@@ -39,6 +39,7 @@ class Loss(NamedTuple):
     value: Callable[..., Any]
     mean_over_outputs: bool = False
     dz: Callable[..., Any] = _canonical_dz
+    regression: bool = False  # whether MLPRegressor offers it
 
 
 @_scalar
@@ -85,8 +86,8 @@ def _poisson(y, a):
 LOSSES = (
     Loss("log_loss", SOFTMAX, _log_loss),
     Loss("binary_log_loss", LOGISTIC.name, _binary_log_loss),
-    Loss("squared_error", IDENTITY.name, _squared_error, mean_over_outputs=True),
+    Loss("squared_error", IDENTITY.name, _squared_error, mean_over_outputs=True, regression=True),
     # Half the deviance of the Poisson distribution.
-    Loss("poisson", EXP.name, _poisson),
+    Loss("poisson", EXP.name, _poisson, regression=True),
 )
 CODES = {loss.name: code for code, loss in enumerate(LOSSES)}

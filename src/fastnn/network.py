@@ -8,7 +8,6 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-import numba
 import numpy as np
 from scipy import sparse
 
@@ -16,7 +15,7 @@ from fastnn.activations import ACTIVATIONS, EXP, SOFTMAX
 from fastnn.activations import CODES as ACTIVATION_CODES
 from fastnn.kernels import device
 from fastnn.kernels._arrays import plain
-from fastnn.kernels._threads import CALL_SECONDS, Pace, threads_for
+from fastnn.kernels._threads import CALL_SECONDS, Pace, threads_for, workers
 from fastnn.losses import CODES as LOSS_CODES
 from fastnn.losses import LOSSES
 from fastnn.optimizers import MAX_HYPER, Optimizer
@@ -151,6 +150,9 @@ class Network:
     ) -> float:
         """One pass over the rows in mini-batches, updating the parameters after each.
 
+        X, Y and the weights are prepared when these objects are first seen: a change in place afterwards may
+        go unnoticed.
+
         Parameters
         ----------
         optimizer : Optimizer
@@ -190,17 +192,16 @@ class Network:
             with threads_for(region_work if threads else 0.0) as parallel:
                 work = self._workspace(batch_size, parallel)
                 started = time.perf_counter()
-                loss, _, done, optimizer.t = device.run_batches(
+                total, _, done, optimizer.t = device.run_batches(
                     parallel, batch, stop, batch_size, n, model, rows, targets, training, work, True,
-                    optimizer.learning_rate, optimizer.t,
+                    optimizer.learning_rate, optimizer.t, total, 0.0,
                 )  # fmt: skip
             per_batch = (time.perf_counter() - started) / max(done, 1)
             if self._called:  # the first call may have compiled
                 pace.report(parallel, 3 * region_work, per_batch)
             self._called = True
             if done < stop - batch:
-                return float(loss)
-            total += loss
+                return float(total)
             self._batches_per_call = max(1, int(CALL_SECONDS / max(per_batch, 1e-7)))
             batch = stop
         return total / n
@@ -233,14 +234,12 @@ class Network:
         for first in range(0, n_blocks, at_once):
             stop = min(n_blocks, first + at_once)
             with threads_for(region_work) as parallel:
-                loss, some, done, _ = device.run_batches(
+                total, weight, done, _ = device.run_batches(
                     parallel, first, stop, block, n, model, rows, targets, training,
-                    self._workspace(block, parallel), False, 0.0, 0,
+                    self._workspace(block, parallel), False, 0.0, 0, total, weight,
                 )  # fmt: skip
             if done < stop - first:
-                return float(loss), training.gradient.copy()
-            total += loss
-            weight += some
+                return float(total), training.gradient.copy()
         gradient = training.gradient.copy()
         for W, dW in zip(self.coefs, self.layout.weights(gradient), strict=True):
             dW += alpha * W
@@ -249,7 +248,7 @@ class Network:
         return float(total / weight), gradient
 
     def _step_work(self, n_rows: int) -> float:
-        """FLOPs of the smaller of a step's two regions."""
+        """FLOPs of the forward pass, about a third of a step's: what ``threads_for`` is told."""
         sizes = self.layout.sizes
         return 2.0 * n_rows * float(sizes[:-1] @ sizes[1:])
 
@@ -290,8 +289,10 @@ class Network:
 
     def _workspace(self, n_rows: int, parallel: bool) -> device.Workspace:
         """Work buffers for batches of `n_rows`, kept until another size is asked for."""
-        n_threads = numba.get_num_threads()
-        if self._work[0] != (n_rows, n_threads):
+        held_rows, held_threads = self._work[0]
+        # One thread can use what was made for several; and asking Numba would start its threads.
+        n_threads = workers(parallel) if parallel else max(1, held_threads)
+        if (held_rows, held_threads) != (n_rows, n_threads):
             keep_z = ACTIVATIONS[ACTIVATION_CODES[self.hidden_activation]].needs_z
             work = device.new_workspace(
                 self.layout.sizes, n_rows, self.dtype, keep_z=keep_z, n_threads=n_threads
@@ -356,7 +357,7 @@ def predict(
     for first in range(0, n, at_once):
         count = min(at_once, n - first)
         with threads_for(count * flops) as parallel:
-            n_threads = numba.get_num_threads() if parallel else 1
-            n_chunks = n_threads * -(-count // (PREDICT_ROWS * n_threads))
-            device.predict_rows(parallel, n_chunks, first, count, model, rows, out.reshape(-1))
+            n_workers = workers(parallel)
+            n_chunks = n_workers * -(-count // (PREDICT_ROWS * n_workers))
+            device.predict_rows(parallel, n_workers, n_chunks, first, count, model, rows, out.reshape(-1))
     return out

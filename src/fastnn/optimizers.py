@@ -91,7 +91,7 @@ class Optimizer:
 
     Attributes
     ----------
-    state : ndarray of shape (2, n_parameters) or (n_slots, n_parameters)
+    state : ndarray of shape (n_slots, n_parameters)
         The state slots, zero at first.
     t : int
         Steps done.

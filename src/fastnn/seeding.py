@@ -189,7 +189,7 @@ def initial_centers(
     if callable(init):
         return init(X, n_clusters, random_state=random_state)
     if init == "random":
-        p = None if weights is None else weights / weights.sum(dtype=np.float64)
+        p = None if weights is None else weights.astype(np.float64) / weights.sum(dtype=np.float64)
         if p is not None and np.count_nonzero(p) < n_clusters:
             # choice refuses to draw more rows than have a weight; the rest come from those without.
             p = p + np.finfo(np.float64).tiny

@@ -15,6 +15,7 @@ from sklearn.utils.validation import validate_data
 from fastnn.activations import DEFAULT
 from fastnn.estimators.base_mlp import BaseMLP
 from fastnn.estimators.weights import checked_weights
+from fastnn.losses import LOSSES
 
 _FLOATS = (np.float64, np.float32)
 
@@ -413,7 +414,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     _parameter_constraints: ClassVar[dict] = {
         **BaseMLP._parameter_constraints,
-        "loss": [StrOptions({"squared_error", "poisson"})],
+        "loss": [StrOptions({loss.name for loss in LOSSES if loss.regression})],
     }
     _score_function = staticmethod(r2_score)
 

@@ -2,13 +2,19 @@
 
 ::
 
-    linear_forward  linear_backward      assign  update_centers      exp log tanh logistic
-          |               |                |           |                     |
-       linear.py, mlp.py     sweep.py, nearest.py, seeding.py     elementary.py
-                          |                |                                 |
-                     tile.py   (register-tiled product, running minimum,     |
-                          |     transposition, emitted as LLVM IR)           |
-                     targets.py (one row per instruction set)        fastnn.elementary (scalars)
+    linear_forward      training step        assign            exp log tanh
+    linear_backward     and prediction       update_centers    logistic
+          |                   |                    |               |
+      linear.py   mlp.py, layers, output,   sweep.py, nearest,  elementary.py
+          |       panels, workspace         center_steps,          |
+          |                   |             seeding                |
+          +-------------------+--------------------+       fastnn.elementary
+                              |                               (scalars)
+             dispatch.py, linked.py  (C functions by name or address)
+                              |
+                     tile.py, tile_ir.py  (register-tiled product, running minimum, moves: LLVM IR)
+                              |
+                     targets.py  (one row per instruction set)
 
 ``_jit`` compiles and caches, ``_link`` compiles heavy leaves once, ``_threads`` decides about threads. This
 module is the only place that chooses the device on which a function runs.

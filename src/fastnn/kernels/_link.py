@@ -1,11 +1,11 @@
 """Heavy code is compiled once and linked by name.
 
 Numba copies the code of every callee into each of its callers and optimises it there again: a leaf that takes
-a second to compile, five levels below a training step with its parallel and serial branches, costs ten. The
-register tiles and the loops over the registries' entries are therefore compiled once per dtype, as C
-functions, and their callers hold nothing but the symbol:
+a second to compile, five levels below a training step with its serial and threaded forms, costs ten. The
+register tiles and the ``linked`` functions are therefore compiled once per dtype, as C functions, and their
+callers hold nothing but the symbol:
 
-    provider (tile, loops)  --compiles-->  address  --LLVM symbol "fastnn_<kind>_<dtype>"-->  callers
+    provider (tile_ir, linked)  --compiles-->  address  --LLVM symbol "fastnn_<kind>_<dtype>"-->  callers
 
 A symbol must be known before a caller's code is loaded, or LLVM aborts the process. Lowering a call makes it
 known; for callers loaded from the disk cache the cache keeps the list of symbols they need
@@ -51,6 +51,8 @@ def provide(kind: str, address_of: Callable[[str], tuple[int, Any]]) -> None:
         _owners.append(owner)
         return value
 
+    if kind in _providers:
+        raise ValueError(f"two functions are called {kind!r}")
     _providers[kind] = address
 
 

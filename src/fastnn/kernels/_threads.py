@@ -1,10 +1,11 @@
 """Launch rules: when a kernel may run on more than one thread.
 
-Every parallel kernel takes a flag, and runs the same chunks in the same order without threads when it is
-false; so the answer here changes the time, never the result.
+Every parallel kernel has a serial form that does the same sums in the same order; so the answer here changes
+the time, never the result.
 """
 
 import os
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,14 +29,16 @@ _limit: ContextVar[int | None] = ContextVar("fastnn_threads", default=None)
 _forced: ContextVar[bool | None] = ContextVar("fastnn_forced", default=None)
 
 _workqueue_lock = threading.Lock()
-_state = {"started": False, "forked": False}
+_state = {"forked": False}
 
 
 def _after_fork_in_child() -> None:
-    # A started OpenMP or workqueue pool does not survive a fork: the child would die at its first region.
+    # A started OpenMP or workqueue pool does not survive a fork: the child would die at its first region. The
+    # user's own code may have started it.
     global _workqueue_lock
     _workqueue_lock = threading.Lock()
-    _state["forked"] = _state["forked"] or _state["started"]
+    pool = sys.modules.get("numba.np.ufunc.parallel")
+    _state["forked"] = _state["forked"] or (pool is not None and pool._is_initialized)
 
 
 if hasattr(os, "register_at_fork"):
@@ -62,8 +65,7 @@ def threading_layer() -> str:
         parallel._launch_threads()
     finally:
         if ours:
-            del os.environ["GOMP_SPINCOUNT"]
-    _state["started"] = True
+            os.environ.pop("GOMP_SPINCOUNT", None)
     return str(numba.threading_layer())
 
 
@@ -155,6 +157,11 @@ def threads_for(work: float) -> Iterator[bool]:
             numba.set_num_threads(before)
         if lock is not None:
             lock.release()
+
+
+def workers(parallel: bool) -> int:
+    """Threads of a launch, inside the block of ``threads_for`` that gave `parallel`."""
+    return int(numba.get_num_threads()) if parallel else 1
 
 
 class Pace:

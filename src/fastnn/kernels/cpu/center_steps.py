@@ -134,12 +134,13 @@ def _copy(source, target):
 
 @parallel_jit
 def run_center_batches(
-    X, weights, rows, first, last, batch_size, code, update, fill, rate, reduction, hyper,
+    n_workers, X, weights, rows, first, last, batch_size, code, update, fill, rate, reduction, hyper,
     C, safe, seen, clock, slots, touched, progress, patience, losses,
     X_batch, weights_batch, labels, distances, sums, counts, partials, partial_counts,
 ):  # fmt: skip
     """Steps on the batches first..last of an epoch; returns the number done and the status.
 
+    n_workers : threads.
     rows : IN, the epoch's permutation. losses : OUT, one per batch. touched : IN/OUT (k,), the weight that
     each centre had in the epoch. The rest as in ``move_centers``, ``advance`` and ``improved``; the last two
     lines of arguments are work.
@@ -151,8 +152,8 @@ def run_center_batches(
         for t in prange((m + _GATHER_ROWS - 1) // _GATHER_ROWS):
             _gather_task(np.int64(t), X, weights, rows, start, m, X_batch, weights_batch)
         inertia = sweep_rows(
-            X_batch[:m], weights_batch[: m if weights.size > 0 else 0], C, labels[:m], distances[:m],
-            sums, counts, partials, partial_counts, True, True,
+            n_workers, X_batch[:m], weights_batch[: m if weights.size > 0 else 0], C,
+            labels[:m], distances[:m], sums, counts, partials, partial_counts, True, True,
         )  # fmt: skip
         total = 0.0
         for j in range(counts.size):

@@ -3,12 +3,13 @@
 Both are halves of one pass over the rows, ``sweep``.
 """
 
+import operator
 from typing import Any
 
 import numpy as np
 
 from fastnn.kernels._arrays import checked, output_array, plain, several, working_dtype
-from fastnn.kernels._threads import threads_for
+from fastnn.kernels._threads import threads_for, workers
 from fastnn.kernels.cpu.sweep import new_partials, sweep, sweep_work
 
 # Weights that are all one, as kernels take them.
@@ -47,7 +48,8 @@ def assign(X: Any, C: Any, *, out: Any = None) -> tuple[np.ndarray, np.ndarray]:
     Notes
     -----
     FLOPs: 2 n k d + 3 n d. Bytes: X once, (4 + itemsize) n written. The winner is found by the expanded form,
-    both arrays taken from the mean of the centres first.
+    both arrays taken from a point amid the centres first. Its products must not overflow: where squared
+    distances come near the largest number of the dtype, the label may be 0 and the distance infinite.
     """
     X = checked(X, "X", (None, None))
     C = checked(C, "C", (None, X.shape[1]))
@@ -61,7 +63,7 @@ def assign(X: Any, C: Any, *, out: Any = None) -> tuple[np.ndarray, np.ndarray]:
     distances = output_array(given[1], (n,), dtype, "out[1] (distances)", (X, C, labels))
     with threads_for(sweep_work(n, k, d)) as parallel:
         sweep(
-            parallel, X, _ONES[dtype], C, labels, distances,
+            parallel, workers(parallel), X, _ONES[dtype], C, labels, distances,
             np.empty((0, d)), np.empty(0), *new_partials(0, 0, d), True, False,
         )  # fmt: skip
     return labels, distances
@@ -105,7 +107,7 @@ def update_centers(
     dtype = working_dtype(X)
     X = plain(X, dtype)
     n, d = X.shape
-    k = int(n_clusters)
+    k = operator.index(n_clusters)
     if k < 1:
         raise ValueError(f"n_clusters must be at least 1, got {n_clusters}.")
     labels = checked(labels, "labels", (n,))
@@ -124,7 +126,7 @@ def update_centers(
     counts = output_array(given[1], (k,), np.float64, "out[1] (counts)", (*inputs, sums))
     with threads_for(2.0 * n * d + 10.0 * n) as parallel:
         sweep(
-            parallel, X, weights, X[:0], labels, np.empty(0, dtype),
+            parallel, workers(parallel), X, weights, X[:0], labels, np.empty(0, dtype),
             sums, counts, *new_partials(n, k, d), False, True,
         )  # fmt: skip
     return sums, counts

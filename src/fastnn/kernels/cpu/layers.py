@@ -19,8 +19,8 @@ from numba.extending import register_jitable
 
 from fastnn.kernels._jit import FASTMATH_SUMS
 from fastnn.kernels.cpu.dispatch import activate, chain_rule
-from fastnn.kernels.cpu.linear import DEPTH_BLOCK, pack_rows
 from fastnn.kernels.cpu.linked import NOTHING, linked
+from fastnn.kernels.cpu.packing import DEPTH_BLOCK, pack_rows
 from fastnn.kernels.cpu.panels import panel_width, slot
 from fastnn.kernels.cpu.tile import TILE_ROWS, tile_columns, tile_product
 
@@ -126,7 +126,7 @@ def layer_backward(
         rows = min(TILE_ROWS, n_in - t)
         for p in range(0, n_out, DEPTH_BLOCK):
             block = min(DEPTH_BLOCK, n_out - p)
-            pack_rows(w, w_at + t * n_out + p, n_out, rows, block, packed, 0)
+            pack_rows(w, w_at + t * n_out + p, n_out, rows, block, packed)
             for s in range(start, stop, columns):
                 panel = panel_width(w, stop - s)
                 here = (s - start) * TILE_ROWS

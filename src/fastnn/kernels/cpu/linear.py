@@ -1,4 +1,4 @@
-"""Fused linear layer: forward and backward, for whole arrays and as the leaf loops of the training step.
+"""Fused linear layer, forward and backward, on matrices as NumPy holds them.
 
 Every product is one of three transposed products of ``tile``, in which both operands are read along rows:
 
@@ -14,8 +14,8 @@ To pack is to transpose TILE_ROWS rows of a matrix into one contiguous panel, ``
 in-register transpositions. The work is cut by rows of X (forward, dX) and by rows of W (dW) into chunks that
 depend on the shape alone, so the result does not depend on the number of threads.
 
-Leaf functions (``*_rows``, ``*_panel``) take flat arrays with offsets in elements, check nothing and never
-allocate; the training step calls them too.
+Leaf functions (``*_rows``, ``*_panel``) take flat arrays with offsets in elements and check nothing. The
+training step has layouts of its own, in ``layers``.
 """
 
 from typing import Any
@@ -30,28 +30,20 @@ from fastnn.kernels._jit import parallel_jit
 from fastnn.kernels._threads import threads_for
 from fastnn.kernels.cpu.dispatch import activate, activation_loops, chain_rule, derivative_loops
 from fastnn.kernels.cpu.linked import NOTHING
+from fastnn.kernels.cpu.packing import DEPTH_BLOCK, pack_rows, panel_size
 from fastnn.kernels.cpu.tile import TILE_ROWS, lanes, tile_columns, tile_product, tile_transpose
 
 # Rows of X in one chunk of work: several tiles, so that a column group of W read from the second-level cache
 # serves all of them, and few enough that a batch of 200 is still cut into pieces for several threads.
 CHUNK_ROWS = 4 * TILE_ROWS
-# Terms of a sum before the partial result goes back to memory: depth * tile_columns elements of B (64 KB)
-# then stay in the second-level cache while every row tile of the chunk passes over them.
-DEPTH_BLOCK = 512
 # Columns between two applications of bias and activation, in tiles: TILE_ROWS of that many still lie in the
 # first-level cache.
 GROUP_TILES = 4
 
 
-def row_chunks(n_rows: int) -> int:
+def forward_chunks(n_rows: int) -> int:
     """Number of chunks for `n_rows`: even, so that two threads share them equally."""
     return int(max(1, 2 * -(-n_rows // (2 * CHUNK_ROWS)) if n_rows > CHUNK_ROWS // 2 else 1))
-
-
-@register_jitable
-def panel_size(rows, depth):
-    """Elements that ``pack_rows`` may write for `rows` x `depth`."""
-    return -(-rows // TILE_ROWS) * TILE_ROWS * depth + 64
 
 
 @register_jitable
@@ -61,35 +53,7 @@ def chunk_bounds(chunk, n_chunks, n):
 
 
 @register_jitable
-def pack_rows(x, offset, stride, rows, depth, panel, target):
-    """panel[t, p, i] = x[t * TILE_ROWS + i, p]: a panel of depth * TILE_ROWS for each row tile t."""
-    width = lanes(x)
-    for first in range(0, rows, TILE_ROWS):
-        tile_rows = min(TILE_ROWS, rows - first)
-        here = target + first * depth
-        # Blocks from the last row up: the lanes beyond a block's rows land where a later write puts the
-        # right value (tile_transpose).
-        block = (tile_rows - 1) // width * width
-        while block >= 0:
-            block_rows = min(width, tile_rows - block)
-            source = offset + (first + block) * stride
-            p = 0
-            while p + width <= depth:
-                tile_transpose(
-                    block_rows, x, source + p, stride, panel, here + p * TILE_ROWS + block, TILE_ROWS
-                )
-                p += width
-            while p < depth:
-                for i in range(block_rows):
-                    panel[here + p * TILE_ROWS + block + i] = x[source + i * stride + p]
-                p += 1
-            block -= width
-
-
-@register_jitable
-def forward_rows(
-    panel, rows, depth, w, w_offset, n_out, bias, b_offset, has_bias, z, z_offset, activation, a, keep_z
-):
+def forward_rows(panel, rows, depth, w, n_out, bias, has_bias, z, z_offset, activation, a, keep_z):
     """a = act(X W + b) for a chunk of packed rows; z and a are (rows, n_out), contiguous, at z_offset.
 
     With `keep_z` the argument of the activation stays in z; otherwise z is `a` itself.
@@ -107,11 +71,11 @@ def forward_rows(
                 row = z_offset + first * n_out
                 for j in range(g0, g1, columns):
                     tile_cols = min(columns, g1 - j)
-                    at = w_offset + p0 * n_out + j
+                    at = p0 * n_out + j
                     if p0 == 0:
                         tile_product(
                             tile_rows, block, panel, here, TILE_ROWS, w, at, n_out,
-                            bias, b_offset + j, 0, z, row + j, n_out, tile_cols, has_bias,
+                            bias, j, 0, z, row + j, n_out, tile_cols, has_bias,
                         )  # fmt: skip
                     else:
                         tile_product(
@@ -128,19 +92,19 @@ def forward_rows(
 
 
 @register_jitable
-def input_gradient_rows(panel, rows, n_out, wt, wt_offset, n_in, dx, dx_offset):
+def input_gradient_rows(panel, rows, n_out, wt, n_in, dx, dx_offset):
     """dX = dZ W^T for a chunk of packed rows of dZ; `wt` is W^T, contiguous (n_out, n_in)."""
-    forward_rows(panel, rows, n_out, wt, wt_offset, n_in, wt, 0, False, dx, dx_offset, NOTHING, dx, False)
+    forward_rows(panel, rows, n_out, wt, n_in, wt, False, dx, dx_offset, NOTHING, dx, False)
 
 
 @register_jitable
-def weight_gradient_panel(x, x_offset, n_in, first, rows, dz, dz_offset, n_out, n, dw, dw_offset, add):
+def weight_gradient_panel(x, x_offset, n_in, first, rows, dz, dz_offset, n_out, n, dw, add):
     """Rows first : first + rows (at most TILE_ROWS) of dW = X^T dZ, or dW += ... with `add`."""
     columns = tile_columns(x)
     for s0 in range(0, max(n, 1), DEPTH_BLOCK):
         block = min(DEPTH_BLOCK, n - s0)
         for j in range(0, n_out, columns):
-            here = dw_offset + first * n_out + j
+            here = first * n_out + j
             tile_product(
                 rows, block, x, x_offset + s0 * n_in + first, n_in, dz, dz_offset + s0 * n_out + j, n_out,
                 dw, here, n_out, dw, here, n_out, min(columns, n_out - j), add or s0 > 0,
@@ -159,19 +123,19 @@ def bias_gradient(dz, dz_offset, n_out, n, db, add):
 
 
 @register_jitable
-def transpose_into(w, offset, n_rows, n_columns, target):
-    """target = W^T, contiguous, for W of (n_rows, n_columns) at offset."""
+def transpose_into(w, n_rows, n_columns, target):
+    """target = W^T, contiguous, for W of (n_rows, n_columns)."""
     width = lanes(w)
     i = 0
     while i < n_rows:
         rows = min(width, n_rows - i)
         j = 0
         while rows == width and j + width <= n_columns:
-            tile_transpose(width, w, offset + i * n_columns + j, n_columns, target, j * n_rows + i, n_rows)
+            tile_transpose(width, w, i * n_columns + j, n_columns, target, j * n_rows + i, n_rows)
             j += width
         while j < n_columns:
             for r in range(rows):
-                target[j * n_rows + i + r] = w[offset + (i + r) * n_columns + j]
+                target[j * n_rows + i + r] = w[(i + r) * n_columns + j]
             j += 1
         i += width
 
@@ -181,8 +145,8 @@ def _forward_chunk(chunk, n_chunks, x, n, depth, w, n_out, bias, has_bias, z, ac
     start, stop = chunk_bounds(chunk, n_chunks, n)
     rows = stop - start
     panel = np.empty(panel_size(rows, depth), x.dtype)
-    pack_rows(x, start * depth, depth, rows, depth, panel, 0)
-    forward_rows(panel, rows, depth, w, 0, n_out, bias, 0, has_bias, z, start * n_out, activation, a, keep_z)
+    pack_rows(x, start * depth, depth, rows, depth, panel)
+    forward_rows(panel, rows, depth, w, n_out, bias, has_bias, z, start * n_out, activation, a, keep_z)
 
 
 @parallel_jit
@@ -202,8 +166,8 @@ def _backward_rows_chunk(chunk, n_chunks, da, z, a, derivative, n, n_out, wt, n_
         dz[i] = a[i]
     chain_rule(derivative, da[begin:end], z[begin:end], dz[begin:end])
     panel = np.empty(panel_size(rows, n_out), da.dtype)
-    pack_rows(dz, start * n_out, n_out, rows, n_out, panel, 0)
-    input_gradient_rows(panel, rows, n_out, wt, 0, n_in, dx, start * n_in)
+    pack_rows(dz, start * n_out, n_out, rows, n_out, panel)
+    input_gradient_rows(panel, rows, n_out, wt, n_in, dx, start * n_in)
 
 
 @register_jitable
@@ -217,12 +181,12 @@ def _backward_weights_chunk(chunk, n_chunks, x, dz, start, stop, n_in, n_out, dw
             bias_gradient(dz, start * n_out, n_out, rows, db, add)
         else:
             i, j = chunk_bounds(unit, n_tiles, n_in)
-            weight_gradient_panel(x, start * n_in, n_in, i, j - i, dz, start * n_out, n_out, rows, dw, 0, add)
+            weight_gradient_panel(x, start * n_in, n_in, i, j - i, dz, start * n_out, n_out, rows, dw, add)
 
 
 @parallel_jit
 def _backward(n_chunks, w_chunks, da, x, w, z, a, derivative, n, n_in, n_out, add, wt, dz, dx, dw, db):
-    transpose_into(w, 0, n_in, n_out, wt)
+    transpose_into(w, n_in, n_out, wt)
     for chunk in prange(n_chunks):
         _backward_rows_chunk(np.int64(chunk), n_chunks, da, z, a, derivative, n, n_out, wt, n_in, dz, dx)
     # All row tiles of dW pass over one block of dZ before the next one is read from memory.
@@ -301,7 +265,7 @@ def linear_forward(
     keep_z = return_z and activation != IDENTITY.name
     Z = np.empty_like(A) if keep_z else A
     if A.size:
-        n_chunks = row_chunks(n)
+        n_chunks = forward_chunks(n)
         with threads_for(2.0 * n * max(depth, 1) * n_out) as parallel:
             _forward(
                 parallel, n_chunks, X.reshape(-1), n, depth, W.reshape(-1), n_out, bias, has_bias,
@@ -387,8 +351,8 @@ def linear_backward(
     w_chunks = min(-(-n_in // TILE_ROWS) + 1, 64)
     with threads_for(2.0 * n * n_in * n_out) as parallel:
         _backward(
-            parallel, row_chunks(n), w_chunks, dA.reshape(-1), X.reshape(-1), W.reshape(-1), Z.reshape(-1),
-            A.reshape(-1), derivative_loops.address(code, dtype), n, n_in, n_out, accumulate,
+            parallel, forward_chunks(n), w_chunks, dA.reshape(-1), X.reshape(-1), W.reshape(-1),
+            Z.reshape(-1), A.reshape(-1), derivative_loops.address(code, dtype), n, n_in, n_out, accumulate,
             Wt, dZ, dX.reshape(-1), dW.reshape(-1), db,
         )  # fmt: skip
     return dX, dW, db

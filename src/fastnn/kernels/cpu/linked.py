@@ -16,6 +16,9 @@ Arrays are contiguous; I2, T3 and so on have two or three axes.
 
 Where there are many, they stand in named tuples: in a list beside such strings, a pair of the class and the
 letters of its fields.
+
+A C function has no way to raise: nothing that may fail stands in one, no allocation either. Buffers come from
+its caller.
 """
 
 from collections.abc import Callable, Sequence
@@ -123,7 +126,8 @@ def _caller(parameters: Parameters, callee: Callable[..., ir.Value], *, by_addre
         dtype = next(member.dtype for member, slot in pairs if slot.letter == "T")
         for member, slot in pairs:
             if slot.ndim and member != types.Array(_element(slot.letter, dtype), slot.ndim, "C"):
-                raise TypeError(f"a linked function takes a {slot} of {dtype}, got {member}")
+                letters = slot.letter + str(slot.ndim)
+                raise TypeError(f"a linked function takes {letters} with T = {dtype}, got {member}")
         signature = types.void(
             *([types.int64] if by_address else []),
             *(

@@ -217,23 +217,24 @@ def _weights_task(chunk, model, training, work, n, learn, c, decay, scale):
 @parallel_jit
 def run_batches(
     first_batch, last_batch, batch_size, n_samples, model, rows, targets, training, work,
-    learn, learning_rate, t,
+    learn, learning_rate, t, total, weight_total,
 ):  # fmt: skip
     """Batches first_batch to last_batch (exclusive): train on each or, without `learn`, add their gradients.
 
+    Sums go on from `total` and `weight_total`: they do not depend on where an epoch is cut into calls.
+
     Returns
     -------
-    loss : float
-        With `learn` the sum over batches of mean loss (with penalty) times rows; without, the summed loss.
-        The first non-finite loss, where there is one: its batch changes nothing.
-    weight : float
-        Sum of the rows' weights.
+    total : float
+        Plus, with `learn`, the sum over batches of mean loss (with penalty) times rows; without, the summed
+        loss. The first non-finite loss, where there is one: its batch changes nothing.
+    weight_total : float
+        Plus the sum of the rows' weights.
     done : int
         Batches before the end or the non-finite loss.
     t : int
         Steps of the optimiser so far; `t` at the start.
     """
-    total, weight_total = 0.0, 0.0
     dtype = model.parameters.dtype
     c = np.zeros(N_COEFFICIENTS, dtype)
     decay = dtype.type(targets.alpha)
@@ -272,8 +273,8 @@ def run_batches(
     return total, weight_total, last_batch - first_batch, t
 
 
-@linked("predict-task", ["ii", MODEL, ROWS, "iiT"])
-def _predict_task(chunk, n_chunks, model, rows, first, n, out):
+@linked("predict-task", ["ii", MODEL, ROWS, "iiTTT"])
+def _predict_task(chunk, n_chunks, model, rows, first, n, in_lanes, scratch, out):
     start, stop = _chunk_samples(chunk, n_chunks, n, out)
     if start == stop:
         return
@@ -281,9 +282,7 @@ def _predict_task(chunk, n_chunks, model, rows, first, n, out):
     count = stop - start
     sizes = model.sizes
     n_layers = sizes.size - 1
-    room = (count + lanes(out) - 1) // lanes(out) * lanes(out) * (sizes.max() + 1)
-    in_lanes = np.empty(2 * room, out.dtype)
-    scratch = np.empty(scratch_size(sizes, np.int64(0), lanes(out)), out.dtype)
+    room = in_lanes.size // 2
     gather_lanes(
         rows.is_sparse, sizes[0], first + start, np.int64(0), count,
         rows.order, rows.indices, rows.x, rows.indptr, scratch, in_lanes,
@@ -302,7 +301,17 @@ def _predict_task(chunk, n_chunks, model, rows, first, n, out):
 
 
 @parallel_jit
-def predict_rows(n_chunks, first, n, model, rows, out):
-    """Output layer of the rows first : first + n of the order, into the flat `out`."""
-    for chunk in prange(n_chunks):
-        _predict_task(np.int64(chunk), n_chunks, model, rows, first, n, out)
+def predict_rows(n_workers, n_chunks, first, n, model, rows, out):
+    """Output layer of the rows first : first + n of the order, into the flat `out`.
+
+    n_workers : threads, each with buffers of its own for chunk after chunk.
+    """
+    width = lanes(out)
+    most = ((n + width - 1) // width + n_chunks - 1) // n_chunks * width  # samples of a chunk
+    in_lanes = np.empty((n_workers, 2 * most * (model.sizes.max() + 1)), out.dtype)
+    scratch = np.empty((n_workers, scratch_size(model.sizes, np.int64(0), width)), out.dtype)
+    for worker in prange(n_workers):
+        for chunk in range(worker * n_chunks // n_workers, (worker + 1) * n_chunks // n_workers):
+            _predict_task(
+                np.int64(chunk), n_chunks, model, rows, first, n, in_lanes[worker], scratch[worker], out
+            )

@@ -1,4 +1,4 @@
-"""The nearest centre of each row, with no distance matrix: the leaf loops of ``kmeans``.
+"""The nearest centre of each row, with no distance matrix: the leaf loops of ``sweep``.
 
 Of |x - c|^2 = |x|^2 + 2 (|c|^2 / 2 - x.c) only the bracket depends on the centre. Points lie along the vector
 lanes and centres are the broadcast rows of a register tile: the accumulators start at |c|^2 / 2, subtract

@@ -23,7 +23,7 @@ def softmax(n_units, start, stop, lanes_at, exp, in_lanes):
         divide_by_sum(n_units, panel, in_lanes, at)
 
 
-@linked("loss", "iiiiiiiITTTTD")
+@linked("loss-and-gradient", "iiiiiiiITTTTD")
 def loss_and_gradient(
     n_units, first, start, stop, lanes_at, loss, weighted, order, y, weights, in_lanes, targets, row_loss
 ):  # fmt: skip

@@ -58,19 +58,19 @@ def accumulate_rows(X, weights, labels, first, last, begin, end, sums, counts):
             sums[j, f] += w * np.float64(X[i, f])
 
 
-@linked("sweep-task", "iT2TT2TTTJTD3D2Dii")
+@linked("sweep-task", "iT2TT2TTTJTD3D2DTTJii")
 def _row_task(
     t, X, weights, C, shift, panels, half_norms, labels, distances, partials, partial_counts, inertias,
-    assigning, summing,
+    panel, best, index, assigning, summing,
 ):  # fmt: skip
-    """Rows of task t: assign them, or add them up in partials[t], or both; their part of the inertia."""
+    """Rows of task t: assign them, or add them up in partials[t], or both; their part of the inertia.
+
+    panel, best, index : WORK, as in ``nearest_rows``.
+    """
     (n, d), tasks = X.shape, inertias.shape[0]
     first, last = n * t // tasks, n * (t + 1) // tasks
     block = max(128, _BLOCK_BYTES // max(1, d * X.itemsize))
     weighted = weights.size > 0
-    columns = tile_columns(X)
-    panel = np.empty(d * columns if assigning else 0, X.dtype)
-    best, index = np.empty(columns, X.dtype), np.empty(columns, np.int32)
     # Without sums the first partials stand for an argument that nobody touches.
     p = t if summing else np.int64(0)
     sums, counts = partials[p], partial_counts[p]
@@ -98,7 +98,9 @@ def _column_task(s, X, weights, labels, sums, counts):
 
 
 @register_jitable(inline="always")
-def sweep_rows(X, weights, C, labels, distances, sums, counts, partials, partial_counts, assigning, summing):
+def sweep_rows(
+    n_workers, X, weights, C, labels, distances, sums, counts, partials, partial_counts, assigning, summing
+):
     """Assign all rows to their centres, or add them up by label, or both; returns the inertia.
 
     Inlined into its callers before Numba looks for `prange`, so that the loops are theirs.
@@ -106,7 +108,8 @@ def sweep_rows(X, weights, C, labels, distances, sums, counts, partials, partial
     X : IN (n, d). weights : IN (n,), or (0,) for ones. C : IN (k, d), read if `assigning`.
     labels : OUT (n,) int32, or IN if not `assigning`. distances : OUT (n,) if `assigning`.
     sums : OUT (k, d) float64. counts : OUT (k,) float64.
-    partials, partial_counts : work, of ``new_partials``.
+    partials, partial_counts : WORK, of ``new_partials``.
+    n_workers : threads, each with buffers of its own for task after task.
     """
     n, d = X.shape
     chunks = partials.shape[0]
@@ -118,11 +121,15 @@ def sweep_rows(X, weights, C, labels, distances, sums, counts, partials, partial
         tasks = (n + _ROWS - 1) // _ROWS
     inertias = np.empty(tasks)
     shift, panels, half_norms = prepare_centers(C, assigning)
-    for t in prange(tasks):
-        _row_task(
-            np.int64(t), X, weights, C, shift, panels, half_norms, labels, distances,
-            partials, partial_counts, inertias, assigning, by_rows,
-        )  # fmt: skip
+    columns = tile_columns(X)
+    panel = np.empty((n_workers, d * columns if assigning else 0), X.dtype)
+    best, index = np.empty((n_workers, columns), X.dtype), np.empty((n_workers, columns), np.int32)
+    for w in prange(n_workers):
+        for t in range(w * tasks // n_workers, (w + 1) * tasks // n_workers):
+            _row_task(
+                np.int64(t), X, weights, C, shift, panels, half_norms, labels, distances,
+                partials, partial_counts, inertias, panel[w], best[w], index[w], assigning, by_rows,
+            )  # fmt: skip
     if by_rows:
         _add_partials(partials, partial_counts, sums, counts)
     elif summing:
@@ -137,10 +144,23 @@ def sweep_rows(X, weights, C, labels, distances, sums, counts, partials, partial
 
 
 @parallel_jit
-def sweep(X, weights, C, labels, distances, sums, counts, partials, partial_counts, assigning, summing):
+def sweep(
+    n_workers, X, weights, C, labels, distances, sums, counts, partials, partial_counts, assigning, summing
+):
     """``sweep_rows``, for callers in Python."""
     return sweep_rows(
-        X, weights, C, labels, distances, sums, counts, partials, partial_counts, assigning, summing
+        n_workers,
+        X,
+        weights,
+        C,
+        labels,
+        distances,
+        sums,
+        counts,
+        partials,
+        partial_counts,
+        assigning,
+        summing,
     )
 
 

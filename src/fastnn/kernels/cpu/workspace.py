@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba.extending import register_jitable
 
-from fastnn.kernels.cpu.linear import DEPTH_BLOCK
+from fastnn.kernels.cpu.packing import DEPTH_BLOCK
 from fastnn.kernels.cpu.targets import ROW
 
 # Samples of one chunk of the rows' region at most: a block of DEPTH_BLOCK inputs of them lies in the

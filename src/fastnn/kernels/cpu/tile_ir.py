@@ -1,0 +1,469 @@
+"""How the loops of ``tile`` are emitted: LLVM IR whose accumulators are the phi nodes of one basic block.
+
+Numba cannot be asked to keep values in registers, LLVM can: what a loop carries in phi nodes stays there as
+long as the registers last. Each kind of loop is compiled once per float type, as a C function with a symbol
+(``_link``).
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.core.registry import cpu_target
+
+from fastnn.kernels import _link as link
+from fastnn.kernels._jit import library_cache
+from fastnn.kernels.cpu.targets import ROW
+
+_I1, _I32, _I64 = ir.IntType(1), ir.IntType(32), ir.IntType(64)
+_LLVM_FLOAT = {types.float32: ir.FloatType(), types.float64: ir.DoubleType()}
+
+
+def vector_lanes(dtype: Any) -> int:
+    return ROW.lanes(dtype.bitwidth // 8)
+
+
+class _Vectors:
+    """Emits vector instructions of one dtype into a builder."""
+
+    def __init__(self, builder: ir.IRBuilder, dtype: Any) -> None:
+        self.builder = builder
+        self.scalar = _LLVM_FLOAT[dtype]
+        self.itemsize = dtype.bitwidth // 8
+        self.n = vector_lanes(dtype)
+        self.type = ir.VectorType(self.scalar, self.n)
+        self.labels = ir.VectorType(_I32, self.n)
+
+    def splat(self, value: ir.Value) -> ir.Value:
+        vector = ir.VectorType(value.type, self.n)
+        first = self.builder.insert_element(ir.Constant(vector, ir.Undefined), value, ir.Constant(_I32, 0))
+        zeros = ir.Constant(ir.VectorType(_I32, self.n), [0] * self.n)
+        return self.builder.shuffle_vector(first, ir.Constant(vector, ir.Undefined), zeros)
+
+    def address(self, base: ir.Value, offset: ir.Value, vector: ir.Type | None = None) -> ir.Value:
+        pointer = self.builder.gep(base, [offset])
+        return self.builder.bitcast(pointer, (vector or self.type).as_pointer())
+
+    def _llvm(self, name: str, result: ir.Type, arguments: list[ir.Type]) -> ir.Function:
+        # LLVM completes the name with the pointers' part, which differs between its versions.
+        full = f"llvm.{name}.v{self.n}f{8 * self.itemsize}"
+        return cgutils.get_or_insert_function(self.builder.module, ir.FunctionType(result, arguments), full)
+
+    def load(self, base: ir.Value, offset: ir.Value, mask: ir.Value | None = None) -> ir.Value:
+        pointer = self.address(base, offset)
+        if mask is None:
+            return self.builder.load(pointer, align=self.itemsize)
+        function = self._llvm("masked.load", self.type, [pointer.type, _I32, mask.type, self.type])
+        align = ir.Constant(_I32, self.itemsize)
+        return self.builder.call(function, [pointer, align, mask, ir.Constant(self.type, None)])
+
+    def store(self, value: ir.Value, base: ir.Value, offset: ir.Value, mask: ir.Value | None = None) -> None:
+        pointer = self.address(base, offset, value.type)
+        if mask is None:
+            self.builder.store(value, pointer, align=4 if value.type == self.labels else self.itemsize)
+            return
+        function = self._llvm("masked.store", ir.VoidType(), [self.type, pointer.type, _I32, mask.type])
+        self.builder.call(function, [value, pointer, ir.Constant(_I32, self.itemsize), mask])
+
+    def broadcast(self, base: ir.Value, offset: ir.Value) -> ir.Value:
+        return self.splat(self.builder.load(self.builder.gep(base, [offset]), align=self.itemsize))
+
+    def multiply_add(self, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
+        # fmuladd, not fma: where the processor has no FMA the latter is a call into the C library.
+        return self.builder.call(self._llvm("fmuladd", self.type, [self.type] * 3), [a, b, c])
+
+    def mask(self, count: ir.Value) -> ir.Value:
+        """Lanes below `count`."""
+        index = ir.Constant(ir.VectorType(_I64, self.n), list(range(self.n)))
+        return self.builder.icmp_signed("<", index, self.splat(count))
+
+
+def _emit_product(
+    v: _Vectors,
+    accumulators: list[ir.Value],
+    depth: ir.Value,
+    a: ir.Value,
+    a_stride: ir.Value,
+    b: ir.Value,
+    b_stride: ir.Value,
+    masks: list[ir.Value | None],
+) -> list[ir.Value]:
+    """The loop over p: accumulators[i * len(masks) + j] += A[p, i] * B[p, j]."""
+    builder, vectors = v.builder, len(masks)
+    rows = len(accumulators) // vectors
+    before = builder.block
+    loop, after = builder.append_basic_block("product"), builder.append_basic_block("product.end")
+    zero, one = ir.Constant(_I64, 0), ir.Constant(_I64, 1)
+    builder.cbranch(builder.icmp_signed(">", depth, zero), loop, after)
+
+    builder.position_at_end(loop)
+    p, a_row, b_row = builder.phi(_I64), builder.phi(_I64), builder.phi(_I64)
+    phis = [builder.phi(v.type) for _ in accumulators]
+    right = [
+        v.load(b, builder.add(b_row, ir.Constant(_I64, j * v.n)), mask=mask) for j, mask in enumerate(masks)
+    ]
+    results = []
+    for i in range(rows):
+        left = v.broadcast(a, builder.add(a_row, ir.Constant(_I64, i)))
+        results += [v.multiply_add(left, right[j], phis[i * vectors + j]) for j in range(vectors)]
+    p_next = builder.add(p, one)
+    for phi, start, following in (
+        (p, zero, p_next),
+        (a_row, zero, builder.add(a_row, a_stride)),
+        (b_row, zero, builder.add(b_row, b_stride)),
+        *zip(phis, accumulators, results, strict=True),
+    ):
+        phi.add_incoming(start, before)
+        phi.add_incoming(following, loop)
+    builder.cbranch(builder.icmp_signed("<", p_next, depth), loop, after)
+
+    builder.position_at_end(after)
+    final = [builder.phi(v.type) for _ in accumulators]
+    for phi, start, end in zip(final, accumulators, results, strict=True):
+        phi.add_incoming(start, before)
+        phi.add_incoming(end, loop)
+    return final
+
+
+def _emit_store_tile(v: _Vectors, f: ir.Function, rows: int, masks: list[ir.Value | None]) -> None:
+    """One row count and one column pattern of ``tile_product``, up to its ``ret``."""
+    builder = v.builder
+    _, depth, a, a_stride, b, b_stride, begin, begin_stride, c, c_stride, _, has_begin = f.args
+
+    def offsets(stride: ir.Value) -> list[ir.Value]:
+        starts = [builder.mul(stride, ir.Constant(_I64, i)) for i in range(rows)]
+        return [builder.add(s, ir.Constant(_I64, j * v.n)) for s in starts for j in range(len(masks))]
+
+    cell_masks = masks * rows
+    zero = ir.Constant(v.type, None)
+    before = builder.block
+    with builder.if_then(has_begin):
+        loaded = [v.load(begin, o, mask) for o, mask in zip(offsets(begin_stride), cell_masks, strict=True)]
+        inside = builder.block
+    start = []
+    for value in loaded:
+        phi = builder.phi(v.type)
+        phi.add_incoming(zero, before)
+        phi.add_incoming(value, inside)
+        start.append(phi)
+    final = _emit_product(v, start, depth, a, a_stride, b, b_stride, masks)
+    for value, offset, mask in zip(final, offsets(c_stride), cell_masks, strict=True):
+        v.store(value, c, offset, mask)
+    builder.ret_void()
+
+
+def _emit_row_switch(builder: ir.IRBuilder, rows: ir.Value, emit: Any) -> None:
+    """Emit ``emit(r)`` for every possible number of tile rows, and the switch that picks one."""
+    unreachable = builder.append_basic_block("no.rows")
+    switch = builder.switch(rows, unreachable)
+    builder.position_at_end(unreachable)
+    builder.ret_void()
+    for r in range(1, ROW.tile_rows + 1):
+        block = builder.append_basic_block(f"rows.{r}")
+        switch.add_case(ir.Constant(_I64, r), block)
+        builder.position_at_end(block)
+        emit(r)
+
+
+def _define(module: ir.Module, name: str, signature: ir.FunctionType) -> ir.Function:
+    function = ir.Function(module, signature, name)
+    function.attributes.add("nounwind")
+    return function
+
+
+def _product_type(dtype: Any) -> ir.FunctionType:
+    pointer = _LLVM_FLOAT[dtype].as_pointer()
+    return ir.FunctionType(ir.VoidType(), [_I64, _I64, *[pointer, _I64] * 4, _I64, _I1])
+
+
+def _define_product(module: ir.Module, name: str, dtype: Any) -> None:
+    function = _define(module, name, _product_type(dtype))
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    v = _Vectors(builder, dtype)
+    columns = function.args[10]
+
+    def emit(rows: int) -> None:
+        # All vectors full; else as many vectors as hold the columns, the last one masked.
+        full = ir.Constant(_I64, v.n * ROW.tile_vectors)
+        patterns = [(builder.icmp_signed("==", columns, full), ROW.tile_vectors, False)]
+        for width in range(1, ROW.tile_vectors + 1):
+            fits = builder.icmp_signed("<=", columns, ir.Constant(_I64, v.n * width))
+            patterns.append((fits, width, True))
+        for fits, width, masked in patterns:
+            chosen, other = builder.append_basic_block("width"), builder.append_basic_block("wider")
+            builder.cbranch(fits, chosen, other)
+            builder.position_at_end(chosen)
+            masks: list[ir.Value | None] = [None] * width
+            if masked:
+                masks[-1] = v.mask(builder.sub(columns, ir.Constant(_I64, v.n * (width - 1))))
+            _emit_store_tile(v, function, rows, masks)
+            builder.position_at_end(other)
+        builder.ret_void()
+
+    _emit_row_switch(builder, function.args[0], emit)
+
+
+def _argmin_type(dtype: Any) -> ir.FunctionType:
+    pointer = _LLVM_FLOAT[dtype].as_pointer()
+    return ir.FunctionType(
+        ir.VoidType(),
+        [_I64, _I64, pointer, _I64, pointer, pointer, _I64, pointer, _I32.as_pointer(), _I32],
+    )
+
+
+def _define_argmin(module: ir.Module, name: str, dtype: Any) -> None:
+    function = _define(module, name, _argmin_type(dtype))
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    v = _Vectors(builder, dtype)
+    _, depth, a, a_stride, start, b, b_stride, best, labels, first = function.args
+    vectors = ROW.tile_vectors
+
+    def emit(rows: int) -> None:
+        accumulators = []
+        for i in range(rows):
+            accumulators += [v.broadcast(start, ir.Constant(_I64, i))] * vectors
+        final = _emit_product(v, accumulators, depth, a, a_stride, b, b_stride, [None] * vectors)
+        for j in range(vectors):
+            offset = ir.Constant(_I64, j * v.n)
+            value = v.load(best, offset)
+            label = builder.load(v.address(labels, offset, v.labels), align=4)
+            for i in range(rows):
+                # Ordered and strict: NaN never wins, and of equals the first does.
+                candidate = final[i * vectors + j]
+                closer = builder.fcmp_ordered("<", candidate, value)
+                index = v.splat(builder.add(first, ir.Constant(_I32, i)))
+                value = builder.select(closer, candidate, value)
+                label = builder.select(closer, index, label)
+            v.store(value, best, offset)
+            v.store(label, labels, offset)
+        builder.ret_void()
+
+    _emit_row_switch(builder, function.args[0], emit)
+
+
+def _emit_transposition(v: _Vectors, vectors: list[ir.Value]) -> list[ir.Value]:
+    """The transpose of as many vectors as they have lanes."""
+    builder = v.builder
+    # An element's address is the bits of its row followed by the bits of its column. Interleaving row i with
+    # row i + n/2 into rows 2i and 2i + 1 rotates these bits left by one; log2(n) rotations exchange the two.
+    half = v.n // 2
+    low = [lane for k in range(half) for lane in (k, v.n + k)]
+    high = [lane for k in range(half, v.n) for lane in (k, v.n + k)]
+    indices = ir.VectorType(_I32, v.n)
+    for _ in range(v.n.bit_length() - 1):
+        vectors = [
+            builder.shuffle_vector(vectors[i], vectors[i + half], ir.Constant(indices, lanes_))
+            for i in range(half)
+            for lanes_ in (low, high)
+        ]
+    return vectors
+
+
+def _store_rows(v: _Vectors, vectors: list[ir.Value], target: ir.Value, stride: ir.Value) -> None:
+    for i, vector in enumerate(vectors):
+        v.store(vector, target, v.builder.mul(stride, ir.Constant(_I64, i)))
+
+
+def _rows_or_last(builder: ir.IRBuilder, rows: ir.Value, n: int) -> list[ir.Value]:
+    """The numbers 0 to n - 1, where beyond `rows` the last row stands for all."""
+    last = builder.sub(rows, ir.Constant(_I64, 1))
+    numbers = [ir.Constant(_I64, i) for i in range(n)]
+    return [builder.select(builder.icmp_signed("<", i, last), i, last) for i in numbers]
+
+
+def _transpose_type(dtype: Any) -> ir.FunctionType:
+    pointer = _LLVM_FLOAT[dtype].as_pointer()
+    return ir.FunctionType(ir.VoidType(), [_I64, pointer, _I64, pointer, _I64])
+
+
+def _define_transpose(module: ir.Module, name: str, dtype: Any) -> None:
+    function = _define(module, name, _transpose_type(dtype))
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    v = _Vectors(builder, dtype)
+    rows, source, source_stride, target, target_stride = function.args
+    offsets = [builder.mul(row, source_stride) for row in _rows_or_last(builder, rows, v.n)]
+    _store_rows(
+        v, _emit_transposition(v, [v.load(source, offset) for offset in offsets]), target, target_stride
+    )
+    builder.ret_void()
+
+
+def _gather_type(dtype: Any) -> ir.FunctionType:
+    pointer = _LLVM_FLOAT[dtype].as_pointer()
+    return ir.FunctionType(ir.VoidType(), [_I64, _I64.as_pointer(), _I64, pointer, _I64, pointer, _I64])
+
+
+def _define_gather(module: ir.Module, name: str, dtype: Any) -> None:
+    function = _define(module, name, _gather_type(dtype))
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    v = _Vectors(builder, dtype)
+    rows, order, n_columns, source, stride, target, target_stride = function.args
+    pointers = [
+        builder.gep(source, [builder.mul(builder.load(builder.gep(order, [row])), stride)])
+        for row in _rows_or_last(builder, rows, v.n)
+    ]
+    _emit_rows_tovector_lanes(v, pointers, n_columns, target, target_stride, v.load)
+    builder.ret_void()
+
+
+def _difference_type(dtype: Any) -> ir.FunctionType:
+    pointer = _LLVM_FLOAT[dtype].as_pointer()
+    return ir.FunctionType(ir.VoidType(), [_I64, _I64, pointer, _I64, pointer, pointer, _I64])
+
+
+def _define_difference(module: ir.Module, name: str, dtype: Any) -> None:
+    function = _define(module, name, _difference_type(dtype))
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    v = _Vectors(builder, dtype)
+    rows, n_columns, source, stride, origin, target, target_stride = function.args
+    pointers = [builder.gep(source, [builder.mul(row, stride)]) for row in _rows_or_last(builder, rows, v.n)]
+
+    def load(pointer: ir.Value, column: ir.Value, mask: ir.Value | None = None) -> ir.Value:
+        return builder.fsub(v.load(pointer, column, mask), v.load(origin, column, mask))
+
+    _emit_rows_tovector_lanes(v, pointers, n_columns, target, target_stride, load)
+    builder.ret_void()
+
+
+def _emit_rows_tovector_lanes(
+    v: _Vectors,
+    pointers: list[ir.Value],
+    n_columns: ir.Value,
+    target: ir.Value,
+    target_stride: ir.Value,
+    load: Callable[..., ir.Value],
+) -> None:
+    """target[j, i] = load(pointers[i], j) for every lane i and j < n_columns."""
+    builder, function = v.builder, v.builder.function
+    narrow, wide, end = (function.append_basic_block(name) for name in ("narrow", "wide", "end"))
+    builder.cbranch(builder.icmp_signed("<", n_columns, ir.Constant(_I64, v.n)), narrow, wide)
+
+    # Fewer columns than lanes: nothing beyond them may be read or written.
+    builder.position_at_end(narrow)
+    mask = v.mask(n_columns)
+    zero = ir.Constant(_I64, 0)
+    transposed = _emit_transposition(v, [load(pointer, zero, mask) for pointer in pointers])
+    for j, vector in enumerate(transposed):
+        store, after = builder.append_basic_block("store"), builder.append_basic_block("next")
+        column = ir.Constant(_I64, j)
+        builder.cbranch(builder.icmp_signed("<", column, n_columns), store, end)
+        builder.position_at_end(store)
+        v.store(vector, target, builder.mul(target_stride, column))
+        builder.branch(after)
+        builder.position_at_end(after)
+    builder.branch(end)
+
+    # Blocks of columns, the last one shifted back so that it ends with the row: it repeats some columns.
+    builder.position_at_end(wide)
+    final = builder.sub(n_columns, ir.Constant(_I64, v.n))
+    loop = builder.append_basic_block("columns")
+    builder.branch(loop)
+    builder.position_at_end(loop)
+    column = builder.phi(_I64)
+    here = builder.gep(target, [builder.mul(column, target_stride)])
+    transposed = _emit_transposition(v, [load(pointer, column) for pointer in pointers])
+    _store_rows(v, transposed, here, target_stride)
+    following = builder.add(column, ir.Constant(_I64, v.n))
+    shifted = builder.select(builder.icmp_signed("<", following, final), following, final)
+    column.add_incoming(zero, wide)
+    column.add_incoming(shifted, builder.block)
+    builder.cbranch(builder.icmp_signed("<", column, final), loop, end)
+    builder.position_at_end(end)
+
+
+def _fold_type(dtype: Any) -> ir.FunctionType:
+    return ir.FunctionType(ir.VoidType(), [_I64, _I64, _LLVM_FLOAT[dtype].as_pointer()])
+
+
+def _define_fold(module: ir.Module, name: str, dtype: Any, *, fold: str, apply: str) -> None:
+    """For each column of a panel: fold its rows into one value, then apply that to every row."""
+    function = _define(module, name, _fold_type(dtype))
+    entry = function.append_basic_block("entry")
+    builder = ir.IRBuilder(entry)
+    v = _Vectors(builder, dtype)
+    rows, width, panel = function.args
+    zero = ir.Constant(_I64, 0)
+
+    def loop(
+        label: str, start: ir.Value, stop: ir.Value, step: Any, carry: ir.Value | None, body: Any
+    ) -> Any:
+        """``for i in range(start, stop, step): carry = body(i, carry)``, done once at least."""
+        before = builder.block
+        block = builder.append_basic_block(label)
+        builder.branch(block)
+        builder.position_at_end(block)
+        i = builder.phi(_I64)
+        held = builder.phi(v.type) if carry is not None else None
+        result = body(i, held)
+        following = builder.add(i, step)
+        i.add_incoming(start, before)
+        i.add_incoming(following, builder.block)
+        if held is not None:
+            held.add_incoming(carry, before)
+            held.add_incoming(result, builder.block)
+        after = builder.append_basic_block(label + ".end")
+        builder.cbranch(builder.icmp_signed("<", following, stop), block, after)
+        builder.position_at_end(after)
+        return result
+
+    def column(i: ir.Value, _: Any) -> None:
+        top = builder.gep(panel, [i])
+
+        def accumulate(offset: ir.Value, held: ir.Value) -> ir.Value:
+            value = v.load(top, offset)
+            if fold == "max":
+                # Ordered: NaN in a later row is passed over here, and comes back when it is subtracted from.
+                return builder.select(builder.fcmp_ordered(">", value, held), value, held)
+            return builder.fadd(held, value)
+
+        def change(offset: ir.Value, _: Any) -> None:
+            value = v.load(top, offset)
+            result = builder.fsub(value, total) if apply == "subtract" else builder.fdiv(value, total)
+            v.store(result, top, offset)
+
+        start = ir.Constant(v.type, None) if fold == "sum" else v.load(top, zero)
+        total = loop("fold", zero, cells, width, start, accumulate)
+        loop("apply", zero, cells, width, None, change)
+
+    cells = builder.mul(rows, width)
+    loop("columns", zero, width, ir.Constant(_I64, v.n), None, column)
+    builder.ret_void()
+
+
+_KINDS: dict[str, tuple[Callable[..., None], Callable[..., Any]]] = {
+    "product": (_define_product, _product_type),
+    "argmin": (_define_argmin, _argmin_type),
+    "transpose": (_define_transpose, _transpose_type),
+    "gather": (_define_gather, _gather_type),
+    "difference": (_define_difference, _difference_type),
+    "subtract-max": (partial(_define_fold, fold="max", apply="subtract"), _fold_type),
+    "divide-sum": (partial(_define_fold, fold="sum", apply="divide"), _fold_type),
+}
+
+
+def _compile(kind: str, dtype_name: str) -> tuple[int, Any]:
+    """Address of one tile function, from the disk cache or compiled, and the library that holds it."""
+    context = cpu_target.target_context
+    name = link.symbol(kind, dtype_name)
+    cache = library_cache(_compile)
+    library = cache.load_overload(name, context)
+    if library is None:
+        library = context.codegen().create_library(name)
+        library.enable_object_caching()
+        module = library.create_ir_module(name)
+        _KINDS[kind][0](module, name, getattr(types, dtype_name))
+        library.add_ir_module(module)
+        library.finalize()
+        cache.save_overload(name, library)
+    return library.get_pointer_to_function(name), library
+
+
+for _kind in _KINDS:
+    link.provide(_kind, partial(_compile, _kind))
+
+
+def declare(builder: ir.IRBuilder, kind: str, dtype: Any) -> ir.Function:
+    """The function of this kind for a Numba float type, known to the module that `builder` writes."""
+    return link.declare(builder.module, link.symbol(kind, dtype), _KINDS[kind][1](dtype))

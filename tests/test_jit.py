@@ -160,7 +160,7 @@ def test_python_threads_may_share_the_kernels():
     [
         "linear_forward(X, X.T.copy())",
         "assign(X[:20, :3], X[:2, :3])",
-        "MLPRegressor((3,), max_iter=1).fit(X[:30, :2], X[:30, 2])",
+        "MLPRegressor(hidden_layer_sizes=(3,), max_iter=1).fit(X[:30, :2], X[:30, 2])",
         "add_one(X)",
     ],
     ids=["threads", "small assign", "small fit", "the user's own threads"],

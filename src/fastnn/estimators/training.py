@@ -15,7 +15,7 @@ from scipy.optimize import minimize
 from sklearn.base import is_classifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
-from sklearn.utils import _safe_indexing, shuffle
+from sklearn.utils import _safe_indexing
 from sklearn.utils.optimize import _check_optimize_result
 
 from fastnn.estimators.schedules import SCHEDULES, Constant
@@ -170,6 +170,13 @@ def _batch_size(model: Any, n: int) -> int:
     return min(int(model.batch_size), n)
 
 
+def _shuffled(rows: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
+    """The rows in the order of ``sklearn.utils.shuffle``, whose checks take as long as a batch."""
+    order = np.arange(rows.size)
+    rng.shuffle(order)
+    return rows[order]
+
+
 def train_stochastic(
     model: Any, network: Network, data: Data, rng: np.random.RandomState, *, first_pass: bool, one_epoch: bool
 ) -> Result:
@@ -215,7 +222,8 @@ def train_stochastic(
     try:
         for _ in range(1 if one_epoch else model.max_iter):
             if model.shuffle:
-                rows = shuffle(rows, random_state=rng)
+                assert rows is not None
+                rows = _shuffled(rows, rng)
             loss = network.train_epoch(
                 optimizer,
                 data.X,

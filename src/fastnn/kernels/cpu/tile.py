@@ -78,8 +78,8 @@ def _tile_function(kind: str, letters: str) -> Callable[[Callable[..., None]], A
     kind : str
         Name of a loop of ``tile_ir``.
     letters : str
-        A letter for each parameter of the loop: i int64, j int32, b bool; A, an array and an offset, which are
-        two parameters of the function; P, an array from its start on.
+        A letter for each parameter of the loop: i int64, j int32, b bool; A, an array and an offset, which
+        are two parameters of the function; P, an array from its start on.
     """
 
     def decorate(function: Callable[..., None]) -> Any:

@@ -27,6 +27,8 @@ MAX_THREADED = 128
 GRADIENT_ROWS = 4096
 # Rows of one chunk of a prediction.
 PREDICT_ROWS = 256
+# Elements of either's widest layer: sparse data, of which a piece is made dense, may have a million columns.
+WIDEST_ELEMENTS = 1 << 24
 # FLOPs of a compiled call whose length is not measured: a fraction of a second on one core.
 CALL_FLOPS = 2e10
 
@@ -224,7 +226,7 @@ class Network:
         """
         rows, targets = self._prepare_data(X, Y, sample_weight, alpha)
         n = rows.order.size
-        block = min(n, GRADIENT_ROWS)
+        block = min(n, max(16, min(GRADIENT_ROWS, WIDEST_ELEMENTS // int(self.layout.sizes.max()))))
         model, training = self._prepare(None)
         training.gradient[:] = 0
         n_blocks = -(-n // block)
@@ -353,11 +355,12 @@ def predict(
     out = np.empty((n, int(layout.sizes[-1])), dtype)
     model = _model(layout, parameters, hidden_activation, output_activation)
     flops = 2.0 * max(1.0, float(layout.sizes[:-1] @ layout.sizes[1:]))
+    chunk_rows = max(16, min(PREDICT_ROWS, WIDEST_ELEMENTS // int(layout.sizes.max())))
     at_once = max(PREDICT_ROWS, int(CALL_FLOPS / flops))
     for first in range(0, n, at_once):
         count = min(at_once, n - first)
         with threads_for(count * flops) as parallel:
             n_workers = workers(parallel)
-            n_chunks = n_workers * -(-count // (PREDICT_ROWS * n_workers))
+            n_chunks = n_workers * -(-count // (chunk_rows * n_workers))
             device.predict_rows(parallel, n_workers, n_chunks, first, count, model, rows, out.reshape(-1))
     return out

@@ -151,6 +151,17 @@ def weight_gradient(
     FLOPs: 2 (stop - start) n_out TILE_ROWS (last_tile - first_tile).
     """
     columns, wide = tile_columns(gradient), slot(gradient)
+    if n_out == 1:
+        # One unit (two classes, one target) would leave all lanes but one empty: here X is the vector.
+        dz_wide = panel_width(gradient, n_out)
+        for t in range(first_tile, last_tile):
+            c = w_at + t * TILE_ROWS
+            tile_product(
+                1, stop - start, in_columns, columns_at + start * dz_wide, dz_wide,
+                in_units, units_at + (t * capacity + start) * wide, wide,
+                gradient, c, 0, gradient, c, 0, min(TILE_ROWS, n_in + 1 - t * TILE_ROWS), add,
+            )  # fmt: skip
+        return
     for group in range(first_tile, last_tile, GROUP_TILES):
         group_end = min(group + GROUP_TILES, last_tile)
         for s in range(start, stop, SAMPLE_BLOCK):

@@ -23,10 +23,15 @@ GROUPS = {
     "elementary": ("benchmarks.peers_elementary", "elementary"),
     "assign": ("benchmarks.peers_kmeans", "kernels"),
     "mlp": ("benchmarks.peers_mlp", "mlp"),
+    "mlp-one-thread": ("benchmarks.peers_mlp", "one_thread"),
+    "mlp-avx2": ("benchmarks.peers_mlp", "avx2"),
     "kmeans": ("benchmarks.peers_kmeans", "estimators"),
     "subnormal": ("benchmarks.peers_subnormal", "subnormal"),
     "startup": ("benchmarks.peers_startup", "startup"),
 }
+
+# Groups whose process needs more than the numbers of threads.
+ENVIRONMENT = {"mlp-avx2": {"FASTNN_SIMD": "avx2", "OPENBLAS_CORETYPE": "Haswell"}}
 
 # Read by the libraries when they are loaded, in the processes that `main` starts.
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
@@ -90,12 +95,16 @@ def main(argv: list[str] | None = None) -> None:
     peaks = in_new_process(fma_peak, settings)
     tables: list[Table] = []
     for group in groups:
+        os.environ.update(ENVIRONMENT.get(group, {}))
         measured = in_new_process(measure, group, settings)
+        for variable in ENVIRONMENT.get(group, {}):
+            del os.environ[variable]
         for dtype, rates in in_new_process(fma_peak, settings).items():
             peaks[dtype] += rates
-        for table in measured:
-            report.show(table, {dtype: max(rates) for dtype, rates in peaks.items()})
         tables += measured
+        report.set_shares(tables, peaks)
+        for table in measured:
+            report.show(table)
     for name, fact in report.machine(settings):
         print(f"{name}: {fact}")
     print(f"FMA peak: {report.describe_peaks(peaks)}")

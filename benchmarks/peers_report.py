@@ -83,10 +83,19 @@ def _verdict(met: bool | None) -> str:
     return {True: "yes", False: "**no**", None: "-"}[met]
 
 
-def _race_cells(rows: list[Race], peaks: dict[str, float]) -> tuple[list[str], list[list[str]]]:
+def set_shares(tables: list[Table], peaks: dict[str, list[float]]) -> None:
+    """Tell every race its share of the best peak so far."""
+    for table in tables:
+        for row in table.rows:
+            if isinstance(row, Race) and row.flops and peaks.get(row.dtype):
+                row.share = row.flops / row.seconds[FASTNN] / max(peaks[row.dtype])
+
+
+def _race_cells(rows: list[Race]) -> tuple[list[str], list[list[str]]]:
     peers = list(dict.fromkeys(peer for row in rows for peer in row.ratios))
     notes = list(dict.fromkeys(note for row in rows for note in row.notes))
-    has_flops, has_asked = any(row.flops for row in rows), any(row.asked for row in rows)
+    has_flops = any(row.flops or row.share for row in rows)
+    has_asked = any(row.asked or row.asked_share for row in rows)
     head = ["", FASTNN, *peers, *notes]
     head += ["of peak"] * has_flops + ["asked", "met"] * has_asked
     body = []
@@ -97,11 +106,11 @@ def _race_cells(rows: list[Race], peaks: dict[str, float]) -> tuple[list[str], l
             line.append(f"{duration(row.seconds[peer])} ({row.ratios[peer]:.2f})" if there else "-")
         line += [row.notes.get(note, "-") for note in notes]
         if has_flops:
-            rate = row.flops / row.seconds[FASTNN]
-            line.append(f"{rate / peaks[row.dtype]:.0%}" if peaks.get(row.dtype) else "-")
+            line.append(f"{row.share:.0%}" if row.share else "-")
         if has_asked:
-            asked = ", ".join(f"{peer} {least:.2g}" for peer, least in row.asked.items())
-            line += [asked or "-", _verdict(row.met)]
+            asked = [f"{peer} {least:.3g}" for peer, least in row.asked.items()]
+            asked += [f"{row.asked_share:.0%}"] if row.asked_share else []
+            line += [", ".join(asked) or "-", _verdict(row.met)]
         body.append(line)
     return head, body
 
@@ -115,10 +124,10 @@ def _figure_cells(rows: list[Figure]) -> tuple[list[str], list[list[str]]]:
     return ["", "measured", "asked", "met"], body
 
 
-def cells(table: Table, peaks: dict[str, float]) -> tuple[list[str], list[list[str]]]:
+def cells(table: Table) -> tuple[list[str], list[list[str]]]:
     """Head and body of a table as text."""
     if table.rows and isinstance(table.rows[0], Race):
-        return _race_cells(table.rows, peaks)
+        return _race_cells(table.rows)
     return _figure_cells(table.rows)
 
 
@@ -149,18 +158,17 @@ def markdown(tables: list[Table], peaks: dict[str, list[float]], settings: Setti
         ),
         summary(tables) + "\n",
     ]
-    best = {dtype: max(rates) for dtype, rates in peaks.items()}
     for table in tables:
-        head, body = cells(table, best)
+        head, body = cells(table)
         lines = [f"## {table.title}", "", table.text, ""]
         lines += ["| " + " | ".join(line) + " |" for line in (head, ["---"] * len(head), *body)]
         parts.append("\n".join(lines) + "\n")
     return "\n".join(parts)
 
 
-def show(table: Table, peaks: dict[str, float]) -> None:
+def show(table: Table) -> None:
     """Print a table; in plain text where rich is not installed."""
-    head, body = cells(table, peaks)
+    head, body = cells(table)
     try:
         from rich.console import Console
         from rich.table import Table as RichTable

@@ -67,6 +67,10 @@ class Race:
         Whose peak is meant.
     notes : dict
         Further columns.
+    asked_share : float
+        The least share of the FMA peak that is asked for; 0 for none.
+    share : float
+        The share that was reached: known when the run's peak is.
     """
 
     case: str
@@ -76,6 +80,8 @@ class Race:
     flops: float = 0.0
     dtype: str = "float32"
     notes: dict[str, str] = field(default_factory=dict)
+    asked_share: float = 0.0
+    share: float = 0.0
 
     @property
     def met(self) -> bool | None:
@@ -83,6 +89,8 @@ class Race:
         checks = [
             self.ratios[p] >= least * (1 - TOLERANCE) for p, least in self.asked.items() if p in self.ratios
         ]
+        if self.asked_share and self.share:
+            checks.append(self.share >= self.asked_share * (1 - TOLERANCE))
         return all(checks) if checks else None
 
 

@@ -97,7 +97,7 @@ def test_groups_run(group, monkeypatch):
     for table in tables:
         assert table.rows
         assert f"## {table.title}" in page
-        peers_report.show(table, {"float32": 1e9})
+        peers_report.show(table)
         assert all(row.case in page for row in table.rows)
 
 

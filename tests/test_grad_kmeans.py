@@ -15,6 +15,7 @@ from sklearn.preprocessing import StandardScaler
 
 import fastnn.kernels
 from fastnn import GradKMeans
+from fastnn.kernels import assign
 from tests import reference
 
 OPTIMIZERS = [
@@ -598,3 +599,24 @@ def test_interruption_propagates_and_leaves_the_model(monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         fresh.fit(X)
     assert vars(fresh) == fresh.get_params()
+
+
+def test_replaced_centers_are_checked():
+    X = np.random.default_rng(0).normal(size=(300, 4))
+    model = GradKMeans(8, random_state=0).fit(X)
+    for wrong in (np.zeros((8, 64)), np.zeros((8, 2)), np.zeros(8), np.empty((0, 4))):
+        model.cluster_centers_ = wrong
+        for call in (model.predict, model.transform, model.score, model.partial_fit):
+            with pytest.raises(ValueError, match="cluster_centers_ has shape"):
+                call(X)
+    model.cluster_centers_ = np.array([["a"] * 4] * 8)
+    with pytest.raises(ValueError, match="real numbers"):
+        model.predict(X)
+    # Other types and containers are taken for what they hold, other numbers of centres begin anew.
+    whole = np.round(X[:12])
+    model.set_params(n_clusters=12)
+    for centers in (whole.astype(int), whole.astype(np.float16), whole.tolist(), np.asfortranarray(whole)):
+        model.cluster_centers_ = centers
+        np.testing.assert_array_equal(model.predict(X), assign(X, whole)[0])
+        model.partial_fit(X)
+        assert model._motion.seen.shape == (12,)

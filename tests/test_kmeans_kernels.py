@@ -275,3 +275,22 @@ def test_distances_to(dtype):
     assert result.dtype == dtype
     np.testing.assert_allclose(result, expected, rtol=20 * np.finfo(dtype).eps)
     np.testing.assert_array_equal(distances_to(X[:1], X[:1]), 0)
+
+
+@pytest.mark.parametrize(("dtype", "apart"), [(np.float32, 1e4), (np.float64, 1e8)])
+def test_clusters_far_apart_are_told_by_the_direct_form(dtype, apart):
+    rng = np.random.default_rng(0)
+    X = np.concatenate([rng.normal(size=(500, 2)), rng.normal(size=(500, 2)) + apart]).astype(dtype)
+    C = X[::50].copy()
+    labels, distances = assign(X, C)
+    direct = ((X[:, None] - C[None]) ** 2).sum(axis=2)
+    np.testing.assert_allclose(distances, direct.min(axis=1), rtol=0.02)
+    np.testing.assert_array_equal(labels[::50], np.arange(20))
+    assert not distances[::50].any()
+
+
+def test_rows_whose_squares_overflow():
+    X = np.random.default_rng(0).normal(size=(50, 3)) * 1e200
+    labels, distances = assign(X, X[:3])
+    np.testing.assert_array_equal(labels[:3], [0, 1, 2])
+    np.testing.assert_array_equal(distances[:3], 0)

@@ -211,3 +211,11 @@ def test_infinity_and_nan_pass_through():
     got = linear_forward(X, np.eye(2), np.zeros(2))
     with np.errstate(invalid="ignore"):
         np.testing.assert_array_equal(got, X @ np.eye(2))
+
+
+def test_accumulate_needs_something_to_add_to():
+    X = np.ones((3, 2))
+    A = linear_forward(X, X[:2])
+    for out in (None, (None, None, None), (None, np.zeros((2, 2)), None)):
+        with pytest.raises(ValueError, match="to add to"):
+            linear_backward(A, X, X[:2], A, accumulate=True, out=out)

@@ -6,6 +6,7 @@ import threading
 import time
 import warnings
 
+import joblib
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -576,3 +577,39 @@ def test_initializers(entry):
 def test_a_regressor_refuses_text_targets(dtype):
     with pytest.raises(ValueError, match="strings"):
         MLPRegressor().fit(np.zeros((4, 2)), np.array(["1", "2", "3", "4"]).astype(dtype))
+
+
+def test_the_fitted_output_activation_counts():
+    X = np.random.default_rng(0).normal(size=(60, 3))
+    model = MLPRegressor(max_iter=2, random_state=0)
+    with pytest.warns(ConvergenceWarning):
+        model.fit(X, X[:, 0])
+    before = model.predict(X)
+    model.set_params(loss="poisson")
+    assert_array_equal(model.predict(X), before)
+    model.out_activation_ = "exp"
+    assert_allclose(model.predict(X), np.exp(before), rtol=1e-12)
+    model.out_activation_ = "none"
+    with pytest.raises(ValueError, match="out_activation_"):
+        model.predict(X)
+
+
+@pytest.mark.parametrize("member", ["indptr", "data"])
+def test_a_malformed_csr_matrix_is_refused(member):
+    X = sparse.csr_matrix(np.random.default_rng(0).normal(size=(200, 4)))
+    setattr(X, member, getattr(X, member)[:100])
+    with pytest.raises(ValueError, match="CSR"):
+        MLPRegressor(max_iter=1).fit(X, np.zeros(200))
+
+
+def test_a_memory_mapped_model_predicts_and_goes_on(tmp_path):
+    X = np.random.default_rng(0).normal(size=(200, 4))
+    model = MLPRegressor(max_iter=1, random_state=0)
+    with pytest.warns(ConvergenceWarning):
+        model.fit(X, X[:, 0])
+    joblib.dump(model, tmp_path / "model")
+    mapped = joblib.load(tmp_path / "model", mmap_mode="r")
+    assert_array_equal(mapped.predict(X), model.predict(X))
+    assert_array_equal(mapped.partial_fit(X, X[:, 0]).predict(X), model.partial_fit(X, X[:, 0]).predict(X))
+    model.coefs_[0].base.setflags(write=False)
+    assert_array_equal(mapped.predict(X), model.predict(X))

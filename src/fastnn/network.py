@@ -73,7 +73,9 @@ def _model(layout: Layout, parameters: np.ndarray, hidden: str, output: str) -> 
     inner, last = (
         device.activation_loops.address(ACTIVATION_CODES[name], parameters.dtype) for name in names
     )
-    return device.Model(layout.sizes, layout.w_at, parameters, inner, last, is_softmax)
+    return device.Model(
+        layout.sizes, layout.w_at, plain(parameters, parameters.dtype), inner, last, is_softmax
+    )
 
 
 def _rows(X: Any, dtype: np.dtype, order: np.ndarray | None = None) -> device.Rows:
@@ -84,7 +86,13 @@ def _rows(X: Any, dtype: np.dtype, order: np.ndarray | None = None) -> device.Ro
         # SciPy does not look at the indices of a matrix made from its arrays; the kernels write by them.
         if indices.size and not (indices.min() >= 0 and indices.max() < X.shape[1]):
             raise ValueError(f"the column indices of X must lie in 0..{X.shape[1] - 1}")
-        if indptr[0] != 0 or indptr[-1] > indices.size or (np.diff(indptr) < 0).any():
+        ends = min(indices.size, X.data.size)
+        if (
+            indptr.size != X.shape[0] + 1
+            or indptr[0] != 0
+            or indptr[-1] > ends
+            or (np.diff(indptr) < 0).any()
+        ):
             raise ValueError("the row pointers of X do not describe a CSR matrix")
         return device.Rows(
             True, plain(X.data, dtype), plain(indices, np.int64), plain(indptr, np.int64), order

@@ -12,7 +12,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from fastnn.activations import ACTIVATIONS, CODES, DEFAULT, HIDDEN
+from fastnn.activations import ACTIVATIONS, CODES, DEFAULT, HIDDEN, SOFTMAX
 from fastnn.estimators.schedules import SCHEDULES
 from fastnn.estimators.training import (
     SOLVERS,
@@ -288,7 +288,9 @@ class BaseMLP(BaseEstimator, ABC):
             np.ascontiguousarray(b, dtype) for b in intercepts
         ]
 
-    def _forward(self, X: Any, coefs: list[np.ndarray], intercepts: list[np.ndarray]) -> np.ndarray:
+    def _forward(
+        self, X: Any, coefs: list[np.ndarray], intercepts: list[np.ndarray], output_activation: str
+    ) -> np.ndarray:
         """Outputs of shape (n_samples, n_outputs) for validated data."""
         # Wider data are not rounded to a float32 network: the result has NumPy's common type, as in X @ W.
         dtype = np.result_type(X.dtype, coefs[0].dtype)
@@ -301,14 +303,17 @@ class BaseMLP(BaseEstimator, ABC):
                 coefs,
                 intercepts,
                 hidden_activation=self.activation,
-                output_activation=_OUTPUT_ACTIVATIONS[self._network_loss()],
+                output_activation=output_activation,
             )
 
     def _outputs(self, X: Any) -> np.ndarray:
         """Outputs of shape (n_samples, n_outputs) for any data."""
         check_is_fitted(self, "coefs_")
         X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
-        return self._forward(X, *self._checked_parameters())
+        # The user may have replaced it too, to get the scores before the last activation, say.
+        if self.out_activation_ not in (SOFTMAX, *CODES):
+            raise ValueError(f"out_activation_ must be {SOFTMAX!r} or one of {sorted(CODES)}.")
+        return self._forward(X, *self._checked_parameters(), self.out_activation_)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

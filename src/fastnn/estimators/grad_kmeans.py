@@ -295,17 +295,14 @@ class GradKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
                 centers = self._initial_centers(init, X, weights, random_state)
                 motion = Motion.zeros(*centers.shape)
             else:
-                centers = self.cluster_centers_.copy()
+                centers = self._centers().copy()
                 if len(centers) != self.n_clusters:
                     raise ValueError(
                         f"Cannot go on with n_clusters={self.n_clusters}: there are {len(centers)} centres."
                     )
-                # A state that another rule has left behind means nothing to this one.
-                motion = (
-                    self._motion.copy()
-                    if self._motion_rule == self._rule_name()
-                    else Motion.zeros(*centers.shape)
-                )
+                # A state that another rule, or other centres, have left behind means nothing here.
+                fits = self._motion_rule == self._rule_name() and len(self._motion.seen) == len(centers)
+                motion = self._motion.copy() if fits else Motion.zeros(*centers.shape)
                 X = plain(X, centers.dtype)
                 weights = None if weights is None else plain(weights, centers.dtype)
             before = centers.copy()
@@ -445,9 +442,21 @@ class GradKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
         X = validate_data(self, X, reset=reset, dtype=[np.float64, np.float32], order="C")
         return plain(X, X.dtype)
 
+    def _centers(self) -> np.ndarray:
+        """``cluster_centers_`` as an array of a float type: the user may have replaced it."""
+        centers = np.asarray(self.cluster_centers_)
+        if centers.ndim != 2 or centers.shape[1] != self.n_features_in_ or not len(centers):
+            raise ValueError(
+                f"cluster_centers_ has shape {centers.shape}; the model has {self.n_features_in_} features."
+            )
+        if centers.dtype.kind not in "biuf":
+            raise ValueError(f"cluster_centers_ must hold real numbers, got dtype {centers.dtype}.")
+        return plain(centers, np.float32 if centers.dtype == np.float32 else np.float64)
+
     def _with_centers(self, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        dtype = np.result_type(X, self.cluster_centers_)
-        return plain(X, dtype), plain(self.cluster_centers_, dtype)
+        centers = self._centers()
+        dtype = np.result_type(X, centers)
+        return plain(X, dtype), plain(centers, dtype)
 
     def _weights(self, sample_weight: Any, X: np.ndarray) -> np.ndarray | None:
         if sample_weight is None:

@@ -125,6 +125,7 @@ def _continued_optimizer(model: Any, network: Network) -> tuple[Optimizer, Const
         return None
     optimizer = copy(model._optimizer)
     optimizer.state = optimizer.state.astype(network.parameters.dtype)
+    optimizer.hyper = optimizer.hyper.copy()  # of a memory-mapped pickle it is read-only
     return optimizer, model._schedule
 
 
@@ -282,7 +283,9 @@ def train_stochastic(
 
 
 def _validation_score(model: Any, network: Network, held_out: _HeldOut) -> float:
-    prediction = model._decide(model._forward(held_out.X, network.coefs, network.intercepts))
+    prediction = model._decide(
+        model._forward(held_out.X, network.coefs, network.intercepts, network.loss.output_activation)
+    )
     # Not so for class labels, which are integers, and may be strings.
     if np.issubdtype(prediction.dtype, np.floating) and not np.isfinite(prediction).all():
         return np.nan

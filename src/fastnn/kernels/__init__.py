@@ -20,6 +20,11 @@
 module is the only place that chooses the device on which a function runs.
 """
 
+import numba
+
+if numba.config.DISABLE_JIT:
+    raise ImportError("fastnn is compiled by Numba and cannot run with NUMBA_DISABLE_JIT=1")
+
 from fastnn.kernels import cpu
 from fastnn.kernels.cpu.elementary import exp, log, logistic, tanh
 from fastnn.kernels.cpu.kmeans import assign, update_centers

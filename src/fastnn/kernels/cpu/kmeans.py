@@ -48,8 +48,9 @@ def assign(X: Any, C: Any, *, out: Any = None) -> tuple[np.ndarray, np.ndarray]:
     Notes
     -----
     FLOPs: 2 n k d + 3 n d. Bytes: X once, (4 + itemsize) n written. The winner is found by the expanded form,
-    both arrays taken from a point amid the centres first. Its products must not overflow: where squared
-    distances come near the largest number of the dtype, the label may be 0 and the distance infinite.
+    both arrays taken from a point amid the centres first. Where its rounding may have decided, that is where
+    the distance is below some hundred eps of the row's squared norm, all centres are compared in the direct
+    form (3 k d FLOPs for such a row).
     """
     X = checked(X, "X", (None, None))
     C = checked(C, "C", (None, X.shape[1]))

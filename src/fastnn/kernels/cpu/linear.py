@@ -332,8 +332,9 @@ def linear_backward(
     needs_z = ACTIVATIONS[code].needs_z
     if needs_z and Z is None:
         raise ValueError(f"the derivative of {activation!r} needs Z: call linear_forward with return_z=True")
-    if accumulate and out is None:
-        raise ValueError("accumulate=True needs out=(dX, dW, db) to add to")
+    given = several(out, 3)
+    if accumulate and (given[1] is None or given[2] is None):
+        raise ValueError("accumulate=True needs out=(dX, dW, db) with arrays dW and db to add to")
     dtype = working_dtype(dA, X, W, A)
     X = _matrix(X, "X", dtype, (None, None))
     n, n_in = X.shape
@@ -342,7 +343,7 @@ def linear_backward(
     dA = _matrix(dA, "dA", dtype, (n, n_out))
     A = _matrix(A, "A", dtype, (n, n_out))
     Z = _matrix(Z, "Z", dtype, (n, n_out)) if needs_z else A
-    given, inputs = several(out, 3), (dA, X, W, A, Z)
+    inputs = (dA, X, W, A, Z)
     dX = output_array(given[0], (n, n_in), dtype, "out[0] (dX)", inputs)
     dW = output_array(given[1], (n_in, n_out), dtype, "out[1] (dW)", (*inputs, dX))
     db = output_array(given[2], (n_out,), dtype, "out[2] (db)", (*inputs, dX, dW))

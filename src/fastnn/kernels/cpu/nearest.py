@@ -12,6 +12,8 @@ x.c, and are folded into the running minimum of their lane before they leave the
 
 The bracket cancels where points lie far from the origin. So points and centres are both taken from a point
 amid the centres first, and the distance that is reported is computed afresh as sum((x - c)^2) from the data.
+Where it is so small that the bracket's rounding may have chosen the centre (clusters of width 1 that lie 10^4
+apart, in float32), all centres are compared afresh.
 """
 
 import numpy as np
@@ -19,6 +21,10 @@ from numba.extending import register_jitable
 
 from fastnn.kernels.cpu.distances import squared_distance
 from fastnn.kernels.cpu.tile import TILE_ROWS, lanes, prefetch, tile_argmin, tile_columns, tile_difference
+
+# A distance below this many eps of |x|^2 is compared with all others in the direct form: the winner of the
+# bracket, whose error is a few eps of |x|^2, might be farther than the nearest centre by a hundredth.
+BLUR = 400
 
 
 @register_jitable
@@ -90,6 +96,17 @@ def pack_centers(C, shift, panels, half_norms):
 
 
 @register_jitable
+def _nearest_directly(x, C):
+    """Label and squared distance of the nearest centre by the direct form; 0 where none is finite."""
+    nearest, least = np.int32(0), squared_distance(x, C[0])
+    for j in range(1, C.shape[0]):
+        distance = squared_distance(x, C[j])
+        if distance < least or (np.isnan(least) and not np.isnan(distance)):
+            nearest, least = np.int32(j), distance
+    return nearest, least
+
+
+@register_jitable
 def nearest_rows(X, C, shift, panels, half_norms, first, last, panel, best, index, labels, distances):
     """labels[i] = argmin_j |x_i - c_j|^2 and distances[i] = that minimum, for first <= i < last.
 
@@ -114,6 +131,7 @@ def nearest_rows(X, C, shift, panels, half_norms, first, last, panel, best, inde
     """
     k, d = C.shape
     width, columns = lanes(X), tile_columns(X)
+    blur = X.dtype.type(BLUR * np.finfo(X.dtype).eps)
     # While one block of rows is compared with the centres, the next one is fetched from memory, a share of it
     # beside each tile.
     line = 64 // X.itemsize
@@ -142,8 +160,8 @@ def nearest_rows(X, C, shift, panels, half_norms, first, last, panel, best, inde
         for i in range(rows):
             nearest = index[i]
             distance = squared_distance(X[start + i], C[nearest])
-            if not np.isfinite(distance):
-                nearest = np.int32(0)
-                distance = squared_distance(X[start + i], C[0])
+            # |x - shift|^2 = distance - 2 best: the bracket's error is some eps of this.
+            if not np.isfinite(distance) or distance < blur * (distance - 2 * best[i]):
+                nearest, distance = _nearest_directly(X[start + i], C)
             labels[start + i] = nearest
             distances[start + i] = distance

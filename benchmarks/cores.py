@@ -24,7 +24,7 @@ SLOWDOWN = 1.2
 def _probe() -> tuple[Callable[[int, float], float], float]:
     """The probe, and the seconds that it takes on one thread alone."""
 
-    @numba.njit(nogil=True)
+    @numba.njit(nogil=True, fastmath={"contract"})
     def spin(n, x):
         # Independent chains keep the FMA units of a core busy: two threads on one core take twice as long.
         a = b = c = d = e = f = g = h = x

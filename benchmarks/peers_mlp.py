@@ -98,6 +98,8 @@ class TorchLoop:
             kind = {"relu": nn.ReLU, "tanh": nn.Tanh, "logistic": nn.Sigmoid}[net.activation]
             layers += [nn.Linear(a, b, dtype=getattr(torch, net.dtype)), kind()]
         self.model = nn.Sequential(*layers[:-1])
+        if compiled:
+            torch._dynamo.reset()  # or it gives up after some networks, and runs the others eagerly
         self.forward = torch.compile(self.model) if compiled else self.model
         binary = net.sizes[-1] == 1
         self.loss = nn.functional.binary_cross_entropy_with_logits if binary else nn.functional.cross_entropy

@@ -118,13 +118,15 @@ class Table:
     rows: list[Any]
 
 
-def settle(limit: float = 0.4) -> None:
+def settle(limit: float = 0.5) -> None:
     """Wait until no thread of this process runs, `limit` seconds at most."""
     deadline = time.perf_counter() + limit
     while time.perf_counter() < deadline:
         used = time.process_time()
-        time.sleep(0.003)
-        if time.process_time() - used < 0.0003:
+        # Several ticks of the system's clock, 1 to 10 ms each, by which it counts a running thread's time: in
+        # less than one a spinning thread may seem to sleep.
+        time.sleep(0.024)
+        if time.process_time() - used < 0.002:
             return
 
 

@@ -17,6 +17,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.utils import _safe_indexing
 from sklearn.utils.optimize import _check_optimize_result
+from threadpoolctl import threadpool_limits
 
 from fastnn.estimators.schedules import SCHEDULES, Constant
 from fastnn.network import Network
@@ -331,14 +332,17 @@ def train_lbfgs(model: Any, network: Network, data: Data, *, first_pass: bool) -
         if model.verbose:
             print(f"loss = {intermediate_result.fun:.8f}")
 
-    result = minimize(
-        objective,
-        parameters.astype(np.float64),
-        method="L-BFGS-B",
-        jac=True,
-        callback=after_iteration,
-        options={"maxfun": model.max_fun, "maxiter": model.max_iter, "gtol": model.tol},
-    )
+    # SciPy's vector operations gain nothing from BLAS threads, which spin for 100 ms after each of them: our own
+    # threads would be left with half of the cores.
+    with threadpool_limits(1, user_api="blas"):
+        result = minimize(
+            objective,
+            parameters.astype(np.float64),
+            method="L-BFGS-B",
+            jac=True,
+            callback=after_iteration,
+            options={"maxfun": model.max_fun, "maxiter": model.max_iter, "gtol": model.tol},
+        )
     parameters[:] = result.x
     finite = bool(np.isfinite(result.fun) and np.isfinite(parameters).all())
     if not finite:

@@ -332,8 +332,8 @@ def train_lbfgs(model: Any, network: Network, data: Data, *, first_pass: bool) -
         if model.verbose:
             print(f"loss = {intermediate_result.fun:.8f}")
 
-    # SciPy's vector operations gain nothing from BLAS threads, which spin for 100 ms after each of them: our own
-    # threads would be left with half of the cores.
+    # SciPy's vector operations gain nothing from BLAS threads, which spin for 100 ms after each of them: our
+    # own threads would be left with half of the cores.
     with threadpool_limits(1, user_api="blas"):
         result = minimize(
             objective,

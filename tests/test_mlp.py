@@ -13,6 +13,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from sklearn.datasets import load_digits, load_iris
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from threadpoolctl import threadpool_limits
 
 from fastnn import MLPClassifier, MLPRegressor, activations
 from fastnn.initializers import INITIALIZERS, initialize
@@ -613,3 +614,14 @@ def test_a_memory_mapped_model_predicts_and_goes_on(tmp_path):
     assert_array_equal(mapped.partial_fit(X, X[:, 0]).predict(X), model.partial_fit(X, X[:, 0]).predict(X))
     model.coefs_[0].base.setflags(write=False)
     assert_array_equal(mapped.predict(X), model.predict(X))
+
+
+def test_lbfgs_does_not_depend_on_the_threads_of_the_blas_library():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(600, 37)), rng.integers(5, size=600)
+    weights = []
+    for limit in (None, 1):
+        with threadpool_limits(limit), pytest.warns(ConvergenceWarning):
+            model = MLPClassifier((300, 200), solver="lbfgs", max_iter=3, random_state=0).fit(X, y)
+        weights.append(model.coefs_[0])
+    assert_array_equal(*weights)

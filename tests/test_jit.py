@@ -156,16 +156,16 @@ def test_python_threads_may_share_the_kernels():
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 @pytest.mark.parametrize(
-    "first",
+    ("first", "started"),
     [
-        "linear_forward(X, X.T.copy())",
-        "assign(X[:20, :3], X[:2, :3])",
-        "MLPRegressor(hidden_layer_sizes=(3,), max_iter=1).fit(X[:30, :2], X[:30, 2])",
-        "add_one(X)",
+        ("linear_forward(X, X.T.copy())", True),
+        ("assign(X[:20, :3], X[:2, :3])", False),
+        ("MLPRegressor(hidden_layer_sizes=(3,), max_iter=1).fit(X[:30, :2], X[:30, 2])", False),
+        ("add_one(X)", True),
     ],
     ids=["threads", "small assign", "small fit", "the user's own threads"],
 )
-def test_a_child_that_is_forked_lives(first, tmp_path):
+def test_a_child_that_is_forked_lives(first, started, tmp_path):
     """After Numba's threads were started it runs serially; else it may start its own."""
     code = """
     import os, warnings
@@ -183,15 +183,18 @@ def test_a_child_that_is_forked_lives(first, tmp_path):
     X = np.random.default_rng(0).normal(size=(500, 300))
     {first}
     W = X.T.copy()
+    want_serial = {started}
     child = os.fork()
     if child == 0:
+        with _threads.threads_for(1e12) as parallel:
+            wrong = parallel == want_serial
         np.save(os.environ["RESULT"], linear_forward(X, W))
-        os._exit(0)
+        os._exit(1 if wrong else 0)
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
     print(np.array_equal(np.load(os.environ["RESULT"]), linear_forward(X, W)))
     """
     result = str(tmp_path / "result.npy")
-    code = textwrap.dedent(code).format(first=first)
+    code = textwrap.dedent(code).format(first=first, started=started)
     assert run(code, NUMBA_NUM_THREADS="2", RESULT=result) == "0\nTrue"
 
 

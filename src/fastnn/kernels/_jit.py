@@ -162,37 +162,29 @@ def library_cache(function: Any) -> Any:
     return _open_cache(LibraryCache, function, None)
 
 
-def compiler_options(*, sums: bool = False, parallel: bool = False) -> dict[str, Any]:
+def compiler_options(*, parallel: bool = False) -> dict[str, Any]:
     """Options of ``numba.njit`` for every compiled function of the package."""
     return {
-        "fastmath": set(FASTMATH_SUMS if sums else FASTMATH),
+        "fastmath": set(FASTMATH),
         "error_model": "numpy",
         "nogil": True,
         "parallel": PARALLEL if parallel else False,
     }
 
 
-def jit(
-    function: Callable[..., Any] | None = None, *, sums: bool = False, parallel: bool = False, **options: Any
-) -> Any:
+def jit(function: Callable[..., Any]) -> Any:
     """Compile a kernel at its first call.
 
     Parameters
     ----------
     function : callable
-        The Python function; absent when used with arguments.
-    sums : bool, default=False
-        The function's sums may be split over vector lanes.
-    **options : dict
-        Further options of ``numba.njit``.
+        The Python function.
 
     Returns
     -------
     dispatcher : numba dispatcher
     """
-    if function is None:
-        return lambda f: jit(f, sums=sums, parallel=parallel, **options)
-    return _dispatcher(function, sums=sums, parallel=parallel, **options)
+    return _dispatcher(function, parallel=False)
 
 
 class parallel_jit:
@@ -211,16 +203,16 @@ class parallel_jit:
     def __init__(self, function: Callable[..., Any]) -> None:
         self.__doc__ = function.__doc__
         self.__name__ = function.__name__
-        self.serial = _dispatcher(function, sums=False, parallel=False)
-        self.threaded = _dispatcher(function, sums=False, parallel=True)
+        self.serial = _dispatcher(function, parallel=False)
+        self.threaded = _dispatcher(function, parallel=True)
 
     def __call__(self, parallel: bool, *arguments: Any) -> Any:
         return (self.threaded if parallel else self.serial)(*arguments)
 
 
-def _dispatcher(function: Callable[..., Any], *, sums: bool, parallel: bool, **options: Any) -> Any:
-    dispatcher = numba.njit(**compiler_options(sums=sums, parallel=parallel), **options)(function)
-    dispatcher._cache = function_cache(function, (sums, parallel))
+def _dispatcher(function: Callable[..., Any], *, parallel: bool) -> Any:
+    dispatcher = numba.njit(**compiler_options(parallel=parallel))(function)
+    dispatcher._cache = function_cache(function, parallel)
     if parallel:
         # Numba starts its threads when parallel code is compiled or loaded, not only when it runs.
         compile_or_load = dispatcher.compile

@@ -149,19 +149,9 @@ def sweep(
 ):
     """``sweep_rows``, for callers in Python."""
     return sweep_rows(
-        n_workers,
-        X,
-        weights,
-        C,
-        labels,
-        distances,
-        sums,
-        counts,
-        partials,
-        partial_counts,
-        assigning,
-        summing,
-    )
+        n_workers, X, weights, C, labels, distances, sums, counts, partials, partial_counts,
+        assigning, summing,
+    )  # fmt: skip
 
 
 # Loops, where an assignment to a slice would do: Numba compiles the check of its shapes and the message of

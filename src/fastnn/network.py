@@ -33,6 +33,13 @@ WIDEST_ELEMENTS = 1 << 24
 CALL_FLOPS = 2e10
 
 
+def _patience(work: float) -> int:
+    """Turns that a thread waits for others in the middle of a region of this many FLOPs: twice the time that
+    all of it may take on one slow core, and 0.1 ms."""
+    milliseconds = 0.1 + 2e3 * work / Pace.SLOW
+    return int(milliseconds * device.TURNS_PER_MS)
+
+
 class Layout:
     """Where every layer lies in the flat parameter vector.
 
@@ -193,6 +200,7 @@ class Network:
         n_batches = -(-n // batch_size)
         model, training = self._prepare(optimizer)
         region_work = self._step_work(batch_size)
+        patience = _patience(region_work)
         pace = self._pace
         total, batch = 0.0, 0
         while batch < n_batches:
@@ -201,20 +209,24 @@ class Network:
             stop = min(n_batches, batch + at_once)
             with threads_for(region_work if threads else 0.0) as parallel:
                 work = self._workspace(batch_size, parallel)
+                work.counts[device.STEPS] = optimizer.t
+                work.sums[device.TOTAL] = total
                 started = time.perf_counter()
-                total, _, done, optimizer.t = device.run_batches(
-                    parallel, batch, stop, batch_size, n, model, rows, targets, training, work, True,
-                    optimizer.learning_rate, optimizer.t, total, 0.0,
+                device.run_batches(
+                    parallel, workers(parallel), patience, batch, stop, batch_size, n,
+                    model, rows, targets, training, work, True, optimizer.learning_rate,
                 )  # fmt: skip
+            done, optimizer.t = work.counts[device.DONE], int(work.counts[device.STEPS])
+            total, loss = work.sums[device.TOTAL], work.sums[device.LOSS]
             per_batch = (time.perf_counter() - started) / max(done, 1)
             if self._called:  # the first call may have compiled
                 pace.report(parallel, 3 * region_work, per_batch)
             self._called = True
-            if done < stop - batch:
-                return float(total)
+            if not np.isfinite(loss):
+                return float(loss)
             self._batches_per_call = max(1, int(CALL_SECONDS / max(per_batch, 1e-7)))
             batch = stop
-        return total / n
+        return float(total / n)
 
     def loss_and_gradient(
         self, X: Any, Y: np.ndarray, *, sample_weight: np.ndarray | None = None, alpha: float = 0.0
@@ -244,12 +256,15 @@ class Network:
         for first in range(0, n_blocks, at_once):
             stop = min(n_blocks, first + at_once)
             with threads_for(region_work) as parallel:
-                total, weight, done, _ = device.run_batches(
-                    parallel, first, stop, block, n, model, rows, targets, training,
-                    self._workspace(block, parallel), False, 0.0, 0, total, weight,
+                work = self._workspace(block, parallel)
+                work.sums[[device.TOTAL, device.TOTAL_WEIGHT]] = total, weight
+                device.run_batches(
+                    parallel, workers(parallel), _patience(region_work), first, stop, block, n,
+                    model, rows, targets, training, work, False, 0.0,
                 )  # fmt: skip
-            if done < stop - first:
-                return float(total), training.gradient.copy()
+            loss, total, weight = work.sums[[device.LOSS, device.TOTAL, device.TOTAL_WEIGHT]]
+            if not np.isfinite(loss):
+                return float(loss), training.gradient.copy()
         gradient = training.gradient.copy()
         for W, dW in zip(self.coefs, self.layout.weights(gradient), strict=True):
             dW += alpha * W

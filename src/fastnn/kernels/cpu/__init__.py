@@ -13,11 +13,18 @@ from fastnn.kernels.cpu.kmeans import assign
 from fastnn.kernels.cpu.mlp import Model, Rows, Targets, Training, predict_rows, run_batches
 from fastnn.kernels.cpu.seeding import add_center, pick_rows, potentials_with, seeding_tasks, swap_costs
 from fastnn.kernels.cpu.sweep import new_partials, sweep, sweep_work
-from fastnn.kernels.cpu.workspace import Workspace, new_workspace
+from fastnn.kernels.cpu.team import TURNS_PER_MS
+from fastnn.kernels.cpu.workspace import DONE, LOSS, STEPS, TOTAL, TOTAL_WEIGHT, Workspace, new_workspace
 
 __all__ = [
+    "DONE",
+    "LOSS",
     "Model",
     "Rows",
+    "STEPS",
+    "TOTAL",
+    "TOTAL_WEIGHT",
+    "TURNS_PER_MS",
     "Targets",
     "Training",
     "Workspace",

@@ -35,9 +35,27 @@ from fastnn.kernels.cpu.layers import (
 from fastnn.kernels.cpu.linked import NOTHING, linked
 from fastnn.kernels.cpu.output import loss_and_gradient, softmax
 from fastnn.kernels.cpu.panels import gather_lanes, lanes_to_columns, lanes_to_rows, lanes_to_units
+from fastnn.kernels.cpu.team import (
+    FINISHED,
+    begin_phases,
+    enter_phase,
+    finish_chunk,
+    open_phase,
+    take_chunk,
+    wait_for_phase,
+)
 from fastnn.kernels.cpu.tile import TILE_ROWS, lanes
-from fastnn.kernels.cpu.workspace import PACKED, Workspace, scratch_size
-from fastnn.optimizers import N_COEFFICIENTS
+from fastnn.kernels.cpu.workspace import (
+    DONE,
+    LOSS,
+    PACKED,
+    STEPS,
+    TOTAL,
+    TOTAL_WEIGHT,
+    WEIGHT,
+    Workspace,
+    scratch_size,
+)
 
 
 class Model(NamedTuple):
@@ -85,7 +103,7 @@ class Training(NamedTuple):
 
 # The structures' fields, for ``linked``.
 MODEL, ROWS, TARGETS = (Model, "IITiii"), (Rows, "iTIII"), (Targets, "TTidd")
-TRAINING, WORKSPACE = (Training, "iiiiDTT2"), (Workspace, "iI2IIIITTTTT2T2DD")
+TRAINING, WORKSPACE = (Training, "iiiiDTT2"), (Workspace, "iI2IIIITTTTT2T2DDIIDT")
 
 
 @register_jitable
@@ -174,11 +192,13 @@ def _add_partials(work, n, add, begin, end, gradient):
         add = True
 
 
-@linked("weights-task", ["i", MODEL, TRAINING, WORKSPACE, "iiTtt"])
-def _weights_task(chunk, model, training, work, n, learn, c, decay, scale):
+@linked("weights-task", ["i", MODEL, TARGETS, TRAINING, WORKSPACE, "ii"])
+def _weights_task(chunk, model, targets, training, work, n, learn):
     """The weights' region, for one chunk of tiles: their gradients and, with `learn`, their update."""
     former = flush_subnormals()
     parameters, gradient, state, tiles = model.parameters, training.gradient, training.state, work.tiles
+    real = parameters.dtype.type
+    c, decay, scale = work.step, real(targets.alpha), real(1.0 / work.sums[WEIGHT])
     tile, stop = work.cuts[chunk], work.cuts[chunk + 1]
     while tile < stop:
         layer, t = tiles[tile, 0], tiles[tile, 1]
@@ -205,7 +225,7 @@ def _weights_task(chunk, model, training, work, n, learn, c, decay, scale):
             # The rows of W, then b, if its row is among these tiles: b has no penalty.
             for part in range(2 if (t + count) * TILE_ROWS > n_in else 1):
                 update_parameters(
-                    training.update, parameters.dtype.type(0) if part == 1 else decay, scale,
+                    training.update, real(0) if part == 1 else decay, scale,
                     c[0], c[1], c[2], c[3], c[4], c[5], parameters[begin:end], gradient[begin:end],
                     state[0, begin:end], state[state.shape[0] - 1, begin:end],
                 )  # fmt: skip
@@ -214,63 +234,113 @@ def _weights_task(chunk, model, training, work, n, learn, c, decay, scale):
     restore_subnormals(former)
 
 
+@register_jitable
+def _after_rows(model, rows, targets, training, work, first, n, learn, learning_rate):
+    """Between a batch's regions: its loss and weight; return whether it has an update.
+
+    A batch none of whose rows counts, or so little that the mean cannot be formed, has none.
+    """
+    loss, weight = 0.0, float(n)
+    for i in range(n):
+        loss += work.row_loss[i]
+    if targets.weights.size > 0:
+        weight = 0.0
+        for i in range(n):
+            weight += targets.weights[rows.order[first + i]]
+    work.sums[LOSS], work.sums[WEIGHT] = loss * targets.loss_scale, weight
+    if not np.isfinite(work.sums[LOSS]) or not np.isfinite(model.parameters.dtype.type(1.0 / weight)):
+        return False
+    if learn:
+        work.counts[STEPS] += 1
+        step_coefficients(
+            training.coefficients, learning_rate, work.counts[STEPS], training.hyper, work.step
+        )
+    return True
+
+
+@register_jitable
+def _after_weights(targets, work, n, learn):
+    """After a batch: add its loss to the totals."""
+    loss, weight = work.sums[LOSS], work.sums[WEIGHT]
+    if learn:
+        penalty = 0.0
+        for tile in range(work.squares.size):
+            penalty += work.squares[tile]
+        loss = (loss + 0.5 * targets.alpha * penalty) / weight * n
+    work.sums[TOTAL] += loss
+    work.sums[TOTAL_WEIGHT] += weight
+
+
+@linked(
+    "train-worker", ["iiiiiii", MODEL, ROWS, TARGETS, TRAINING, WORKSPACE, "id"]
+)
+def _train_worker(
+    worker, n_workers, patience, first_batch, last_batch, batch_size, n_samples,
+    model, rows, targets, training, work, learn, learning_rate,
+):  # fmt: skip
+    """One worker's part of ``run_batches``: phase 2 i is the rows' region of batch i, 2 i + 1 its weights'."""
+    signals = work.signals
+    row_chunks, weight_chunks = work.scratch.shape[0], work.cuts.size - 1
+    phase = open_phase(signals)
+    while phase != FINISHED:
+        batch, is_weights = first_batch + phase // 2, phase % 2 == 1
+        first = batch * batch_size
+        n = min(batch_size, n_samples - first)
+        n_chunks = weight_chunks if is_weights else row_chunks
+        idle = True
+        for i in range(n_chunks):
+            chunk = (worker * n_chunks // n_workers + i) % n_chunks
+            if not take_chunk(signals, phase, chunk):
+                continue
+            idle = False
+            if is_weights:
+                _weights_task(chunk, model, targets, training, work, n, learn)
+            else:
+                _rows_task(chunk, model, rows, targets, training, work, first, n)
+            if not finish_chunk(signals, n_chunks):
+                continue
+            following = phase + 1
+            if is_weights:
+                _after_weights(targets, work, n, learn)
+            elif not _after_rows(model, rows, targets, training, work, first, n, learn, learning_rate):
+                following = phase + 2
+            if not np.isfinite(work.sums[LOSS]):
+                following = FINISHED
+            else:
+                work.counts[DONE] = following // 2
+                if first_batch + following // 2 == last_batch:
+                    following = FINISHED
+            enter_phase(signals, following)
+        now = open_phase(signals)
+        if idle and now == phase and not wait_for_phase(signals, phase, patience):
+            return
+        phase = open_phase(signals)
+
+
 @parallel_jit
 def run_batches(
-    first_batch, last_batch, batch_size, n_samples, model, rows, targets, training, work,
-    learn, learning_rate, t, total, weight_total,
+    n_workers, patience, first_batch, last_batch, batch_size, n_samples,
+    model, rows, targets, training, work, learn, learning_rate,
 ):  # fmt: skip
     """Batches first_batch to last_batch (exclusive): train on each or, without `learn`, add their gradients.
 
-    Sums go on from `total` and `weight_total`: they do not depend on where an epoch is cut into calls.
+    What it reports stands in ``work.sums`` and ``work.counts``. Sums go on from what is there: they do not
+    depend on where an epoch is cut into calls.
 
-    Returns
-    -------
-    total : float
-        Plus, with `learn`, the sum over batches of mean loss (with penalty) times rows; without, the summed
-        loss. The first non-finite loss, where there is one: its batch changes nothing.
-    weight_total : float
-        Plus the sum of the rows' weights.
-    done : int
-        Batches before the end or the non-finite loss.
-    t : int
-        Steps of the optimiser so far; `t` at the start.
+    Parameters
+    ----------
+    n_workers : int
+        Threads.
+    patience : int
+        Turns that one of them waits for the others, see ``team``.
     """
-    dtype = model.parameters.dtype
-    c = np.zeros(N_COEFFICIENTS, dtype)
-    decay = dtype.type(targets.alpha)
-    row_chunks, weight_chunks = work.scratch.shape[0], work.cuts.size - 1
-    for batch in range(first_batch, last_batch):
-        first = batch * batch_size
-        n = min(batch_size, n_samples - first)
-        for chunk in prange(row_chunks):
-            _rows_task(np.int64(chunk), model, rows, targets, training, work, first, n)
-        loss, weight = 0.0, float(n)
-        for i in range(n):
-            loss += work.row_loss[i]
-        if targets.weights.size > 0:
-            weight = 0.0
-            for i in range(n):
-                weight += targets.weights[rows.order[first + i]]
-        loss *= targets.loss_scale
-        if not np.isfinite(loss):
-            return loss, weight_total, batch - first_batch, t
-        # No row of this batch counts, or so little that the mean cannot be formed.
-        if not np.isfinite(dtype.type(1.0 / weight)):
-            continue
-        if learn:
-            t += 1
-            step_coefficients(training.coefficients, learning_rate, t, training.hyper, c)
-        scale = dtype.type(1.0 / weight)
-        for chunk in prange(weight_chunks):
-            _weights_task(np.int64(chunk), model, training, work, n, learn, c, decay, scale)
-        if learn:
-            penalty = 0.0
-            for tile in range(work.squares.size):
-                penalty += work.squares[tile]
-            loss = (loss + 0.5 * targets.alpha * penalty) / weight * n
-        total += loss
-        weight_total += weight
-    return total, weight_total, last_batch - first_batch, t
+    work.counts[DONE] = 0
+    begin_phases(work.signals)
+    for worker in prange(n_workers):
+        _train_worker(
+            np.int64(worker), n_workers, patience, first_batch, last_batch, batch_size, n_samples,
+            model, rows, targets, training, work, learn, learning_rate,
+        )  # fmt: skip
 
 
 @linked("predict-task", ["ii", MODEL, ROWS, "iiTTT"])

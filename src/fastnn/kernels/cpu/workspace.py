@@ -8,6 +8,8 @@ from numba.extending import register_jitable
 
 from fastnn.kernels.cpu.packing import DEPTH_BLOCK
 from fastnn.kernels.cpu.targets import ROW
+from fastnn.kernels.cpu.team import new_signals
+from fastnn.optimizers import N_COEFFICIENTS
 
 # Samples of one chunk of the rows' region at most: a block of DEPTH_BLOCK inputs of them lies in the
 # second-level cache, and the packing of the weights, once a chunk, costs 2% of the products or less.
@@ -16,6 +18,12 @@ CHUNK_SAMPLES = 256
 PARTIAL_SAMPLES = 128
 # Elements of a chunk's scratch that packed weights may take.
 PACKED = DEPTH_BLOCK * ROW.tile_rows + 64
+# Places in `counts`: batches before the end or the first non-finite loss; steps of the optimiser so far.
+DONE, STEPS = range(2)
+# Places in `sums`: of the last batch, the summed loss (where it is not finite, nothing came after it) and the
+# weight of the rows; of all batches, the losses (with ``learn`` each the mean with penalty, times the rows)
+# and the weights.
+LOSS, WEIGHT, TOTAL, TOTAL_WEIGHT = range(4)
 _LINE = 64  # bytes of a cache line
 _TILE_ROWS, _TILE_VECTORS = ROW.tile_rows, ROW.tile_vectors
 
@@ -37,6 +45,10 @@ class Workspace(NamedTuple):
     partials: np.ndarray  # WORK (n_row_chunks, n_parameters) T: each chunk's gradient; (0, 0) without
     row_loss: np.ndarray  # WORK (capacity,) float64
     squares: np.ndarray  # WORK (n_tiles,) float64
+    signals: np.ndarray  # WORK int64, of ``team``
+    counts: np.ndarray  # INOUT (2,) int64, see DONE
+    sums: np.ndarray  # INOUT (4,) float64, see LOSS
+    step: np.ndarray  # WORK (N_COEFFICIENTS,) T: the numbers of the optimiser's step
 
     def on_one_thread(self) -> "Workspace":
         """The same buffers, cut for one thread."""
@@ -151,4 +163,8 @@ def new_workspace(sizes: np.ndarray, n_rows: int, dtype: Any, *, keep_z: bool, n
         partials=aligned_empty((chunks, n_parameters) if partial else (0, 0), dtype),
         row_loss=np.empty(capacity),
         squares=np.zeros(len(tiles)),
+        signals=new_signals(max(chunks, cuts.size - 1)),
+        counts=np.zeros(2, np.int64),
+        sums=np.zeros(4),
+        step=np.zeros(N_COEFFICIENTS, dtype),
     )

@@ -29,7 +29,7 @@ def _derivative_loop(derivative: Callable[..., Any]) -> Any:
     @register_jitable
     def loop(d, z, a):
         for i in range(d.size):
-            a[i] = d[i] * derivative(z[i], a[i])
+            d[i] *= derivative(z[i], a[i])
 
     return loop
 
@@ -83,8 +83,8 @@ activation_loops = LoopTable(
     "T",
 )
 
-# chain_rule(address, d, z, a): a[i] <- d[i] * f'(z[i]). No two may share memory, or the loop runs one
-# element at a time; but z is read only where the entry needs it, and may be anything elsewhere.
+# chain_rule(address, d, z, a): d[i] <- d[i] * f'(z[i]), where a[i] = f(z[i]). d shares no memory with the
+# others, or the loop runs one element at a time. z is read only where the entry needs it, and may be a.
 derivative_loops = LoopTable(
     "chain-rule", {entry.name: _derivative_loop(entry.derivative) for entry in ACTIVATIONS}, "TTT"
 )

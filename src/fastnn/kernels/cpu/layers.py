@@ -5,7 +5,7 @@ product                    A (scalars)                 B (vectors)             d
 =========================  ==========================  ======================  =========  ==================
 Z^T = [W; b]^T [X 1]^T     W, TILE_ROWS columns        X in lanes              n_in + 1   lanes of the layer
 dX^T = W dZ^T              W, TILE_ROWS rows, packed   dZ in lanes             n_out      lanes of the former
-[dW; db] = [X 1]^T dZ      X in units                  dZ in columns           samples    as parameters lie
+[dW; db] = [X 1]^T dZ      X in lanes                  dZ in columns           samples    as parameters lie
 =========================  ==========================  ======================  =========  ==================
 
 The bias is the weight of an input that is always 1: one more row of W, and its gradient one more row of dW.
@@ -21,14 +21,19 @@ from fastnn.kernels._jit import FASTMATH_SUMS
 from fastnn.kernels.cpu.dispatch import activate, chain_rule
 from fastnn.kernels.cpu.linked import NOTHING, linked
 from fastnn.kernels.cpu.packing import DEPTH_BLOCK, pack_rows
-from fastnn.kernels.cpu.panels import panel_width, slot
-from fastnn.kernels.cpu.tile import TILE_ROWS, tile_columns, tile_product
+from fastnn.kernels.cpu.panels import chunk_samples, panel_width
+from fastnn.kernels.cpu.tile import (
+    TILE_ROWS,
+    lanes,
+    tile_blocks_product,
+    tile_columns,
+    tile_dots,
+    tile_product,
+)
 
-# Row tiles of dW that share one pass over a panel of dZ: their panels of X, a thousand samples of them, lie
-# in the second-level cache together with it.
+# Row tiles of dW that share one pass over a panel of dZ: their rows of X, a chunk's samples, lie in the
+# second-level cache together with it.
 GROUP_TILES = 4
-# Samples of one such pass.
-SAMPLE_BLOCK = 1024
 
 
 @linked("layer-forward", "iiiiiiiiiTTTT")
@@ -102,19 +107,20 @@ def _pack_columns(w, at, stride, rows, depth, packed):
                 packed[p * TILE_ROWS + i] = w[at + p * stride + i]
 
 
-@linked("layer-backward", "iiiiiiiiTTTTT")
+@linked("layer-backward", "iiiiiiiiiTTTTTT")
 def layer_backward(
-    n_in, n_out, start, stop, w_at, x_at, d_at, derivative, w, in_lanes, zs, products, packed
+    n_in, n_out, start, stop, w_at, x_at, d_at, out_at, derivative, w, in_lanes, zs, d, out, packed
 ):  # fmt: skip
-    """dz of a layer of `n_in` units, in place of its activations at `x_at`, from the next layer's at `d_at`.
+    """Lanes of dz of a layer of `n_in` units, at `out_at` of `out`, from the next layer's, at `d_at` of `d`.
 
     Parameters
     ----------
     derivative : int
         Address of the loop of the activation's derivative.
-    in_lanes : array   # IN at d_at, INOUT at x_at
-    zs : array   # IN at x_at: the activation's arguments, where the derivative needs them
-    products : array (TILE_ROWS * (stop - start) in whole panels,)   # WORK
+    in_lanes : array   # IN at x_at: the layer's activations
+    zs : array   # IN at x_at: their arguments, where the derivative needs them
+    d : array   # IN
+    out : array   # OUT, other memory than d's
     packed : array (DEPTH_BLOCK * TILE_ROWS and a vector,)   # WORK
 
     Notes
@@ -129,53 +135,102 @@ def layer_backward(
             pack_rows(w, w_at + t * n_out + p, n_out, rows, block, packed)
             for s in range(start, stop, columns):
                 panel = panel_width(w, stop - s)
-                here = (s - start) * TILE_ROWS
+                here = s * (n_in + 1) + t * panel
                 tile_product(
-                    rows, block, packed, 0, TILE_ROWS, in_lanes, d_at + s * (n_out + 1) + p * panel, panel,
-                    products, here, panel, products, here, panel, panel, p > 0,
+                    rows, block, packed, 0, TILE_ROWS, d, d_at + s * (n_out + 1) + p * panel, panel,
+                    out, out_at + here, panel, out, out_at + here, panel, panel, p > 0,
                 )  # fmt: skip
-        for s in range(start, stop, columns):
-            panel = panel_width(w, stop - s)
-            cells = rows * panel
-            here, x = (s - start) * TILE_ROWS, x_at + s * (n_in + 1) + t * panel
-            chain_rule(derivative, products[here : here + cells], zs[x : x + cells], in_lanes[x : x + cells])
+                if p + DEPTH_BLOCK >= n_out:
+                    z, x, cells = out_at + here, x_at + here, rows * panel
+                    chain_rule(derivative, out[z : z + cells], zs[x : x + cells], in_lanes[x : x + cells])
 
 
-@linked("weight-gradient", "iiiiiiiiiiiTTT")
+@linked("weight-gradient", "iiiiiiiiiiiiiTTTT")
 def weight_gradient(
-    n_in, n_out, first_tile, last_tile, start, stop, capacity, units_at, columns_at, w_at, add,
-    in_units, in_columns, gradient,
+    n_in, n_out, first_tile, last_tile, first_chunk, last_chunk, n_chunks, n, capacity,
+    x_at, columns_at, w_at, add, in_lanes, in_columns, gradient, sums,
 ):  # fmt: skip
-    """Row tiles first_tile : last_tile of [dW; db] = [X 1]^T dZ over the samples start : stop; += with `add`.
+    """Row tiles first_tile : last_tile of [dW; db] = [X 1]^T dZ over some chunks of samples; += with `add`.
 
-    FLOPs: 2 (stop - start) n_out TILE_ROWS (last_tile - first_tile).
+    Parameters
+    ----------
+    first_chunk, last_chunk : int
+        Chunks, of the `n_chunks` into which the batch's n samples are cut.
+    x_at, columns_at, w_at : int
+        Offsets of X in its lanes, of dZ in its columns, and of [dW; db].
+    in_lanes, in_columns : arrays   # IN
+    gradient : array   # OUT, or INOUT with `add`
+    sums : array (TILE_ROWS vectors,)   # WORK
+
+    Notes
+    -----
+    FLOPs: 2 n_out TILE_ROWS (last_tile - first_tile) for each sample.
     """
-    columns, wide = tile_columns(gradient), slot(gradient)
+    columns, depth = tile_columns(gradient), n_in + 1
     if n_out == 1:
-        # One unit (two classes, one target) would leave all lanes but one empty: here X is the vector.
-        dz_wide = panel_width(gradient, n_out)
-        for t in range(first_tile, last_tile):
-            c = w_at + t * TILE_ROWS
-            tile_product(
-                1, stop - start, in_columns, columns_at + start * dz_wide, dz_wide,
-                in_units, units_at + (t * capacity + start) * wide, wide,
-                gradient, c, 0, gradient, c, 0, min(TILE_ROWS, n_in + 1 - t * TILE_ROWS), add,
-            )  # fmt: skip
+        _unit_gradient(
+            depth, first_tile, last_tile, first_chunk, last_chunk, n_chunks, n,
+            x_at, columns_at, w_at, add, in_lanes, in_columns, gradient, sums,
+        )  # fmt: skip
         return
     for group in range(first_tile, last_tile, GROUP_TILES):
         group_end = min(group + GROUP_TILES, last_tile)
-        for s in range(start, stop, SAMPLE_BLOCK):
-            block = min(SAMPLE_BLOCK, stop - s)
-            for u in range(0, n_out, columns):
+        added = add
+        for chunk in range(first_chunk, last_chunk):
+            start, stop = chunk_samples(chunk, n_chunks, n, gradient)
+            # The samples in panels of full width, and those of a narrower panel behind them.
+            rest = (stop - start) % columns
+            narrow = panel_width(gradient, rest)
+            rest = 0 if narrow == columns else rest
+            wide = stop - start - rest
+            for u in range(0, n_out if stop > start else 0, columns):
                 panel = panel_width(gradient, n_out - u)
+                d = columns_at + u * capacity + start * panel
                 for t in range(group, group_end):
-                    c = w_at + t * TILE_ROWS * n_out + u
-                    tile_product(
-                        min(TILE_ROWS, n_in + 1 - t * TILE_ROWS), block,
-                        in_units, units_at + (t * capacity + s) * wide, wide,
-                        in_columns, columns_at + u * capacity + s * panel, panel,
-                        gradient, c, n_out, gradient, c, n_out, min(columns, n_out - u), add or s > start,
-                    )  # fmt: skip
+                    x, c = x_at + start * depth, w_at + t * TILE_ROWS * n_out + u
+                    rows, width = min(TILE_ROWS, depth - t * TILE_ROWS), min(columns, n_out - u)
+                    if wide > 0:
+                        tile_blocks_product(
+                            rows, wide, in_lanes, x + t * TILE_ROWS * columns, 1, columns, columns,
+                            depth * columns, in_columns, d, panel,
+                            gradient, c, n_out, gradient, c, n_out, width, added,
+                        )  # fmt: skip
+                    if rest > 0:
+                        tile_blocks_product(
+                            rows, rest, in_lanes, x + wide * depth + t * TILE_ROWS * narrow, 1, narrow,
+                            narrow, 0, in_columns, d + wide * panel, panel,
+                            gradient, c, n_out, gradient, c, n_out, width, added or wide > 0,
+                        )  # fmt: skip
+            added = added or stop > start
+
+
+@register_jitable
+def _unit_gradient(
+    depth, first_tile, last_tile, first_chunk, last_chunk, n_chunks, n,
+    x_at, dz_at, w_at, add, in_lanes, dz, gradient, sums,
+):  # fmt: skip
+    """``weight_gradient`` of one unit (two classes, one target): all lanes but one would be empty there.
+
+    Here lane l sums the samples l, l + lanes, ... of the batch, wherever it is cut, then the lanes are summed.
+    """
+    width, columns = lanes(gradient), tile_columns(gradient)
+    for t in range(first_tile, last_tile):
+        rows = min(TILE_ROWS, depth - t * TILE_ROWS)
+        for i in range(rows * width):
+            sums[i] = 0
+        for chunk in range(first_chunk, last_chunk):
+            start, stop = chunk_samples(chunk, n_chunks, n, gradient)
+            for s in range(start, stop, columns):
+                panel = panel_width(gradient, stop - s)
+                tile_dots(
+                    rows, min(panel, stop - s), in_lanes, x_at + s * depth + t * TILE_ROWS * panel, panel,
+                    dz, dz_at + s, sums, 0,
+                )  # fmt: skip
+        for i in range(rows):
+            total = gradient[w_at + t * TILE_ROWS + i] if add else gradient.dtype.type(0)
+            for lane in range(width):
+                total += sums[i * width + lane]
+            gradient[w_at + t * TILE_ROWS + i] = total
 
 
 @register_jitable(fastmath=set(FASTMATH_SUMS))

@@ -163,8 +163,8 @@ def _backward_rows_chunk(chunk, n_chunks, da, z, a, derivative, n, n_out, wt, n_
     rows = stop - start
     begin, end = start * n_out, stop * n_out
     for i in range(begin, end):
-        dz[i] = a[i]
-    chain_rule(derivative, da[begin:end], z[begin:end], dz[begin:end])
+        dz[i] = da[i]
+    chain_rule(derivative, dz[begin:end], z[begin:end], a[begin:end])
     panel = np.empty(panel_size(rows, n_out), da.dtype)
     pack_rows(dz, start * n_out, n_out, rows, n_out, panel)
     input_gradient_rows(panel, rows, n_out, wt, n_in, dx, start * n_in)

@@ -34,7 +34,7 @@ from fastnn.kernels.cpu.layers import (
 )
 from fastnn.kernels.cpu.linked import NOTHING, linked
 from fastnn.kernels.cpu.output import loss_and_gradient, softmax
-from fastnn.kernels.cpu.panels import gather_lanes, lanes_to_columns, lanes_to_rows, lanes_to_units
+from fastnn.kernels.cpu.panels import chunk_samples, gather_lanes, lanes_to_columns, lanes_to_rows
 from fastnn.kernels.cpu.team import (
     FINISHED,
     begin_phases,
@@ -48,7 +48,6 @@ from fastnn.kernels.cpu.tile import TILE_ROWS, lanes
 from fastnn.kernels.cpu.workspace import (
     DONE,
     LOSS,
-    PACKED,
     STEPS,
     TOTAL,
     TOTAL_WEIGHT,
@@ -103,15 +102,7 @@ class Training(NamedTuple):
 
 # The structures' fields, for ``linked``.
 MODEL, ROWS, TARGETS = (Model, "IITiii"), (Rows, "iTIII"), (Targets, "TTidd")
-TRAINING, WORKSPACE = (Training, "iiiiDTT2"), (Workspace, "iI2IIIITTTTT2T2DDIIDT")
-
-
-@register_jitable
-def _chunk_samples(chunk, n_chunks, n, array):
-    """First and last (exclusive) of n samples in a chunk: whole vectors, as evenly as they go."""
-    width = lanes(array)
-    vectors = (n + width - 1) // width
-    return min(n, chunk * vectors // n_chunks * width), min(n, (chunk + 1) * vectors // n_chunks * width)
+TRAINING, WORKSPACE = (Training, "iiiiDTT2"), (Workspace, "iiI2IIITTTT2T3T2DDIIDT")
 
 
 @register_jitable
@@ -122,23 +113,23 @@ def _activation(model, is_last):
     return NOTHING if model.is_softmax else model.output
 
 
-@linked("rows-task", ["i", MODEL, ROWS, TARGETS, TRAINING, WORKSPACE, "ii"])
-def _rows_task(chunk, model, rows, targets, training, work, first, n):
-    """The rows' region, for one chunk of the n samples that stand at `first` in the order."""
+@linked("rows-task", ["ii", MODEL, ROWS, TARGETS, TRAINING, WORKSPACE, "ii"])
+def _rows_task(worker, chunk, model, rows, targets, training, work, first, n):
+    """The rows' region, for one chunk of the n samples that stand at `first` in the order.
+
+    The worker's number says whose buffers to use.
+    """
     sizes, at, in_lanes = model.sizes, work.lanes_at, work.in_lanes
-    start, stop = _chunk_samples(chunk, work.scratch.shape[0], n, in_lanes)
+    start, stop = chunk_samples(chunk, work.row_chunks, n, in_lanes)
     if start == stop:
         return
     former = flush_subnormals()
-    n_layers, capacity, scratch = sizes.size - 1, work.capacity, work.scratch[chunk]
+    n_layers, capacity, scratch = sizes.size - 1, work.capacity, work.scratch[worker]
     gather_lanes(
         rows.is_sparse, sizes[0], first, start, stop,
         rows.order, rows.indices, rows.x, rows.indptr, scratch, in_lanes,
     )  # fmt: skip
     for layer in range(n_layers):
-        lanes_to_units(
-            sizes[layer], start, stop, capacity, at[layer], work.units_at[layer], in_lanes, work.in_units
-        )
         last = layer == n_layers - 1
         layer_forward(
             sizes[layer], sizes[layer + 1], start, stop, model.w_at[layer], at[layer], at[layer + 1],
@@ -152,22 +143,23 @@ def _rows_task(chunk, model, rows, targets, training, work, first, n):
         n_out, first, start, stop, at[n_layers], targets.loss, targets.weights.size > 0,
         rows.order, targets.y, targets.weights, in_lanes, scratch, work.row_loss,
     )  # fmt: skip
+    # dz of the last layer stands in place of the outputs, that of the others in two places by turns.
+    d, d_at = in_lanes, at[n_layers]
     for layer in range(n_layers, 0, -1):
+        n_in, n_out = sizes[layer - 1], sizes[layer]
         if layer < n_layers:
+            here, here_at = work.dz[worker, layer % 2], -start * (n_out + 1)
             layer_backward(
-                sizes[layer], sizes[layer + 1], start, stop, model.w_at[layer], at[layer], at[layer + 1],
-                training.derivative, model.parameters, in_lanes, work.zs, scratch[PACKED:], scratch,
+                n_out, sizes[layer + 1], start, stop, model.w_at[layer], at[layer], d_at, here_at,
+                training.derivative, model.parameters, in_lanes, work.zs, d, here, scratch,
             )  # fmt: skip
-        lanes_to_columns(
-            sizes[layer], start, stop, capacity, at[layer], work.columns_at[layer],
-            in_lanes, work.in_columns,
-        )  # fmt: skip
-    if work.partials.size > 0:
-        for layer in range(n_layers):
+            d, d_at = here, here_at
+        lanes_to_columns(n_out, start, stop, capacity, d_at, work.columns_at[layer], d, work.in_columns)
+        if work.partials.size > 0:
             weight_gradient(
-                sizes[layer], sizes[layer + 1], np.int64(0), sizes[layer] // TILE_ROWS + 1,
-                start, stop, capacity, work.units_at[layer], work.columns_at[layer + 1], model.w_at[layer],
-                False, work.in_units, work.in_columns, work.partials[chunk],
+                n_in, n_out, np.int64(0), n_in // TILE_ROWS + 1, chunk, chunk + 1, work.row_chunks, n,
+                capacity, at[layer - 1], work.columns_at[layer], model.w_at[layer - 1], False,
+                in_lanes, work.in_columns, work.partials[chunk], scratch,
             )  # fmt: skip
     restore_subnormals(former)
 
@@ -175,11 +167,11 @@ def _rows_task(chunk, model, rows, targets, training, work, first, n):
 @register_jitable
 def _add_partials(work, n, add, begin, end, gradient):
     """gradient[begin:end] = the sum of the chunks' gradients, in the order of the chunks; += with `add`."""
-    n_chunks = work.scratch.shape[0]
+    n_chunks = work.row_chunks
     # Slices that start at 0: an index that might be negative keeps a loop from becoming vector code.
     total = gradient[begin:end]
     for chunk in range(n_chunks):
-        first, last = _chunk_samples(chunk, n_chunks, n, gradient)
+        first, last = chunk_samples(chunk, n_chunks, n, gradient)
         partial = work.partials[chunk][begin:end]
         if first == last:
             continue
@@ -192,8 +184,8 @@ def _add_partials(work, n, add, begin, end, gradient):
         add = True
 
 
-@linked("weights-task", ["i", MODEL, TARGETS, TRAINING, WORKSPACE, "ii"])
-def _weights_task(chunk, model, targets, training, work, n, learn):
+@linked("weights-task", ["ii", MODEL, TARGETS, TRAINING, WORKSPACE, "ii"])
+def _weights_task(worker, chunk, model, targets, training, work, n, learn):
     """The weights' region, for one chunk of tiles: their gradients and, with `learn`, their update."""
     former = flush_subnormals()
     parameters, gradient, state, tiles = model.parameters, training.gradient, training.state, work.tiles
@@ -211,8 +203,9 @@ def _weights_task(chunk, model, targets, training, work, n, learn):
             _add_partials(work, n, not learn, begin, end, gradient)
         else:
             weight_gradient(
-                n_in, n_out, t, t + count, np.int64(0), n, work.capacity, work.units_at[layer],
-                work.columns_at[layer + 1], w_at, not learn, work.in_units, work.in_columns, gradient,
+                n_in, n_out, t, t + count, np.int64(0), work.row_chunks, work.row_chunks, n, work.capacity,
+                work.lanes_at[layer], work.columns_at[layer + 1], w_at, not learn,
+                work.in_lanes, work.in_columns, gradient, work.scratch[worker],
             )  # fmt: skip
         if learn:
             end = min(end, w_at + n_in * n_out)
@@ -280,7 +273,7 @@ def _train_worker(
 ):  # fmt: skip
     """One worker's part of ``run_batches``: phase 2 i is the rows' region of batch i, 2 i + 1 its weights'."""
     signals = work.signals
-    row_chunks, weight_chunks = work.scratch.shape[0], work.cuts.size - 1
+    row_chunks, weight_chunks = work.row_chunks, work.cuts.size - 1
     phase = open_phase(signals)
     while phase != FINISHED:
         batch, is_weights = first_batch + phase // 2, phase % 2 == 1
@@ -294,9 +287,9 @@ def _train_worker(
                 continue
             idle = False
             if is_weights:
-                _weights_task(chunk, model, targets, training, work, n, learn)
+                _weights_task(worker, chunk, model, targets, training, work, n, learn)
             else:
-                _rows_task(chunk, model, rows, targets, training, work, first, n)
+                _rows_task(worker, chunk, model, rows, targets, training, work, first, n)
             if not finish_chunk(signals, n_chunks):
                 continue
             following = phase + 1
@@ -345,7 +338,7 @@ def run_batches(
 
 @linked("predict-task", ["ii", MODEL, ROWS, "iiTTT"])
 def _predict_task(chunk, n_chunks, model, rows, first, n, in_lanes, scratch, out):
-    start, stop = _chunk_samples(chunk, n_chunks, n, out)
+    start, stop = chunk_samples(chunk, n_chunks, n, out)
     if start == stop:
         return
     # Samples are numbered from the chunk's first one, and layers are kept in two places by turns.
@@ -379,7 +372,7 @@ def predict_rows(n_workers, n_chunks, first, n, model, rows, out):
     width = lanes(out)
     most = ((n + width - 1) // width + n_chunks - 1) // n_chunks * width  # samples of a chunk
     in_lanes = np.empty((n_workers, 2 * most * (model.sizes.max() + 1)), out.dtype)
-    scratch = np.empty((n_workers, scratch_size(model.sizes, np.int64(0), width)), out.dtype)
+    scratch = np.empty((n_workers, scratch_size(model.sizes, width)), out.dtype)
     for worker in prange(n_workers):
         for chunk in range(worker * n_chunks // n_workers, (worker + 1) * n_chunks // n_workers):
             _predict_task(

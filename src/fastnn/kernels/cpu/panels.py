@@ -1,12 +1,12 @@
 """Layouts of a mini-batch inside a training step, and the moves between them.
 
-Both products of a layer read their operands along rows of memory (see ``tile``), so every matrix of the batch
-is needed with its samples along the lanes of a vector and, transposed, with its units there::
+A product reads one operand as vectors, the other as scalars, which may lie anywhere (see ``tile``). So only
+the gradients dZ are needed twice, with the samples along the lanes of a vector and with the units there::
 
     lanes   one panel for every tile_columns samples, (n_units + 1, width), samples contiguous.
             What a layer makes is what the next one reads; the last row is 1, the input of the bias.
-    units   one panel for every TILE_ROWS units, (n_samples, slot): the scalars of dW = X^T dZ.
-    columns one panel for every tile_columns units, (n_samples, width): the vectors of dW = X^T dZ.
+    columns one panel for every tile_columns units, (n_samples, width): the vectors of dW = X^T dZ. A single
+            unit is no panel, but a vector of its samples.
 
 A panel is contiguous, so a product streams through memory whatever the width of the layer; rows of a wide
 matrix whose length is a power of two would fall on the same few lines of the cache.
@@ -21,7 +21,7 @@ multiple of a vector.
 from numba.extending import register_jitable
 
 from fastnn.kernels.cpu.linked import linked
-from fastnn.kernels.cpu.tile import TILE_ROWS, lanes, prefetch, tile_columns, tile_gather, tile_transpose
+from fastnn.kernels.cpu.tile import lanes, prefetch, tile_columns, tile_gather, tile_transpose
 
 
 @register_jitable
@@ -33,10 +33,14 @@ def panel_width(array, remaining):
 
 
 @register_jitable
-def slot(array):
-    """Elements between two samples of a units panel: TILE_ROWS in whole vectors."""
+def chunk_samples(chunk, n_chunks, n, array):
+    """First and last (exclusive) of n samples in a chunk: whole vectors, as evenly as they go.
+
+    A chunk's panels begin with it.
+    """
     width = lanes(array)
-    return (TILE_ROWS + width - 1) // width * width
+    vectors = (n + width - 1) // width
+    return min(n, chunk * vectors // n_chunks * width), min(n, (chunk + 1) * vectors // n_chunks * width)
 
 
 @linked("gather-lanes", "iiiiiIITITT")
@@ -103,24 +107,6 @@ def _transpose(source, n_columns, rows, target, target_at, target_stride):
         j += 1
 
 
-@linked("lanes-to-units", "iiiiiiTT")
-def lanes_to_units(n_units, start, stop, capacity, lanes_at, units_at, in_lanes, in_units):
-    """The units layout of an activation (n_units + 1, n_samples), from its lanes layout."""
-    width, columns, wide = lanes(in_lanes), tile_columns(in_lanes), slot(in_lanes)
-    for s in range(start, stop, columns):
-        panel = panel_width(in_lanes, stop - s)
-        base = lanes_at + s * (n_units + 1)
-        for t in range(0, n_units + 1, TILE_ROWS):
-            tile_at = units_at + (t // TILE_ROWS * capacity + s) * wide
-            rows = min(TILE_ROWS, n_units + 1 - t)
-            for b in range(0, rows, width):
-                for sub in range(0, panel, width):
-                    tile_transpose(
-                        min(width, rows - b), in_lanes, base + (t + b) * panel + sub, panel,
-                        in_units, tile_at + sub * wide + b, wide,
-                    )  # fmt: skip
-
-
 @linked("lanes-to-columns", "iiiiiiTT")
 def lanes_to_columns(n_units, start, stop, capacity, lanes_at, columns_at, in_lanes, in_columns):
     """The columns layout of a gradient (n_units, n_samples), from its lanes layout."""
@@ -128,6 +114,10 @@ def lanes_to_columns(n_units, start, stop, capacity, lanes_at, columns_at, in_la
     for s in range(start, stop, columns):
         panel = panel_width(in_lanes, stop - s)
         base = lanes_at + s * (n_units + 1)
+        if n_units == 1:
+            for i in range(panel):
+                in_columns[columns_at + s + i] = in_lanes[base + i]
+            continue
         for u in range(0, n_units, columns):
             wide = panel_width(in_lanes, n_units - u)
             tile_at = columns_at + u * capacity + s * wide

@@ -27,7 +27,7 @@ from typing import Any
 
 from llvmlite import ir
 from numba.core import cgutils, types
-from numba.extending import intrinsic
+from numba.extending import intrinsic, register_jitable
 
 from fastnn.kernels.cpu.targets import ROW
 from fastnn.kernels.cpu.tile_ir import declare, vector_lanes
@@ -127,7 +127,18 @@ def _tile_function(kind: str, letters: str) -> Callable[[Callable[..., None]], A
     return decorate
 
 
-@_tile_function("product", "iiAiAiAiAiib")
+@_tile_function("product", "iiAiiiiAiAiAiib")
+def tile_blocks_product(
+    rows, depth, a, a_offset, a_step, a_row, block, a_jump, b, b_offset, b_stride,
+    begin, begin_offset, begin_stride, c, c_offset, c_stride, columns, has_begin,
+):  # fmt: skip
+    """``tile_product`` whose A lies in blocks of `block` steps of p, `a_jump` elements from one to the next.
+
+    A[p, i] = a[a_offset + p // block * a_jump + p % block * a_step + i * a_row].
+    """
+
+
+@register_jitable
 def tile_product(
     rows, depth, a, a_offset, a_stride, b, b_offset, b_stride,
     begin, begin_offset, begin_stride, c, c_offset, c_stride, columns, has_begin,
@@ -138,6 +149,10 @@ def tile_product(
     1 <= rows <= TILE_ROWS, 1 <= columns <= tile_columns(a), depth >= 0.
     FLOPs: 2 rows columns depth. Bytes: (rows + columns) depth + rows columns elements.
     """
+    tile_blocks_product(
+        rows, depth, a, a_offset, a_stride, 1, depth, 0, b, b_offset, b_stride,
+        begin, begin_offset, begin_stride, c, c_offset, c_stride, columns, has_begin,
+    )  # fmt: skip
 
 
 @_tile_function("argmin", "iiAiAAiAAj")
@@ -182,6 +197,15 @@ def tile_difference(
     """
 
 
+@_tile_function("dots", "iiAiAA")
+def tile_dots(rows, count, x, x_offset, x_stride, y, y_offset, sums, sums_offset):
+    """sums[i, l] += sum of x[i, s] y[s] over the s < count that fall on lane l, for i < rows.
+
+    A row of `sums` is a vector. Rows of x hold whole vectors; y is not read beyond `count`.
+    FLOPs: 2 rows count.
+    """
+
+
 @_tile_function("subtract-max", "iiA")
 def subtract_max(rows, width, panel, offset):
     """From every element the largest of its column, for a contiguous panel (rows, width) of whole vectors."""
@@ -218,8 +242,10 @@ __all__ = [
     "prefetch",
     "subtract_max",
     "tile_argmin",
+    "tile_blocks_product",
     "tile_columns",
     "tile_difference",
+    "tile_dots",
     "tile_gather",
     "tile_product",
     "tile_transpose",

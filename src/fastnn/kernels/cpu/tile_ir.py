@@ -7,7 +7,7 @@ long as the registers last. Each kind of loop is compiled once per float type, a
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from llvmlite import ir
 from numba.core import cgutils, types
@@ -80,12 +80,24 @@ class _Vectors:
         return self.builder.icmp_signed("<", index, self.splat(count))
 
 
+class _Left(NamedTuple):
+    """Where the scalars A[p, i] lie: in blocks of `block` steps of p, `jump` elements apart.
+
+    A[p, i] stands `p % block * step + i * row` elements after the start of block p // block.
+    """
+
+    base: ir.Value
+    step: ir.Value
+    row: ir.Value
+    block: ir.Value
+    jump: ir.Value
+
+
 def _emit_product(
     v: _Vectors,
     accumulators: list[ir.Value],
     depth: ir.Value,
-    a: ir.Value,
-    a_stride: ir.Value,
+    a: _Left,
     b: ir.Value,
     b_stride: ir.Value,
     masks: list[ir.Value | None],
@@ -93,44 +105,66 @@ def _emit_product(
     """The loop over p: accumulators[i * len(masks) + j] += A[p, i] * B[p, j]."""
     builder, vectors = v.builder, len(masks)
     rows = len(accumulators) // vectors
-    before = builder.block
-    loop, after = builder.append_basic_block("product"), builder.append_basic_block("product.end")
     zero, one = ir.Constant(_I64, 0), ir.Constant(_I64, 1)
-    builder.cbranch(builder.icmp_signed(">", depth, zero), loop, after)
+    row_offsets = [builder.mul(a.row, ir.Constant(_I64, i)) for i in range(rows)]
+    before = builder.block
+    blocks, loop, block_end, after = (
+        builder.append_basic_block(f"product{part}") for part in (".blocks", "", ".block.end", ".end")
+    )
+    builder.cbranch(builder.icmp_signed(">", depth, zero), blocks, after)
+
+    builder.position_at_end(blocks)
+    outer = [builder.phi(kind) for kind in (_I64, _I64, _I64)]
+    left, a_block, b_block = outer
+    held = [builder.phi(v.type) for _ in accumulators]
+    steps = builder.select(builder.icmp_signed("<", left, a.block), left, a.block)
+    builder.branch(loop)
 
     builder.position_at_end(loop)
-    p, a_row, b_row = builder.phi(_I64), builder.phi(_I64), builder.phi(_I64)
+    p, a_at, b_at = builder.phi(_I64), builder.phi(_I64), builder.phi(_I64)
     phis = [builder.phi(v.type) for _ in accumulators]
     right = [
-        v.load(b, builder.add(b_row, ir.Constant(_I64, j * v.n)), mask=mask) for j, mask in enumerate(masks)
+        v.load(b, builder.add(b_at, ir.Constant(_I64, j * v.n)), mask=mask) for j, mask in enumerate(masks)
     ]
     results = []
     for i in range(rows):
-        left = v.broadcast(a, builder.add(a_row, ir.Constant(_I64, i)))
-        results += [v.multiply_add(left, right[j], phis[i * vectors + j]) for j in range(vectors)]
-    p_next = builder.add(p, one)
+        scalar = v.broadcast(a.base, builder.add(a_at, row_offsets[i]))
+        results += [v.multiply_add(scalar, right[j], phis[i * vectors + j]) for j in range(vectors)]
+    p_next, b_next = builder.add(p, one), builder.add(b_at, b_stride)
     for phi, start, following in (
         (p, zero, p_next),
-        (a_row, zero, builder.add(a_row, a_stride)),
-        (b_row, zero, builder.add(b_row, b_stride)),
-        *zip(phis, accumulators, results, strict=True),
+        (a_at, a_block, builder.add(a_at, a.step)),
+        (b_at, b_block, b_next),
+        *zip(phis, held, results, strict=True),
+    ):
+        phi.add_incoming(start, blocks)
+        phi.add_incoming(following, loop)
+    builder.cbranch(builder.icmp_signed("<", p_next, steps), loop, block_end)
+
+    builder.position_at_end(block_end)
+    left_next = builder.sub(left, steps)
+    for phi, start, following in (
+        (left, depth, left_next),
+        (a_block, zero, builder.add(a_block, a.jump)),
+        (b_block, zero, b_next),
+        *zip(held, accumulators, results, strict=True),
     ):
         phi.add_incoming(start, before)
-        phi.add_incoming(following, loop)
-    builder.cbranch(builder.icmp_signed("<", p_next, depth), loop, after)
+        phi.add_incoming(following, block_end)
+    builder.cbranch(builder.icmp_signed(">", left_next, zero), blocks, after)
 
     builder.position_at_end(after)
     final = [builder.phi(v.type) for _ in accumulators]
     for phi, start, end in zip(final, accumulators, results, strict=True):
         phi.add_incoming(start, before)
-        phi.add_incoming(end, loop)
+        phi.add_incoming(end, block_end)
     return final
 
 
 def _emit_store_tile(v: _Vectors, f: ir.Function, rows: int, masks: list[ir.Value | None]) -> None:
     """One row count and one column pattern of ``tile_product``, up to its ``ret``."""
     builder = v.builder
-    _, depth, a, a_stride, b, b_stride, begin, begin_stride, c, c_stride, _, has_begin = f.args
+    _, depth, a, step, row, block, jump, b, b_stride, begin, begin_stride, c, c_stride, _, has_begin = f.args
 
     def offsets(stride: ir.Value) -> list[ir.Value]:
         starts = [builder.mul(stride, ir.Constant(_I64, i)) for i in range(rows)]
@@ -148,7 +182,7 @@ def _emit_store_tile(v: _Vectors, f: ir.Function, rows: int, masks: list[ir.Valu
         phi.add_incoming(zero, before)
         phi.add_incoming(value, inside)
         start.append(phi)
-    final = _emit_product(v, start, depth, a, a_stride, b, b_stride, masks)
+    final = _emit_product(v, start, depth, _Left(a, step, row, block, jump), b, b_stride, masks)
     for value, offset, mask in zip(final, offsets(c_stride), cell_masks, strict=True):
         v.store(value, c, offset, mask)
     builder.ret_void()
@@ -175,14 +209,14 @@ def _define(module: ir.Module, name: str, signature: ir.FunctionType) -> ir.Func
 
 def _product_type(dtype: Any) -> ir.FunctionType:
     pointer = _LLVM_FLOAT[dtype].as_pointer()
-    return ir.FunctionType(ir.VoidType(), [_I64, _I64, *[pointer, _I64] * 4, _I64, _I1])
+    return ir.FunctionType(ir.VoidType(), [_I64, _I64, pointer, *[_I64] * 4, *[pointer, _I64] * 3, _I64, _I1])
 
 
 def _define_product(module: ir.Module, name: str, dtype: Any) -> None:
     function = _define(module, name, _product_type(dtype))
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     v = _Vectors(builder, dtype)
-    columns = function.args[10]
+    columns = function.args[13]
 
     def emit(rows: int) -> None:
         # All vectors full; else as many vectors as hold the columns, the last one masked.
@@ -224,7 +258,8 @@ def _define_argmin(module: ir.Module, name: str, dtype: Any) -> None:
         accumulators = []
         for i in range(rows):
             accumulators += [v.broadcast(start, ir.Constant(_I64, i))] * vectors
-        final = _emit_product(v, accumulators, depth, a, a_stride, b, b_stride, [None] * vectors)
+        left = _Left(a, a_stride, ir.Constant(_I64, 1), depth, ir.Constant(_I64, 0))
+        final = _emit_product(v, accumulators, depth, left, b, b_stride, [None] * vectors)
         for j in range(vectors):
             offset = ir.Constant(_I64, j * v.n)
             value = v.load(best, offset)
@@ -373,6 +408,61 @@ def _emit_rows_tovector_lanes(
     builder.position_at_end(end)
 
 
+def _emit_loop(
+    v: _Vectors,
+    label: str,
+    stop: ir.Value,
+    step: ir.Value,
+    carry: ir.Value | None,
+    body: Callable[[ir.Value, Any], Any],
+) -> Any:
+    """``for i in range(0, stop, step): carry = body(i, carry)``, done once at least."""
+    builder = v.builder
+    before = builder.block
+    block = builder.append_basic_block(label)
+    builder.branch(block)
+    builder.position_at_end(block)
+    i = builder.phi(_I64)
+    held = builder.phi(v.type) if carry is not None else None
+    result = body(i, held)
+    following = builder.add(i, step)
+    i.add_incoming(ir.Constant(_I64, 0), before)
+    i.add_incoming(following, builder.block)
+    if held is not None:
+        held.add_incoming(carry, before)
+        held.add_incoming(result, builder.block)
+    after = builder.append_basic_block(label + ".end")
+    builder.cbranch(builder.icmp_signed("<", following, stop), block, after)
+    builder.position_at_end(after)
+    return result
+
+
+def _dots_type(dtype: Any) -> ir.FunctionType:
+    pointer = _LLVM_FLOAT[dtype].as_pointer()
+    return ir.FunctionType(ir.VoidType(), [_I64, _I64, pointer, _I64, pointer, pointer])
+
+
+def _define_dots(module: ir.Module, name: str, dtype: Any) -> None:
+    function = _define(module, name, _dots_type(dtype))
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    v = _Vectors(builder, dtype)
+    rows, count, x, x_stride, y, sums = function.args
+    width = ir.Constant(_I64, v.n)
+
+    def row(i: ir.Value, _: Any) -> None:
+        x_row = builder.gep(x, [builder.mul(i, x_stride)])
+        at = builder.mul(i, width)
+
+        def add(s: ir.Value, held: ir.Value) -> ir.Value:
+            mask = v.mask(builder.sub(count, s))
+            return v.multiply_add(v.load(x_row, s), v.load(y, s, mask), held)
+
+        v.store(_emit_loop(v, "samples", count, width, v.load(sums, at), add), sums, at)
+
+    _emit_loop(v, "rows", rows, ir.Constant(_I64, 1), None, row)
+    builder.ret_void()
+
+
 def _fold_type(dtype: Any) -> ir.FunctionType:
     return ir.FunctionType(ir.VoidType(), [_I64, _I64, _LLVM_FLOAT[dtype].as_pointer()])
 
@@ -380,33 +470,10 @@ def _fold_type(dtype: Any) -> ir.FunctionType:
 def _define_fold(module: ir.Module, name: str, dtype: Any, *, fold: str, apply: str) -> None:
     """For each column of a panel: fold its rows into one value, then apply that to every row."""
     function = _define(module, name, _fold_type(dtype))
-    entry = function.append_basic_block("entry")
-    builder = ir.IRBuilder(entry)
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
     v = _Vectors(builder, dtype)
     rows, width, panel = function.args
-    zero = ir.Constant(_I64, 0)
-
-    def loop(
-        label: str, start: ir.Value, stop: ir.Value, step: Any, carry: ir.Value | None, body: Any
-    ) -> Any:
-        """``for i in range(start, stop, step): carry = body(i, carry)``, done once at least."""
-        before = builder.block
-        block = builder.append_basic_block(label)
-        builder.branch(block)
-        builder.position_at_end(block)
-        i = builder.phi(_I64)
-        held = builder.phi(v.type) if carry is not None else None
-        result = body(i, held)
-        following = builder.add(i, step)
-        i.add_incoming(start, before)
-        i.add_incoming(following, builder.block)
-        if held is not None:
-            held.add_incoming(carry, before)
-            held.add_incoming(result, builder.block)
-        after = builder.append_basic_block(label + ".end")
-        builder.cbranch(builder.icmp_signed("<", following, stop), block, after)
-        builder.position_at_end(after)
-        return result
+    cells = builder.mul(rows, width)
 
     def column(i: ir.Value, _: Any) -> None:
         top = builder.gep(panel, [i])
@@ -423,12 +490,11 @@ def _define_fold(module: ir.Module, name: str, dtype: Any, *, fold: str, apply: 
             result = builder.fsub(value, total) if apply == "subtract" else builder.fdiv(value, total)
             v.store(result, top, offset)
 
-        start = ir.Constant(v.type, None) if fold == "sum" else v.load(top, zero)
-        total = loop("fold", zero, cells, width, start, accumulate)
-        loop("apply", zero, cells, width, None, change)
+        start = ir.Constant(v.type, None) if fold == "sum" else v.load(top, ir.Constant(_I64, 0))
+        total = _emit_loop(v, "fold", cells, width, start, accumulate)
+        _emit_loop(v, "apply", cells, width, None, change)
 
-    cells = builder.mul(rows, width)
-    loop("columns", zero, width, ir.Constant(_I64, v.n), None, column)
+    _emit_loop(v, "columns", width, ir.Constant(_I64, v.n), None, column)
     builder.ret_void()
 
 
@@ -438,6 +504,7 @@ _KINDS: dict[str, tuple[Callable[..., None], Callable[..., Any]]] = {
     "transpose": (_define_transpose, _transpose_type),
     "gather": (_define_gather, _gather_type),
     "difference": (_define_difference, _difference_type),
+    "dots": (_define_dots, _dots_type),
     "subtract-max": (partial(_define_fold, fold="max", apply="subtract"), _fold_type),
     "divide-sum": (partial(_define_fold, fold="sum", apply="divide"), _fold_type),
 }

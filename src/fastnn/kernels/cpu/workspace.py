@@ -16,8 +16,6 @@ from fastnn.optimizers import N_COEFFICIENTS
 CHUNK_SAMPLES = 256
 # The same where each chunk has a gradient of its own: for small networks (``_has_partials``).
 PARTIAL_SAMPLES = 128
-# Elements of a chunk's scratch that packed weights may take.
-PACKED = DEPTH_BLOCK * ROW.tile_rows + 64
 # Places in `counts`: batches before the end or the first non-finite loss; steps of the optimiser so far.
 DONE, STEPS = range(2)
 # Places in `sums`: of the last batch, the summed loss (where it is not finite, nothing came after it) and the
@@ -32,17 +30,17 @@ class Workspace(NamedTuple):
     """Buffers for batches of at most `capacity` samples, in the layouts of ``panels``; of float type T."""
 
     capacity: int  # a multiple of a vector
+    row_chunks: int  # of the rows' region
     tiles: np.ndarray  # IN (n_tiles, 2) int64: layer and number of each row tile of all [W; b]
     cuts: np.ndarray  # IN (n_weight_chunks + 1,) int64: first tile of each chunk of the weights' region
     lanes_at: np.ndarray  # IN (L + 1,) int64: offset of each layer in `in_lanes`
-    units_at: np.ndarray  # IN (L + 1,) int64: offset of each layer in `in_units`, without the outputs
     columns_at: np.ndarray  # IN (L + 1,) int64: offset of each layer in `in_columns`, without the inputs
     in_lanes: np.ndarray  # WORK T
-    in_units: np.ndarray  # WORK T
     in_columns: np.ndarray  # WORK T
     zs: np.ndarray  # WORK T, as in_lanes where the derivative needs z; else in_lanes itself
-    scratch: np.ndarray  # WORK (n_row_chunks, scratch_size) T
-    partials: np.ndarray  # WORK (n_row_chunks, n_parameters) T: each chunk's gradient; (0, 0) without
+    scratch: np.ndarray  # WORK (n_workers, scratch_size) T
+    dz: np.ndarray  # WORK (n_workers, 2, samples of a chunk * (1 + units of the widest hidden layer)) T
+    partials: np.ndarray  # WORK (row_chunks, n_parameters) T: each chunk's gradient; (0, 0) without
     row_loss: np.ndarray  # WORK (capacity,) float64
     squares: np.ndarray  # WORK (n_tiles,) float64
     signals: np.ndarray  # WORK int64, of ``team``
@@ -54,18 +52,16 @@ class Workspace(NamedTuple):
         """The same buffers, cut for one thread."""
         if self.partials.size:
             return self._replace(cuts=self.cuts[[0, -1]])
-        chunks = -(-self.capacity // CHUNK_SAMPLES)
-        return self._replace(scratch=self.scratch[:chunks], cuts=self.cuts[[0, -1]])
+        return self._replace(row_chunks=-(-self.capacity // CHUNK_SAMPLES), cuts=self.cuts[[0, -1]])
 
 
 @register_jitable
-def scratch_size(sizes, n_samples, width):
-    """Elements of scratch for a chunk of at most `n_samples`, for vectors of `width`."""
-    columns = width * _TILE_VECTORS
-    products = PACKED + _TILE_ROWS * (n_samples + columns)
+def scratch_size(sizes, width):
+    """Elements of scratch for a worker, for vectors of `width`."""
+    packed = DEPTH_BLOCK * _TILE_ROWS + width
     staging = width * (sizes[0] + 2)
-    outputs = columns * (sizes[sizes.size - 1] + 2)
-    return (max(products, max(staging, outputs)) + 63) // 64 * 64
+    outputs = width * _TILE_VECTORS * (sizes[sizes.size - 1] + 2)
+    return (max(packed, max(staging, outputs)) + 63) // 64 * 64
 
 
 def aligned_empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
@@ -136,30 +132,28 @@ def new_workspace(sizes: np.ndarray, n_rows: int, dtype: Any, *, keep_z: bool, n
     """
     width = ROW.lanes(np.dtype(dtype).itemsize)
     capacity = -(-n_rows // width) * width
-    slot = -(-ROW.tile_rows // width) * width
     tiles, cuts = _weight_tiles(sizes, n_threads)
     lanes_at = _offsets(capacity * (sizes + 1))
-    units_at = _offsets(capacity * slot * -(-(sizes[:-1] + 1) // ROW.tile_rows))
     columns_at = _offsets(np.concatenate([[0], capacity * width * -(-sizes[1:] // width)]))
     n_parameters = int(((sizes[:-1] + 1) * sizes[1:]).sum())
     chunks = _partial_chunks(n_rows, width)
-    partial = _has_partials(chunks * n_parameters, int(units_at[-1] + columns_at[-1]))
+    partial = _has_partials(chunks * n_parameters, int(lanes_at[-1] + columns_at[-1]))
     if not partial:
         chunks = row_chunks(n_rows, n_threads)
-    chunk_size = -(-capacity // width // chunks) * width if partial else min(n_rows, CHUNK_SAMPLES)
+    chunk_size = -(-capacity // width // chunks) * width if partial else min(capacity, CHUNK_SAMPLES)
     in_lanes = aligned_empty((lanes_at[-1],), dtype)
     return Workspace(
         capacity=capacity,
+        row_chunks=chunks,
         tiles=tiles,
         cuts=cuts,
         lanes_at=lanes_at,
-        units_at=units_at,
         columns_at=columns_at,
         in_lanes=in_lanes,
-        in_units=aligned_empty((units_at[-1],), dtype),
         in_columns=aligned_empty((columns_at[-1],), dtype),
         zs=aligned_empty(in_lanes.shape, dtype) if keep_z else in_lanes,
-        scratch=aligned_empty((chunks, scratch_size(sizes, chunk_size, width)), dtype),
+        scratch=aligned_empty((n_threads, scratch_size(sizes, width)), dtype),
+        dz=aligned_empty((n_threads, 2, chunk_size * (1 + max([0, *sizes[1:-1]]))), dtype),
         partials=aligned_empty((chunks, n_parameters) if partial else (0, 0), dtype),
         row_loss=np.empty(capacity),
         squares=np.zeros(len(tiles)),

@@ -108,22 +108,40 @@ def test_little_work_stays_on_one_thread():
         assert not parallel
 
 
-def test_threads_pause_where_they_do_not_pay():
-    pace = _threads.Pace(4)
-    assert pace.allows()
-    pace.report(True, 1e6, 1e-5)  # 100 GFLOP/s
-    assert pace.allows()
-    pauses = []
-    for _ in range(10):
-        pace.report(True, 1e6, 1e-2)  # 0.1 GFLOP/s
-        refused = 0
-        while not pace.allows():
-            refused += 1
-        pauses.append(refused)
-    assert pauses[:3] == [4, 8, 16]
-    assert pauses[-1] == 256
-    pace.report(False, 1e6, 1e-2)  # without threads there is nothing to learn
-    assert pace.allows()
+def launches(pace, seconds, n):
+    """Which of n launches used threads, when a step takes seconds[parallel]."""
+    used = []
+    for _ in range(n):
+        used.append(pace.allows())
+        pace.report(used[-1], seconds[used[-1]])
+    return used
+
+
+def test_pace_settles_on_the_faster_way():
+    pace = _threads.Pace()
+    used = launches(pace, {True: 1.0, False: 1.8}, 300)
+    trials = [i for i, parallel in enumerate(used) if not parallel]
+    assert trials[:4] == [4, 13, 30, 63]  # ever more rarely
+    used = launches(pace, {True: 1.0, False: 0.5}, 300)
+    assert used[-100:].count(True) <= 2
+    used = launches(pace, {True: 0.5, False: 1.0}, 300)
+    assert used[-100:].count(True) >= 98
+
+
+def test_pace_learns_nothing_where_no_threads_are_to_be_had():
+    pace = _threads.Pace()
+    for _ in range(100):
+        assert pace.allows()
+        pace.report(False, 1.0)
+
+
+def test_a_trial_is_short():
+    pace = _threads.Pace()
+    launches(pace, {True: 1e-3, False: 1e-3}, 4)
+    assert not pace.allows()
+    assert pace.steps(1000) == int(pace.TRIAL_SECONDS / 1e-3)
+    pace.report(False, 1e-3)
+    assert pace.steps(1000) == 1000
 
 
 def test_workqueue_launches_one_region_at_a_time(monkeypatch):

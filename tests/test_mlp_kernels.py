@@ -9,10 +9,11 @@ from fastnn.kernels._jit import jit
 from fastnn.kernels.cpu import layers, panels, targets
 from fastnn.kernels.cpu.dispatch import activation_loops, derivative_loops
 from fastnn.kernels.cpu.packing import DEPTH_BLOCK
-from fastnn.kernels.cpu.workspace import PACKED, new_workspace, row_chunks
+from fastnn.kernels.cpu.workspace import new_workspace, row_chunks
 
 DTYPES = [np.float32, np.float64]
 GUARD = 64
+PACKED = DEPTH_BLOCK * targets.ROW.tile_rows + GUARD  # elements of a packed block of weights
 SEVEN = 7.0
 
 
@@ -60,11 +61,6 @@ def gather(is_sparse, d, first, start, stop, order, indices, x, indptr, staging,
 
 
 @jit
-def to_units(n_units, stop, capacity, source, target):
-    panels.lanes_to_units(n_units, 0, stop, capacity, 0, 0, source, target)
-
-
-@jit
 def to_columns(n_units, stop, capacity, source, target):
     panels.lanes_to_columns(n_units, 0, stop, capacity, 0, 0, source, target)
 
@@ -80,17 +76,25 @@ def forward(n_in, n_out, n, x_at, y_at, activation, keep_z, w, in_lanes, zs, pac
 
 
 @jit
-def backward(n_in, n_out, n, d_at, derivative, w, in_lanes, zs, products, packed):
+def backward(n_in, n_out, n, d_at, derivative, w, in_lanes, zs, out, packed):
     layers.layer_backward(
-        n_in, n_out, 0, n, 3, 0, d_at, derivative, w, in_lanes, zs, products, packed
+        n_in, n_out, 0, n, 3, 0, d_at, 0, derivative, w, in_lanes, zs, in_lanes, out, packed
     )  # fmt: skip
 
 
 @jit
-def weight_gradient(n_in, n_out, first_tile, last_tile, n, capacity, add, in_units, in_columns, gradient):
+def weight_gradient(
+    n_in, n_out, first_tile, last_tile, n_chunks, n, capacity, add, in_lanes, in_columns, gradient, sums
+):
     layers.weight_gradient(
-        n_in, n_out, first_tile, last_tile, 0, n, capacity, 0, 0, 3, add, in_units, in_columns, gradient
+        n_in, n_out, first_tile, last_tile, 0, n_chunks, n_chunks, n, capacity, 0, 0, 3, add,
+        in_lanes, in_columns, gradient, sums,
     )  # fmt: skip
+
+
+@jit
+def chunk_of(chunk, n_chunks, n, array):
+    return panels.chunk_samples(chunk, n_chunks, n, array)
 
 
 SAMPLES = [1, 15, 16, 17, 47, 48, 49, 113]
@@ -120,21 +124,14 @@ def test_gathered_samples_lie_along_the_lanes(dtype, n_features, is_sparse):
 @pytest.mark.parametrize("n_units", [1, 11, 12, 13, 16, 24, 49, 100])
 def test_layouts_hold_the_same_matrix(dtype, n_units):
     rng = np.random.default_rng(n_units)
-    slot = -(-targets.ROW.tile_rows // width_of(dtype)) * width_of(dtype)
     for n in SAMPLES:
         M = rng.normal(size=(n_units, n)).astype(dtype)
         source, capacity = to_panels(M, dtype, extra=1), whole(n, dtype)
-        n_tiles = -(-(n_units + 1) // targets.ROW.tile_rows)
-
-        units = guarded(n_tiles * capacity * slot, dtype)
-        to_units(n_units, n, capacity, source, units)
-        tiles = units[:-GUARD].reshape(n_tiles, capacity, slot)[:, :n, : targets.ROW.tile_rows]
-        got = tiles.transpose(0, 2, 1).reshape(-1, n)[: n_units + 1]
-        np.testing.assert_array_equal(got, np.vstack([M, np.ones((1, n))]))
-
         columns = guarded(capacity * whole(n_units, dtype), dtype)
         to_columns(n_units, n, capacity, source, columns)
-        for u in range(0, n_units, columns_of(dtype)):
+        if n_units == 1:
+            np.testing.assert_array_equal(columns[:n], M[0])
+        for u in range(0, n_units if n_units > 1 else 0, columns_of(dtype)):
             wide = min(columns_of(dtype), whole(n_units - u, dtype))
             panel = columns[u * capacity :][: n * wide].reshape(n, wide)
             some = M[u : u + wide].T
@@ -143,7 +140,7 @@ def test_layouts_hold_the_same_matrix(dtype, n_units):
         rows = guarded((n + 2) * n_units, dtype)
         to_rows(n_units, n, source, rows)
         np.testing.assert_array_equal(rows[2 * n_units : -GUARD].reshape(n, n_units), M.T)
-        for buffer in (units, columns, rows):
+        for buffer in (columns, rows):
             assert (buffer[-GUARD:] == SEVEN).all()
 
 
@@ -181,18 +178,19 @@ def test_layer_products(dtype, n_in, n_out, activation):
         if activation == "silu":  # its derivative takes both z and the output
             in_lanes[:y_at] = to_panels((X * s).T, dtype, extra=1)
             zs[:y_at] = to_panels(X.T, dtype, extra=1)
-        products = guarded(targets.ROW.tile_rows * whole(n, dtype), dtype)
+        before, out = in_lanes.copy(), guarded(whole(n, dtype) * (n_in + 1), dtype)
         address = derivative_loops.address(code, dtype)
-        backward(n_in, n_out, n, y_at, address, w, in_lanes, zs, products, packed)
+        backward(n_in, n_out, n, y_at, address, w, in_lanes, zs, out, packed)
         slope = {
             "identity": np.ones_like(s),
             "tanh": 1 - X.astype(np.float64) ** 2,
             "silu": s + s * (1 - s) * X,
         }
         want = (dZ.astype(np.float64) @ W.T) * slope[activation]
-        got = from_panels(in_lanes, n_in, n, dtype, extra=1)
+        got = from_panels(out, n_in, n, dtype, extra=1)
         np.testing.assert_allclose(got, want.T, atol=eps * 16 * max(1, np.abs(slope[activation]).max()))
-        for buffer in (in_lanes, products, packed):
+        np.testing.assert_array_equal(in_lanes, before)
+        for buffer in (out, packed):
             assert (buffer[-GUARD:] == SEVEN).all()
 
 
@@ -201,26 +199,54 @@ def test_layer_products(dtype, n_in, n_out, activation):
 def test_weight_gradient_of_some_tiles(dtype, n_in, n_out):
     rng = np.random.default_rng(n_in)
     tile_rows = targets.ROW.tile_rows
-    slot = -(-tile_rows // width_of(dtype)) * width_of(dtype)
     n_tiles = -(-(n_in + 1) // tile_rows)
-    for n in [*SAMPLES, layers.SAMPLE_BLOCK + 3]:
+    for n, n_chunks in [*((n, 1) for n in SAMPLES), (3, 2), (200, 2), (200, 3), (173, 5)]:
         X, dZ = rng.normal(size=(n, n_in)).astype(dtype), rng.normal(size=(n, n_out)).astype(dtype)
         capacity = whole(n, dtype)
-        units = np.empty(n_tiles * capacity * slot, dtype)
         columns = np.empty(capacity * whole(n_out, dtype), dtype)
-        to_units(n_in, n, capacity, to_panels(X.T, dtype, extra=1), units)
         to_columns(n_out, n, capacity, to_panels(dZ.T, dtype, extra=1), columns)
+        # Every chunk of samples begins panels of its own.
+        cuts = [chunk_of(chunk, n_chunks, n, X) for chunk in range(n_chunks)]
+        lanes = np.concatenate(
+            [to_panels(X[start:stop].T, dtype, extra=1) for start, stop in cuts if stop > start]
+        )
         want = np.hstack([X, np.ones((n, 1))]).astype(np.float64).T @ dZ
         eps = np.finfo(dtype).eps * n * 8
         first = n_tiles // 2
-        gradient = guarded(3 + want.size, dtype)
+        gradient, sums = guarded(3 + want.size, dtype), guarded(tile_rows * width_of(dtype), dtype)
         for add in (False, True):
-            weight_gradient(n_in, n_out, first, n_tiles, n, capacity, add, units, columns, gradient)
+            weight_gradient(
+                n_in, n_out, first, n_tiles, n_chunks, n, capacity, add, lanes, columns, gradient, sums
+            )
             begin = 3 + first * tile_rows * n_out
             got = gradient[begin:-GUARD].reshape(-1, n_out)
             np.testing.assert_allclose(got, (1 + add) * want[first * tile_rows :], atol=eps)
             assert (gradient[:begin] == SEVEN).all()
             assert (gradient[-GUARD:] == SEVEN).all()
+            assert (sums[-GUARD:] == SEVEN).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n_out", [1, 2, 17])
+def test_weight_gradient_does_not_depend_on_the_chunks(dtype, n_out):
+    rng = np.random.default_rng(n_out)
+    n, n_in = 500, 30
+    X, dZ = rng.normal(size=(n, n_in)).astype(dtype), rng.normal(size=(n, n_out)).astype(dtype)
+    capacity = whole(n, dtype)
+    columns = np.empty(capacity * whole(n_out, dtype), dtype)
+    to_columns(n_out, n, capacity, to_panels(dZ.T, dtype, extra=1), columns)
+    results = []
+    for n_chunks in (1, 2, 3, 7, 40):
+        cuts = [chunk_of(chunk, n_chunks, n, X) for chunk in range(n_chunks)]
+        lanes = np.concatenate(
+            [to_panels(X[start:stop].T, dtype, extra=1) for start, stop in cuts if stop > start]
+        )
+        gradient, sums = (guarded(size, dtype) for size in (3 + (n_in + 1) * n_out, 1024))
+        tiles = -(-(n_in + 1) // targets.ROW.tile_rows)
+        weight_gradient(n_in, n_out, 0, tiles, n_chunks, n, capacity, False, lanes, columns, gradient, sums)
+        results.append(gradient)
+    for other in results[1:]:
+        np.testing.assert_array_equal(other, results[0])
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -238,7 +264,7 @@ def test_workspace_is_cut_whole(dtype, n_threads, sizes):
             (layer, t) for layer, n in enumerate(sizes[:-1]) for t in range(n // targets.ROW.tile_rows + 1)
         ]
         np.testing.assert_array_equal(work.tiles, want)
-        for buffer in (work.in_lanes, work.in_units, work.in_columns, *work.scratch):
+        for buffer in (work.in_lanes, work.in_columns, *work.scratch, *work.dz.reshape(2 * n_threads, -1)):
             assert buffer.ctypes.data % 64 == 0
         alone = work.on_one_thread()
         assert alone.cuts.size == 2

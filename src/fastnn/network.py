@@ -34,9 +34,11 @@ CALL_FLOPS = 2e10
 
 
 def _patience(work: float) -> int:
-    """Turns that a thread waits for others in the middle of a region of this many FLOPs: twice the time that
-    all of it may take on one slow core, and 0.1 ms."""
-    milliseconds = 0.1 + 2e3 * work / Pace.SLOW
+    """Turns that a thread waits for others in the middle of a region of this many FLOPs.
+
+    Twice the time that all of it takes on a slow core, of 6 GFLOP/s; and 0.1 ms.
+    """
+    milliseconds = 0.1 + 2e3 * work / 6e9
     return int(milliseconds * device.TURNS_PER_MS)
 
 
@@ -142,8 +144,8 @@ class Network:
         self.intercepts = self.layout.biases(self.parameters)
         # Batches per compiled call; adjusted to CALL_SECONDS from epoch to epoch.
         self._batches_per_call = 1
-        self._called = False
-        self._pace = Pace(self.dtype.itemsize)
+        self._called = {True: False, False: False}
+        self._pace = Pace()
         self._gradient = np.empty_like(self.parameters)
         self._work: tuple[tuple[int, int], Any] = ((0, 0), None)
         # The data of the last call and what the kernels take for them: made once a fit.
@@ -206,7 +208,7 @@ class Network:
         while batch < n_batches:
             threads = pace.allows()
             at_once = min(self._batches_per_call, MAX_THREADED) if threads else self._batches_per_call
-            stop = min(n_batches, batch + at_once)
+            stop = min(n_batches, batch + pace.steps(at_once))
             with threads_for(region_work if threads else 0.0) as parallel:
                 work = self._workspace(batch_size, parallel)
                 work.counts[device.STEPS] = optimizer.t
@@ -219,9 +221,9 @@ class Network:
             done, optimizer.t = work.counts[device.DONE], int(work.counts[device.STEPS])
             total, loss = work.sums[device.TOTAL], work.sums[device.LOSS]
             per_batch = (time.perf_counter() - started) / max(done, 1)
-            if self._called:  # the first call may have compiled
-                pace.report(parallel, 3 * region_work, per_batch)
-            self._called = True
+            if self._called[parallel]:  # the first call may have compiled
+                pace.report(parallel, per_batch)
+            self._called[parallel] = True
             if not np.isfinite(loss):
                 return float(loss)
             self._batches_per_call = max(1, int(CALL_SECONDS / max(per_batch, 1e-7)))

@@ -45,11 +45,10 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
-# Turns that a thread of GNU OpenMP waits at a barrier before it sleeps: some 20 us, the length of a small
-# region. The library's own 300,000 keep a core for milliseconds from whoever else needs it, and on a shared
-# machine that is the thread waited for: an epoch of 0.9 ms then took 15 ms, and 2.3 ms with this. On a quiet
-# machine it is as fast as the default.
-SPIN_COUNT = "1000"
+# Turns that a thread of GNU OpenMP waits at a barrier before it sleeps: some 100 us, the pause between two
+# epochs of a small network, so that it need not be woken. The library's own 300,000 keep a core for
+# milliseconds from whoever else needs it, and on a shared machine that is the thread waited for.
+SPIN_COUNT = "5000"
 
 
 @cache
@@ -165,41 +164,47 @@ def workers(parallel: bool) -> int:
 
 
 class Pace:
-    """Turns threads off for a while where they do not pay: on a machine whose cores are taken by others.
+    """Chooses between one thread and all by their measured pace, for a loop of many launches.
 
-    A region ends when its last thread has run. If the system has no core for one of them, a step of 50 us
-    waits for the scheduler, 10 ms and more, and a training that should take a second takes minutes. Kernels
-    give the same result with and without threads, so a loop of many launches may look at its own pace.
-
-    Parameters
-    ----------
-    itemsize : int
-        Bytes of one number.
+    Several threads may be slower than one: where the cores are taken by others, so that a step of 50 us waits
+    10 ms for the scheduler, or where a small network's weights travel far between the cores, as between the
+    parts of a large processor. Kernels give the same result with and without threads, so a loop may try both.
+    Now and then, ever more rarely, one launch runs the other way; where that is faster, it stays.
     """
 
-    # FLOPs a second of float32 below which one core alone would be faster, even one of 2015 (30e9).
-    SLOW = 6e9
-    # Launches without threads before they are tried again; doubled each time they fail.
-    FIRST_PAUSE, LAST_PAUSE = 4, 256
+    # Launches between two trials: doubled as long as trials change nothing.
+    FIRST_PAUSE, LAST_PAUSE = 4, 64
+    # A trial that takes less than this share of the present way's time is a change for the better.
+    GAIN = 0.9
+    # Length of a trial.
+    TRIAL_SECONDS = 0.005
 
-    def __init__(self, itemsize: int) -> None:
-        self._slow = self.SLOW * 4 / itemsize
-        self._pause = self.FIRST_PAUSE
-        self._waiting = 0
+    def __init__(self) -> None:
+        self._threads = True
+        self._seconds = {True: 0.0, False: 0.0}
+        self._pause = self._waiting = self.FIRST_PAUSE
+
+    def _trial(self) -> bool:
+        return self._waiting == 0
 
     def allows(self) -> bool:
         """Whether the next launch may use threads."""
-        if self._waiting > 0:
-            self._waiting -= 1
-            return False
-        return True
+        return self._threads != self._trial()
 
-    def report(self, parallel: bool, work: float, seconds: float) -> None:
-        """Tell how many FLOPs a launch did in how many seconds."""
-        if not parallel:
+    def steps(self, at_once: int) -> int:
+        """How many of `at_once` steps the next launch should do."""
+        usual = self._seconds[self._threads]
+        return min(at_once, max(1, int(self.TRIAL_SECONDS / usual))) if self._trial() else at_once
+
+    def report(self, parallel: bool, seconds: float) -> None:
+        """Tell whether a launch has used threads, and how many seconds a step of it took."""
+        self._seconds[parallel] = max(seconds, 1e-9)
+        if self._threads and not parallel and not self._trial():
+            return  # none are to be had
+        if not self._trial():
+            self._waiting -= 1
             return
-        if work < self._slow * seconds:
-            self._waiting = self._pause
-            self._pause = min(2 * self._pause, self.LAST_PAUSE)
-        else:
-            self._pause = self.FIRST_PAUSE
+        self._pause = min(2 * self._pause, self.LAST_PAUSE)
+        if parallel != self._threads and seconds < self.GAIN * self._seconds[not parallel]:
+            self._threads, self._pause = parallel, self.FIRST_PAUSE
+        self._waiting = self._pause

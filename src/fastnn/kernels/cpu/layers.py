@@ -211,7 +211,7 @@ def _unit_gradient(
 ):  # fmt: skip
     """``weight_gradient`` of one unit (two classes, one target): all lanes but one would be empty there.
 
-    Here lane l sums the samples l, l + lanes, ... of the batch, wherever it is cut, then the lanes are summed.
+    Here lane l sums the samples l, l + lanes, ... of the batch, wherever it is cut; then lanes are summed.
     """
     width, columns = lanes(gradient), tile_columns(gradient)
     for t in range(first_tile, last_tile):

@@ -245,9 +245,7 @@ def _after_rows(model, rows, targets, training, work, first, n, learn, learning_
         return False
     if learn:
         work.counts[STEPS] += 1
-        step_coefficients(
-            training.coefficients, learning_rate, work.counts[STEPS], training.hyper, work.step
-        )
+        step_coefficients(training.coefficients, learning_rate, work.counts[STEPS], training.hyper, work.step)
     return True
 
 
@@ -264,14 +262,12 @@ def _after_weights(targets, work, n, learn):
     work.sums[TOTAL_WEIGHT] += weight
 
 
-@linked(
-    "train-worker", ["iiiiiii", MODEL, ROWS, TARGETS, TRAINING, WORKSPACE, "id"]
-)
+@linked("train-worker", ["iiiiiii", MODEL, ROWS, TARGETS, TRAINING, WORKSPACE, "id"])
 def _train_worker(
     worker, n_workers, patience, first_batch, last_batch, batch_size, n_samples,
     model, rows, targets, training, work, learn, learning_rate,
 ):  # fmt: skip
-    """One worker's part of ``run_batches``: phase 2 i is the rows' region of batch i, 2 i + 1 its weights'."""
+    """A worker's part of ``run_batches``: phase 2 i is the rows' region of batch i, 2 i + 1 its weights'."""
     signals = work.signals
     row_chunks, weight_chunks = work.row_chunks, work.cuts.size - 1
     phase = open_phase(signals)

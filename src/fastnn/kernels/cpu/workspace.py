@@ -105,8 +105,9 @@ def _weight_tiles(sizes: np.ndarray, n_threads: int) -> tuple[np.ndarray, np.nda
             tiles.append((layer, tile))
             work.append(min(ROW.tile_rows, n_in + 1 - tile * ROW.tile_rows) * n_out)
     done = _offsets(np.array(work))
-    cuts = np.searchsorted(done, np.arange(n_threads + 1) * (done[-1] / n_threads))
-    cuts[-1] = len(tiles)
+    # The boundaries nearest to equal shares.
+    shares = np.arange(n_threads + 1) * (done[-1] / n_threads)
+    cuts = np.abs(done[:, None] - shares).argmin(axis=0)
     return np.array(tiles, np.int64), cuts.astype(np.int64)
 
 

@@ -13,7 +13,6 @@ from fastnn.kernels.cpu.workspace import new_workspace, row_chunks
 
 DTYPES = [np.float32, np.float64]
 GUARD = 64
-PACKED = DEPTH_BLOCK * targets.ROW.tile_rows + GUARD  # elements of a packed block of weights
 SEVEN = 7.0
 
 
@@ -71,14 +70,14 @@ def to_rows(n_units, stop, source, target):
 
 
 @jit
-def forward(n_in, n_out, n, x_at, y_at, activation, keep_z, w, in_lanes, zs, packed):
-    layers.layer_forward(n_in, n_out, 0, n, 3, x_at, y_at, activation, keep_z, w, in_lanes, zs, packed)
+def forward(n_in, n_out, n, x_at, y_at, activation, keep_z, w, in_lanes, zs):
+    layers.layer_forward(n_in, n_out, 0, n, 3, x_at, y_at, activation, keep_z, w, in_lanes, zs)
 
 
 @jit
-def backward(n_in, n_out, n, d_at, derivative, w, in_lanes, zs, out, packed):
+def backward(n_in, n_out, n, d_at, derivative, w, in_lanes, zs, out):
     layers.layer_backward(
-        n_in, n_out, 0, n, 3, 0, d_at, 0, derivative, w, in_lanes, zs, in_lanes, out, packed
+        n_in, n_out, 0, n, 3, 0, d_at, 0, derivative, w, in_lanes, zs, in_lanes, out
     )  # fmt: skip
 
 
@@ -159,9 +158,8 @@ def test_layer_products(dtype, n_in, n_out, activation):
         y_at = x.size
         in_lanes, zs = (guarded(y_at + whole(n, dtype) * (n_out + 1), dtype) for _ in range(2))
         in_lanes[:y_at] = x
-        packed = guarded(PACKED, dtype)
         address = activation_loops.address(code, dtype)
-        forward(n_in, n_out, n, 0, y_at, address, True, w, in_lanes, zs, packed)
+        forward(n_in, n_out, n, 0, y_at, address, True, w, in_lanes, zs)
         Z = X.astype(np.float64) @ W + b
         A = {"identity": Z, "tanh": np.tanh(Z), "silu": Z / (1 + np.exp(-Z))}[activation]
         for buffer, want in ((zs, Z), (in_lanes, A)):
@@ -180,7 +178,7 @@ def test_layer_products(dtype, n_in, n_out, activation):
             zs[:y_at] = to_panels(X.T, dtype, extra=1)
         before, out = in_lanes.copy(), guarded(whole(n, dtype) * (n_in + 1), dtype)
         address = derivative_loops.address(code, dtype)
-        backward(n_in, n_out, n, y_at, address, w, in_lanes, zs, out, packed)
+        backward(n_in, n_out, n, y_at, address, w, in_lanes, zs, out)
         slope = {
             "identity": np.ones_like(s),
             "tanh": 1 - X.astype(np.float64) ** 2,
@@ -190,8 +188,7 @@ def test_layer_products(dtype, n_in, n_out, activation):
         got = from_panels(out, n_in, n, dtype, extra=1)
         np.testing.assert_allclose(got, want.T, atol=eps * 16 * max(1, np.abs(slope[activation]).max()))
         np.testing.assert_array_equal(in_lanes, before)
-        for buffer in (out, packed):
-            assert (buffer[-GUARD:] == SEVEN).all()
+        assert (out[-GUARD:] == SEVEN).all()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

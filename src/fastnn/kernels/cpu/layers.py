@@ -4,7 +4,7 @@
 product                    A (scalars)                 B (vectors)             depth      result
 =========================  ==========================  ======================  =========  ==================
 Z^T = [W; b]^T [X 1]^T     W, TILE_ROWS columns        X in lanes              n_in + 1   lanes of the layer
-dX^T = W dZ^T              W, TILE_ROWS rows, packed   dZ in lanes             n_out      lanes of the former
+dX^T = W dZ^T              W, TILE_ROWS rows           dZ in lanes             n_out      lanes of the former
 [dW; db] = [X 1]^T dZ      X in lanes                  dZ in columns           samples    as parameters lie
 =========================  ==========================  ======================  =========  ==================
 
@@ -20,11 +20,12 @@ from numba.extending import register_jitable
 from fastnn.kernels._jit import FASTMATH_SUMS
 from fastnn.kernels.cpu.dispatch import activate, chain_rule
 from fastnn.kernels.cpu.linked import NOTHING, linked
-from fastnn.kernels.cpu.packing import DEPTH_BLOCK, pack_rows
+from fastnn.kernels.cpu.packing import DEPTH_BLOCK
 from fastnn.kernels.cpu.panels import chunk_samples, panel_width
 from fastnn.kernels.cpu.tile import (
     TILE_ROWS,
     lanes,
+    prefetch,
     tile_blocks_product,
     tile_columns,
     tile_dots,
@@ -36,9 +37,9 @@ from fastnn.kernels.cpu.tile import (
 GROUP_TILES = 4
 
 
-@linked("layer-forward", "iiiiiiiiiTTTT")
+@linked("layer-forward", "iiiiiiiiiTTT")
 def layer_forward(
-    n_in, n_out, start, stop, w_at, x_at, y_at, activation, keep_z, w, in_lanes, zs, packed
+    n_in, n_out, start, stop, w_at, x_at, y_at, activation, keep_z, w, in_lanes, zs
 ):  # fmt: skip
     """Lanes of a layer, at `y_at`, from those of the layer before it, at `x_at`; with `keep_z`, its z too.
 
@@ -52,7 +53,6 @@ def layer_forward(
         The parameters: [W; b] of (n_in + 1, n_out) at `w_at`.
     in_lanes : array   # IN at x_at, OUT at y_at
     zs : array   # OUT at y_at, with keep_z
-    packed : array (DEPTH_BLOCK * TILE_ROWS,)   # WORK
 
     Notes
     -----
@@ -60,24 +60,16 @@ def layer_forward(
     """
     columns = tile_columns(w)
     depth = n_in + 1
-    # For one panel of samples the scalars are read where they lie; packing pays from the second one.
-    pack = stop - start > columns
-    scalars = packed if pack else w
-    stride = TILE_ROWS if pack else n_out
     for p in range(0, depth, DEPTH_BLOCK):
         block = min(DEPTH_BLOCK, depth - p)
         for t in range(0, n_out, TILE_ROWS):
             rows = min(TILE_ROWS, n_out - t)
-            at = w_at + p * n_out + t
-            if pack:
-                _pack_columns(w, at, n_out, rows, block, packed)
-                at = 0
             for s in range(start, stop, columns):
                 panel = panel_width(w, stop - s)
                 y = y_at + s * (n_out + 1) + t * panel
                 tile_product(
-                    rows, block, scalars, at, stride, in_lanes, x_at + s * depth + p * panel, panel,
-                    in_lanes, y, panel, in_lanes, y, panel, panel, p > 0,
+                    rows, block, w, w_at + p * n_out + t, n_out, in_lanes, x_at + s * depth + p * panel,
+                    panel, in_lanes, y, panel, in_lanes, y, panel, panel, p > 0,
                 )  # fmt: skip
                 if p + DEPTH_BLOCK >= depth:
                     cells = rows * panel
@@ -94,22 +86,9 @@ def layer_forward(
             in_lanes[y + i] = 1
 
 
-@register_jitable
-def _pack_columns(w, at, stride, rows, depth, packed):
-    if rows == TILE_ROWS:
-        for p in range(depth):
-            # A constant number of elements: no loop remains of this one.
-            for i in range(TILE_ROWS):
-                packed[p * TILE_ROWS + i] = w[at + p * stride + i]
-    else:
-        for p in range(depth):
-            for i in range(rows):
-                packed[p * TILE_ROWS + i] = w[at + p * stride + i]
-
-
-@linked("layer-backward", "iiiiiiiiiTTTTTT")
+@linked("layer-backward", "iiiiiiiiiTTTTT")
 def layer_backward(
-    n_in, n_out, start, stop, w_at, x_at, d_at, out_at, derivative, w, in_lanes, zs, d, out, packed
+    n_in, n_out, start, stop, w_at, x_at, d_at, out_at, derivative, w, in_lanes, zs, d, out
 ):  # fmt: skip
     """Lanes of dz of a layer of `n_in` units, at `out_at` of `out`, from the next layer's, at `d_at` of `d`.
 
@@ -121,7 +100,6 @@ def layer_backward(
     zs : array   # IN at x_at: their arguments, where the derivative needs them
     d : array   # IN
     out : array   # OUT, other memory than d's
-    packed : array (DEPTH_BLOCK * TILE_ROWS and a vector,)   # WORK
 
     Notes
     -----
@@ -132,12 +110,12 @@ def layer_backward(
         rows = min(TILE_ROWS, n_in - t)
         for p in range(0, n_out, DEPTH_BLOCK):
             block = min(DEPTH_BLOCK, n_out - p)
-            pack_rows(w, w_at + t * n_out + p, n_out, rows, block, packed)
             for s in range(start, stop, columns):
                 panel = panel_width(w, stop - s)
                 here = s * (n_in + 1) + t * panel
-                tile_product(
-                    rows, block, packed, 0, TILE_ROWS, d, d_at + s * (n_out + 1) + p * panel, panel,
+                tile_blocks_product(
+                    rows, block, w, w_at + t * n_out + p, 1, n_out, block, 0,
+                    d, d_at + s * (n_out + 1) + p * panel, panel,
                     out, out_at + here, panel, out, out_at + here, panel, panel, p > 0,
                 )  # fmt: skip
                 if p + DEPTH_BLOCK >= n_out:
@@ -166,7 +144,7 @@ def weight_gradient(
     -----
     FLOPs: 2 n_out TILE_ROWS (last_tile - first_tile) for each sample.
     """
-    columns, depth = tile_columns(gradient), n_in + 1
+    width, columns, depth = lanes(gradient), tile_columns(gradient), n_in + 1
     if n_out == 1:
         _unit_gradient(
             depth, first_tile, last_tile, first_chunk, last_chunk, n_chunks, n,
@@ -175,6 +153,8 @@ def weight_gradient(
         return
     for group in range(first_tile, last_tile, GROUP_TILES):
         group_end = min(group + GROUP_TILES, last_tile)
+        ahead_rows = min(GROUP_TILES * TILE_ROWS, depth - group_end * TILE_ROWS)
+        every = (n_out + columns - 1) // columns * columns
         added = add
         for chunk in range(first_chunk, last_chunk):
             start, stop = chunk_samples(chunk, n_chunks, n, gradient)
@@ -186,20 +166,26 @@ def weight_gradient(
             for u in range(0, n_out if stop > start else 0, columns):
                 panel = panel_width(gradient, n_out - u)
                 d = columns_at + u * capacity + start * panel
+                # The next group's rows of X, which lie here and there and which other cores have made: a
+                # share of them for every panel of dZ.
+                for s in range(start + u, start + wide, every):
+                    ahead = x_at + s * depth + group_end * TILE_ROWS * columns
+                    for i in range(0, ahead_rows * columns, width):
+                        prefetch(in_lanes, ahead + i)
                 for t in range(group, group_end):
                     x, c = x_at + start * depth, w_at + t * TILE_ROWS * n_out + u
-                    rows, width = min(TILE_ROWS, depth - t * TILE_ROWS), min(columns, n_out - u)
+                    rows, units = min(TILE_ROWS, depth - t * TILE_ROWS), min(columns, n_out - u)
                     if wide > 0:
                         tile_blocks_product(
                             rows, wide, in_lanes, x + t * TILE_ROWS * columns, 1, columns, columns,
                             depth * columns, in_columns, d, panel,
-                            gradient, c, n_out, gradient, c, n_out, width, added,
+                            gradient, c, n_out, gradient, c, n_out, units, added,
                         )  # fmt: skip
                     if rest > 0:
                         tile_blocks_product(
                             rows, rest, in_lanes, x + wide * depth + t * TILE_ROWS * narrow, 1, narrow,
                             narrow, 0, in_columns, d + wide * panel, panel,
-                            gradient, c, n_out, gradient, c, n_out, width, added or wide > 0,
+                            gradient, c, n_out, gradient, c, n_out, units, added or wide > 0,
                         )  # fmt: skip
             added = added or stop > start
 

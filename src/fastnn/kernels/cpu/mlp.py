@@ -134,7 +134,7 @@ def _rows_task(worker, chunk, model, rows, targets, training, work, first, n):
         layer_forward(
             sizes[layer], sizes[layer + 1], start, stop, model.w_at[layer], at[layer], at[layer + 1],
             _activation(model, last), training.keep_z and not last,
-            model.parameters, in_lanes, work.zs, scratch,
+            model.parameters, in_lanes, work.zs,
         )  # fmt: skip
     n_out = sizes[n_layers]
     if model.is_softmax:
@@ -151,7 +151,7 @@ def _rows_task(worker, chunk, model, rows, targets, training, work, first, n):
             here, here_at = work.dz[worker, layer % 2], -start * (n_out + 1)
             layer_backward(
                 n_out, sizes[layer + 1], start, stop, model.w_at[layer], at[layer], d_at, here_at,
-                training.derivative, model.parameters, in_lanes, work.zs, d, here, scratch,
+                training.derivative, model.parameters, in_lanes, work.zs, d, here,
             )  # fmt: skip
             d, d_at = here, here_at
         lanes_to_columns(n_out, start, stop, capacity, d_at, work.columns_at[layer], d, work.in_columns)
@@ -351,7 +351,7 @@ def _predict_task(chunk, n_chunks, model, rows, first, n, in_lanes, scratch, out
             sizes[layer], sizes[layer + 1], np.int64(0), count, model.w_at[layer],
             layer % 2 * room, (layer + 1) % 2 * room,
             _activation(model, layer == n_layers - 1), False,
-            model.parameters, in_lanes, in_lanes, scratch,
+            model.parameters, in_lanes, in_lanes,
         )  # fmt: skip
     n_out, at = sizes[n_layers], n_layers % 2 * room
     if model.is_softmax:

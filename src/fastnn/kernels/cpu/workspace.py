@@ -6,13 +6,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba.extending import register_jitable
 
-from fastnn.kernels.cpu.packing import DEPTH_BLOCK
 from fastnn.kernels.cpu.targets import ROW
 from fastnn.kernels.cpu.team import new_signals
 from fastnn.optimizers import N_COEFFICIENTS
 
 # Samples of one chunk of the rows' region at most: a block of DEPTH_BLOCK inputs of them lies in the
-# second-level cache, and the packing of the weights, once a chunk, costs 2% of the products or less.
+# second-level cache.
 CHUNK_SAMPLES = 256
 # The same where each chunk has a gradient of its own: for small networks (``_has_partials``).
 PARTIAL_SAMPLES = 128
@@ -58,10 +57,9 @@ class Workspace(NamedTuple):
 @register_jitable
 def scratch_size(sizes, width):
     """Elements of scratch for a worker, for vectors of `width`."""
-    packed = DEPTH_BLOCK * _TILE_ROWS + width
     staging = width * (sizes[0] + 2)
-    outputs = width * _TILE_VECTORS * (sizes[sizes.size - 1] + 2)
-    return (max(packed, max(staging, outputs)) + 63) // 64 * 64
+    targets = width * _TILE_VECTORS * (sizes[sizes.size - 1] + 2)
+    return (max(width * _TILE_ROWS, max(staging, targets)) + 63) // 64 * 64
 
 
 def aligned_empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:

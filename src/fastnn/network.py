@@ -6,6 +6,7 @@ slot of the optimiser's state. An update is then one loop, L-BFGS gets a vector,
 
 import time
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -56,6 +57,10 @@ class Layout:
     w_at, b_at : ndarray of shape (L,)
         Offsets of W and b of each layer.
     n_parameters : int
+    widest : int
+        Units of the widest layer.
+    row_flops : float
+        FLOPs of a row's forward pass.
     """
 
     def __init__(self, layer_sizes: Sequence[int]) -> None:
@@ -65,6 +70,8 @@ class Layout:
         self.b_at = ends - n_out
         self.w_at = self.b_at - n_in * n_out
         self.n_parameters = int(ends[-1])
+        self.widest = int(self.sizes.max())
+        self.row_flops = 2.0 * float(n_in @ n_out)
 
     def weights(self, flat: np.ndarray) -> list[np.ndarray]:
         """Views of every W in a flat vector."""
@@ -74,6 +81,10 @@ class Layout:
     def biases(self, flat: np.ndarray) -> list[np.ndarray]:
         """Views of every b in a flat vector."""
         return [flat[at : at + n] for at, n in zip(self.b_at, self.sizes[1:], strict=True)]
+
+
+# A prediction for one row takes not much longer than to build one.
+_layout = lru_cache(maxsize=32)(Layout)
 
 
 def _model(layout: Layout, parameters: np.ndarray, hidden: str, output: str) -> device.Model:
@@ -136,7 +147,7 @@ class Network:
 
     def __init__(self, layer_sizes: Sequence[int], *, hidden_activation: str, loss: str, dtype: Any) -> None:
         self.dtype = np.dtype(dtype)
-        self.layout = Layout(layer_sizes)
+        self.layout = _layout(tuple(layer_sizes))
         self.hidden_activation = hidden_activation
         self.loss = LOSSES[LOSS_CODES[loss]]
         self.parameters = np.zeros(self.layout.n_parameters, self.dtype)
@@ -248,7 +259,7 @@ class Network:
         """
         rows, targets = self._prepare_data(X, Y, sample_weight, alpha)
         n = rows.order.size
-        block = min(n, max(16, min(GRADIENT_ROWS, WIDEST_ELEMENTS // int(self.layout.sizes.max()))))
+        block = min(n, max(16, min(GRADIENT_ROWS, WIDEST_ELEMENTS // self.layout.widest)))
         model, training = self._prepare(None)
         training.gradient[:] = 0
         n_blocks = -(-n // block)
@@ -276,8 +287,7 @@ class Network:
 
     def _step_work(self, n_rows: int) -> float:
         """FLOPs of the forward pass, about a third of a step's: what ``threads_for`` is told."""
-        sizes = self.layout.sizes
-        return 2.0 * n_rows * float(sizes[:-1] @ sizes[1:])
+        return n_rows * self.layout.row_flops
 
     def _prepare_data(
         self, X: Any, Y: np.ndarray, sample_weight: Any, alpha: float
@@ -334,11 +344,14 @@ def _flat(layout: Layout, arrays: list[np.ndarray], dtype: np.dtype) -> np.ndarr
     base = arrays[0].base
     if isinstance(base, np.ndarray) and base.shape == (layout.n_parameters,) and base.dtype == dtype:
         first = base.__array_interface__["data"][0]
-        starts = [first + int(at) * dtype.itemsize for at in (*layout.w_at, *layout.b_at)]
-        if all(
-            array.base is base and array.__array_interface__["data"][0] == start and array.flags.c_contiguous
-            for array, start in zip(arrays, starts, strict=True)
-        ):
+        starts = [*layout.w_at.tolist(), *layout.b_at.tolist()]
+        for array, start in zip(arrays, starts, strict=True):
+            address = array.__array_interface__["data"][0]
+            if not (
+                array.base is base and address == first + start * dtype.itemsize and array.flags.c_contiguous
+            ):
+                break
+        else:
             return base
     flat = np.empty(layout.n_parameters, dtype)
     for view, array in zip(layout.weights(flat) + layout.biases(flat), arrays, strict=True):
@@ -373,14 +386,14 @@ def predict(
     """
     dtype = np.result_type(X.dtype, *(W.dtype for W in coefs))
     dtype = np.dtype(np.float32 if dtype == np.float32 else np.float64)
-    layout = Layout([coefs[0].shape[0], *(W.shape[1] for W in coefs)])
+    layout = _layout((coefs[0].shape[0], *[W.shape[1] for W in coefs]))
     parameters = _flat(layout, [*coefs, *intercepts], dtype)
     rows = _rows(X, dtype)
     n = rows.order.size
     out = np.empty((n, int(layout.sizes[-1])), dtype)
     model = _model(layout, parameters, hidden_activation, output_activation)
-    flops = 2.0 * max(1.0, float(layout.sizes[:-1] @ layout.sizes[1:]))
-    chunk_rows = max(16, min(PREDICT_ROWS, WIDEST_ELEMENTS // int(layout.sizes.max())))
+    flops = layout.row_flops
+    chunk_rows = max(16, min(PREDICT_ROWS, WIDEST_ELEMENTS // layout.widest))
     at_once = max(PREDICT_ROWS, int(CALL_FLOPS / flops))
     for first in range(0, n, at_once):
         count = min(at_once, n - first)

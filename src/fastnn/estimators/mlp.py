@@ -183,6 +183,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return self.loss if self._label_binarizer.y_type_ == "multiclass" else f"binary_{self.loss}"
 
     def _decide(self, outputs: np.ndarray) -> np.ndarray:
+        # As LabelBinarizer.inverse_transform, whose checks take as long as a prediction for one row.
+        kind, classes = self._label_binarizer.y_type_, self._label_binarizer.classes_
+        if kind == "multiclass":
+            return classes[outputs.argmax(axis=1)]
+        if kind == "binary" and len(classes) == 2:
+            return classes[(outputs.ravel() > 0.5).astype(np.intp)]
         return self._label_binarizer.inverse_transform(outputs.ravel() if outputs.shape[1] == 1 else outputs)
 
     def _scoring_target(self, Y: np.ndarray) -> Any:

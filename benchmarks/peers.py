@@ -25,6 +25,8 @@ GROUPS = {
     "mlp": ("benchmarks.peers_mlp", "mlp"),
     "mlp-one-thread": ("benchmarks.peers_mlp", "one_thread"),
     "mlp-avx2": ("benchmarks.peers_mlp", "avx2"),
+    "scaling": ("benchmarks.peers_scaling", "scaling"),
+    "memory": ("benchmarks.peers_memory", "memory"),
     "kmeans": ("benchmarks.peers_kmeans", "estimators"),
     "subnormal": ("benchmarks.peers_subnormal", "subnormal"),
     "startup": ("benchmarks.peers_startup", "startup"),
@@ -111,6 +113,9 @@ def main(argv: list[str] | None = None) -> None:
     print(f"{report.summary(tables)} {time.perf_counter() - started:.0f} s in all.")
     if not options.no_write:
         options.output.parent.mkdir(parents=True, exist_ok=True)
+        for table in tables:
+            if table.lines:
+                report.draw(table.lines, options.output.parent / report.PICTURES)
         options.output.write_text(report.markdown(tables, peaks, settings), encoding="utf-8")
         print(f"Written to {options.output}")
 

@@ -24,7 +24,7 @@ class Net(NamedTuple):
     n_classes: int
     batch: int
     activation: str
-    asked: float  # ratio to scikit-learn
+    asked: float = 0.0  # ratio to scikit-learn
     asked_torch: float = 0.0  # ratio to the faster of PyTorch's two
     asked_share: float = 0.0  # of the FMA peak
     dtype: str = "float32"
@@ -33,6 +33,15 @@ class Net(NamedTuple):
     def sizes(self) -> tuple[int, ...]:
         """Units of each layer: two classes have one output."""
         return (self.n_in, *self.hidden, self.n_classes if self.n_classes > 2 else 1)
+
+    @property
+    def layers(self) -> str:
+        """Units of each layer, as text."""
+        return "-".join(map(str, self.sizes))
+
+    def label(self, n: int) -> str:
+        """The row's name in the tables, for `n` rows."""
+        return f"{n} rows, {self.layers}, batch {self.batch}, {self.activation}, {self.dtype}"
 
     def flops(self, n: int) -> float:
         """FLOPs of an epoch's products: forward, dW, and dX of all layers but the first."""
@@ -56,8 +65,8 @@ NETWORKS = (
     Net(*_MIDDLE, "relu", 1.3, 0.0, 0.82, "float64"),
     Net(*_LARGE, "relu", 1.3, 0.0, 0.9, "float64"),
     # Neighbours of these shapes: odd widths, another batch, more layers. Nothing is tuned for them.
-    Net(20_000, 300, (333, 111, 77, 55), 7, 173, "relu", 0.0),
-    Net(20_000, 129, (65,), 3, 173, "logistic", 0.0),
+    Net(20_000, 300, (333, 111, 77, 55), 7, 173, "relu"),
+    Net(20_000, 129, (65,), 3, 173, "logistic"),
 )
 # Seconds that the timed epochs should take at least.
 LEAST_SECONDS = 0.3
@@ -133,7 +142,7 @@ class TorchLoop:
         return float(total) / n
 
 
-def _fit_sampler(kind: Any, net: Net, X: np.ndarray, y: np.ndarray) -> Callable[[], float]:
+def epoch_sampler(kind: Any, net: Net, X: np.ndarray, y: np.ndarray) -> Callable[[], float]:
     """Seconds of an epoch: a fit of several epochs less a fit of one, over the difference."""
 
     def fit(epochs: int) -> float:
@@ -157,10 +166,6 @@ def _torch_sampler(
     return lambda: clock(lambda: [loop.epoch() for _ in range(epochs)]) / epochs
 
 
-def _layers(net: Net) -> str:
-    return "-".join(map(str, net.sizes))
-
-
 def _epochs(net: Net, settings: Settings) -> Race:
     n = settings.rows(net.n)
     X, y = make_data(n, net.n_in, net.n_classes, net.dtype)
@@ -170,7 +175,7 @@ def _epochs(net: Net, settings: Settings) -> Race:
         kinds = {FASTNN: MLPClassifier, "sklearn": SklearnMLPClassifier}
         losses = {who: make_model(kind, net, 1).fit(X, y).loss_ for who, kind in kinds.items()}
         check_close("sklearn", losses["sklearn"], losses[FASTNN], 1e-3)
-        samplers = {who: _fit_sampler(kind, net, X, y) for who, kind in kinds.items()}
+        samplers = {who: epoch_sampler(kind, net, X, y) for who, kind in kinds.items()}
         if torch is not None:
             for who, compiled in (("torch", False), ("torch.compile", True)):
                 if not (compiled and settings.quick):  # it compiles C++ for half a minute
@@ -180,7 +185,7 @@ def _epochs(net: Net, settings: Settings) -> Race:
     if net.asked_torch:
         asked |= dict.fromkeys(("torch", "torch.compile"), net.asked_torch)
     return Race(
-        f"{n} rows, {_layers(net)}, batch {net.batch}, {net.activation}, {net.dtype}",
+        net.label(n),
         seconds,
         ratios,
         asked,
@@ -221,7 +226,7 @@ def _predictions(settings: Settings) -> Race:
         check_close("torch", infer().numpy(), ours.predict_proba(X), 1e-3, 1e-5)
         calls["torch"] = infer
     flops = 2.0 * n * sum(a * b for a, b in zip(net.sizes, net.sizes[1:]))
-    case = f"predict_proba of {n} rows, {_layers(net)}"
+    case = f"predict_proba of {n} rows, {net.layers}"
     race_ = race(case, calls, settings, asked=asked, flops=flops)
     race_.asked_share = 0.85
     return race_
@@ -231,7 +236,7 @@ def _latency(settings: Settings) -> Race:
     net = Net(*_SMALL, "relu", 1.2)
     ours, theirs, X = _fitted(net, 1)
     calls = {FASTNN: lambda: ours.predict(X), "sklearn": lambda: theirs.predict(X)}
-    return race(f"predict of 1 row, {_layers(net)}", calls, settings, asked={"sklearn": 1.2})
+    return race(f"predict of 1 row, {net.layers}", calls, settings, asked={"sklearn": 1.2})
 
 
 def _lbfgs(settings: Settings, what: str) -> Race:
@@ -258,7 +263,7 @@ def _lbfgs(settings: Settings, what: str) -> Race:
         warnings.simplefilter("ignore")
         samplers = {FASTNN: sampler(MLPClassifier), "sklearn": sampler(SklearnMLPClassifier)}
         seconds, ratios = alternate(samplers, settings.budget)
-    return Race(f"{what}, {n} rows, {_layers(net)}", seconds, ratios, {"sklearn": net.asked})
+    return Race(f"{what}, {n} rows, {net.layers}", seconds, ratios, {"sklearn": net.asked})
 
 
 def mlp(settings: Settings) -> list[Table]:
@@ -301,12 +306,12 @@ def _shares(settings: Settings, title: str, text: str, least: Callable[[Net], fl
         A = normal(np.random.default_rng(0), (side, side), net.dtype)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            samplers = {FASTNN: _fit_sampler(MLPClassifier, net, X, y)}
+            samplers = {FASTNN: epoch_sampler(MLPClassifier, net, X, y)}
             samplers["numpy"] = burst(lambda A=A: A @ A)
             seconds, _ = alternate(samplers, 2 * settings.budget)
         share = net.flops(n) / seconds[FASTNN] / (2.0 * side**3 / seconds.pop("numpy"))
-        case = f"{n} rows, {_layers(net)}, batch {net.batch}, {net.activation}, {net.dtype}"
-        rows.append(Race(case, seconds, {}, asked_share=least(net) * (net.asked_share > 0), share=share))
+        asked = least(net) if net.asked_share else 0.0
+        rows.append(Race(net.label(n), seconds, {}, asked_share=asked, share=share))
     limit_threads(settings.threads)
     return [Table(title, text, rows)]
 

@@ -6,9 +6,12 @@ import platform
 from importlib import metadata
 from pathlib import Path
 
-from benchmarks.race import FASTNN, TOLERANCE, Figure, Race, Settings, Table
+from benchmarks.race import FASTNN, TOLERANCE, Figure, Lines, Race, Settings, Table
 
 PACKAGES = ("fastnn", "numpy", "numba", "llvmlite", "scipy", "scikit-learn", "torch", "faiss-cpu")
+
+# Folder of the pictures, beside the page.
+PICTURES = "images"
 
 INTRODUCTION = """# Benchmarks
 
@@ -161,9 +164,29 @@ def markdown(tables: list[Table], peaks: dict[str, list[float]], settings: Setti
     for table in tables:
         head, body = cells(table)
         lines = [f"## {table.title}", "", table.text, ""]
+        if table.lines:
+            lines += [f"![{table.title}]({PICTURES}/{table.lines.file})", ""]
         lines += ["| " + " | ".join(line) + " |" for line in (head, ["---"] * len(head), *body)]
         parts.append("\n".join(lines) + "\n")
     return "\n".join(parts)
+
+
+def draw(lines: Lines, folder: Path) -> None:
+    """Write a picture into the folder: each line beside the one of slope 1 through its last point."""
+    from matplotlib.figure import Figure as Picture
+
+    picture = Picture(figsize=(5.5, 3.6), layout="constrained")
+    axes = picture.subplots()
+    for label, points in lines.series.items():
+        x, y = zip(*points)
+        (drawn,) = axes.loglog(x, y, "o-", label=label)
+        linear = [y[-1] * value / x[-1] for value in x]
+        axes.loglog(x, linear, ":", color=drawn.get_color(), label=f"{label}, linear")
+    axes.set(xlabel=lines.x, ylabel=lines.y)
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+    folder.mkdir(parents=True, exist_ok=True)
+    picture.savefig(folder / lines.file, metadata={"Date": None})
 
 
 def show(table: Table) -> None:

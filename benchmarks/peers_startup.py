@@ -39,6 +39,10 @@ IMPORTS = (
 )
 
 
+# Seconds asked of a first fit.
+WARM, COLD = 0.3, 12.0
+
+
 def run(code: str, cache: str | None = None) -> float:
     """Seconds that the code prints, in a new process; `cache` holds its compiled kernels."""
     environment = dict(os.environ)
@@ -74,8 +78,8 @@ def startup(settings: Settings) -> list[Table]:
         with tempfile.TemporaryDirectory() as cache:
             cold = run(first_fit_code(name), cache)
             warm = statistics.median(run(first_fit_code(name), cache) for _ in range(repeats))
-        rows.append(Figure(f"first fit of {name}, warm kernel cache", warm, "s", 0.5))
-        rows.append(Figure(f"first fit of {name}, cold kernel cache", cold, "s", 20.0))
+        rows.append(Figure(f"first fit of {name}, warm kernel cache", warm, "s", WARM))
+        rows.append(Figure(f"first fit of {name}, cold kernel cache", cold, "s", COLD))
     text = (
         "New processes: what `import fastnn` adds to importing Numba and scikit-learn, and the whole time "
         "of a process's first fit of the digits data (5 epochs; 10 clusters) with an empty and with a "

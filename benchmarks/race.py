@@ -109,13 +109,23 @@ class Figure:
         return None if self.asked is None else self.value <= self.asked * (1 + TOLERANCE)
 
 
+class Lines(NamedTuple):
+    """A picture of lines on logarithmic axes."""
+
+    file: str
+    x: str  # labels of the axes
+    y: str
+    series: dict[str, list[tuple[float, float]]]  # points, by label
+
+
 @dataclass
 class Table:
-    """A table of the report."""
+    """A table of the report, with a picture or without."""
 
     title: str
     text: str
     rows: list[Any]
+    lines: Lines | None = None
 
 
 def settle(limit: float = 0.5) -> None:

@@ -101,6 +101,15 @@ def test_groups_run(group, monkeypatch):
         assert all(row.case in page for row in table.rows)
 
 
+def test_lines_are_drawn(tmp_path):
+    pytest.importorskip("matplotlib")
+    lines = race.Lines("lines.svg", "rows", "seconds", {"one": [(1, 1e-3), (10, 1e-2)]})
+    peers_report.draw(lines, tmp_path / "images")
+    assert "<svg" in (tmp_path / "images" / "lines.svg").read_text()
+    table = race.Table("T", "", [], lines)
+    assert "![T](images/lines.svg)" in peers_report.markdown([table], {}, TINY)
+
+
 def test_met_within_tolerance():
     """A target counts as met within 5%."""
     assert race.Race("", {}, {"numpy": 0.96}, {"numpy": 1.0}).met

@@ -173,7 +173,7 @@ class Pace:
     """
 
     # Launches between two trials: doubled as long as trials change nothing.
-    FIRST_PAUSE, LAST_PAUSE = 4, 64
+    FIRST_PAUSE, LAST_PAUSE = 8, 64
     # A trial that takes less than this share of the present way's time is a change for the better.
     GAIN = 0.9
     # Length of a trial.

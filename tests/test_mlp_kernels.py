@@ -75,9 +75,9 @@ def forward(n_in, n_out, n, x_at, y_at, activation, keep_z, w, in_lanes, zs):
 
 
 @jit
-def backward(n_in, n_out, n, d_at, derivative, w, in_lanes, zs, out):
+def backward(n_in, n_out, n, d_at, derivative, w, in_lanes, zs, out, packed):
     layers.layer_backward(
-        n_in, n_out, 0, n, 3, 0, d_at, 0, derivative, w, in_lanes, zs, in_lanes, out
+        n_in, n_out, 0, n, 3, 0, d_at, 0, derivative, w, in_lanes, zs, in_lanes, out, packed
     )  # fmt: skip
 
 
@@ -98,7 +98,17 @@ def chunk_of(chunk, n_chunks, n, array):
 
 SAMPLES = [1, 15, 16, 17, 47, 48, 49, 113]
 # Beyond DEPTH_BLOCK a product is summed in several passes.
-SHAPES = [(1, 1), (3, 2), (64, 17), (13, 40), (11, 49), (DEPTH_BLOCK - 1, 3), (DEPTH_BLOCK, 2), (5, 1030)]
+SHAPES = [
+    (1, 1),
+    (3, 2),
+    (64, 17),
+    (13, 40),
+    (11, 49),
+    (DEPTH_BLOCK - 1, 3),
+    (DEPTH_BLOCK, 2),
+    (5, 1030),
+    (30, 512),
+]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -177,8 +187,9 @@ def test_layer_products(dtype, n_in, n_out, activation):
             in_lanes[:y_at] = to_panels((X * s).T, dtype, extra=1)
             zs[:y_at] = to_panels(X.T, dtype, extra=1)
         before, out = in_lanes.copy(), guarded(whole(n, dtype) * (n_in + 1), dtype)
+        packed = guarded(DEPTH_BLOCK * targets.ROW.tile_rows + width_of(dtype), dtype)
         address = derivative_loops.address(code, dtype)
-        backward(n_in, n_out, n, y_at, address, w, in_lanes, zs, out)
+        backward(n_in, n_out, n, y_at, address, w, in_lanes, zs, out, packed)
         slope = {
             "identity": np.ones_like(s),
             "tanh": 1 - X.astype(np.float64) ** 2,
@@ -188,7 +199,8 @@ def test_layer_products(dtype, n_in, n_out, activation):
         got = from_panels(out, n_in, n, dtype, extra=1)
         np.testing.assert_allclose(got, want.T, atol=eps * 16 * max(1, np.abs(slope[activation]).max()))
         np.testing.assert_array_equal(in_lanes, before)
-        assert (out[-GUARD:] == SEVEN).all()
+        for buffer in (out, packed):
+            assert (buffer[-GUARD:] == SEVEN).all()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

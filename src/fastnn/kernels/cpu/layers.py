@@ -20,7 +20,7 @@ from numba.extending import register_jitable
 from fastnn.kernels._jit import FASTMATH_SUMS
 from fastnn.kernels.cpu.dispatch import activate, chain_rule
 from fastnn.kernels.cpu.linked import NOTHING, linked
-from fastnn.kernels.cpu.packing import DEPTH_BLOCK
+from fastnn.kernels.cpu.packing import DEPTH_BLOCK, must_pack, pack_rows
 from fastnn.kernels.cpu.panels import chunk_samples, panel_width
 from fastnn.kernels.cpu.tile import (
     TILE_ROWS,
@@ -86,9 +86,9 @@ def layer_forward(
             in_lanes[y + i] = 1
 
 
-@linked("layer-backward", "iiiiiiiiiTTTTT")
+@linked("layer-backward", "iiiiiiiiiTTTTTT")
 def layer_backward(
-    n_in, n_out, start, stop, w_at, x_at, d_at, out_at, derivative, w, in_lanes, zs, d, out
+    n_in, n_out, start, stop, w_at, x_at, d_at, out_at, derivative, w, in_lanes, zs, d, out, packed
 ):  # fmt: skip
     """Lanes of dz of a layer of `n_in` units, at `out_at` of `out`, from the next layer's, at `d_at` of `d`.
 
@@ -100,21 +100,29 @@ def layer_backward(
     zs : array   # IN at x_at: their arguments, where the derivative needs them
     d : array   # IN
     out : array   # OUT, other memory than d's
+    packed : array (DEPTH_BLOCK * TILE_ROWS and a vector,)   # WORK
 
     Notes
     -----
     FLOPs: 2 n_in n_out (stop - start).
     """
     columns = tile_columns(w)
+    pack = must_pack(w, n_out) and stop - start > columns
+    scalars = packed if pack else w
+    step, row = (TILE_ROWS, 1) if pack else (1, n_out)
     for t in range(0, n_in, TILE_ROWS):
         rows = min(TILE_ROWS, n_in - t)
         for p in range(0, n_out, DEPTH_BLOCK):
             block = min(DEPTH_BLOCK, n_out - p)
+            at = w_at + t * n_out + p
+            if pack:
+                pack_rows(w, at, n_out, rows, block, packed)
+                at = 0
             for s in range(start, stop, columns):
                 panel = panel_width(w, stop - s)
                 here = s * (n_in + 1) + t * panel
                 tile_blocks_product(
-                    rows, block, w, w_at + t * n_out + p, 1, n_out, block, 0,
+                    rows, block, scalars, at, step, row, block, 0,
                     d, d_at + s * (n_out + 1) + p * panel, panel,
                     out, out_at + here, panel, out, out_at + here, panel, panel, p > 0,
                 )  # fmt: skip

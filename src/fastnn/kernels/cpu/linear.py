@@ -30,8 +30,15 @@ from fastnn.kernels._jit import parallel_jit
 from fastnn.kernels._threads import threads_for
 from fastnn.kernels.cpu.dispatch import activate, activation_loops, chain_rule, derivative_loops
 from fastnn.kernels.cpu.linked import NOTHING
-from fastnn.kernels.cpu.packing import DEPTH_BLOCK, pack_rows, panel_size
-from fastnn.kernels.cpu.tile import TILE_ROWS, lanes, tile_columns, tile_product, tile_transpose
+from fastnn.kernels.cpu.packing import DEPTH_BLOCK, must_pack, pack_rows, panel_size
+from fastnn.kernels.cpu.tile import (
+    TILE_ROWS,
+    lanes,
+    tile_blocks_product,
+    tile_columns,
+    tile_product,
+    tile_transpose,
+)
 
 # Rows of X in one chunk of work: several tiles, so that a column group of W read from the second-level cache
 # serves all of them, and few enough that a batch of 200 is still cut into pieces for several threads.
@@ -53,13 +60,17 @@ def chunk_bounds(chunk, n_chunks, n):
 
 
 @register_jitable
-def forward_rows(panel, rows, depth, w, n_out, bias, has_bias, z, z_offset, activation, a, keep_z):
-    """a = act(X W + b) for a chunk of packed rows; z and a are (rows, n_out), contiguous, at z_offset.
+def forward_rows(x, start, rows, depth, w, n_out, bias, has_bias, z, z_offset, activation, a, keep_z):
+    """a = act(X W + b) for a chunk of rows from `start` on; z and a are contiguous, from `z_offset` on.
 
     With `keep_z` the argument of the activation stays in z; otherwise z is `a` itself.
     """
-    columns = tile_columns(panel)
+    columns = tile_columns(x)
     group = GROUP_TILES * columns
+    scalars, origin, step, apart = x, start * depth, 1, depth
+    if must_pack(x, depth) and rows > 1:
+        scalars, origin, step, apart = np.empty(panel_size(rows, depth), x.dtype), 0, TILE_ROWS, 1
+        pack_rows(x, start * depth, depth, rows, depth, scalars)
     for g0 in range(0, n_out, group):
         g1 = min(g0 + group, n_out)
         for p0 in range(0, max(depth, 1), DEPTH_BLOCK):
@@ -67,19 +78,19 @@ def forward_rows(panel, rows, depth, w, n_out, bias, has_bias, z, z_offset, acti
             last = p0 + DEPTH_BLOCK >= depth
             for first in range(0, rows, TILE_ROWS):
                 tile_rows = min(TILE_ROWS, rows - first)
-                here = first * depth + p0 * TILE_ROWS
+                here = origin + first * depth + p0 * step
                 row = z_offset + first * n_out
                 for j in range(g0, g1, columns):
                     tile_cols = min(columns, g1 - j)
                     at = p0 * n_out + j
                     if p0 == 0:
-                        tile_product(
-                            tile_rows, block, panel, here, TILE_ROWS, w, at, n_out,
+                        tile_blocks_product(
+                            tile_rows, block, scalars, here, step, apart, block, 0, w, at, n_out,
                             bias, j, 0, z, row + j, n_out, tile_cols, has_bias,
                         )  # fmt: skip
                     else:
-                        tile_product(
-                            tile_rows, block, panel, here, TILE_ROWS, w, at, n_out,
+                        tile_blocks_product(
+                            tile_rows, block, scalars, here, step, apart, block, 0, w, at, n_out,
                             z, row + j, n_out, z, row + j, n_out, tile_cols, True,
                         )  # fmt: skip
                 if last and activation != NOTHING:
@@ -92,9 +103,9 @@ def forward_rows(panel, rows, depth, w, n_out, bias, has_bias, z, z_offset, acti
 
 
 @register_jitable
-def input_gradient_rows(panel, rows, n_out, wt, n_in, dx, dx_offset):
-    """dX = dZ W^T for a chunk of packed rows of dZ; `wt` is W^T, contiguous (n_out, n_in)."""
-    forward_rows(panel, rows, n_out, wt, n_in, wt, False, dx, dx_offset, NOTHING, dx, False)
+def input_gradient_rows(dz, start, rows, n_out, wt, n_in, dx):
+    """dX = dZ W^T for a chunk of rows from `start` on; `wt` is W^T, contiguous (n_out, n_in)."""
+    forward_rows(dz, start, rows, n_out, wt, n_in, wt, False, dx, start * n_in, NOTHING, dx, False)
 
 
 @register_jitable
@@ -143,10 +154,9 @@ def transpose_into(w, n_rows, n_columns, target):
 @register_jitable
 def _forward_chunk(chunk, n_chunks, x, n, depth, w, n_out, bias, has_bias, z, activation, a, keep_z):
     start, stop = chunk_bounds(chunk, n_chunks, n)
-    rows = stop - start
-    panel = np.empty(panel_size(rows, depth), x.dtype)
-    pack_rows(x, start * depth, depth, rows, depth, panel)
-    forward_rows(panel, rows, depth, w, n_out, bias, has_bias, z, start * n_out, activation, a, keep_z)
+    forward_rows(
+        x, start, stop - start, depth, w, n_out, bias, has_bias, z, start * n_out, activation, a, keep_z
+    )
 
 
 @parallel_jit
@@ -160,14 +170,11 @@ def _forward(n_chunks, x, n, depth, w, n_out, bias, has_bias, z, activation, a, 
 @register_jitable
 def _backward_rows_chunk(chunk, n_chunks, da, z, a, derivative, n, n_out, wt, n_in, dz, dx):
     start, stop = chunk_bounds(chunk, n_chunks, n)
-    rows = stop - start
     begin, end = start * n_out, stop * n_out
     for i in range(begin, end):
         dz[i] = da[i]
     chain_rule(derivative, dz[begin:end], z[begin:end], a[begin:end])
-    panel = np.empty(panel_size(rows, n_out), da.dtype)
-    pack_rows(dz, start * n_out, n_out, rows, n_out, panel)
-    input_gradient_rows(panel, rows, n_out, wt, n_in, dx, start * n_in)
+    input_gradient_rows(dz, start, stop - start, n_out, wt, n_in, dx)
 
 
 @register_jitable

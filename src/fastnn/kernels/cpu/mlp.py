@@ -151,7 +151,7 @@ def _rows_task(worker, chunk, model, rows, targets, training, work, first, n):
             here, here_at = work.dz[worker, layer % 2], -start * (n_out + 1)
             layer_backward(
                 n_out, sizes[layer + 1], start, stop, model.w_at[layer], at[layer], d_at, here_at,
-                training.derivative, model.parameters, in_lanes, work.zs, d, here,
+                training.derivative, model.parameters, in_lanes, work.zs, d, here, scratch,
             )  # fmt: skip
             d, d_at = here, here_at
         lanes_to_columns(n_out, start, stop, capacity, d_at, work.columns_at[layer], d, work.in_columns)

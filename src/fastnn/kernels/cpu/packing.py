@@ -1,7 +1,8 @@
-"""Packing: rows of a matrix as the broadcast scalars of a register tile.
+"""Rows of a matrix as the broadcast scalars of a register tile: where they lie, or packed.
 
-The scalars that a tile multiplies at one depth must lie beside each other: with a pointer for each row the
-addresses alone would fill the register file.
+Packed, the scalars of one depth stand beside each other. That costs a pass over the matrix, and gains
+something only where the rows lie apart by a multiple of some power of two: then the lines of all of them fall
+into the same few places of the first-level cache, and none stays there until its next scalar is wanted.
 """
 
 from numba.extending import register_jitable
@@ -11,6 +12,15 @@ from fastnn.kernels.cpu.tile import TILE_ROWS, lanes, tile_transpose
 # Terms of a sum before the partial result goes back to memory: depth * tile_columns elements of B (64 KB)
 # then stay in the second-level cache while every row tile passes over them.
 DEPTH_BLOCK = 512
+# Distance of rows, in bytes, whose multiples are packed: a first-level cache of 32 to 48 KB has places for 8
+# to 12 lines at a distance of 4 KB, and the vectors of B pass through it too.
+_ALIAS = 2048
+
+
+@register_jitable
+def must_pack(x, stride):
+    """Whether rows `stride` elements apart would push each other out of the first-level cache."""
+    return stride * x.itemsize % _ALIAS == 0
 
 
 @register_jitable

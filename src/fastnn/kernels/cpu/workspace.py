@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba.extending import register_jitable
 
+from fastnn.kernels.cpu.packing import DEPTH_BLOCK
 from fastnn.kernels.cpu.targets import ROW
 from fastnn.kernels.cpu.team import new_signals
 from fastnn.optimizers import N_COEFFICIENTS
@@ -57,9 +58,10 @@ class Workspace(NamedTuple):
 @register_jitable
 def scratch_size(sizes, width):
     """Elements of scratch for a worker, for vectors of `width`."""
+    packed = (DEPTH_BLOCK + 1) * max(width, _TILE_ROWS)
     staging = width * (sizes[0] + 2)
     targets = width * _TILE_VECTORS * (sizes[sizes.size - 1] + 2)
-    return (max(width * _TILE_ROWS, max(staging, targets)) + 63) // 64 * 64
+    return (max(packed, max(staging, targets)) + 63) // 64 * 64
 
 
 def aligned_empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:

@@ -1,6 +1,6 @@
 """The training step of a multi-layer perceptron, and its forward pass, on the products of ``layers``.
 
-One step is two parallel regions::
+One step is two phases, which a team of workers goes through (``team``)::
 
     rows     for each chunk of the batch's samples: gather, forward through every layer, loss and dz,
              backward through every layer down to the first
@@ -8,7 +8,7 @@ One step is two parallel regions::
              update of these weights while they lie in cache
 
 A small network's weights move between cores more cheaply than its activations. There each chunk of samples
-computes a gradient of its own, at the end of the rows' region, and the weights' region adds them up.
+computes a gradient of its own, at the end of the rows' phase, and the weights' phase adds them up.
 
 A sample never needs another sample's values and a weight never another weight's. What crosses chunks is the
 loss, one number a sample, and the penalty, one number a tile: both are summed in order. So the result is
@@ -115,7 +115,7 @@ def _activation(model, is_last):
 
 @linked("rows-task", ["ii", MODEL, ROWS, TARGETS, TRAINING, WORKSPACE, "ii"])
 def _rows_task(worker, chunk, model, rows, targets, training, work, first, n):
-    """The rows' region, for one chunk of the n samples that stand at `first` in the order.
+    """The rows' phase, for one chunk of the n samples that stand at `first` in the order.
 
     The worker's number says whose buffers to use.
     """
@@ -186,7 +186,7 @@ def _add_partials(work, n, add, begin, end, gradient):
 
 @linked("weights-task", ["ii", MODEL, TARGETS, TRAINING, WORKSPACE, "ii"])
 def _weights_task(worker, chunk, model, targets, training, work, n, learn):
-    """The weights' region, for one chunk of tiles: their gradients and, with `learn`, their update."""
+    """The weights' phase, for one chunk of tiles: their gradients and, with `learn`, their update."""
     former = flush_subnormals()
     parameters, gradient, state, tiles = model.parameters, training.gradient, training.state, work.tiles
     real = parameters.dtype.type
@@ -229,7 +229,7 @@ def _weights_task(worker, chunk, model, targets, training, work, n, learn):
 
 @register_jitable
 def _after_rows(model, rows, targets, training, work, first, n, learn, learning_rate):
-    """Between a batch's regions: its loss and weight; return whether it has an update.
+    """Between a batch's phases: its loss and weight; return whether it has an update.
 
     A batch none of whose rows counts, or so little that the mean cannot be formed, has none.
     """
@@ -267,7 +267,7 @@ def _train_worker(
     worker, n_workers, patience, first_batch, last_batch, batch_size, n_samples,
     model, rows, targets, training, work, learn, learning_rate,
 ):  # fmt: skip
-    """A worker's part of ``run_batches``: phase 2 i is the rows' region of batch i, 2 i + 1 its weights'."""
+    """A worker's part of ``run_batches``: phase 2 i is the rows' phase of batch i, 2 i + 1 its weights'."""
     signals = work.signals
     row_chunks, weight_chunks = work.row_chunks, work.cuts.size - 1
     phase = open_phase(signals)

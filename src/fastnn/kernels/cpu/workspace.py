@@ -1,4 +1,4 @@
-"""Work buffers of a training step, and how its two regions are cut between threads."""
+"""Work buffers of a training step, and how its two phases are cut between threads."""
 
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -11,7 +11,7 @@ from fastnn.kernels.cpu.targets import ROW
 from fastnn.kernels.cpu.team import new_signals
 from fastnn.optimizers import N_COEFFICIENTS
 
-# Samples of one chunk of the rows' region at most: a block of DEPTH_BLOCK inputs of them lies in the
+# Samples of one chunk of the rows' phase at most: a block of DEPTH_BLOCK inputs of them lies in the
 # second-level cache.
 CHUNK_SAMPLES = 256
 # The same where each chunk has a gradient of its own: for small networks (``_has_partials``).
@@ -30,9 +30,9 @@ class Workspace(NamedTuple):
     """Buffers for batches of at most `capacity` samples, in the layouts of ``panels``; of float type T."""
 
     capacity: int  # a multiple of a vector
-    row_chunks: int  # of the rows' region
+    row_chunks: int  # of the rows' phase
     tiles: np.ndarray  # IN (n_tiles, 2) int64: layer and number of each row tile of all [W; b]
-    cuts: np.ndarray  # IN (n_weight_chunks + 1,) int64: first tile of each chunk of the weights' region
+    cuts: np.ndarray  # IN (n_weight_chunks + 1,) int64: first tile of each chunk of the weights' phase
     lanes_at: np.ndarray  # IN (L + 1,) int64: offset of each layer in `in_lanes`
     columns_at: np.ndarray  # IN (L + 1,) int64: offset of each layer in `in_columns`, without the inputs
     in_lanes: np.ndarray  # WORK T
@@ -74,7 +74,7 @@ def aligned_empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
 
 
 def row_chunks(n_rows: int, n_threads: int) -> int:
-    """Chunks of the rows' region: as many for every thread."""
+    """Chunks of the rows' phase: as many for every thread."""
     return n_threads * -(-n_rows // (CHUNK_SAMPLES * n_threads))
 
 
@@ -84,9 +84,9 @@ def _partial_chunks(n_rows: int, width: int) -> int:
 
 
 def _has_partials(n_parameters: int, n_elements: int) -> bool:
-    """Whether chunks of samples have gradients of their own, which are summed in the weights' region.
+    """Whether chunks of samples have gradients of their own, which are summed in the weights' phase.
 
-    Otherwise that region computes each weight's gradient over all samples, whose values then travel from the
+    Otherwise that phase computes each weight's gradient over all samples, whose values then travel from the
     core that made them to the others: `n_elements`, where partial gradients have `n_parameters`.
     On a network of (64, 100, 10) and batches of 200 that took 15 of a step's 77 microseconds.
     """

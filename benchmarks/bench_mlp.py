@@ -8,9 +8,9 @@ from sklearn.neural_network import MLPClassifier as SklearnMLPClassifier
 from sklearn.neural_network import MLPRegressor as SklearnMLPRegressor
 from sklearn.neural_network._base import ACTIVATIONS as SKLEARN_ACTIVATIONS
 
-from benchmarks.common import Benchmark, Estimator, Predictor
+from benchmarks.common import Benchmark, Estimator, Kernel, Predictor
 from benchmarks.contestants import normal
-from benchmarks.peers_mlp import NETWORKS, Net, make_data, make_model
+from benchmarks.peers_mlp import NETWORKS, Net, fitted_pair, make_data, make_model
 from fastnn import MLPClassifier, MLPRegressor
 from fastnn.activations import DEFAULT, HIDDEN
 from fastnn.estimators.training import SOLVERS
@@ -73,11 +73,16 @@ class RegressorWide(Predictor):
 
 
 class ClassifierNetworks(Estimator):
-    """Two epochs of the networks that ``peers.py`` compares, in float32; the large ones with fewer rows."""
+    """Two epochs of the networks that ``peers.py`` compares; the large ones with fewer rows."""
 
     param_names: ClassVar = ["net"]
-    params: ClassVar = ([net._replace(n=min(net.n, 10_000)) for net in NETWORKS],)
-    smoke = (Net(200, 12, (8,), 3, 50, DEFAULT, 0.0),)
+    params: ClassVar = (
+        [
+            *(net._replace(n=min(net.n, 10_000)) for net in NETWORKS),
+            NETWORKS[0]._replace(batch=NETWORKS[0].n),  # full batches
+        ],
+    )
+    smoke = (Net(200, 12, (8,), 3, 50, DEFAULT),)
 
     def make_data(self, net: Net) -> tuple[np.ndarray, np.ndarray]:
         """Normal inputs, classes of a linear teacher."""
@@ -90,6 +95,31 @@ class ClassifierNetworks(Estimator):
     def make_peer(self, net: Net) -> Any:
         """The same."""
         return make_model(SklearnMLPClassifier, net, 2)
+
+
+class Predictions(Kernel):
+    """Whole calls for one row and for many, with the networks of ``peers.py``."""
+
+    param_names: ClassVar = ["method", "n", "net"]
+    params: ClassVar = (["predict", "predict_proba"], [1, 100_000], [NETWORKS[1], NETWORKS[3]])
+    smoke = ("predict", 3, Net(200, 12, (8,), 3, 50, DEFAULT))
+
+    def prepare(self, method: str, n: int, net: Net) -> None:
+        """Estimators with the same weights."""
+        ours, theirs, X = fitted_pair(net, n)
+        self.call, self.peer = (lambda model=model: getattr(model, method)(X) for model in (ours, theirs))
+
+    def run(self) -> np.ndarray:
+        """Predict."""
+        return self.call()
+
+    def check(self) -> None:
+        """As scikit-learn's, but for rows whose two best classes are as good as equal."""
+        assert (np.abs(self.run() - self.peer()) > 1e-3).mean() < 1e-3
+
+    def peakmem_run(self, method: str, n: int, net: Net) -> None:
+        """Bytes of the process."""
+        self.run()
 
 
 class Epoch(Benchmark):

@@ -195,7 +195,7 @@ def _epochs(net: Net, settings: Settings) -> Race:
     )
 
 
-def _fitted(net: Net, n: int) -> tuple[Any, Any, np.ndarray]:
+def fitted_pair(net: Net, n: int) -> tuple[Any, Any, np.ndarray]:
     """fastnn's and scikit-learn's estimator with the same weights, and `n` rows."""
     X, y = make_data(max(n, net.batch), net.n_in, net.n_classes, net.dtype)
     with warnings.catch_warnings():
@@ -210,7 +210,7 @@ def _fitted(net: Net, n: int) -> tuple[Any, Any, np.ndarray]:
 
 def _predictions(settings: Settings) -> Race:
     n, net = settings.rows(100_000), Net(*_MIDDLE, "relu", 1.1)
-    ours, theirs, X = _fitted(net, n)
+    ours, theirs, X = fitted_pair(net, n)
     check_close("sklearn", theirs.predict_proba(X), ours.predict_proba(X), 1e-3, 1e-5)
     calls = {FASTNN: lambda: ours.predict_proba(X), "sklearn": lambda: theirs.predict_proba(X)}
     asked = {"sklearn": 1.1, "torch": 1.1}
@@ -234,7 +234,7 @@ def _predictions(settings: Settings) -> Race:
 
 def _latency(settings: Settings) -> Race:
     net = Net(*_SMALL, "relu", 1.2)
-    ours, theirs, X = _fitted(net, 1)
+    ours, theirs, X = fitted_pair(net, 1)
     calls = {FASTNN: lambda: ours.predict(X), "sklearn": lambda: theirs.predict(X)}
     return race(f"predict of 1 row, {net.layers}", calls, settings, asked={"sklearn": 1.2})
 

@@ -159,6 +159,7 @@ class Network:
         self._pace = Pace()
         self._gradient = np.empty_like(self.parameters)
         self._work: tuple[tuple[int, int], Any] = ((0, 0), None)
+        self._prepared: tuple[device.Model, device.Training] | None = None
         # The data of the last call and what the kernels take for them: made once a fit.
         self._data: tuple[tuple[Any, ...], device.Rows, device.Targets] | None = None
 
@@ -221,12 +222,13 @@ class Network:
             at_once = min(self._batches_per_call, MAX_THREADED) if threads else self._batches_per_call
             stop = min(n_batches, batch + pace.steps(at_once))
             with threads_for(region_work if threads else 0.0) as parallel:
-                work = self._workspace(batch_size, parallel)
+                n_workers = workers(parallel)
+                work = self._workspace(batch_size, n_workers)
                 work.counts[device.STEPS] = optimizer.t
                 work.sums[device.TOTAL] = total
                 started = time.perf_counter()
                 device.run_batches(
-                    parallel, workers(parallel), patience, batch, stop, batch_size, n,
+                    parallel, n_workers, patience, batch, stop, batch_size, n,
                     model, rows, targets, training, work, True, optimizer.learning_rate,
                 )  # fmt: skip
             done, optimizer.t = work.counts[device.DONE], int(work.counts[device.STEPS])
@@ -269,10 +271,11 @@ class Network:
         for first in range(0, n_blocks, at_once):
             stop = min(n_blocks, first + at_once)
             with threads_for(region_work) as parallel:
-                work = self._workspace(block, parallel)
+                n_workers = workers(parallel)
+                work = self._workspace(block, n_workers)
                 work.sums[[device.TOTAL, device.TOTAL_WEIGHT]] = total, weight
                 device.run_batches(
-                    parallel, workers(parallel), _patience(region_work), first, stop, block, n,
+                    parallel, n_workers, _patience(region_work), first, stop, block, n,
                     model, rows, targets, training, work, False, 0.0,
                 )  # fmt: skip
             loss, total, weight = work.sums[[device.LOSS, device.TOTAL, device.TOTAL_WEIGHT]]
@@ -311,6 +314,9 @@ class Network:
         return rows, targets
 
     def _prepare(self, optimizer: Optimizer | None) -> tuple[device.Model, device.Training]:
+        state = optimizer.state if optimizer else self._gradient.reshape(1, -1)
+        if self._prepared is not None and self._prepared[1].state is state:
+            return self._prepared
         model = _model(self.layout, self.parameters, self.hidden_activation, self.loss.output_activation)
         code = ACTIVATION_CODES[self.hidden_activation]
         training = device.Training(
@@ -320,23 +326,24 @@ class Network:
             coefficients=device.coefficient_loops.address(optimizer.code, self.dtype) if optimizer else 0,
             hyper=optimizer.hyper if optimizer else np.zeros(MAX_HYPER),
             gradient=self._gradient,
-            state=optimizer.state if optimizer else self._gradient.reshape(1, -1),
+            state=state,
         )
+        self._prepared = model, training
         return model, training
 
-    def _workspace(self, n_rows: int, parallel: bool) -> device.Workspace:
+    def _workspace(self, n_rows: int, n_workers: int) -> device.Workspace:
         """Work buffers for batches of `n_rows`, kept until another size is asked for."""
-        held_rows, held_threads = self._work[0]
-        # One thread can use what was made for several; and asking Numba would start its threads.
-        n_threads = workers(parallel) if parallel else max(1, held_threads)
-        if (held_rows, held_threads) != (n_rows, n_threads):
+        held_rows, held_workers = self._work[0]
+        # One worker can use what was made for several.
+        wanted = n_workers if n_workers > 1 else max(1, held_workers)
+        if (held_rows, held_workers) != (n_rows, wanted):
             keep_z = ACTIVATIONS[ACTIVATION_CODES[self.hidden_activation]].needs_z
             work = device.new_workspace(
-                self.layout.sizes, n_rows, self.dtype, keep_z=keep_z, n_threads=n_threads
+                self.layout.sizes, n_rows, self.dtype, keep_z=keep_z, n_threads=wanted
             )
-            self._work = ((n_rows, n_threads), work)
+            self._work = ((n_rows, wanted), work)
         work = self._work[1]
-        return work if parallel else work.on_one_thread()
+        return work if n_workers > 1 else work.on_one_thread()
 
 
 def _flat(layout: Layout, arrays: list[np.ndarray], dtype: np.dtype) -> np.ndarray:

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 import numba
 import pytest
 
+from fastnn import network
 from fastnn.kernels import _threads
 
 
@@ -15,6 +16,7 @@ def any_size_uses_threads(monkeypatch):
         pytest.skip("one thread only")
     monkeypatch.setitem(_threads.MIN_WORK, "omp", 0)
     monkeypatch.setitem(_threads.MIN_WORK, _threads.threading_layer(), 0)
+    monkeypatch.setattr(network, "MIN_STEP_WORK", 0)
     before = numba.get_num_threads()
     numba.set_num_threads(2)
     with _threads.threads_for(1) as parallel:

@@ -1,4 +1,4 @@
-"""The machine code of the float32 kernels: their arithmetic is float32 arithmetic."""
+"""The machine code of the float32 tiles, linked functions and loops: they compute in float32."""
 
 import os
 import re

@@ -121,7 +121,8 @@ def test_pace_settles_on_the_faster_way():
     pace = _threads.Pace()
     used = launches(pace, {True: 1.0, False: 1.8}, 300)
     trials = [i for i, parallel in enumerate(used) if not parallel]
-    assert trials[:4] == [4, 13, 30, 63]  # ever more rarely
+    first = pace.FIRST_PAUSE
+    assert trials[:3] == [first, 3 * first + 1, 7 * first + 2]  # ever more rarely
     used = launches(pace, {True: 1.0, False: 0.5}, 300)
     assert used[-100:].count(True) <= 2
     used = launches(pace, {True: 0.5, False: 1.0}, 300)
@@ -137,11 +138,20 @@ def test_pace_learns_nothing_where_no_threads_are_to_be_had():
 
 def test_a_trial_is_short():
     pace = _threads.Pace()
-    launches(pace, {True: 1e-3, False: 1e-3}, 4)
+    launches(pace, {True: 1e-3, False: 1e-3}, pace.FIRST_PAUSE)
     assert not pace.allows()
     assert pace.steps(1000) == int(pace.TRIAL_SECONDS / 1e-3)
     pace.report(False, 1e-3)
     assert pace.steps(1000) == 1000
+
+
+def test_one_disturbed_launch_changes_nothing():
+    pace = _threads.Pace()
+    launches(pace, {True: 1.0, False: 1.7}, pace.FIRST_PAUSE - 1)
+    pace.report(True, 2.0)
+    assert not pace.allows()
+    pace.report(False, 1.7)
+    assert pace.allows()
 
 
 def test_workqueue_launches_one_region_at_a_time(monkeypatch):

@@ -259,7 +259,7 @@ def test_weight_gradient_does_not_depend_on_the_chunks(dtype, n_out):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("n_threads", [1, 2, 5])
+@pytest.mark.parametrize("n_threads", [1, 2, 5, 64])
 @pytest.mark.parametrize("sizes", [[4, 3], [64, 100, 10], [300, 333, 7], [1, 1, 1]])
 def test_workspace_is_cut_whole(dtype, n_threads, sizes):
     for n_rows in (1, 16, 173, 1000):
@@ -267,14 +267,18 @@ def test_workspace_is_cut_whole(dtype, n_threads, sizes):
         assert work.capacity % width_of(dtype) == 0
         assert work.capacity >= n_rows
         assert work.zs is work.in_lanes
-        assert (work.cuts[0], work.cuts[-1], work.cuts.size) == (0, len(work.tiles), n_threads + 1)
+        n_workers = len(work.scratch)
+        assert 1 <= n_workers <= n_threads
+        assert (work.cuts[0], work.cuts[-1], work.cuts.size) == (0, len(work.tiles), n_workers + 1)
         assert (np.diff(work.cuts) >= 0).all()
         want = [
             (layer, t) for layer, n in enumerate(sizes[:-1]) for t in range(n // targets.ROW.tile_rows + 1)
         ]
         np.testing.assert_array_equal(work.tiles, want)
-        for buffer in (work.in_lanes, work.in_columns, *work.scratch, *work.dz.reshape(2 * n_threads, -1)):
+        for buffer in (work.in_lanes, work.in_columns, *work.scratch, *work.dz.reshape(2 * n_workers, -1)):
             assert buffer.ctypes.data % 64 == 0
+        activations = work.capacity * (sum(sizes) + len(sizes)) + 64 * 2 * n_threads  # with ones and slack
+        assert work.in_lanes.size + work.in_columns.size + work.dz.size <= 4 * activations
         alone = work.on_one_thread()
         assert alone.cuts.size == 2
         # How many gradients are added up is a function of the shape: the result does not depend on threads.

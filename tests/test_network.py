@@ -6,6 +6,7 @@ from scipy import sparse
 
 from fastnn import network
 from fastnn.activations import ACTIVATIONS, HIDDEN
+from fastnn.kernels import device
 from fastnn.losses import LOSSES
 from fastnn.network import Layout, Network, predict
 from fastnn.optimizers import CODES, RULES, Optimizer
@@ -141,15 +142,22 @@ def test_a_batch_of_zero_weight_changes_nothing(tiny):
     assert optimizer.t == 1
 
 
+# With a gradient for each chunk and without, with several outputs and one.
+SHAPES = [([64, 100, 10], 200), ([64, 100, 37, 10], 173), ([50, 100, 1], 200), ([300, 40, 1, 3], 64)]
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_results_do_not_depend_on_the_number_of_threads(dtype, one_thread, any_size_uses_threads):
-    sizes = [64, 100, 37, 10]
-    X, Y = data(1000, sizes, dtype=dtype)
+@pytest.mark.parametrize(("sizes", "batch"), SHAPES)
+def test_results_do_not_depend_on_the_number_of_threads(
+    sizes, batch, dtype, one_thread, any_size_uses_threads
+):
+    loss = "log_loss" if sizes[-1] > 1 else "binary_log_loss"
+    X, Y = data(1000, sizes, loss, dtype)
 
     def train():
-        net, _ = pair(sizes, dtype=dtype)
+        net, _ = pair(sizes, loss=loss, dtype=dtype)
         optimizer = optimizer_for(net)
-        losses = [net.train_epoch(optimizer, X, Y, None, 173, alpha=1e-3) for _ in range(3)]
+        losses = [net.train_epoch(optimizer, X, Y, None, batch, alpha=1e-3) for _ in range(3)]
         out = predict(X, net.coefs, net.intercepts, hidden_activation="tanh", output_activation="softmax")
         return losses, net.parameters, net.loss_and_gradient(X, Y)[1], out
 
@@ -158,6 +166,32 @@ def test_results_do_not_depend_on_the_number_of_threads(dtype, one_thread, any_s
         one = train()
     assert one[0] == two[0]
     for a, b in zip(one[1:], two[1:], strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("sizes", "batch"), SHAPES)
+@pytest.mark.parametrize(("parallel", "n_workers", "patience"), [(False, 3, 0), (True, 2, 0), (True, 5, 1)])
+def test_results_do_not_depend_on_who_does_the_work(sizes, batch, dtype, parallel, n_workers, patience):
+    """Workers one after the other, and workers that leave at the first wait."""
+    loss = "log_loss" if sizes[-1] > 1 else "binary_log_loss"
+    X, Y = data(450, sizes, loss, dtype)
+    results = []
+    for how in ((False, 1, 10_000), (parallel, n_workers, patience)):
+        net, _ = pair(sizes, loss=loss, dtype=dtype)
+        optimizer = optimizer_for(net)
+        rows, targets = net._prepare_data(X, Y, None, 1e-3)
+        model, training = net._prepare(optimizer)
+        work = device.new_workspace(net.layout.sizes, batch, net.dtype, keep_z=False, n_threads=how[1])
+        places = min(how[1], len(work.scratch))
+        n_batches = -(-450 // batch)
+        device.run_batches(
+            how[0], places, how[2], 0, n_batches, batch, 450, model, rows, targets,
+            training, work, True, 1e-3,
+        )  # fmt: skip
+        assert work.counts[device.DONE] == n_batches
+        results.append((net.parameters, work.sums[device.TOTAL], optimizer.state))
+    for a, b in zip(*results, strict=True):
         np.testing.assert_array_equal(a, b)
 
 

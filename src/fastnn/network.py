@@ -24,6 +24,8 @@ from fastnn.optimizers import MAX_HYPER, Optimizer
 # Batches per call on several threads: where the cores turn out to be taken a step lasts 10 ms and more, and
 # the call must still end.
 MAX_THREADED = 128
+# FLOPs of a batch's forward pass below which more threads cost more than they save: a step has two barriers.
+MIN_STEP_WORK = 5e5
 # Rows of one piece of a full-batch gradient: bounds the activation buffers.
 GRADIENT_ROWS = 4096
 # Rows of one chunk of a prediction.
@@ -35,11 +37,11 @@ CALL_FLOPS = 2e10
 
 
 def _patience(work: float) -> int:
-    """Turns that a thread waits for others in the middle of a region of this many FLOPs.
+    """Turns that a thread waits for the others in a phase, where a forward pass has this many FLOPs.
 
-    Twice the time that all of it takes on a slow core, of 6 GFLOP/s; and 0.1 ms.
+    No phase has more than three times as many: 0.1 ms, and what they take on a slow core, of 6 GFLOP/s.
     """
-    milliseconds = 0.1 + 2e3 * work / 6e9
+    milliseconds = 0.1 + 3e3 * work / 6e9
     return int(milliseconds * device.TURNS_PER_MS)
 
 
@@ -71,7 +73,7 @@ class Layout:
         self.w_at = self.b_at - n_in * n_out
         self.n_parameters = int(ends[-1])
         self.widest = int(self.sizes.max())
-        self.row_flops = 2.0 * float(n_in @ n_out)
+        self.row_flops = 2.0 * max(1.0, float(n_in @ n_out))
 
     def weights(self, flat: np.ndarray) -> list[np.ndarray]:
         """Views of every W in a flat vector."""
@@ -83,7 +85,7 @@ class Layout:
         return [flat[at : at + n] for at, n in zip(self.b_at, self.sizes[1:], strict=True)]
 
 
-# A prediction for one row takes not much longer than to build one.
+# A prediction for one row takes not much longer than to build one. They are shared: nobody writes to one.
 _layout = lru_cache(maxsize=32)(Layout)
 
 
@@ -213,17 +215,17 @@ class Network:
         batch_size = min(int(batch_size), n)
         n_batches = -(-n // batch_size)
         model, training = self._prepare(optimizer)
-        region_work = self._step_work(batch_size)
-        patience = _patience(region_work)
+        step_work = self._step_work(batch_size)
+        patience = _patience(step_work)
         pace = self._pace
         total, batch = 0.0, 0
         while batch < n_batches:
             threads = pace.allows()
             at_once = min(self._batches_per_call, MAX_THREADED) if threads else self._batches_per_call
             stop = min(n_batches, batch + pace.steps(at_once))
-            with threads_for(region_work if threads else 0.0) as parallel:
-                n_workers = workers(parallel)
-                work = self._workspace(batch_size, n_workers)
+            call_work = step_work * (stop - batch) if threads and step_work >= MIN_STEP_WORK else 0.0
+            with threads_for(call_work) as parallel:
+                work, n_workers = self._workspace(batch_size, workers(parallel))
                 work.counts[device.STEPS] = optimizer.t
                 work.sums[device.TOTAL] = total
                 started = time.perf_counter()
@@ -265,17 +267,16 @@ class Network:
         model, training = self._prepare(None)
         training.gradient[:] = 0
         n_blocks = -(-n // block)
-        region_work = self._step_work(block)
-        at_once = max(1, int(CALL_FLOPS / (3 * region_work)))
+        step_work = self._step_work(block)
+        at_once = max(1, int(CALL_FLOPS / (3 * step_work)))
         total, weight = 0.0, 0.0
         for first in range(0, n_blocks, at_once):
             stop = min(n_blocks, first + at_once)
-            with threads_for(region_work) as parallel:
-                n_workers = workers(parallel)
-                work = self._workspace(block, n_workers)
+            with threads_for(step_work) as parallel:
+                work, n_workers = self._workspace(block, workers(parallel))
                 work.sums[[device.TOTAL, device.TOTAL_WEIGHT]] = total, weight
                 device.run_batches(
-                    parallel, n_workers, _patience(region_work), first, stop, block, n,
+                    parallel, n_workers, _patience(step_work), first, stop, block, n,
                     model, rows, targets, training, work, False, 0.0,
                 )  # fmt: skip
             loss, total, weight = work.sums[[device.LOSS, device.TOTAL, device.TOTAL_WEIGHT]]
@@ -331,8 +332,11 @@ class Network:
         self._prepared = model, training
         return model, training
 
-    def _workspace(self, n_rows: int, n_workers: int) -> device.Workspace:
-        """Work buffers for batches of `n_rows`, kept until another size is asked for."""
+    def _workspace(self, n_rows: int, n_workers: int) -> tuple[device.Workspace, int]:
+        """Work buffers for batches of `n_rows`, kept until another size is asked for.
+
+        And how many of the `n_workers` have places in them.
+        """
         held_rows, held_workers = self._work[0]
         # One worker can use what was made for several.
         wanted = n_workers if n_workers > 1 else max(1, held_workers)
@@ -343,7 +347,9 @@ class Network:
             )
             self._work = ((n_rows, wanted), work)
         work = self._work[1]
-        return work if n_workers > 1 else work.on_one_thread()
+        if n_workers == 1:
+            return work.on_one_thread(), 1
+        return work, min(n_workers, len(work.scratch))
 
 
 def _flat(layout: Layout, arrays: list[np.ndarray], dtype: np.dtype) -> np.ndarray:

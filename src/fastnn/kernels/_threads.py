@@ -7,6 +7,7 @@ the time, never the result.
 import os
 import sys
 import threading
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -120,7 +121,7 @@ def threads_for(work: float) -> Iterator[bool]:
     Parameters
     ----------
     work : float
-        FLOPs or bytes of one parallel region, whichever is larger.
+        FLOPs or bytes of the parallel region, whichever is larger.
 
     Yields
     ------
@@ -173,15 +174,16 @@ class Pace:
     """
 
     # Launches between two trials: doubled as long as trials change nothing.
-    FIRST_PAUSE, LAST_PAUSE = 8, 64
+    FIRST_PAUSE, LAST_PAUSE = 8, 64  # a first fit of a few epochs does not load code for a trial
     # A trial that takes less than this share of the present way's time is a change for the better.
     GAIN = 0.9
-    # Length of a trial.
+    # Length of a trial, about.
     TRIAL_SECONDS = 0.005
 
     def __init__(self) -> None:
         self._threads = True
-        self._seconds = {True: 0.0, False: 0.0}
+        # Seconds of a step of each way's last launches.
+        self._last: dict[bool, deque[float]] = {True: deque(maxlen=2), False: deque(maxlen=2)}
         self._pause = self._waiting = self.FIRST_PAUSE
 
     def _trial(self) -> bool:
@@ -193,18 +195,21 @@ class Pace:
 
     def steps(self, at_once: int) -> int:
         """How many of `at_once` steps the next launch should do."""
-        usual = self._seconds[self._threads]
-        return min(at_once, max(1, int(self.TRIAL_SECONDS / usual))) if self._trial() else at_once
+        if not self._trial():
+            return at_once
+        slowest = max(seconds for last in self._last.values() for seconds in last)
+        return min(at_once, max(1, int(self.TRIAL_SECONDS / slowest)))
 
     def report(self, parallel: bool, seconds: float) -> None:
         """Tell whether a launch has used threads, and how many seconds a step of it took."""
-        self._seconds[parallel] = max(seconds, 1e-9)
+        self._last[parallel].append(max(seconds, 1e-9))
         if self._threads and not parallel and not self._trial():
             return  # none are to be had
         if not self._trial():
             self._waiting -= 1
             return
         self._pause = min(2 * self._pause, self.LAST_PAUSE)
-        if parallel != self._threads and seconds < self.GAIN * self._seconds[not parallel]:
+        # Of the present way the better launch counts: one may have been disturbed.
+        if parallel != self._threads and seconds < self.GAIN * min(self._last[self._threads]):
             self._threads, self._pause = parallel, self.FIRST_PAUSE
         self._waiting = self._pause

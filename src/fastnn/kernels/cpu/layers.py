@@ -30,6 +30,7 @@ from fastnn.kernels.cpu.tile import (
     tile_columns,
     tile_dots,
     tile_product,
+    tile_rows_product,
 )
 
 # Row tiles of dW that share one pass over a panel of dZ: their rows of X, a chunk's samples, lie in the
@@ -121,8 +122,8 @@ def layer_backward(
             for s in range(start, stop, columns):
                 panel = panel_width(w, stop - s)
                 here = s * (n_in + 1) + t * panel
-                tile_blocks_product(
-                    rows, block, scalars, at, step, row, block, 0,
+                tile_rows_product(
+                    rows, block, scalars, at, step, row,
                     d, d_at + s * (n_out + 1) + p * panel, panel,
                     out, out_at + here, panel, out, out_at + here, panel, panel, p > 0,
                 )  # fmt: skip
@@ -146,13 +147,13 @@ def weight_gradient(
         Offsets of X in its lanes, of dZ in its columns, and of [dW; db].
     in_lanes, in_columns : arrays   # IN
     gradient : array   # OUT, or INOUT with `add`
-    sums : array (TILE_ROWS vectors,)   # WORK
+    sums : array (TILE_ROWS vectors,)   # WORK, for one unit only
 
     Notes
     -----
     FLOPs: 2 n_out TILE_ROWS (last_tile - first_tile) for each sample.
     """
-    width, columns, depth = lanes(gradient), tile_columns(gradient), n_in + 1
+    columns, depth = tile_columns(gradient), n_in + 1
     if n_out == 1:
         _unit_gradient(
             depth, first_tile, last_tile, first_chunk, last_chunk, n_chunks, n,
@@ -174,11 +175,11 @@ def weight_gradient(
             for u in range(0, n_out if stop > start else 0, columns):
                 panel = panel_width(gradient, n_out - u)
                 d = columns_at + u * capacity + start * panel
-                # The next group's rows of X, which lie here and there and which other cores have made: a
-                # share of them for every panel of dZ.
+                # The next group's rows of X (maybe of the next call) are short pieces, far apart, which other
+                # cores have made: a share of them is asked for with every panel of dZ.
                 for s in range(start + u, start + wide, every):
                     ahead = x_at + s * depth + group_end * TILE_ROWS * columns
-                    for i in range(0, ahead_rows * columns, width):
+                    for i in range(0, ahead_rows * columns, 64 // gradient.itemsize):
                         prefetch(in_lanes, ahead + i)
                 for t in range(group, group_end):
                     x, c = x_at + start * depth, w_at + t * TILE_ROWS * n_out + u
@@ -218,7 +219,7 @@ def _unit_gradient(
                 panel = panel_width(gradient, stop - s)
                 tile_dots(
                     rows, min(panel, stop - s), in_lanes, x_at + s * depth + t * TILE_ROWS * panel, panel,
-                    dz, dz_at + s, sums, 0,
+                    dz, dz_at + s, sums,
                 )  # fmt: skip
         for i in range(rows):
             total = gradient[w_at + t * TILE_ROWS + i] if add else gradient.dtype.type(0)

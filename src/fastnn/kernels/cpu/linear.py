@@ -1,18 +1,18 @@
 """Fused linear layer, forward and backward, on matrices as NumPy holds them.
 
-Every product is one of three transposed products of ``tile``, in which both operands are read along rows:
+Every product is one of three transposed products of ``tile``, which reads its scalars where they lie:
 
 =======================  ==========================  ===================  =====
 product                  A (scalars)                 B (vectors)          depth
 =======================  ==========================  ===================  =====
-Z = X W                  X, packed                   W as it lies         n_in
-dX = dZ W^T              dZ, packed                  W^T, copied once     n_out
-dW = X^T dZ              X as it lies                dZ as it lies        rows
+Z = X W                  rows of X                   W as it lies         n_in
+dX = dZ W^T              rows of dZ                  W^T, copied once     n_out
+dW = X^T dZ              columns of X                dZ as it lies        rows
 =======================  ==========================  ===================  =====
 
-To pack is to transpose TILE_ROWS rows of a matrix into one contiguous panel, ``panel[p, i] = x[i, p]``, with
-in-register transpositions. The work is cut by rows of X (forward, dX) and by rows of W (dW) into chunks that
-depend on the shape alone, so the result does not depend on the number of threads.
+Rows that would push each other out of the cache are packed first (``packing``). The work is cut by rows of X
+(forward, dX) and by rows of W (dW) into chunks that depend on the shape alone, so the result does not depend
+on the number of threads.
 
 Leaf functions (``*_rows``, ``*_panel``) take flat arrays with offsets in elements and check nothing. The
 training step has layouts of its own, in ``layers``.
@@ -34,9 +34,9 @@ from fastnn.kernels.cpu.packing import DEPTH_BLOCK, must_pack, pack_rows, panel_
 from fastnn.kernels.cpu.tile import (
     TILE_ROWS,
     lanes,
-    tile_blocks_product,
     tile_columns,
     tile_product,
+    tile_rows_product,
     tile_transpose,
 )
 
@@ -84,13 +84,13 @@ def forward_rows(x, start, rows, depth, w, n_out, bias, has_bias, z, z_offset, a
                     tile_cols = min(columns, g1 - j)
                     at = p0 * n_out + j
                     if p0 == 0:
-                        tile_blocks_product(
-                            tile_rows, block, scalars, here, step, apart, block, 0, w, at, n_out,
+                        tile_rows_product(
+                            tile_rows, block, scalars, here, step, apart, w, at, n_out,
                             bias, j, 0, z, row + j, n_out, tile_cols, has_bias,
                         )  # fmt: skip
                     else:
-                        tile_blocks_product(
-                            tile_rows, block, scalars, here, step, apart, block, 0, w, at, n_out,
+                        tile_rows_product(
+                            tile_rows, block, scalars, here, step, apart, w, at, n_out,
                             z, row + j, n_out, z, row + j, n_out, tile_cols, True,
                         )  # fmt: skip
                 if last and activation != NOTHING:

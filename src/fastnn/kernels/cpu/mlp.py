@@ -40,8 +40,8 @@ from fastnn.kernels.cpu.team import (
     begin_phases,
     enter_phase,
     finish_chunk,
+    next_chunk,
     open_phase,
-    take_chunk,
     wait_for_phase,
 )
 from fastnn.kernels.cpu.tile import TILE_ROWS, lanes
@@ -269,40 +269,34 @@ def _train_worker(
 ):  # fmt: skip
     """A worker's part of ``run_batches``: phase 2 i is the rows' phase of batch i, 2 i + 1 its weights'."""
     signals = work.signals
-    row_chunks, weight_chunks = work.row_chunks, work.cuts.size - 1
     phase = open_phase(signals)
     while phase != FINISHED:
-        batch, is_weights = first_batch + phase // 2, phase % 2 == 1
-        first = batch * batch_size
-        n = min(batch_size, n_samples - first)
-        n_chunks = weight_chunks if is_weights else row_chunks
-        idle = True
-        for i in range(n_chunks):
-            chunk = (worker * n_chunks // n_workers + i) % n_chunks
-            if not take_chunk(signals, phase, chunk):
-                continue
-            idle = False
+        is_weights = phase % 2 == 1
+        n_chunks = work.cuts.size - 1 if is_weights else work.row_chunks
+        chunk = next_chunk(signals, phase, worker * n_chunks // n_workers, n_chunks)
+        if chunk < 0:
+            if not wait_for_phase(signals, phase, patience):
+                return
+        else:
+            first = (first_batch + phase // 2) * batch_size
+            n = min(batch_size, n_samples - first)
             if is_weights:
                 _weights_task(worker, chunk, model, targets, training, work, n, learn)
             else:
                 _rows_task(worker, chunk, model, rows, targets, training, work, first, n)
-            if not finish_chunk(signals, n_chunks):
-                continue
-            following = phase + 1
-            if is_weights:
-                _after_weights(targets, work, n, learn)
-            elif not _after_rows(model, rows, targets, training, work, first, n, learn, learning_rate):
-                following = phase + 2
-            if not np.isfinite(work.sums[LOSS]):
-                following = FINISHED
-            else:
-                work.counts[DONE] = following // 2
-                if first_batch + following // 2 == last_batch:
+            if finish_chunk(signals, n_chunks):
+                following = phase + 1
+                if is_weights:
+                    _after_weights(targets, work, n, learn)
+                elif not _after_rows(model, rows, targets, training, work, first, n, learn, learning_rate):
+                    following = phase + 2
+                if np.isfinite(work.sums[LOSS]):
+                    work.counts[DONE] = following // 2
+                    if first_batch + following // 2 == last_batch:
+                        following = FINISHED
+                else:
                     following = FINISHED
-            enter_phase(signals, following)
-        now = open_phase(signals)
-        if idle and now == phase and not wait_for_phase(signals, phase, patience):
-            return
+                enter_phase(signals, following)
         phase = open_phase(signals)
 
 

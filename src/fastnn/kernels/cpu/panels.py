@@ -108,23 +108,23 @@ def _transpose(source, n_columns, rows, target, target_at, target_stride):
 
 
 @linked("lanes-to-columns", "iiiiiiTT")
-def lanes_to_columns(n_units, start, stop, capacity, lanes_at, columns_at, in_lanes, in_columns):
+def lanes_to_columns(n_units, start, stop, capacity, d_at, columns_at, d, in_columns):
     """The columns layout of a gradient (n_units, n_samples), from its lanes layout."""
-    width, columns = lanes(in_lanes), tile_columns(in_lanes)
+    width, columns = lanes(d), tile_columns(d)
     for s in range(start, stop, columns):
-        panel = panel_width(in_lanes, stop - s)
-        base = lanes_at + s * (n_units + 1)
+        panel = panel_width(d, stop - s)
+        base = d_at + s * (n_units + 1)
         if n_units == 1:
             for i in range(panel):
-                in_columns[columns_at + s + i] = in_lanes[base + i]
+                in_columns[columns_at + s + i] = d[base + i]
             continue
         for u in range(0, n_units, columns):
-            wide = panel_width(in_lanes, n_units - u)
+            wide = panel_width(d, n_units - u)
             tile_at = columns_at + u * capacity + s * wide
             for b in range(0, min(wide, n_units - u), width):
                 for sub in range(0, panel, width):
                     tile_transpose(
-                        min(width, n_units - u - b), in_lanes, base + (u + b) * panel + sub, panel,
+                        min(width, n_units - u - b), d, base + (u + b) * panel + sub, panel,
                         in_columns, tile_at + sub * wide + b, wide,
                     )  # fmt: skip
 

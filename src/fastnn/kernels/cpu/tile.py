@@ -1,6 +1,6 @@
 """The tile layer: the few loops that must live in registers, as functions that kernels call.
 
-Every product of the package has one form, in which both operands are read along rows of memory::
+Every product of the package has one form. B is read along rows of memory, A's scalars may lie anywhere::
 
     C[i, j] = sum over p of A[p, i] * B[p, j]          i < tile_rows,  j < tile_columns
 
@@ -132,10 +132,26 @@ def tile_blocks_product(
     rows, depth, a, a_offset, a_step, a_row, block, a_jump, b, b_offset, b_stride,
     begin, begin_offset, begin_stride, c, c_offset, c_stride, columns, has_begin,
 ):  # fmt: skip
-    """``tile_product`` whose A lies in blocks of `block` steps of p, `a_jump` elements from one to the next.
+    """C[i, j] = begin[i, j] + sum_p A[p, i] B[p, j] for one tile; begin counts as 0 without `has_begin`.
 
+    A lies in blocks of `block` steps of p, `a_jump` elements from one to the next:
     A[p, i] = a[a_offset + p // block * a_jump + p % block * a_step + i * a_row].
+    With `begin` = C the product is added to C; with a vector and stride 0 every row starts from a bias.
+    1 <= rows <= TILE_ROWS, 1 <= columns <= tile_columns(a), depth >= 0.
+    FLOPs: 2 rows columns depth. Bytes: (rows + columns) depth + rows columns elements.
     """
+
+
+@register_jitable
+def tile_rows_product(
+    rows, depth, a, a_offset, a_step, a_row, b, b_offset, b_stride,
+    begin, begin_offset, begin_stride, c, c_offset, c_stride, columns, has_begin,
+):  # fmt: skip
+    """``tile_blocks_product`` of one block: A[p, i] = a[a_offset + p * a_step + i * a_row]."""
+    tile_blocks_product(
+        rows, depth, a, a_offset, a_step, a_row, depth, 0, b, b_offset, b_stride,
+        begin, begin_offset, begin_stride, c, c_offset, c_stride, columns, has_begin,
+    )  # fmt: skip
 
 
 @register_jitable
@@ -143,12 +159,7 @@ def tile_product(
     rows, depth, a, a_offset, a_stride, b, b_offset, b_stride,
     begin, begin_offset, begin_stride, c, c_offset, c_stride, columns, has_begin,
 ):  # fmt: skip
-    """C[i, j] = begin[i, j] + sum_p A[p, i] B[p, j] for one tile; begin counts as 0 without `has_begin`.
-
-    With `begin` = C the product is added to C; with a vector and stride 0 every row starts from a bias.
-    1 <= rows <= TILE_ROWS, 1 <= columns <= tile_columns(a), depth >= 0.
-    FLOPs: 2 rows columns depth. Bytes: (rows + columns) depth + rows columns elements.
-    """
+    """``tile_blocks_product`` of scalars side by side: A[p, i] = a[a_offset + p * a_stride + i]."""
     tile_blocks_product(
         rows, depth, a, a_offset, a_stride, 1, depth, 0, b, b_offset, b_stride,
         begin, begin_offset, begin_stride, c, c_offset, c_stride, columns, has_begin,
@@ -197,8 +208,8 @@ def tile_difference(
     """
 
 
-@_tile_function("dots", "iiAiAA")
-def tile_dots(rows, count, x, x_offset, x_stride, y, y_offset, sums, sums_offset):
+@_tile_function("dots", "iiAiAP")
+def tile_dots(rows, count, x, x_offset, x_stride, y, y_offset, sums):
     """sums[i, l] += sum of x[i, s] y[s] over the s < count that fall on lane l, for i < rows.
 
     A row of `sums` is a vector. Rows of x hold whole vectors; y is not read beyond `count`.
@@ -248,5 +259,6 @@ __all__ = [
     "tile_dots",
     "tile_gather",
     "tile_product",
+    "tile_rows_product",
     "tile_transpose",
 ]

@@ -8,7 +8,7 @@ from numba.extending import register_jitable
 
 from fastnn.kernels.cpu.packing import DEPTH_BLOCK
 from fastnn.kernels.cpu.targets import ROW
-from fastnn.kernels.cpu.team import new_signals
+from fastnn.kernels.cpu.team import signals_size
 from fastnn.optimizers import N_COEFFICIENTS
 
 # Samples of one chunk of the rows' phase at most: a block of DEPTH_BLOCK inputs of them lies in the
@@ -52,7 +52,18 @@ class Workspace(NamedTuple):
         """The same buffers, cut for one thread."""
         if self.partials.size:
             return self._replace(cuts=self.cuts[[0, -1]])
-        return self._replace(row_chunks=-(-self.capacity // CHUNK_SAMPLES), cuts=self.cuts[[0, -1]])
+        return self._replace(
+            row_chunks=-(-self.capacity // CHUNK_SAMPLES),
+            cuts=self.cuts[[0, -1]],
+            # All workers' places are large enough for one longer chunk.
+            dz=self.dz.reshape(1, 2, -1),
+        )
+
+
+@register_jitable
+def _whole_lines(n_elements):
+    """At least `n_elements`, such that what follows them begins on a cache line whatever their size."""
+    return (n_elements + _LINE - 1) // _LINE * _LINE
 
 
 @register_jitable
@@ -61,7 +72,7 @@ def scratch_size(sizes, width):
     packed = (DEPTH_BLOCK + 1) * max(width, _TILE_ROWS)
     staging = width * (sizes[0] + 2)
     targets = width * _TILE_VECTORS * (sizes[sizes.size - 1] + 2)
-    return (max(packed, max(staging, targets)) + 63) // 64 * 64
+    return _whole_lines(max(packed, max(staging, targets)))
 
 
 def aligned_empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
@@ -125,7 +136,7 @@ def new_workspace(sizes: np.ndarray, n_rows: int, dtype: Any, *, keep_z: bool, n
     keep_z : bool
         Whether to keep the arguments of the hidden activations.
     n_threads : int
-        Threads to cut the work for.
+        Threads to cut the work for; there are places for as many workers as `scratch` has rows.
 
     Returns
     -------
@@ -133,15 +144,20 @@ def new_workspace(sizes: np.ndarray, n_rows: int, dtype: Any, *, keep_z: bool, n
     """
     width = ROW.lanes(np.dtype(dtype).itemsize)
     capacity = -(-n_rows // width) * width
-    tiles, cuts = _weight_tiles(sizes, n_threads)
     lanes_at = _offsets(capacity * (sizes + 1))
-    columns_at = _offsets(np.concatenate([[0], capacity * width * -(-sizes[1:] // width)]))
+    columns_at = _offsets(
+        np.concatenate([[0], capacity * np.where(sizes[1:] == 1, 1, width * -(-sizes[1:] // width))])
+    )
     n_parameters = int(((sizes[:-1] + 1) * sizes[1:]).sum())
+    vectors = capacity // width
     chunks = _partial_chunks(n_rows, width)
     partial = _has_partials(chunks * n_parameters, int(lanes_at[-1] + columns_at[-1]))
+    # More threads than chunks would need buffers and have nothing to do.
+    n_workers = min(n_threads, chunks if partial else vectors)
     if not partial:
-        chunks = row_chunks(n_rows, n_threads)
-    chunk_size = -(-capacity // width // chunks) * width if partial else min(capacity, CHUNK_SAMPLES)
+        chunks = row_chunks(n_rows, n_workers)
+    tiles, cuts = _weight_tiles(sizes, n_workers)
+    room = -(-vectors // chunks) * width * (1 + max([0, *sizes[1:-1]]))
     in_lanes = aligned_empty((lanes_at[-1],), dtype)
     return Workspace(
         capacity=capacity,
@@ -153,12 +169,12 @@ def new_workspace(sizes: np.ndarray, n_rows: int, dtype: Any, *, keep_z: bool, n
         in_lanes=in_lanes,
         in_columns=aligned_empty((columns_at[-1],), dtype),
         zs=aligned_empty(in_lanes.shape, dtype) if keep_z else in_lanes,
-        scratch=aligned_empty((n_threads, scratch_size(sizes, width)), dtype),
-        dz=aligned_empty((n_threads, 2, chunk_size * (1 + max([0, *sizes[1:-1]]))), dtype),
+        scratch=aligned_empty((n_workers, scratch_size(sizes, width)), dtype),
+        dz=aligned_empty((n_workers, 2, _whole_lines(room)), dtype),
         partials=aligned_empty((chunks, n_parameters) if partial else (0, 0), dtype),
         row_loss=np.empty(capacity),
         squares=np.zeros(len(tiles)),
-        signals=new_signals(max(chunks, cuts.size - 1)),
+        signals=aligned_empty((signals_size(max(chunks, cuts.size - 1)),), np.int64),
         counts=np.zeros(2, np.int64),
         sums=np.zeros(4),
         step=np.zeros(N_COEFFICIENTS, dtype),

@@ -262,6 +262,15 @@ def _after_weights(targets, work, n, learn):
     work.sums[TOTAL_WEIGHT] += weight
 
 
+@register_jitable
+def _phase_or_end(phase, n_batches, work):
+    """The phase, counting the batches before it; FINISHED if there is none or the loss is not finite."""
+    if not np.isfinite(work.sums[LOSS]):
+        return FINISHED
+    work.counts[DONE] = phase // 2
+    return phase if phase // 2 < n_batches else FINISHED
+
+
 @linked("train-worker", ["iiiiiii", MODEL, ROWS, TARGETS, TRAINING, WORKSPACE, "id"])
 def _train_worker(
     worker, n_workers, patience, first_batch, last_batch, batch_size, n_samples,
@@ -290,13 +299,7 @@ def _train_worker(
                     _after_weights(targets, work, n, learn)
                 elif not _after_rows(model, rows, targets, training, work, first, n, learn, learning_rate):
                     following = phase + 2
-                if np.isfinite(work.sums[LOSS]):
-                    work.counts[DONE] = following // 2
-                    if first_batch + following // 2 == last_batch:
-                        following = FINISHED
-                else:
-                    following = FINISHED
-                enter_phase(signals, following)
+                enter_phase(signals, _phase_or_end(following, last_batch - first_batch, work))
         phase = open_phase(signals)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
+from threadpoolctl import threadpool_info
 
 import fastnn
 from fastnn.kernels import _threads
@@ -162,3 +163,17 @@ def _threads_of_a_worker(_):
 def test_joblibs_inner_limit_holds():
     with joblib.parallel_config("loky", inner_max_num_threads=1):
         assert joblib.Parallel(n_jobs=2)(joblib.delayed(_threads_of_a_worker)(i) for i in range(2)) == [1, 1]
+
+
+def test_blas_limits_of_overlapping_fits_are_taken_away():
+    def limits():
+        return [info["num_threads"] for info in threadpool_info() if info["user_api"] == "blas"]
+
+    before = limits()
+    first, second = _threads.one_blas_thread, _threads.one_blas_thread
+    first.__enter__()
+    second.__enter__()
+    first.__exit__()
+    assert all(n == 1 for n in limits())
+    second.__exit__()
+    assert limits() == before

@@ -97,8 +97,10 @@ def _elu_derivative(z, a):
 
 @_scalar
 def _normal_cdf(z):
-    # Absolutely, not relatively, accurate for z far below 0, where gelu itself is next to 0.
-    return type(z)(0.5) * (type(z)(1) + erf(z * type(z)(0.7071067811865476)))
+    # Absolutely, not relatively, accurate for z far below 0, where gelu itself is next to 0. No product, so
+    # that it may be added to one, see `rounded_product`.
+    half = type(z)(0.5)
+    return half + half * erf(z * type(z)(0.7071067811865476))
 
 
 @_scalar

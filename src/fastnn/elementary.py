@@ -244,6 +244,30 @@ def _copysign(typingctx: Any, magnitude: Any, sign: Any) -> Any:
     return magnitude(magnitude, sign), codegen
 
 
+def rounded_product(x, y):
+    """``x * y``, rounded before anything is added to it.
+
+    In ``a * b + c * d`` either product may be fused with the addition, and the compiler need not choose the
+    same one in the vector body of a loop and in its remainder. With one of the two written so there is no
+    choice, and an element's value does not depend on where an array is cut.
+    """
+    return x * y
+
+
+@intrinsic
+def _rounded_product(typingctx: Any, x: Any, y: Any) -> Any:
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        # Numba gives its flags, which allow fusing, to instructions without any; this one is for divisions.
+        return builder.fmul(*args, flags=("arcp",))
+
+    return x(x, y), codegen
+
+
+@overload(rounded_product, target="cpu", jit_options=_OPTIONS)
+def _(x, y):
+    return (lambda x, y: _rounded_product(x, y)) if x in _FORMATS and x == y else None
+
+
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """Make `implementation(c)` what `function` means in compiled code, for each format `c`."""
 
@@ -391,7 +415,7 @@ def _(m, k, tail):
 
     def log_sum_64(m, k, tail):
         f = m - one
-        half_square = half * f * f
+        half_square = rounded_product(half * f, f)
         s = f / (two + f)
         z = s * s
         correction = s * (half_square + z * _horner(z, c.log)) + (k * c.ln2_low + tail)

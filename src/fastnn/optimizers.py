@@ -6,7 +6,8 @@ A rule is two scalar functions, compiled into every kernel that updates paramete
 * ``update(w, g, s0, s1, c0, ..., c5)``, once a parameter in the working precision: the new parameter and
   its new state.
 
-To add a rule, write the two functions and add an entry to ``RULES``.
+To add a rule, write the two functions and add an entry to ``RULES``. Of a sum of two products one is a
+``rounded_product``.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,6 +15,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numba.extending import register_jitable
+
+from fastnn.elementary import rounded_product
 
 # Room for the hyperparameters and the per-step coefficients of any rule.
 MAX_HYPER = 3
@@ -37,14 +40,15 @@ def _momentum_coefficients(learning_rate, hyper, t):
 
 @register_jitable
 def _momentum(w, g, s0, s1, c0, c1, c2, c3, c4, c5):
-    v = c1 * s0 - c0 * g
+    v = c1 * s0 - rounded_product(c0, g)
     return w + v, v, s1
 
 
 @register_jitable
 def _nesterov(w, g, s0, s1, c0, c1, c2, c3, c4, c5):
-    v = c1 * s0 - c0 * g
-    return w + (c1 * v - c0 * g), v, s1
+    step = rounded_product(c0, g)
+    v = c1 * s0 - step
+    return w + (c1 * v - step), v, s1
 
 
 @register_jitable
@@ -57,8 +61,8 @@ def _adam_coefficients(learning_rate, hyper, t):
 
 @register_jitable
 def _adam(w, g, s0, s1, c0, c1, c2, c3, c4, c5):
-    m = c1 * s0 + c2 * g
-    v = c3 * s1 + c4 * (g * g)
+    m = c1 * s0 + rounded_product(c2, g)
+    v = c3 * s1 + rounded_product(c4, g * g)
     return w - c0 * m / (np.sqrt(v) + c5), m, v
 
 

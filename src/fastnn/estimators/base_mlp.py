@@ -220,9 +220,6 @@ class BaseMLP(BaseEstimator, ABC):
         if incremental and self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True")
         X, y = self._validate_input(X, y, classes, incremental, reset=first_pass)
-        if sample_weight is not None:
-            sample_weight = checked_weights(sample_weight, X, X.dtype)
-
         y = y.reshape(-1, 1) if y.ndim == 1 else y
         sizes = [X.shape[1], *hidden, y.shape[1]]
         rng = self._random_state = check_random_state(self.random_state)
@@ -239,6 +236,8 @@ class BaseMLP(BaseEstimator, ABC):
                     f"the fitted network has {former}."
                 )
             dtype = np.result_type(*coefs, *intercepts)
+        if sample_weight is not None:
+            sample_weight = checked_weights(sample_weight, X, dtype)
         network = Network(sizes, hidden_activation=self.activation, loss=self._network_loss(), dtype=dtype)
         network.load(coefs, intercepts)
         Y = np.ascontiguousarray(y, dtype)

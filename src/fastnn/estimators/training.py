@@ -17,9 +17,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.utils import _safe_indexing
 from sklearn.utils.optimize import _check_optimize_result
-from threadpoolctl import threadpool_limits
 
 from fastnn.estimators.schedules import SCHEDULES, Constant
+from fastnn.kernels._threads import one_blas_thread
 from fastnn.network import Network
 from fastnn.optimizers import Optimizer
 
@@ -332,9 +332,8 @@ def train_lbfgs(model: Any, network: Network, data: Data, *, first_pass: bool) -
         if model.verbose:
             print(f"loss = {intermediate_result.fun:.8f}")
 
-    # SciPy's vector operations gain nothing from BLAS threads, which spin for 100 ms after each of them: our
-    # own threads would be left with half of the cores.
-    with threadpool_limits(1, user_api="blas"):
+    # SciPy's vector operations gain nothing from BLAS threads.
+    with one_blas_thread:
         result = minimize(
             objective,
             parameters.astype(np.float64),

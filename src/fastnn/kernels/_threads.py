@@ -15,6 +15,7 @@ from functools import cache
 
 import joblib
 import numba
+from threadpoolctl import threadpool_limits
 
 # FLOPs (or bytes moved) below which a second thread costs more than it saves. An empty parallel region takes
 # 2 us with OpenMP, in which one core does about 2e5 FLOPs; workqueue takes about 100 us.
@@ -95,6 +96,35 @@ def force_threads(parallel: bool) -> Iterator[None]:
         yield
     finally:
         _forced.reset(token)
+
+
+class _OneBlasThread:
+    """The limit of the BLAS libraries, set by the first who enters and taken away by the last who leaves.
+
+    It belongs to the process: if each took back what it had found, the second of two Python threads would
+    restore the limit that the first had set.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._limits: threadpool_limits | None = None
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._inside == 0:
+                self._limits = threadpool_limits(1, user_api="blas")
+            self._inside += 1
+
+    def __exit__(self, *exception: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0 and self._limits is not None:
+                self._limits.restore_original_limits()
+
+
+# BLAS threads spin for a tenth of a second after each operation, and leave ours half of the cores.
+one_blas_thread = _OneBlasThread()
 
 
 @cache

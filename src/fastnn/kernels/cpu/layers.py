@@ -184,18 +184,14 @@ def weight_gradient(
                 for t in range(group, group_end):
                     x, c = x_at + start * depth, w_at + t * TILE_ROWS * n_out + u
                     rows, units = min(TILE_ROWS, depth - t * TILE_ROWS), min(columns, n_out - u)
-                    if wide > 0:
-                        tile_blocks_product(
-                            rows, wide, in_lanes, x + t * TILE_ROWS * columns, 1, columns, columns,
-                            depth * columns, in_columns, d, panel,
-                            gradient, c, n_out, gradient, c, n_out, units, added,
-                        )  # fmt: skip
-                    if rest > 0:
-                        tile_blocks_product(
-                            rows, rest, in_lanes, x + wide * depth + t * TILE_ROWS * narrow, 1, narrow,
-                            narrow, 0, in_columns, d + wide * panel, panel,
-                            gradient, c, n_out, gradient, c, n_out, units, added or wide > 0,
-                        )  # fmt: skip
+                    for is_rest in range(2):
+                        first, count, across = (wide, rest, narrow) if is_rest else (0, wide, columns)
+                        if count > 0:
+                            tile_blocks_product(
+                                rows, count, in_lanes, x + first * depth + t * TILE_ROWS * across, 1, across,
+                                across, depth * across, in_columns, d + first * panel, panel,
+                                gradient, c, n_out, gradient, c, n_out, units, added or first > 0,
+                            )  # fmt: skip
             added = added or stop > start
 
 

@@ -21,11 +21,10 @@ from fastnn.kernels._jit import FASTMATH_SUMS
 from fastnn.kernels.cpu.dispatch import activate, chain_rule
 from fastnn.kernels.cpu.linked import NOTHING, linked
 from fastnn.kernels.cpu.packing import DEPTH_BLOCK, must_pack, pack_rows
-from fastnn.kernels.cpu.panels import chunk_samples, panel_width
+from fastnn.kernels.cpu.panels import chunk_samples, copy_elements, fill_ones, panel_width, prefetch_lines
 from fastnn.kernels.cpu.tile import (
     TILE_ROWS,
     lanes,
-    prefetch,
     tile_blocks_product,
     tile_columns,
     tile_dots,
@@ -75,16 +74,14 @@ def layer_forward(
                 if p + DEPTH_BLOCK >= depth:
                     cells = rows * panel
                     if keep_z:
-                        for i in range(cells):
-                            zs[y + i] = in_lanes[y + i]
+                        copy_elements(y, y + cells, in_lanes, zs)
                     if activation != NOTHING:
                         activate(activation, in_lanes[y : y + cells])
     # The input of the next layer's bias.
     for s in range(start, stop, columns):
         panel = panel_width(w, stop - s)
         y = y_at + s * (n_out + 1) + n_out * panel
-        for i in range(panel):
-            in_lanes[y + i] = 1
+        fill_ones(y, y + panel, in_lanes)
 
 
 @linked("layer-backward", "iiiiiiiiiTTTTTT")
@@ -179,8 +176,7 @@ def weight_gradient(
                 # cores have made: a share of them is asked for with every panel of dZ.
                 for s in range(start + u, start + wide, every):
                     ahead = x_at + s * depth + group_end * TILE_ROWS * columns
-                    for i in range(0, ahead_rows * columns, 64 // gradient.itemsize):
-                        prefetch(in_lanes, ahead + i)
+                    prefetch_lines(ahead, ahead + ahead_rows * columns, in_lanes)
                 for t in range(group, group_end):
                     x, c = x_at + start * depth, w_at + t * TILE_ROWS * n_out + u
                     rows, units = min(TILE_ROWS, depth - t * TILE_ROWS), min(columns, n_out - u)

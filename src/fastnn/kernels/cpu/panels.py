@@ -43,6 +43,30 @@ def chunk_samples(chunk, n_chunks, n, array):
     return min(n, chunk * vectors // n_chunks * width), min(n, (chunk + 1) * vectors // n_chunks * width)
 
 
+# LLVM spends a third of a second on a loop of this kind, wherever it stands: here it does so once.
+
+
+@linked("fill-ones", "iiT")
+def fill_ones(start, stop, array):
+    """array[start:stop] = 1."""
+    for i in range(start, stop):
+        array[i] = 1
+
+
+@linked("copy-elements", "iiTT")
+def copy_elements(start, stop, source, target):
+    """target[start:stop] = source[start:stop]."""
+    for i in range(start, stop):
+        target[i] = source[i]
+
+
+@linked("prefetch-lines", "iiT")
+def prefetch_lines(start, stop, array):
+    """Ask for the cache lines of array[start:stop]."""
+    for i in range(start, stop, 64 // array.itemsize):
+        prefetch(array, i)
+
+
 @linked("gather-lanes", "iiiiiIITITT")
 def gather_lanes(is_sparse, n_features, first, start, stop, order, indices, x, indptr, staging, in_lanes):
     """Lanes of the samples start : stop of a batch whose sample i is row ``order[first + i]`` of X.
@@ -77,11 +101,10 @@ def gather_lanes(is_sparse, n_features, first, start, stop, order, indices, x, i
             else:
                 # Rows of a shuffled batch lie anywhere: the next ones are asked for before these are read.
                 for i in range(at + rows, min(at + rows + width, first + stop)):
-                    for j in range(0, n_features, 64 // x.itemsize):
-                        prefetch(x, order[i] * n_features + j)
+                    prefetch_lines(order[i] * n_features, (order[i] + 1) * n_features, x)
                 tile_gather(rows, order, at, n_features, x, n_features, in_lanes, base + block, panel)
-        for i in range(panel):
-            in_lanes[base + n_features * panel + i] = 1
+        ones = base + n_features * panel
+        fill_ones(ones, ones + panel, in_lanes)
 
 
 @register_jitable

@@ -160,6 +160,7 @@ class Network:
         self._called = {True: False, False: False}
         self._pace = Pace()
         self._gradient = np.empty_like(self.parameters)
+        self._no_state = self._gradient.reshape(1, -1)  # a view to pass where nothing is updated
         self._work: tuple[tuple[int, int], Any] = ((0, 0), None)
         self._prepared: tuple[device.Model, device.Training] | None = None
         # The data of the last call and what the kernels take for them: made once a fit.
@@ -315,7 +316,7 @@ class Network:
         return rows, targets
 
     def _prepare(self, optimizer: Optimizer | None) -> tuple[device.Model, device.Training]:
-        state = optimizer.state if optimizer else self._gradient.reshape(1, -1)
+        state = optimizer.state if optimizer else self._no_state
         if self._prepared is not None and self._prepared[1].state is state:
             return self._prepared
         model = _model(self.layout, self.parameters, self.hidden_activation, self.loss.output_activation)
@@ -357,14 +358,11 @@ def _flat(layout: Layout, arrays: list[np.ndarray], dtype: np.dtype) -> np.ndarr
     base = arrays[0].base
     if isinstance(base, np.ndarray) and base.shape == (layout.n_parameters,) and base.dtype == dtype:
         first = base.__array_interface__["data"][0]
-        starts = [*layout.w_at.tolist(), *layout.b_at.tolist()]
-        for array, start in zip(arrays, starts, strict=True):
-            address = array.__array_interface__["data"][0]
-            if not (
-                array.base is base and address == first + start * dtype.itemsize and array.flags.c_contiguous
-            ):
-                break
-        else:
+        starts = [first + at * dtype.itemsize for at in (*layout.w_at.tolist(), *layout.b_at.tolist())]
+        if all(
+            array.base is base and array.__array_interface__["data"][0] == start and array.flags.c_contiguous
+            for array, start in zip(arrays, starts, strict=True)
+        ):
             return base
     flat = np.empty(layout.n_parameters, dtype)
     for view, array in zip(layout.weights(flat) + layout.biases(flat), arrays, strict=True):

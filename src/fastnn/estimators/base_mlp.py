@@ -280,8 +280,7 @@ class BaseMLP(BaseEstimator, ABC):
                 f"{self.n_features_in_} inputs and {self.n_outputs_} outputs: they have shapes {shapes} and "
                 f"{[b.shape for b in intercepts]}."
             )
-        dtypes = {array.dtype for array in (*coefs, *intercepts)}
-        dtype = dtypes.pop() if len(dtypes) == 1 else np.result_type(*dtypes)
+        dtype = np.result_type(*{array.dtype for array in (*coefs, *intercepts)})
         if dtype not in (np.float32, np.float64):
             dtype = np.dtype(np.float64)
         return [np.ascontiguousarray(W, dtype) for W in coefs], [

@@ -74,7 +74,7 @@ def layer_forward(
                 if p + DEPTH_BLOCK >= depth:
                     cells = rows * panel
                     if keep_z:
-                        copy_elements(y, y + cells, in_lanes, zs)
+                        copy_elements(cells, y, y, in_lanes, zs)
                     if activation != NOTHING:
                         activate(activation, in_lanes[y : y + cells])
     # The input of the next layer's bias.

@@ -95,11 +95,11 @@ def forward_rows(x, start, rows, depth, w, n_out, bias, has_bias, z, z_offset, a
                         )  # fmt: skip
                 if last and activation != NOTHING:
                     for i in range(tile_rows):
-                        start, stop = row + i * n_out + g0, row + i * n_out + g1
+                        strip, end = row + i * n_out + g0, row + i * n_out + g1
                         if keep_z:
-                            for k in range(start, stop):
+                            for k in range(strip, end):
                                 a[k] = z[k]
-                        activate(activation, a[start:stop])
+                        activate(activation, a[strip:end])
 
 
 @register_jitable

@@ -53,11 +53,11 @@ def fill_ones(start, stop, array):
         array[i] = 1
 
 
-@linked("copy-elements", "iiTT")
-def copy_elements(start, stop, source, target):
-    """target[start:stop] = source[start:stop]."""
-    for i in range(start, stop):
-        target[i] = source[i]
+@linked("copy-elements", "iiiTT")
+def copy_elements(n, source_at, target_at, source, target):
+    """n elements of `source` into other memory."""
+    for i in range(n):
+        target[target_at + i] = source[source_at + i]
 
 
 @linked("prefetch-lines", "iiT")
@@ -138,8 +138,7 @@ def lanes_to_columns(n_units, start, stop, capacity, d_at, columns_at, d, in_col
         panel = panel_width(d, stop - s)
         base = d_at + s * (n_units + 1)
         if n_units == 1:
-            for i in range(panel):
-                in_columns[columns_at + s + i] = d[base + i]
+            copy_elements(panel, base, columns_at + s, d, in_columns)
             continue
         for u in range(0, n_units, columns):
             wide = panel_width(d, n_units - u)

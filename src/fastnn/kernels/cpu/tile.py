@@ -159,9 +159,9 @@ def tile_product(
     rows, depth, a, a_offset, a_stride, b, b_offset, b_stride,
     begin, begin_offset, begin_stride, c, c_offset, c_stride, columns, has_begin,
 ):  # fmt: skip
-    """``tile_blocks_product`` of scalars side by side: A[p, i] = a[a_offset + p * a_stride + i]."""
-    tile_blocks_product(
-        rows, depth, a, a_offset, a_stride, 1, depth, 0, b, b_offset, b_stride,
+    """``tile_rows_product`` of scalars side by side: A[p, i] = a[a_offset + p * a_stride + i]."""
+    tile_rows_product(
+        rows, depth, a, a_offset, a_stride, 1, b, b_offset, b_stride,
         begin, begin_offset, begin_stride, c, c_offset, c_stride, columns, has_begin,
     )  # fmt: skip
 

@@ -5,7 +5,7 @@ long as the registers last. Each kind of loop is compiled once per float type, a
 (``_link``).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -80,6 +80,13 @@ class _Vectors:
         return self.builder.icmp_signed("<", index, self.splat(count))
 
 
+def _join(phis: Sequence[Any], *sources: tuple[ir.Block, Sequence[ir.Value]]) -> None:
+    """Give each phi its value for every block from which control may come."""
+    for block, values in sources:
+        for phi, value in zip(phis, values, strict=True):
+            phi.add_incoming(value, block)
+
+
 class _Left(NamedTuple):
     """Where the scalars A[p, i] lie: in blocks of `block` steps of p, `jump` elements apart.
 
@@ -131,33 +138,25 @@ def _emit_product(
         scalar = v.broadcast(a.base, builder.add(a_at, row_offsets[i]))
         results += [v.multiply_add(scalar, right[j], phis[i * vectors + j]) for j in range(vectors)]
     p_next, b_next = builder.add(p, one), builder.add(b_at, b_stride)
-    for phi, start, following in (
-        (p, zero, p_next),
-        (a_at, a_block, builder.add(a_at, a.step)),
-        (b_at, b_block, b_next),
-        *zip(phis, held, results, strict=True),
-    ):
-        phi.add_incoming(start, blocks)
-        phi.add_incoming(following, loop)
+    _join(
+        [p, a_at, b_at, *phis],
+        (blocks, [zero, a_block, b_block, *held]),
+        (loop, [p_next, builder.add(a_at, a.step), b_next, *results]),
+    )
     builder.cbranch(builder.icmp_signed("<", p_next, steps), loop, block_end)
 
     builder.position_at_end(block_end)
     left_next = builder.sub(left, steps)
-    for phi, start, following in (
-        (left, depth, left_next),
-        (a_block, zero, builder.add(a_block, a.jump)),
-        (b_block, zero, b_next),
-        *zip(held, accumulators, results, strict=True),
-    ):
-        phi.add_incoming(start, before)
-        phi.add_incoming(following, block_end)
+    _join(
+        [left, a_block, b_block, *held],
+        (before, [depth, zero, zero, *accumulators]),
+        (block_end, [left_next, builder.add(a_block, a.jump), b_next, *results]),
+    )
     builder.cbranch(builder.icmp_signed(">", left_next, zero), blocks, after)
 
     builder.position_at_end(after)
     final = [builder.phi(v.type) for _ in accumulators]
-    for phi, start, end in zip(final, accumulators, results, strict=True):
-        phi.add_incoming(start, before)
-        phi.add_incoming(end, block_end)
+    _join(final, (before, accumulators), (block_end, results))
     return final
 
 

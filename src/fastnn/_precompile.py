@@ -6,14 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from fastnn import clustering, kernels
+from fastnn import kernels
 from fastnn.activations import HIDDEN
+from fastnn.clustering import gradient
+from fastnn.clustering.seeding import initial_centers
 from fastnn.kernels import device
 from fastnn.kernels._threads import force_threads
 from fastnn.losses import LOSSES
 from fastnn.network import Network, predict
 from fastnn.optimizers import RULES, Optimizer
-from fastnn.seeding import initial_centers
 
 
 def precompile(dtypes: Sequence[Any] = (np.float32, np.float64)) -> None:
@@ -68,13 +69,13 @@ def _networks(dtype: np.dtype) -> None:
 def _k_means(dtype: np.dtype) -> None:
     """A fit with each update rule, from k-means++."""
     X = np.random.RandomState(0).normal(size=(60, 2)).astype(dtype)
-    for optimizer in clustering.OPTIMIZERS:
+    for optimizer in gradient.OPTIMIZERS:
         random_state = np.random.RandomState(0)
-        clustering.train(
+        gradient.train(
             X,
             None,
             initial_centers("k-means++", X, 3, None, random_state),
-            clustering.Rule.of(optimizer, 0.1, "mean"),
+            gradient.Rule.of(optimizer, 0.1, "mean"),
             batch_size=20,
             max_iter=1,
             tol=0.0,

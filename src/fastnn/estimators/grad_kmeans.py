@@ -17,14 +17,14 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from fastnn.clustering import COUNTING, OPTIMIZERS, REDUCTIONS, Motion, Result, Rule, step, train
+from fastnn.clustering.gradient import COUNTING, OPTIMIZERS, REDUCTIONS, Motion, Result, Rule, step, train
+from fastnn.clustering.lloyd import labels_inertia, mean_variance
+from fastnn.clustering.seeding import initial_centers
 from fastnn.estimators.transaction import Transaction
 from fastnn.estimators.weights import checked_weights
 from fastnn.kernels import device
 from fastnn.kernels._arrays import plain
 from fastnn.kernels._threads import use_threads
-from fastnn.lloyd import labels_inertia, mean_variance
-from fastnn.seeding import initial_centers
 
 
 class GradKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator):

@@ -22,12 +22,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastnn.clustering.lloyd import Workspace, labels_inertia, lloyd, weights_or_empty
+from fastnn.clustering.seeding import farthest_rows
 from fastnn.kernels import device
 from fastnn.kernels._codes import CLUSTER, COUNT, DIVERGED, MEAN, NEWTON, NO_IMPROVEMENT, RUNNING, SUM
 from fastnn.kernels._threads import CALL_SECONDS, threads_for, workers
-from fastnn.lloyd import Workspace, labels_inertia, lloyd, weights_or_empty
 from fastnn.optimizers import CODES, MAX_HYPER, RULES
-from fastnn.seeding import farthest_rows
 
 REDUCTIONS = {"sum": SUM, "mean": MEAN, "cluster": CLUSTER}
 # Ways to move a centre, by name: those of its own, and the update rules. Gradient descent, "sgd", is the

@@ -166,7 +166,7 @@ def test_lloyd_is_the_reference_iterated():
     expected = C
     for _ in range(4):
         expected = reference.lloyd_iteration(X, expected)
-    centers, labels, inertia, losses, _ = lloyd(X, None, C, max_iter=4, tol=0.0, report=lambda i, loss: None)
+    centers, labels, inertia, losses, *_ = lloyd(X, None, C, max_iter=4, tol=0.0, report=lambda i, loss: None)
     np.testing.assert_allclose(centers, expected, rtol=1e-12)
     expected_labels, distances = reference.assign(X, centers)
     np.testing.assert_array_equal(labels, expected_labels)
@@ -355,7 +355,7 @@ def test_large_data_is_seeded_from_a_sample(monkeypatch):
     w = np.zeros(2000)
     w[:50] = 1
     for weights in (None, w):
-        C = seeding.initial_centers("k-means++", X, 3, weights, np.random.RandomState(0))
+        C = seeding.searched_plus_plus(X, 3, weights, np.random.RandomState(0))
         allowed = X if weights is None else X[:50]
         assert all((c == allowed).all(axis=1).any() for c in C)
 
@@ -365,7 +365,7 @@ def test_random_init_takes_distinct_rows(n_weighted):
     X = blobs(20, 2, 3)
     w = np.zeros(20)
     w[:n_weighted] = 1
-    C = seeding.initial_centers("random", X, 5, w, np.random.RandomState(0))
+    C = seeding.random_rows(X, 5, w, np.random.RandomState(0))
     assert len(np.unique(C, axis=0)) == 5
     # Rows without weight only where there are too few others.
     assert sum((c == X[:n_weighted]).all(axis=1).any() for c in C) == min(5, n_weighted)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from fastnn import kernels as kernels
     from fastnn._precompile import precompile as precompile
     from fastnn.estimators.grad_kmeans import GradKMeans as GradKMeans
+    from fastnn.estimators.kmeans import KMeans as KMeans
     from fastnn.estimators.mlp import MLPClassifier as MLPClassifier
     from fastnn.estimators.mlp import MLPRegressor as MLPRegressor
 
@@ -19,12 +20,13 @@ __version__ = "0.1.0"
 # Public name -> the module that defines it.
 _PUBLIC = {
     "GradKMeans": "fastnn.estimators.grad_kmeans",
+    "KMeans": "fastnn.estimators.kmeans",
     "MLPClassifier": "fastnn.estimators.mlp",
     "MLPRegressor": "fastnn.estimators.mlp",
     "precompile": "fastnn._precompile",
 }
 
-__all__ = ["GradKMeans", "MLPClassifier", "MLPRegressor", "__version__", "kernels", "precompile"]
+__all__ = ["GradKMeans", "KMeans", "MLPClassifier", "MLPRegressor", "__version__", "kernels", "precompile"]
 
 
 def __getattr__(name: str) -> Any:

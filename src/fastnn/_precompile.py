@@ -9,7 +9,7 @@ import numpy as np
 from fastnn import kernels
 from fastnn.activations import HIDDEN
 from fastnn.clustering import gradient
-from fastnn.clustering.seeding import initial_centers
+from fastnn.clustering.seeding import searched_plus_plus
 from fastnn.kernels import device
 from fastnn.kernels._threads import force_threads
 from fastnn.losses import LOSSES
@@ -74,7 +74,7 @@ def _k_means(dtype: np.dtype) -> None:
         gradient.train(
             X,
             None,
-            initial_centers("k-means++", X, 3, None, random_state),
+            searched_plus_plus(X, 3, None, random_state),
             gradient.Rule.of(optimizer, 0.1, "mean"),
             batch_size=20,
             max_iter=1,

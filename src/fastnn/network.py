@@ -15,7 +15,7 @@ from scipy import sparse
 from fastnn.activations import ACTIVATIONS, EXP, SOFTMAX
 from fastnn.activations import CODES as ACTIVATION_CODES
 from fastnn.kernels import device
-from fastnn.kernels._arrays import plain
+from fastnn.kernels._arrays import Csr, plain
 from fastnn.kernels._threads import CALL_SECONDS, Pace, threads_for, workers
 from fastnn.losses import CODES as LOSS_CODES
 from fastnn.losses import LOSSES
@@ -103,22 +103,8 @@ def _model(layout: Layout, parameters: np.ndarray, hidden: str, output: str) -> 
 def _rows(X: Any, dtype: np.dtype, order: np.ndarray | None = None) -> device.Rows:
     order = plain(np.arange(X.shape[0]) if order is None else order, np.int64)
     if sparse.issparse(X):
-        X = X.tocsr()
-        indices, indptr = X.indices, X.indptr
-        # SciPy does not look at the indices of a matrix made from its arrays; the kernels write by them.
-        if indices.size and not (indices.min() >= 0 and indices.max() < X.shape[1]):
-            raise ValueError(f"the column indices of X must lie in 0..{X.shape[1] - 1}")
-        ends = min(indices.size, X.data.size)
-        if (
-            indptr.size != X.shape[0] + 1
-            or indptr[0] != 0
-            or indptr[-1] > ends
-            or (np.diff(indptr) < 0).any()
-        ):
-            raise ValueError("the row pointers of X do not describe a CSR matrix")
-        return device.Rows(
-            True, plain(X.data, dtype), plain(indices, np.int64), plain(indptr, np.int64), order
-        )
+        csr = Csr.of(X, dtype, np.int64)
+        return device.Rows(True, csr.data, csr.indices, csr.indptr, order)
     nothing = np.empty(0, np.int64)
     return device.Rows(False, plain(X, dtype).reshape(-1), nothing, nothing, order)
 

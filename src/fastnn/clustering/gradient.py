@@ -324,21 +324,27 @@ def train(
     n = X.shape[0]
     tol *= variance
 
-    def report(what: str) -> Callable[[int, float], None]:
+    def report(what: str, unit: float = 1.0) -> Callable[[int, float], None]:
         if not verbose:
             return lambda i, loss: None
-        return lambda i, loss: print(f"{what} {i}, mean squared distance {loss:g}")
+        return lambda i, loss: print(f"{what} {i}, mean squared distance {loss / unit:g}")
 
+    total = float(n) if weights is None else float(weights.sum(dtype=np.float64))
     if batch_size is not None and batch_size >= n:
         batch_size = None
     converged = False
     if batch_size is None and rule.code == NEWTON and rule.rate == 1.0:
         # Newton's step on all rows is Lloyd's iteration; an empty cluster need not wait for an epoch's end.
         safe = C
-        C, labels, inertia, losses, converged = lloyd(
-            X, weights, C, max_iter=max_iter, tol=tol, report=report("Epoch")
+        fit = lloyd(X, weights, C, max_iter=max_iter, tol=tol, report=report("Epoch", total))
+        C, labels, inertia, losses, converged = (
+            fit.centers,
+            fit.labels,
+            fit.inertia,
+            fit.losses,
+            fit.converged,
         )
-        n_iter = len(losses)
+        n_iter = fit.n_iter
         motion = Motion.zeros(*C.shape)
         diverged = False
     else:
@@ -352,9 +358,8 @@ def train(
         if not polish or diverged:
             labels, inertia = labels_inertia(X, weights, C)
     if polish and not converged and not diverged:
-        C, labels, inertia, _, _ = lloyd(
-            X, weights, C, max_iter=_MAX_POLISH, tol=tol, report=report("Polish")
-        )
+        fit = lloyd(X, weights, C, max_iter=_MAX_POLISH, tol=tol, report=report("Polish", total))
+        C, labels, inertia = fit.centers, fit.labels, fit.inertia
     if not np.isfinite(inertia) and not diverged:
         diverged = True
         C = safe

@@ -6,11 +6,15 @@ Lloyd, "Least squares quantization in PCM", IEEE Transactions on Information The
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
 from fastnn.kernels import device
+from fastnn.kernels._arrays import Csr
 from fastnn.kernels._threads import threads_for, workers
+
+Rows = np.ndarray | Csr
 
 
 class Workspace:
@@ -23,18 +27,28 @@ class Workspace:
         self.partials = device.new_partials(n, k, d)
 
     def sweep(
-        self, X: np.ndarray, weights: np.ndarray, C: np.ndarray, *, summing: bool, assigning: bool = True
+        self, X: Rows, weights: np.ndarray, C: np.ndarray, *, summing: bool, assigning: bool = True
     ) -> float:
         """Assign all rows of X, and add them up if `summing`; the inertia."""
         n, d = X.shape
-        with threads_for(device.sweep_work(n, C.shape[0], d)) as parallel:
+        k = C.shape[0]
+        if isinstance(X, Csr):
+            with threads_for(device.sweep_work(1, k, X.data.size) + n) as parallel:
+                n_workers = workers(parallel)
+                return device.sweep_csr(
+                    parallel, n_workers, X.data, X.indices, X.indptr, weights, np.ascontiguousarray(C.T),
+                    (C.astype(np.float64) ** 2).sum(axis=1), self.labels, self.distances,
+                    self.sums, self.counts, *self.partials, np.empty((n_workers, k), X.dtype),
+                    assigning, summing,
+                )  # fmt: skip
+        with threads_for(device.sweep_work(n, k, d)) as parallel:
             return device.sweep(
                 parallel, workers(parallel), X, weights, C, self.labels, self.distances,
                 self.sums, self.counts, *self.partials, assigning, summing,
             )  # fmt: skip
 
 
-def labels_inertia(X: np.ndarray, weights: np.ndarray | None, C: np.ndarray) -> tuple[np.ndarray, float]:
+def labels_inertia(X: Rows, weights: np.ndarray | None, C: np.ndarray) -> tuple[np.ndarray, float]:
     """Nearest centre of every row and the weighted sum of squared distances to them."""
     n, d = X.shape
     work = Workspace(n, 0, d, X.dtype)
@@ -42,9 +56,17 @@ def labels_inertia(X: np.ndarray, weights: np.ndarray | None, C: np.ndarray) -> 
     return work.labels, inertia
 
 
-def mean_variance(X: np.ndarray) -> float:
+def mean_variance(X: Rows) -> float:
     """Mean over the columns of their variance, the unit of `tol`."""
     n, d = X.shape
+    if isinstance(X, Csr):
+        # Not stored values are zeros; the mean is subtracted before squaring, as it may be far from zero.
+        columns = X.indices
+        values = X.data.astype(np.float64)
+        mean = np.bincount(columns, values, minlength=d) / n
+        stored = np.bincount(columns, minlength=d)
+        squares = np.bincount(columns, (values - mean[columns]) ** 2, minlength=d)
+        return float((squares + (n - stored) * mean**2).mean() / n)
     work = Workspace(n, 1, d, X.dtype)
     none = weights_or_empty(None, X)
     work.labels[:] = 0
@@ -53,28 +75,43 @@ def mean_variance(X: np.ndarray) -> float:
     return work.sweep(X, none, mean, summing=False) / (n * d)
 
 
-def weights_or_empty(weights: np.ndarray | None, X: np.ndarray) -> np.ndarray:
+def weights_or_empty(weights: np.ndarray | None, X: Rows) -> np.ndarray:
     """Weights as kernels take them: an empty array stands for ones."""
     return np.empty(0, X.dtype) if weights is None else weights
 
 
+class Fit(NamedTuple):
+    """What Lloyd's iterations give; centres, labels and inertia agree with each other."""
+
+    centers: np.ndarray  # (k, d)
+    labels: np.ndarray  # (n,) int32
+    inertia: float
+    losses: list[float]  # inertia before each iteration, over the weight of all rows
+    moved: float  # squared movement of all centres in the last iteration
+    converged: bool  # False when `max_iter` ended it
+
+    @property
+    def n_iter(self) -> int:
+        """Number of iterations."""
+        return len(self.losses)
+
+
 def lloyd(
-    X: np.ndarray,
+    X: Rows,
     weights: np.ndarray | None,
     C: np.ndarray,
     *,
     max_iter: int,
     tol: float,
     report: Callable[[int, float], None],
-) -> tuple[np.ndarray, np.ndarray, float, list[float], bool]:
+) -> Fit:
     """Lloyd's iterations, as scikit-learn's KMeans does them.
 
     An empty cluster takes the row farthest from its own centre, out of the cluster that had it.
 
     Parameters
     ----------
-    X : ndarray of shape (n, d)
-        C-contiguous.
+    X : ndarray of shape (n, d), C-contiguous, or Csr
     weights : ndarray of shape (n,) or None
         None stands for ones.
     C : ndarray of shape (k, d)
@@ -84,16 +121,11 @@ def lloyd(
     tol : float
         The squared movement of all centres at or below which to stop.
     report : callable
-        Called with the number of each iteration and the mean squared distance before it.
+        Called with the number of each iteration, from 1, and the inertia before it.
 
     Returns
     -------
-    centers, labels, inertia
-        Consistent with each other.
-    losses : list of float
-        Mean squared distance before each iteration; its length is the number of iterations.
-    converged : bool
-        False when `max_iter` ended it.
+    Fit
     """
     n, d = X.shape
     k = C.shape[0]
@@ -101,10 +133,11 @@ def lloyd(
     total = float(n) if weights is None else float(weights.sum(dtype=np.float64))
     work = Workspace(n, k, d, X.dtype)
     losses: list[float] = []
+    moved = np.inf
     for i in range(max_iter):
         inertia = work.sweep(X, w, C, summing=True)
         losses.append(inertia / total)
-        report(i + 1, losses[-1])
+        report(i + 1, inertia)
         if not work.counts.all():
             _relocate_empty(X, weights, work)
         filled = work.counts > 0
@@ -113,14 +146,14 @@ def lloyd(
         moved = float(((means - C).astype(np.float64) ** 2).sum())
         if moved == 0:
             # Equal labels give equal sums to the last bit, so this is where scikit-learn finds them equal.
-            return C, work.labels, inertia, losses, True
+            return Fit(C, work.labels, inertia, losses, 0.0, True)
         C = means
         if moved <= tol:
-            return C, work.labels, work.sweep(X, w, C, summing=False), losses, True
-    return C, work.labels, work.sweep(X, w, C, summing=False), losses, False
+            break
+    return Fit(C, work.labels, work.sweep(X, w, C, summing=False), losses, moved, moved <= tol)
 
 
-def _relocate_empty(X: np.ndarray, weights: np.ndarray | None, work: Workspace) -> None:
+def _relocate_empty(X: Rows, weights: np.ndarray | None, work: Workspace) -> None:
     """Give every empty cluster the farthest row of those whose own cluster would not become empty."""
     distances = work.distances if weights is None else np.where(weights > 0, work.distances, 0)
     empty = np.flatnonzero(work.counts == 0)
@@ -132,7 +165,7 @@ def _relocate_empty(X: np.ndarray, weights: np.ndarray | None, work: Workspace) 
         old, new = work.labels[row], empty[0]
         if work.counts[old] <= w:
             continue
-        x = X[row].astype(np.float64)
+        x = (X.row(row) if isinstance(X, Csr) else X[row]).astype(np.float64)
         work.sums[old] -= w * x
         work.counts[old] -= w
         work.sums[new] = w * x

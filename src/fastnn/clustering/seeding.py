@@ -9,10 +9,10 @@ Arthur and Vassilvitskii, "k-means++: the advantages of careful seeding", SODA 2
 Lattanzi and Sohler, "A better k-means++ algorithm via local search", ICML 2019, algorithm 2.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 
 from fastnn.kernels import device
 from fastnn.kernels._threads import threads_for
@@ -130,82 +130,75 @@ class Seeding:
             )  # fmt: skip
 
 
-def kmeans_plusplus(
-    X: np.ndarray, n_clusters: int, weights: np.ndarray, random_state: np.random.RandomState
+def plus_plus(
+    X: Any, n_clusters: int, weights: np.ndarray | None, random_state: np.random.RandomState
 ) -> np.ndarray:
-    """Greedy k-means++ and a local search.
+    """Greedy k-means++, with the rows that scikit-learn's would take.
 
     Parameters
     ----------
-    X : ndarray of shape (n_samples, n_features)
-        C-contiguous.
+    X : ndarray, C-contiguous, or CSR matrix, of shape (n_samples, n_features)
     n_clusters : int
         At most n_samples.
-    weights : ndarray of shape (n_samples,)
-        Not negative and not all zero.
+    weights : ndarray of shape (n_samples,) or None
+        Not negative and not all zero; None stands for ones.
     random_state : RandomState
         Drawn from.
 
     Returns
     -------
     centers : ndarray of shape (n_clusters, n_features)
+        A new array.
     """
+    if weights is None:
+        weights = np.ones(X.shape[0], X.dtype)
+    if sparse.issparse(X):
+        from sklearn.cluster import kmeans_plusplus  # a tenth of a second that few need
+
+        centers, _ = kmeans_plusplus(X, n_clusters, sample_weight=weights, random_state=random_state)
+        return centers
     seeding = Seeding(X, weights, random_state)
+    seeding.plus_plus(n_clusters)
+    return seeding.centers
+
+
+def searched_plus_plus(
+    X: np.ndarray, n_clusters: int, weights: np.ndarray | None, random_state: np.random.RandomState
+) -> np.ndarray:
+    """Greedy k-means++ and a local search, on a sample where there are many rows.
+
+    Parameters and result are those of ``plus_plus``, for dense data.
+    """
+    n = X.shape[0]
+    size = max(_SAMPLE, _SAMPLE_PER_CLUSTER * n_clusters)
+    if n > size:
+        if weights is None:
+            rows = random_state.randint(0, n, size)
+        else:
+            rows = random_state.choice(n, size, p=weights / weights.sum(dtype=np.float64))
+        rows.sort()  # read in order of address; the sample is the same
+        X, weights = X[rows], None
+    seeding = Seeding(X, np.ones(X.shape[0], X.dtype) if weights is None else weights, random_state)
     seeding.plus_plus(n_clusters)
     seeding.local_search(max(_MIN_SWAPS, n_clusters))
     return seeding.centers
 
 
-def initial_centers(
-    init: str | np.ndarray | Callable[..., Any],
-    X: np.ndarray,
-    n_clusters: int,
-    weights: np.ndarray | None,
-    random_state: np.random.RandomState,
+def random_rows(
+    X: Any, n_clusters: int, weights: np.ndarray | None, random_state: np.random.RandomState
 ) -> np.ndarray:
-    """A new array of initial centres.
+    """Rows at random, those that scikit-learn would take; no row twice.
 
-    Parameters
-    ----------
-    init : {"k-means++", "random"}, ndarray or callable
-        As in ``GradKMeans``; an array has been checked.
-    X : ndarray of shape (n_samples, n_features)
-        C-contiguous; n_samples >= n_clusters.
-    n_clusters : int
-        Number of centres.
-    weights : ndarray of shape (n_samples,) or None
-        None stands for ones.
-    random_state : RandomState
-        Drawn from.
-
-    Returns
-    -------
-    centers : ndarray of shape (n_clusters, n_features)
-        For a callable what it returned, unchecked.
+    Parameters and result are those of ``plus_plus``.
     """
     n = X.shape[0]
-    if isinstance(init, np.ndarray):
-        return init.astype(X.dtype, order="C", copy=True)
-    if callable(init):
-        return init(X, n_clusters, random_state=random_state)
-    if init == "random":
-        p = None if weights is None else weights.astype(np.float64) / weights.sum(dtype=np.float64)
-        if p is not None and np.count_nonzero(p) < n_clusters:
-            # choice refuses to draw more rows than have a weight; the rest come from those without.
-            p = p + np.finfo(np.float64).tiny
-            p /= p.sum()
-        return np.ascontiguousarray(X[random_state.choice(n, n_clusters, replace=False, p=p)])
-    size = max(_SAMPLE, _SAMPLE_PER_CLUSTER * n_clusters)
-    if n <= size:
-        return kmeans_plusplus(
-            X, n_clusters, np.ones(n, X.dtype) if weights is None else weights, random_state
-        )
-    if weights is None:
-        rows = random_state.randint(0, n, size)
-    else:
-        rows = random_state.choice(n, size, p=weights / weights.sum(dtype=np.float64))
-    rows.sort()  # read in order of address; the sample is the same
-    return kmeans_plusplus(X[rows], n_clusters, np.ones(size, X.dtype), random_state)
+    p = np.full(n, 1 / n) if weights is None else weights.astype(np.float64) / weights.sum(dtype=np.float64)
+    if np.count_nonzero(p) < n_clusters:
+        # choice refuses to draw more rows than have a weight; the rest come from those without.
+        p = p + np.finfo(np.float64).tiny
+        p /= p.sum()
+    centers = X[random_state.choice(n, n_clusters, replace=False, p=p)]
+    return centers.toarray() if sparse.issparse(centers) else np.ascontiguousarray(centers)
 
 
 def farthest_rows(X: np.ndarray, centers: np.ndarray, weights: np.ndarray | None, count: int) -> np.ndarray:

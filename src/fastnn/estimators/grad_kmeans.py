@@ -1,33 +1,23 @@
 """GradKMeans: k-means by gradient descent, as a scikit-learn estimator. No arithmetic stands here."""
 
-import warnings
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.base import (
-    BaseEstimator,
-    ClassNamePrefixFeaturesOutMixin,
-    ClusterMixin,
-    TransformerMixin,
-    _fit_context,
-)
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_array, check_random_state
+from sklearn.base import _fit_context
+from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastnn.clustering.gradient import COUNTING, OPTIMIZERS, REDUCTIONS, Motion, Result, Rule, step, train
 from fastnn.clustering.lloyd import labels_inertia, mean_variance
-from fastnn.clustering.seeding import initial_centers
+from fastnn.clustering.seeding import random_rows, searched_plus_plus
+from fastnn.estimators.base_kmeans import BaseKMeans
 from fastnn.estimators.transaction import Transaction
-from fastnn.estimators.weights import checked_weights
-from fastnn.kernels import device
 from fastnn.kernels._arrays import plain
 from fastnn.kernels._threads import use_threads
 
 
-class GradKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator):
+class GradKMeans(BaseKMeans):
     """K-means clustering by gradient descent on the sum of squared distances to the nearest centre.
 
     The assignment of points to centres is held constant when differentiating. By default each epoch goes
@@ -134,26 +124,21 @@ class GradKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
     [[1.0, 2.0], [10.0, 2.0]]
     """
 
+    _seeds = {"k-means++": searched_plus_plus, "random": random_rows}  # noqa: RUF012
+    _accepts_sparse = False
+
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "n_clusters": [Interval(Integral, 1, None, closed="left")],
+        **BaseKMeans._parameter_constraints,
         "init": [StrOptions({"k-means++", "random"}), callable, "array-like"],
         "n_init": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "optimizer": [StrOptions(set(OPTIMIZERS))],
         "learning_rate": [StrOptions({"count"}), Interval(Real, 0, None, closed="neither")],
         "reduction": [StrOptions(set(REDUCTIONS))],
         "batch_size": [Interval(Integral, 1, None, closed="left"), None],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
-        "tol": [Interval(Real, 0, None, closed="left")],
         "max_no_improvement": [Interval(Integral, 0, None, closed="left"), None],
         "polish": ["boolean"],
-        "random_state": ["random_state"],
-        "verbose": ["verbose"],
-        "n_threads": [Interval(Integral, 1, None, closed="left"), None],
     }
 
-    cluster_centers_: np.ndarray
-    labels_: np.ndarray
-    inertia_: float
     n_iter_: int
     n_steps_: int
     loss_curve_: list[float]
@@ -221,7 +206,7 @@ class GradKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
             X = self._validate(X, reset=True)
             rule = self._rule()
             weights = self._weights(sample_weight, X)
-            init, n_init = self._check_init(X)
+            init, n_init = self._check_init(X, n_random=10)
             random_state = check_random_state(self.random_state)
             variance = mean_variance(X)
             best: Result | None = None
@@ -249,14 +234,7 @@ class GradKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
                     transaction.commit()
                 raise ValueError(self._divergence())
             self._keep(best)
-        n_distinct = len(np.unique(best.labels))
-        if n_distinct < self.n_clusters:
-            warnings.warn(
-                f"Number of distinct clusters ({n_distinct}) found smaller than n_clusters "
-                f"({self.n_clusters}). Possibly due to duplicate points in X.",
-                ConvergenceWarning,
-                stacklevel=3,
-            )
+        self._warn_if_clusters_are_missing()
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -290,7 +268,7 @@ class GradKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
             rule = self._rule()
             weights = self._weights(sample_weight, X)
             if first:
-                init, _ = self._check_init(X)
+                init, _ = self._check_init(X, n_random=10)
                 random_state = check_random_state(self.random_state)
                 centers = self._initial_centers(init, X, weights, random_state)
                 motion = Motion.zeros(*centers.shape)
@@ -325,109 +303,6 @@ class GradKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
             self.loss_curve_ = [*self.loss_curve_, loss]
         return self
 
-    def predict(self, X):
-        """Index of the nearest centre.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Data.
-
-        Returns
-        -------
-        labels : ndarray of shape (n_samples,), int32
-        """
-        check_is_fitted(self)
-        X, centers = self._with_centers(self._validate(X, reset=False))
-        with use_threads(self.n_threads):
-            return labels_inertia(X, None, centers)[0]
-
-    def transform(self, X):
-        """Distances to the centres.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Data.
-
-        Returns
-        -------
-        X_new : ndarray of shape (n_samples, n_clusters)
-            Euclidean distances, not squared.
-        """
-        check_is_fitted(self)
-        X, centers = self._with_centers(self._validate(X, reset=False))
-        with use_threads(self.n_threads):
-            return device.distances_to(X, centers)
-
-    def score(self, X, y=None, sample_weight=None):
-        """Minus the inertia of X.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Data.
-        y : Ignored
-            Not used, present for API consistency.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weight of each row.
-
-        Returns
-        -------
-        score : float
-        """
-        check_is_fitted(self)
-        X, centers = self._with_centers(self._validate(X, reset=False))
-        weights = self._weights(sample_weight, X)
-        with use_threads(self.n_threads):
-            return -labels_inertia(X, weights, centers)[1]
-
-    def fit_predict(self, X, y=None, sample_weight=None):
-        """Compute the centres and return the labels of the rows.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Training data.
-        y : Ignored
-            Not used, present for API consistency.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weight of each row.
-
-        Returns
-        -------
-        labels : ndarray of shape (n_samples,), int32
-        """
-        return self.fit(X, sample_weight=sample_weight).labels_
-
-    def fit_transform(self, X, y=None, sample_weight=None):
-        """Compute the centres and return the distances of the rows to them.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Training data.
-        y : Ignored
-            Not used, present for API consistency.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weight of each row.
-
-        Returns
-        -------
-        X_new : ndarray of shape (n_samples, n_clusters)
-        """
-        return self.fit(X, sample_weight=sample_weight).transform(X)
-
-    @property
-    def _n_features_out(self) -> int:
-        """Number of columns of `transform`, for `get_feature_names_out`."""
-        return self.cluster_centers_.shape[0]
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        return tags
-
     def _keep(self, result: Result) -> None:
         self.cluster_centers_ = result.centers
         self.labels_ = result.labels
@@ -437,31 +312,6 @@ class GradKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
         self.loss_curve_ = result.losses
         self._motion = result.motion
         self._motion_rule = self._rule_name()
-
-    def _validate(self, X: Any, *, reset: bool) -> np.ndarray:
-        X = validate_data(self, X, reset=reset, dtype=[np.float64, np.float32], order="C")
-        return plain(X, X.dtype)
-
-    def _centers(self) -> np.ndarray:
-        """``cluster_centers_`` as an array of a float type: the user may have replaced it."""
-        centers = np.asarray(self.cluster_centers_)
-        if centers.ndim != 2 or centers.shape[1] != self.n_features_in_ or not len(centers):
-            raise ValueError(
-                f"cluster_centers_ has shape {centers.shape}; the model has {self.n_features_in_} features."
-            )
-        if centers.dtype.kind not in "biuf":
-            raise ValueError(f"cluster_centers_ must hold real numbers, got dtype {centers.dtype}.")
-        return plain(centers, np.float32 if centers.dtype == np.float32 else np.float64)
-
-    def _with_centers(self, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        centers = self._centers()
-        dtype = np.result_type(X, centers)
-        return plain(X, dtype), plain(centers, dtype)
-
-    def _weights(self, sample_weight: Any, X: np.ndarray) -> np.ndarray | None:
-        if sample_weight is None:
-            return None
-        return plain(checked_weights(sample_weight, X, X.dtype), X.dtype)
 
     def _rule_name(self) -> tuple[str, bool]:
         """What a state is tied to: sgd and momentum share their code, not their velocities."""
@@ -474,49 +324,6 @@ class GradKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
                 "give learning_rate a number, or use optimizer='sgd'."
             )
         return Rule.of(self.optimizer, self.learning_rate, self.reduction)
-
-    def _check_init(self, X: np.ndarray) -> tuple[Any, int]:
-        """The init with an array checked, and the number of runs."""
-        if X.shape[0] < self.n_clusters:
-            raise ValueError(f"n_samples={X.shape[0]} should be >= n_clusters={self.n_clusters}.")
-        init = self.init
-        is_array = not isinstance(init, str) and not callable(init)
-        if is_array:
-            init = check_array(init, dtype=X.dtype, order="C")
-            self._check_centers_shape(init, X)
-        if self.n_init == "auto":
-            return init, 10 if callable(init) or (isinstance(init, str) and init == "random") else 1
-        if is_array and self.n_init != 1:
-            warnings.warn(
-                "Explicit initial center position passed: performing only one init in "
-                f"{type(self).__name__} instead of n_init={self.n_init}.",
-                RuntimeWarning,
-                stacklevel=4,
-            )
-            return init, 1
-        return init, self.n_init
-
-    def _initial_centers(
-        self, init: Any, X: np.ndarray, weights: np.ndarray | None, random_state: Any
-    ) -> np.ndarray:
-        centers = initial_centers(init, X, self.n_clusters, weights, random_state)
-        if callable(init):
-            # A copy: the centres move in place, and the array is the callable's.
-            centers = check_array(centers, dtype=X.dtype, order="C", copy=True)
-            self._check_centers_shape(centers, X)
-        return centers
-
-    def _check_centers_shape(self, centers: np.ndarray, X: np.ndarray) -> None:
-        if centers.shape[0] != self.n_clusters:
-            raise ValueError(
-                f"The shape of the initial centers {centers.shape} does not match the number of clusters "
-                f"{self.n_clusters}."
-            )
-        if centers.shape[1] != X.shape[1]:
-            raise ValueError(
-                f"The shape of the initial centers {centers.shape} does not match the number of features of "
-                f"the data {X.shape[1]}."
-            )
 
     def _divergence(self) -> str:
         rate = self.learning_rate

@@ -1,6 +1,6 @@
 """Arguments of the kernels: what a caller gives, as the few array types that the kernels are compiled for."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -103,3 +103,51 @@ def several(out: Any, n: int) -> tuple[Any, ...]:
     if not isinstance(out, tuple) or len(out) != n:
         raise ValueError(f"out must be a tuple of {n} arrays")
     return out
+
+
+class Csr(NamedTuple):
+    """A CSR matrix as kernels take it: no duplicates, and every index within its bounds."""
+
+    data: np.ndarray  # (nnz,)
+    indices: np.ndarray  # (nnz,) column of each value
+    indptr: np.ndarray  # (n_rows + 1,) where each row begins
+    shape: tuple[int, int]
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Float type of the values."""
+        return self.data.dtype
+
+    @classmethod
+    def of(cls, X: Any, dtype: Any, index_dtype: Any) -> "Csr":
+        """The parts of a SciPy matrix.
+
+        Raises
+        ------
+        ValueError
+            An index or a row pointer is out of range: SciPy does not look at those of a matrix made from its
+            arrays, and kernels write by them.
+        """
+        X = X.tocsr()
+        indices, indptr = X.indices, X.indptr
+        if indices.size and not (indices.min() >= 0 and indices.max() < X.shape[1]):
+            raise ValueError(f"the column indices of X must lie in 0..{X.shape[1] - 1}")
+        ends = min(indices.size, X.data.size)
+        if (
+            indptr.size != X.shape[0] + 1
+            or indptr[0] != 0
+            or indptr[-1] > ends
+            or (np.diff(indptr) < 0).any()
+        ):
+            raise ValueError("the row pointers of X do not describe a CSR matrix")
+        if not X.has_canonical_format:
+            X = X.copy()
+            X.sum_duplicates()
+        return cls(plain(X.data, dtype), plain(X.indices, index_dtype), plain(X.indptr, index_dtype), X.shape)
+
+    def row(self, i: int) -> np.ndarray:
+        """Row i, dense."""
+        begin, end = self.indptr[i : i + 2]
+        row = np.zeros(self.shape[1], self.dtype)
+        row[self.indices[begin:end]] = self.data[begin:end]
+        return row

@@ -13,6 +13,7 @@ from fastnn.kernels.cpu.kmeans import assign
 from fastnn.kernels.cpu.mlp import Model, Rows, Targets, Training, predict_rows, run_batches
 from fastnn.kernels.cpu.seeding import add_center, pick_rows, potentials_with, seeding_tasks, swap_costs
 from fastnn.kernels.cpu.sweep import new_partials, sweep, sweep_work
+from fastnn.kernels.cpu.sweep_csr import sweep_csr
 from fastnn.kernels.cpu.team import TURNS_PER_MS
 from fastnn.kernels.cpu.workspace import DONE, LOSS, STEPS, TOTAL, TOTAL_WEIGHT, Workspace, new_workspace
 
@@ -48,6 +49,7 @@ __all__ = [
     "shuffle",
     "swap_costs",
     "sweep",
+    "sweep_csr",
     "sweep_work",
     "update_loops",
 ]

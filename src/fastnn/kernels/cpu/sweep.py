@@ -131,7 +131,7 @@ def sweep_rows(
                 partials, partial_counts, inertias, panel[w], best[w], index[w], assigning, by_rows,
             )  # fmt: skip
     if by_rows:
-        _add_partials(partials, partial_counts, sums, counts)
+        add_partials(partials, partial_counts, sums, counts)
     elif summing:
         # Few rows for so many sums: partial sums would cost more than the rows, so columns are shared out.
         clear(sums, counts)
@@ -166,7 +166,8 @@ def clear(sums, counts):
 
 
 @register_jitable
-def _add_partials(partials, partial_counts, sums, counts):
+def add_partials(partials, partial_counts, sums, counts):
+    """The sums and counts of all chunks, in the order of the chunks."""
     clear(sums, counts)
     for t in range(partials.shape[0]):
         for j in range(sums.shape[0]):

@@ -1,0 +1,204 @@
+"""KMeans: Lloyd's k-means, scikit-learn's estimator on the package's kernels. No arithmetic stands here."""
+
+import warnings
+from collections.abc import Callable
+from numbers import Integral
+from typing import Any, ClassVar
+
+from sklearn.base import _fit_context
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from fastnn.clustering.lloyd import Fit, lloyd, mean_variance
+from fastnn.clustering.seeding import plus_plus, random_rows
+from fastnn.estimators.base_kmeans import BaseKMeans, as_rows
+from fastnn.estimators.transaction import Transaction
+from fastnn.kernels._threads import use_threads
+
+
+class KMeans(BaseKMeans):
+    """K-means clustering by Lloyd's algorithm.
+
+    The same parameters, attributes and results as ``sklearn.cluster.KMeans``.
+
+    Parameters
+    ----------
+    n_clusters : int, default=8
+        Number of clusters, and of centres.
+    init : {'k-means++', 'random'}, callable or array-like of shape (n_clusters, n_features), \
+            default='k-means++'
+        Initial centres. ``'k-means++'`` is greedy k-means++; with the same `random_state` it chooses the rows
+        that scikit-learn's chooses, and so does ``'random'``. A callable gets ``X, n_clusters,
+        random_state`` and returns an array; unlike scikit-learn's, which passes X less its mean, it gets X as
+        it is.
+    n_init : 'auto' or int, default='auto'
+        Number of runs from different initial centres; the one with the lowest inertia is kept. ``'auto'``
+        is 10 for ``init='random'`` or a callable, and 1 for ``'k-means++'`` or an array.
+    max_iter : int, default=300
+        Iterations of a run at most.
+    tol : float, default=1e-4
+        A run ends when the centres' squared movement in an iteration is at most this times the mean of the
+        features' variances.
+    verbose : int, default=0
+        Print the inertia of each iteration.
+    random_state : int, RandomState instance or None, default=None
+        For the initial centres.
+    copy_x : bool, default=True
+        Accepted and not used: X is never changed, and never copied where it is a C-contiguous float32 or
+        float64 array.
+    algorithm : {'lloyd', 'elkan'}, default='lloyd'
+        Accepted, and no difference: the centres, labels and inertia are those of the plain iteration.
+    n_threads : int, default=None
+        Threads that a call of a method uses at most. None stands for all cores that this process may use: as
+        ``NUMBA_NUM_THREADS``, ``numba.set_num_threads``, the processor affinity, the cgroup's quota and
+        joblib's limits for its workers allow. The result does not depend on it.
+
+    Attributes
+    ----------
+    cluster_centers_ : ndarray of shape (n_clusters, n_features)
+        The centres, in the dtype of the training data (float32 or float64).
+    labels_ : ndarray of shape (n_samples,)
+        Nearest centre of each row: what `predict` gives for the training data.
+    inertia_ : float
+        Weighted sum of squared distances of the rows to their nearest centres.
+    n_iter_ : int
+        Number of iterations of the run that was kept.
+    n_features_in_ : int
+        Number of features seen during `fit`.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, where X has names that are all strings.
+
+    See Also
+    --------
+    GradKMeans : K-means by gradient descent in mini-batches.
+
+    Notes
+    -----
+    A cluster that loses all its rows takes the row that lies farthest from its own centre.
+
+    Distances are computed from differences, in an order that depends on nothing but the shapes: right
+    also for float32 data far from the origin, and the same for any number of threads. Sums are in float64.
+
+    Negative sample weights are refused.
+
+    A call that fails, or is interrupted from the keyboard, leaves a fitted estimator as it was.
+
+    References
+    ----------
+    Lloyd, "Least squares quantization in PCM", IEEE Transactions on Information Theory 28(2), 1982.
+
+    Arthur and Vassilvitskii, "k-means++: the advantages of careful seeding", SODA 2007.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastnn import KMeans
+    >>> X = np.array([[1, 2], [1, 4], [1, 0], [10, 2], [10, 4], [10, 0]])
+    >>> kmeans = KMeans(n_clusters=2, random_state=0).fit(X)
+    >>> kmeans.labels_
+    array([1, 1, 1, 0, 0, 0], dtype=int32)
+    >>> kmeans.predict([[0, 0], [12, 3]])
+    array([1, 0], dtype=int32)
+    >>> kmeans.cluster_centers_
+    array([[10.,  2.],
+           [ 1.,  2.]])
+    """
+
+    _seeds = {"k-means++": plus_plus, "random": random_rows}  # noqa: RUF012
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **BaseKMeans._parameter_constraints,
+        "init": [StrOptions(set(_seeds)), callable, "array-like"],
+        "n_init": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "copy_x": ["boolean"],
+        "algorithm": [StrOptions({"lloyd", "elkan"})],
+    }
+
+    n_iter_: int
+
+    def __init__(
+        self,
+        n_clusters=8,
+        *,
+        init="k-means++",
+        n_init="auto",
+        max_iter=300,
+        tol=1e-4,
+        verbose=0,
+        random_state=None,
+        copy_x=True,
+        algorithm="lloyd",
+        n_threads=None,
+    ):
+        self.n_clusters = n_clusters
+        self.init = init
+        self.n_init = n_init
+        self.max_iter = max_iter
+        self.tol = tol
+        self.verbose = verbose
+        self.random_state = random_state
+        self.copy_x = copy_x
+        self.algorithm = algorithm
+        self.n_threads = n_threads
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None, sample_weight=None):
+        """Compute the centres.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Training data. float32 and float64 are kept.
+        y : Ignored
+            Not used, present for API consistency.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weight of each row.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            Bad input.
+        """
+        with use_threads(self.n_threads), Transaction(self):
+            X = self._validate(X, reset=True)
+            weights = self._weights(sample_weight, X)
+            init, n_init = self._check_init(X, n_random=10)
+            if self.algorithm == "elkan" and self.n_clusters == 1:
+                warnings.warn(
+                    "algorithm='elkan' doesn't make sense for a single cluster. Using 'lloyd' instead.",
+                    RuntimeWarning,
+                    stacklevel=3,
+                )
+            random_state = check_random_state(self.random_state)
+            rows = as_rows(X)
+            tol = self.tol * mean_variance(rows)
+            best: Fit | None = None
+            for _ in range(n_init):
+                centers = self._initial_centers(init, X, weights, random_state)
+                if self.verbose:
+                    print("Initialization complete")
+                fit = lloyd(rows, weights, centers, max_iter=self.max_iter, tol=tol, report=self._report())
+                if self.verbose and fit.converged:
+                    how = (
+                        "strict convergence."
+                        if fit.moved == 0
+                        else f"center shift {fit.moved} within tolerance {tol}."
+                    )
+                    print(f"Converged at iteration {fit.n_iter - 1}: {how}")
+                if best is None or fit.inertia < best.inertia:
+                    best = fit
+            assert best is not None
+            self.cluster_centers_, self.labels_, self.inertia_ = best.centers, best.labels, best.inertia
+            self.n_iter_ = best.n_iter
+        self._warn_if_clusters_are_missing()
+        return self
+
+    def _report(self) -> Callable[[int, float], None]:
+        if not self.verbose:
+            return lambda iteration, inertia: None
+        return lambda iteration, inertia: print(f"Iteration {iteration - 1}, inertia {inertia}.")

@@ -1,0 +1,102 @@
+"""The k-means pass over the rows of a CSR matrix: what ``sweep`` does, without making the rows dense.
+
+A row's products with all centres are sums over its stored values::
+
+    scores[j] = |c_j|^2 / 2 - sum over stored (f, v) of v * C[j, f]       j = 0 .. k-1, along the lanes
+
+so with the centres feature by feature, (d, k), each stored value costs k FMAs on contiguous memory.
+"""
+
+import numpy as np
+from numba import prange
+from numba.extending import register_jitable
+
+from fastnn.kernels._jit import parallel_jit
+from fastnn.kernels.cpu.linked import linked
+from fastnn.kernels.cpu.sweep import add_partials, clear
+
+# Rows per task when nothing has to be summed.
+_ROWS = 512
+
+
+@register_jitable
+def _squared_distance(data, indices, begin, end, by_feature, j, norm):
+    """|x - c_j|^2 in float64: (v - c)^2 where x has a value v, c^2 elsewhere."""
+    stored, rest = 0.0, norm
+    for p in range(begin, end):
+        c = np.float64(by_feature[indices[p], j])
+        difference = np.float64(data[p]) - c
+        stored += difference * difference
+        rest -= c * c
+    # What is left of |c|^2 is 0 and not below it where all of c is stored in x.
+    return stored + max(rest, 0.0)
+
+
+@linked("csr-task", "iTJJTT2DJTD3D2DTii")
+def _row_task(
+    t, data, indices, indptr, weights, by_feature, norms, labels, distances, partials, partial_counts,
+    inertias, scores, assigning, summing,
+):  # fmt: skip
+    """Rows of task t: assign them, or add them up in partials[t], or both; their part of the inertia.
+
+    by_feature : IN (d, k), the centres. norms : IN (k,), |c|^2. scores : WORK (k,).
+    """
+    tasks, n, k = inertias.size, labels.size, by_feature.shape[1]
+    weighted = weights.size > 0
+    p = t if summing else np.int64(0)
+    sums, counts = partials[p], partial_counts[p]
+    if summing:
+        clear(sums, counts)
+    inertia = 0.0
+    for i in range(n * t // tasks, n * (t + 1) // tasks):
+        begin, end = np.int64(indptr[i]), np.int64(indptr[i + 1])
+        w = np.float64(weights[i]) if weighted else 1.0
+        if assigning:
+            for j in range(k):
+                scores[j] = scores.dtype.type(0.5 * norms[j])
+            for q in range(begin, end):
+                value, row = data[q], by_feature[indices[q]]
+                for j in range(k):
+                    scores[j] -= value * row[j]
+            nearest = 0
+            for j in range(1, k):
+                if scores[j] < scores[nearest]:
+                    nearest = j
+            labels[i] = nearest
+            distance = _squared_distance(data, indices, begin, end, by_feature, nearest, norms[nearest])
+            distances[i] = distance
+            inertia += w * distance
+        if summing:
+            j = labels[i]
+            counts[j] += w
+            for q in range(begin, end):
+                sums[j, indices[q]] += w * np.float64(data[q])
+    inertias[t] = inertia
+
+
+@parallel_jit
+def sweep_csr(
+    n_workers, data, indices, indptr, weights, by_feature, norms, labels, distances, sums, counts,
+    partials, partial_counts, scores, assigning, summing,
+):  # fmt: skip
+    """Assign all rows to their centres, or add them up by label, or both; returns the inertia.
+
+    data, indices, indptr : IN, of a CSR matrix without duplicates. by_feature : IN (d, k), the centres.
+    norms : IN (k,) float64, their squared lengths. scores : WORK (n_workers, k). The rest as in
+    ``sweep.sweep_rows``.
+    """
+    n, chunks = labels.size, partials.shape[0]
+    tasks = chunks if summing else max(1, (n + _ROWS - 1) // _ROWS)
+    inertias = np.empty(tasks)
+    for w in prange(n_workers):
+        for t in range(w * tasks // n_workers, (w + 1) * tasks // n_workers):
+            _row_task(
+                np.int64(t), data, indices, indptr, weights, by_feature, norms, labels, distances,
+                partials, partial_counts, inertias, scores[w], assigning, summing,
+            )  # fmt: skip
+    if summing:
+        add_partials(partials, partial_counts, sums, counts)
+    inertia = 0.0
+    for t in range(tasks):
+        inertia += inertias[t]
+    return inertia

@@ -15,9 +15,12 @@ from fastnn.kernels.cpu.tile import (
     lanes,
     subtract_max,
     tile_argmin,
+    tile_argmin_squares,
     tile_columns,
     tile_difference,
+    tile_distances,
     tile_gather,
+    tile_lanes,
     tile_product,
     tile_transpose,
 )
@@ -33,8 +36,23 @@ def product(A, B, begin, begin_stride, C, rows, depth, columns, has_begin):
 
 
 @jit
-def argmin(A, start, B, best, labels, rows, depth, columns, first):
-    tile_argmin(rows, depth, A, 0, TILE_ROWS, start, 0, B, 0, columns, best, 0, labels, 0, np.int32(first))
+def argmin(A, start, B, best, labels, count, depth, columns, first):
+    tile_argmin(count, depth, A, 0, start, 0, B, 0, columns, best, 0, labels, 0, np.int32(first))
+
+
+@jit
+def argmin_squares(A, start, B, best, labels, count, depth, columns, first):
+    tile_argmin_squares(count, depth, A, 0, start, 0, B, 0, columns, best, 0, labels, 0, np.int32(first))
+
+
+@jit
+def distances(X, C, labels, out, rows, depth):
+    tile_distances(rows, depth, X, 0, C, labels, 0, out, 0)
+
+
+@jit
+def to_lanes(source, target, rows, n_columns, stride):
+    tile_lanes(rows, n_columns, source, 0, target, 0, stride)
 
 
 @jit
@@ -100,24 +118,72 @@ def test_product_of_every_ragged_shape(dtype, rows):
             assert (C[want.size :] == 7).all()
 
 
+def panels_of(A):
+    """Rows of A as the tile takes its candidates: panels of TILE_ROWS, each (depth, TILE_ROWS)."""
+    count, depth = A.shape
+    padded = np.full((-(-count // TILE_ROWS) * TILE_ROWS, depth), np.nan, A.dtype)
+    padded[:count] = A
+    return np.ascontiguousarray(
+        padded.reshape(len(padded) // TILE_ROWS, TILE_ROWS, depth).transpose(0, 2, 1)
+    ).ravel()
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("rows", range(1, TILE_ROWS + 1))
-def test_argmin_keeps_the_first_of_equals_and_ignores_nan(dtype, rows):
-    rng = np.random.default_rng(rows)
-    columns, depth = columns_of(dtype), 5
-    A = rng.integers(-2, 3, size=(depth, TILE_ROWS)).astype(dtype)
+@pytest.mark.parametrize("squares", [False, True])
+@pytest.mark.parametrize("depth", [0, 1, 5])
+@pytest.mark.parametrize("count", [*range(1, TILE_ROWS + 2), 3 * TILE_ROWS - 1, 3 * TILE_ROWS])
+def test_argmin_keeps_the_first_of_equals_and_ignores_nan(dtype, squares, count, depth):
+    rng = np.random.default_rng(count)
+    columns = columns_of(dtype)
+    A = rng.integers(-2, 3, size=(count, depth)).astype(dtype)
     B = rng.integers(-2, 3, size=(depth, columns)).astype(dtype)
-    B[0, 1] = np.nan
-    start = rng.integers(0, 3, size=rows).astype(dtype)
-    values = A[:, :rows].T @ B + start[:, None]
+    if depth:
+        B[0, 1] = np.nan
+    start = rng.integers(0, 3, size=count).astype(dtype)
+    if squares:
+        values = ((A[:, :, None] - B) ** 2).sum(axis=1) + start[:, None]
+    else:
+        values = A @ B + start[:, None]
     best = np.full(columns, 1, dtype)
     labels = np.full(columns, -1, np.int32)
-    argmin(A.ravel(), start, B.ravel(), best, labels, rows, depth, columns, 100)
+    function = argmin_squares if squares else argmin
+    function(panels_of(A), start, B.ravel(), best, labels, count, depth, columns, 100)
     lowest = values.min(axis=0)
     improved = lowest < 1
     np.testing.assert_array_equal(labels, np.where(improved, values.argmin(axis=0) + 100, -1))
     np.testing.assert_array_equal(best, np.where(improved, lowest, 1))
-    assert labels[1] == -1
+    if depth:
+        assert labels[1] == -1
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_distances_of_rows_to_their_centers(dtype):
+    rng = np.random.default_rng(0)
+    width = targets.ROW.lanes(np.dtype(dtype).itemsize)
+    for depth in [0, *range(1, width + 2), 4 * width - 1, 4 * width, 4 * width + 1, 9 * width + 3]:
+        # Memory that ends with the last row: what lies behind it may not be read.
+        X, C = rng.normal(size=(7, depth)).astype(dtype), rng.normal(size=(3, depth)).astype(dtype)
+        labels = rng.integers(3, size=7).astype(np.int32)
+        out = np.full(9, 5, dtype)
+        distances(X.ravel(), C.ravel(), labels, out, 7, depth)
+        np.testing.assert_allclose(out[:7], ((X - C[labels]) ** 2).sum(axis=1), rtol=1e-5)
+        assert (out[7:] == 5).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_contiguous_rows_to_lanes(dtype):
+    width = targets.ROW.lanes(np.dtype(dtype).itemsize)
+    for n_columns in range(1, 2 * width + 2):
+        for rows in (1, width - 1, width):
+            source = np.random.default_rng(rows).normal(size=(rows, n_columns)).astype(dtype)
+            target = np.full(n_columns * (width + 3), np.nan, dtype)
+            to_lanes(source.ravel(), target, rows, n_columns, width + 3)
+            target = target.reshape(n_columns, width + 3)
+            np.testing.assert_array_equal(target[:, :rows], source.T)
+            np.testing.assert_array_equal(
+                target[:, rows:width], np.repeat(source.T[:, -1:], width - rows, axis=1)
+            )
+            assert np.isnan(target[:, width:]).all()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -20,34 +20,43 @@ import numpy as np
 from numba.extending import register_jitable
 
 from fastnn.kernels.cpu.distances import squared_distance
-from fastnn.kernels.cpu.tile import TILE_ROWS, lanes, prefetch, tile_argmin, tile_columns, tile_difference
+from fastnn.kernels.cpu.tile import (
+    TILE_ROWS,
+    lanes,
+    prefetch,
+    tile_argmin,
+    tile_argmin_squares,
+    tile_columns,
+    tile_difference,
+    tile_distances,
+    tile_lanes,
+)
 
 # A distance below this many eps of |x|^2 is compared with all others in the direct form: the winner of the
 # bracket, whose error is a few eps of |x|^2, might be farther than the nearest centre by a hundredth.
 BLUR = 400
+# Centres times features up to which the direct form is used throughout: there its subtractions take less time
+# than the distances of the winners, which the bracket leaves to do.
+_SMALL = 160
+# Centres times features between two requests for the next rows: few enough for the requests to be spread.
+_GROUP_WORK = 1024
 
 
 @register_jitable
-def pack_centers(C, shift, panels, half_norms):
-    """Prepare centres for ``nearest_rows``.
+def is_small(k, d):
+    """Whether the direct form takes less time than the bracket and the winners' distances afterwards."""
+    return k * d <= _SMALL
 
-    Parameters
-    ----------
-    C : array (k, d)   # IN
-    shift : array (d,)   # OUT
-        A point amid the centres: the mean of some half of them, those nearest to the mean of all, so that a
-        few far ones do not draw it away from the rest.
-    panels : array (ceil(k / TILE_ROWS) * TILE_ROWS * d,)   # OUT
-        shift - C, in panels of TILE_ROWS centres that are contiguous at each dimension.
-    half_norms : array (k,)   # OUT
-        |c - shift|^2 / 2; infinite for a centre that is not finite, so that it is never the nearest.
+
+@register_jitable
+def _point_amid(C, spread, shift):
+    """shift : OUT, the mean of some half of the usable centres, those nearest to the mean of all, so that a
+    few far ones do not draw it away from the rest. spread : IN/OUT (k,), infinite for one that is not finite.
     """
     k, d = C.shape
-    mean, spread = np.zeros(d), np.zeros(k)
+    mean = np.zeros(d)
     usable = 0
     for j in range(k):
-        for f in range(d):
-            spread[j] += C[j, f] * 0.0  # NaN if the centre is not finite
         if spread[j] == 0.0:
             usable += 1
             for f in range(d):
@@ -84,15 +93,44 @@ def pack_centers(C, shift, panels, half_norms):
                 mean[f] += C[j, f]
     for f in range(d):
         shift[f] = mean[f] / max(inner, 1)
+
+
+@register_jitable
+def pack_centers(C, shift, panels, starts):
+    """Prepare centres for ``nearest_rows``.
+
+    Parameters
+    ----------
+    C : array (k, d)   # IN
+    shift : array (d,)   # OUT
+        A point amid the centres.
+    panels : array (ceil(k / TILE_ROWS) * TILE_ROWS * d,)   # OUT
+        shift - C, in panels of TILE_ROWS centres that are contiguous at each dimension; C where ``is_small``.
+    starts : array (k,)   # OUT
+        |c - shift|^2 / 2, or 0 where ``is_small``; infinite for a centre that is not finite, so that it is
+        never the nearest.
+    """
+    k, d = C.shape
+    direct = is_small(k, d)
+    spread = np.zeros(k)
+    for j in range(k):
+        for f in range(d):
+            spread[j] += C[j, f] * 0.0
+        if np.isnan(spread[j]):
+            spread[j] = np.inf
+    for f in range(d):
+        shift[f] = 0
+    if not direct:
+        _point_amid(C, spread, shift)
     for j in range(k):
         tile, row = divmod(j, TILE_ROWS)
         start = tile * TILE_ROWS * d + row
         norm = 0.0
         for f in range(d):
             value = C[j, f] - shift[f] if spread[j] < np.inf else C.dtype.type(0)
-            panels[start + f * TILE_ROWS] = -value
+            panels[start + f * TILE_ROWS] = value if direct else -value
             norm += value * value
-        half_norms[j] = 0.5 * norm if spread[j] < np.inf else np.inf
+        starts[j] = np.inf if spread[j] == np.inf else (0.0 if direct else 0.5 * norm)
 
 
 @register_jitable
@@ -106,8 +144,62 @@ def _nearest_directly(x, C):
     return nearest, least
 
 
+# A loop over all columns of a tile has a constant number of turns: it becomes a few vector instructions. One
+# over some of them would be vectorised for longer ones, and run number by number.
+
+
 @register_jitable
-def nearest_rows(X, C, shift, panels, half_norms, first, last, panel, best, index, labels, distances):
+def _reset(best, best_at, index, index_at):
+    """No centre has been looked at for the columns of a tile."""
+    for i in range(tile_columns(best)):
+        best[best_at + i] = np.inf
+    for i in range(tile_columns(best)):
+        index[index_at + i] = 0
+
+
+@register_jitable
+def _nearest_of_few(X, C, panels, starts, first, last, panel, best, index, labels, distances):
+    """``nearest_rows`` in the direct form: what is compared is the distance."""
+    k, d = C.shape
+    width, columns = lanes(X), tile_columns(X)
+    infinity = X.dtype.type(np.inf)
+    for start in range(first, last, columns):
+        rows = min(columns, last - start)
+        for i in range(0, columns, width):
+            # A vector without rows of its own repeats the last row.
+            lane = min(i, rows - 1)
+            tile_lanes(min(width, rows - lane), d, X, (start + lane) * d, panel, i, columns)
+        infinite = 0
+        if rows == columns:
+            _reset(distances, start, labels, start)
+            tile_argmin_squares(
+                k, d, panels, 0, starts, 0, panel, 0, columns, distances, start, labels, start, np.int32(0)
+            )
+            for i in range(columns):
+                infinite += 0 if distances[start + i] < infinity else 1
+        else:
+            _reset(best, 0, index, 0)
+            tile_argmin_squares(k, d, panels, 0, starts, 0, panel, 0, columns, best, 0, index, 0, np.int32(0))
+            for i in range(rows):
+                labels[start + i], distances[start + i] = index[i], best[i]
+                infinite += 0 if best[i] < infinity else 1
+        if infinite > 0:
+            for i in range(start, start + rows):
+                if not distances[i] < infinity:
+                    labels[i], distances[i] = _nearest_directly(X[i], C)
+
+
+@register_jitable
+def _is_certain(distance, bracket, blur):
+    """Whether a distance is finite, and so large that the bracket's rounding did not choose its centre.
+
+    |x - shift|^2 = distance - 2 bracket: the bracket's error is some eps of this.
+    """
+    return (distance >= blur * (distance - 2 * bracket)) & (distance < np.inf)
+
+
+@register_jitable
+def nearest_rows(X, C, shift, panels, starts, first, last, panel, best, index, labels, distances):
     """labels[i] = argmin_j |x_i - c_j|^2 and distances[i] = that minimum, for first <= i < last.
 
     Ties in the bracket go to the lowest j. A centre that is not finite is passed over, and a row without a
@@ -117,7 +209,7 @@ def nearest_rows(X, C, shift, panels, half_norms, first, last, panel, best, inde
     ----------
     X : array (n, d), C-contiguous   # IN
     C : array (k, d), C-contiguous   # IN
-    shift, panels, half_norms   # IN
+    shift, panels, starts   # IN
         Of ``pack_centers``.
     panel : array (d * tile_columns,)   # WORK
         X - shift, a row for every dimension.
@@ -130,12 +222,16 @@ def nearest_rows(X, C, shift, panels, half_norms, first, last, panel, best, inde
     FLOPs: 2 n k d + 3 n d. Bytes: X once from memory; the panels from cache for every tile_columns rows.
     """
     k, d = C.shape
+    if is_small(k, d):
+        _nearest_of_few(X, C, panels, starts, first, last, panel, best, index, labels, distances)
+        return
     width, columns = lanes(X), tile_columns(X)
     blur = X.dtype.type(BLUR * np.finfo(X.dtype).eps)
     # While one block of rows is compared with the centres, the next one is fetched from memory, a share of it
-    # beside each tile.
+    # beside each group of centres.
     line = 64 // X.itemsize
-    share = -(-columns * d // (-(-k // TILE_ROWS) * line)) * line
+    group = (_GROUP_WORK // max(1, d) // TILE_ROWS + 1) * TILE_ROWS
+    share = -(-columns * d // (-(-k // group) * line)) * line
     for start in range(first, last, columns):
         ahead = (start + columns) * d
         end = min(ahead + columns * d, last * d)
@@ -146,22 +242,27 @@ def nearest_rows(X, C, shift, panels, half_norms, first, last, panel, best, inde
             tile_difference(
                 min(width, rows - first_lane), d, X, (start + first_lane) * d, d, shift, panel, i, columns
             )
-        for i in range(columns):
-            best[i] = np.inf
-            index[i] = 0
-        for j in range(0, k, TILE_ROWS):
+        _reset(best, 0, index, 0)
+        for j in range(0, k, group):
             tile_argmin(
-                min(TILE_ROWS, k - j), d, panels, j * d, TILE_ROWS, half_norms, j, panel, 0, columns,
+                min(group, k - j), d, panels, j * d, starts, j, panel, 0, columns,
                 best, 0, index, 0, np.int32(j),
             )  # fmt: skip
             for offset in range(ahead, min(ahead + share, end), line):
                 prefetch(X, offset)
             ahead += share
-        for i in range(rows):
-            nearest = index[i]
-            distance = squared_distance(X[start + i], C[nearest])
-            # |x - shift|^2 = distance - 2 best: the bracket's error is some eps of this.
-            if not np.isfinite(distance) or distance < blur * (distance - 2 * best[i]):
-                nearest, distance = _nearest_directly(X[start + i], C)
-            labels[start + i] = nearest
-            distances[start + i] = distance
+        tile_distances(rows, d, X, start * d, C, index, 0, distances, start)
+        if rows == columns:
+            doubtful = 0
+            for i in range(columns):
+                labels[start + i] = index[i]
+            for i in range(columns):
+                doubtful += 0 if _is_certain(distances[start + i], best[i], blur) else 1
+        else:
+            doubtful = rows
+            for i in range(rows):
+                labels[start + i] = index[i]
+        if doubtful > 0:
+            for i in range(rows):
+                if not _is_certain(distances[start + i], best[i], blur):
+                    labels[start + i], distances[start + i] = _nearest_directly(X[start + i], C)

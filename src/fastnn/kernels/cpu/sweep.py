@@ -13,7 +13,7 @@ import numpy as np
 from numba import prange
 from numba.extending import register_jitable
 
-from fastnn.kernels._jit import parallel_jit
+from fastnn.kernels._jit import FASTMATH_SUMS, parallel_jit
 from fastnn.kernels.cpu.linked import linked
 from fastnn.kernels.cpu.nearest import nearest_rows, pack_centers
 from fastnn.kernels.cpu.tile import TILE_ROWS, tile_columns
@@ -35,10 +35,10 @@ def prepare_centers(C, assigning):
     k, d = (C.shape[0], C.shape[1]) if assigning else (0, 0)
     shift = np.empty(d, C.dtype)
     panels = np.empty(-(-k // TILE_ROWS) * TILE_ROWS * d, C.dtype)
-    half_norms = np.empty(k, C.dtype)
+    starts = np.empty(k, C.dtype)
     if assigning:
-        pack_centers(C, shift, panels, half_norms)
-    return shift, panels, half_norms
+        pack_centers(C, shift, panels, starts)
+    return shift, panels, starts
 
 
 @register_jitable
@@ -58,9 +58,22 @@ def accumulate_rows(X, weights, labels, first, last, begin, end, sums, counts):
             sums[j, f] += w * np.float64(X[i, f])
 
 
+@register_jitable(fastmath=set(FASTMATH_SUMS))
+def _weighted_sum(weights, distances, start, stop):
+    """Sum of weights times distances over a range of rows, in float64."""
+    total = 0.0
+    if weights.size > 0:
+        for i in range(start, stop):
+            total += np.float64(weights[i]) * np.float64(distances[i])
+    else:
+        for i in range(start, stop):
+            total += np.float64(distances[i])
+    return total
+
+
 @linked("sweep-task", "iT2TT2TTTJTD3D2DTTJii")
 def _row_task(
-    t, X, weights, C, shift, panels, half_norms, labels, distances, partials, partial_counts, inertias,
+    t, X, weights, C, shift, panels, starts, labels, distances, partials, partial_counts, inertias,
     panel, best, index, assigning, summing,
 ):  # fmt: skip
     """Rows of task t: assign them, or add them up in partials[t], or both; their part of the inertia.
@@ -70,7 +83,6 @@ def _row_task(
     (n, d), tasks = X.shape, inertias.shape[0]
     first, last = n * t // tasks, n * (t + 1) // tasks
     block = max(128, _BLOCK_BYTES // max(1, d * X.itemsize))
-    weighted = weights.size > 0
     # Without sums the first partials stand for an argument that nobody touches.
     p = t if summing else np.int64(0)
     sums, counts = partials[p], partial_counts[p]
@@ -81,10 +93,9 @@ def _row_task(
         stop = min(start + block, last)
         if assigning:
             nearest_rows(
-                X, C, shift, panels, half_norms, start, stop, panel, best, index, labels, distances
+                X, C, shift, panels, starts, start, stop, panel, best, index, labels, distances
             )  # fmt: skip
-            for i in range(start, stop):
-                inertia += (np.float64(weights[i]) if weighted else 1.0) * np.float64(distances[i])
+            inertia += _weighted_sum(weights, distances, start, stop)
         if summing:
             accumulate_rows(X, weights, labels, start, stop, np.int64(0), d, sums, counts)
     inertias[t] = inertia
@@ -120,14 +131,14 @@ def sweep_rows(
     elif assigning:
         tasks = (n + _ROWS - 1) // _ROWS
     inertias = np.empty(tasks)
-    shift, panels, half_norms = prepare_centers(C, assigning)
+    shift, panels, starts = prepare_centers(C, assigning)
     columns = tile_columns(X)
     panel = np.empty((n_workers, d * columns if assigning else 0), X.dtype)
     best, index = np.empty((n_workers, columns), X.dtype), np.empty((n_workers, columns), np.int32)
     for w in prange(n_workers):
         for t in range(w * tasks // n_workers, (w + 1) * tasks // n_workers):
             _row_task(
-                np.int64(t), X, weights, C, shift, panels, half_norms, labels, distances,
+                np.int64(t), X, weights, C, shift, panels, starts, labels, distances,
                 partials, partial_counts, inertias, panel[w], best[w], index[w], assigning, by_rows,
             )  # fmt: skip
     if by_rows:

@@ -166,16 +166,35 @@ def tile_product(
     )  # fmt: skip
 
 
-@_tile_function("argmin", "iiAiAAiAAj")
+@_tile_function("argmin", "iiAAAiAAj")
 def tile_argmin(
-    rows, depth, a, a_offset, a_stride, start, start_offset, b, b_offset, b_stride,
+    count, depth, a, a_offset, start, start_offset, b, b_offset, b_stride,
     best, best_offset, labels, labels_offset, first,
 ):  # fmt: skip
-    """Fold `rows` candidates into the running minimum of every column of a full tile.
+    """Fold `count` candidates into the running minimum of every column of a full tile.
 
     value[i, j] = start[i] + sum_p A[p, i] B[p, j]; where it is below best[j], best[j] takes it and labels[j]
-    becomes first + i.
-    FLOPs: 2 rows tile_columns depth. The values never leave the registers.
+    becomes first + i. A lies in panels of TILE_ROWS candidates, each (depth, TILE_ROWS).
+    FLOPs: 2 count tile_columns depth. The values never leave the registers.
+    """
+
+
+@_tile_function("argmin-squares", "iiAAAiAAj")
+def tile_argmin_squares(
+    count, depth, a, a_offset, start, start_offset, b, b_offset, b_stride,
+    best, best_offset, labels, labels_offset, first,
+):  # fmt: skip
+    """``tile_argmin`` with value[i, j] = start[i] + sum_p (A[p, i] - B[p, j])^2.
+
+    FLOPs: 3 count tile_columns depth.
+    """
+
+
+@_tile_function("distances", "iiAPAA")
+def tile_distances(rows, depth, x, x_offset, centers, labels, labels_offset, out, out_offset):
+    """out[i] = sum_p (x[i, p] - centers[labels[i], p])^2 for i < rows, at least one, and p < depth.
+
+    FLOPs: 3 rows depth. Bytes: 2 rows depth elements.
     """
 
 
@@ -195,6 +214,14 @@ def tile_gather(rows, order, first, n_columns, source, stride, target, target_of
     Lanes i >= rows get copies of the last row, as in ``tile_transpose``; `stride` is the length of a row of
     `source`.
     Bytes: rows n_columns elements read, lanes n_columns written.
+    """
+
+
+@_tile_function("lanes", "iiAAi")
+def tile_lanes(rows, n_columns, source, source_offset, target, target_offset, target_stride):
+    """target[j, i] = source[i, j] for i < rows <= lanes and j < n_columns, of contiguous rows.
+
+    Lanes i >= rows get copies of the last row, as in ``tile_transpose``.
     """
 
 
@@ -253,11 +280,14 @@ __all__ = [
     "prefetch",
     "subtract_max",
     "tile_argmin",
+    "tile_argmin_squares",
     "tile_blocks_product",
     "tile_columns",
     "tile_difference",
+    "tile_distances",
     "tile_dots",
     "tile_gather",
+    "tile_lanes",
     "tile_product",
     "tile_rows_product",
     "tile_transpose",

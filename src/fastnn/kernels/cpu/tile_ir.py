@@ -28,11 +28,11 @@ def vector_lanes(dtype: Any) -> int:
 class _Vectors:
     """Emits vector instructions of one dtype into a builder."""
 
-    def __init__(self, builder: ir.IRBuilder, dtype: Any) -> None:
+    def __init__(self, builder: ir.IRBuilder, dtype: Any, n_lanes: int | None = None) -> None:
         self.builder = builder
         self.scalar = _LLVM_FLOAT[dtype]
         self.itemsize = dtype.bitwidth // 8
-        self.n = vector_lanes(dtype)
+        self.n = n_lanes or vector_lanes(dtype)
         self.type = ir.VectorType(self.scalar, self.n)
         self.labels = ir.VectorType(_I32, self.n)
 
@@ -74,6 +74,17 @@ class _Vectors:
         # fmuladd, not fma: where the processor has no FMA the latter is a call into the C library.
         return self.builder.call(self._llvm("fmuladd", self.type, [self.type] * 3), [a, b, c])
 
+    def sum_of_lanes(self, vector: ir.Value) -> ir.Value:
+        """The sum of all lanes: of halves, of their halves, and so on."""
+        builder, width = self.builder, self.n
+        undefined = ir.Constant(self.type, ir.Undefined)
+        while width > 1:
+            width //= 2
+            lanes = [width + lane if lane < width else lane for lane in range(self.n)]
+            order = ir.Constant(ir.VectorType(_I32, self.n), lanes)
+            vector = builder.fadd(vector, builder.shuffle_vector(vector, undefined, order))
+        return builder.extract_element(vector, ir.Constant(_I32, 0))
+
     def mask(self, count: ir.Value) -> ir.Value:
         """Lanes below `count`."""
         index = ir.Constant(ir.VectorType(_I64, self.n), list(range(self.n)))
@@ -108,8 +119,10 @@ def _emit_product(
     b: ir.Value,
     b_stride: ir.Value,
     masks: list[ir.Value | None],
+    *,
+    squares: bool = False,
 ) -> list[ir.Value]:
-    """The loop over p: accumulators[i * len(masks) + j] += A[p, i] * B[p, j]."""
+    """The loop over p: accumulators[i * len(masks) + j] += A[p, i] * B[p, j], or (B - A)^2 with `squares`."""
     builder, vectors = v.builder, len(masks)
     rows = len(accumulators) // vectors
     zero, one = ir.Constant(_I64, 0), ir.Constant(_I64, 1)
@@ -136,7 +149,9 @@ def _emit_product(
     results = []
     for i in range(rows):
         scalar = v.broadcast(a.base, builder.add(a_at, row_offsets[i]))
-        results += [v.multiply_add(scalar, right[j], phis[i * vectors + j]) for j in range(vectors)]
+        for vector in right:
+            factors = [builder.fsub(vector, scalar)] * 2 if squares else [scalar, vector]
+            results.append(v.multiply_add(*factors, phis[len(results)]))
     p_next, b_next = builder.add(p, one), builder.add(b_at, b_stride)
     _join(
         [p, a_at, b_at, *phis],
@@ -242,39 +257,169 @@ def _argmin_type(dtype: Any) -> ir.FunctionType:
     pointer = _LLVM_FLOAT[dtype].as_pointer()
     return ir.FunctionType(
         ir.VoidType(),
-        [_I64, _I64, pointer, _I64, pointer, pointer, _I64, pointer, _I32.as_pointer(), _I32],
+        [_I64, _I64, pointer, pointer, pointer, _I64, pointer, _I32.as_pointer(), _I32],
     )
 
 
-def _define_argmin(module: ir.Module, name: str, dtype: Any) -> None:
+def _define_argmin(module: ir.Module, name: str, dtype: Any, *, squares: bool) -> None:
+    """The running minimum of start + sum_p A B; with `squares` of start + sum_p (A - B)^2."""
     function = _define(module, name, _argmin_type(dtype))
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     v = _Vectors(builder, dtype)
-    _, depth, a, a_stride, start, b, b_stride, best, labels, first = function.args
-    vectors = ROW.tile_vectors
+    count, depth, a, start, b, b_stride, best, labels, first = function.args
+    vectors, full = range(ROW.tile_vectors), ROW.tile_rows
+    zero, one, step = (ir.Constant(_I64, value) for value in (0, 1, full))
 
-    def emit(rows: int) -> None:
+    def fold(rows: int, at: ir.Value, minima: Sequence[ir.Value], winners: Sequence[ir.Value]) -> Any:
+        """The running minima and their labels after `rows` candidates from `at` on."""
         accumulators = []
         for i in range(rows):
-            accumulators += [v.broadcast(start, ir.Constant(_I64, i))] * vectors
-        left = _Left(a, a_stride, ir.Constant(_I64, 1), depth, ir.Constant(_I64, 0))
-        final = _emit_product(v, accumulators, depth, left, b, b_stride, [None] * vectors)
-        for j in range(vectors):
-            offset = ir.Constant(_I64, j * v.n)
-            value = v.load(best, offset)
-            label = builder.load(v.address(labels, offset, v.labels), align=4)
-            for i in range(rows):
+            accumulators += [v.broadcast(start, builder.add(at, ir.Constant(_I64, i)))] * len(vectors)
+        panel = builder.gep(a, [builder.mul(at, depth)])
+        left = _Left(panel, step, one, depth, zero)
+        values = _emit_product(
+            v, accumulators, depth, left, b, b_stride, [None] * len(vectors), squares=squares
+        )
+        base = v.splat(builder.add(first, builder.trunc(at, _I32)))
+        minima, winners = list(minima), list(winners)
+        for i in range(rows):
+            # A sum of vectors: to fill a vector from a scalar register takes longer than to compare.
+            label = builder.add(base, ir.Constant(v.labels, [i] * v.n))
+            for j in vectors:
                 # Ordered and strict: NaN never wins, and of equals the first does.
-                candidate = final[i * vectors + j]
-                closer = builder.fcmp_ordered("<", candidate, value)
-                index = v.splat(builder.add(first, ir.Constant(_I32, i)))
-                value = builder.select(closer, candidate, value)
-                label = builder.select(closer, index, label)
-            v.store(value, best, offset)
-            v.store(label, labels, offset)
+                closer = builder.fcmp_ordered("<", values[i * len(vectors) + j], minima[j])
+                minima[j] = builder.select(closer, values[i * len(vectors) + j], minima[j])
+                winners[j] = builder.select(closer, label, winners[j])
+        return minima, winners
+
+    def keep(minima: Sequence[ir.Value], winners: Sequence[ir.Value]) -> None:
+        for j in vectors:
+            v.store(minima[j], best, ir.Constant(_I64, j * v.n))
+            v.store(winners[j], labels, ir.Constant(_I64, j * v.n))
         builder.ret_void()
 
-    _emit_row_switch(builder, function.args[0], emit)
+    def carried() -> tuple[ir.Value, list[ir.Value], list[ir.Value]]:
+        return (
+            builder.phi(_I64),
+            [builder.phi(v.type) for _ in vectors],
+            [builder.phi(v.labels) for _ in vectors],
+        )
+
+    offsets = [ir.Constant(_I64, j * v.n) for j in vectors]
+    before = builder.block
+    begin = [v.load(best, offset) for offset in offsets]
+    begin += [builder.load(v.address(labels, offset, v.labels), align=4) for offset in offsets]
+    tiles, rest, done = (builder.append_basic_block(part) for part in ("tiles", "rest", "done"))
+    builder.cbranch(builder.icmp_signed(">=", count, step), tiles, rest)
+
+    # Whole tiles; what is best so far stays in registers.
+    builder.position_at_end(tiles)
+    at, *state = carried()
+    minima, winners = fold(full, at, *state)
+    following, tiles_end = builder.add(at, step), builder.block
+    _join([at, *state[0], *state[1]], (before, [zero, *begin]), (tiles_end, [following, *minima, *winners]))
+    builder.cbranch(builder.icmp_signed("<=", builder.add(following, step), count), tiles, rest)
+
+    # The last candidates, fewer than a tile's rows.
+    builder.position_at_end(rest)
+    at, *state = carried()
+    _join([at, *state[0], *state[1]], (before, [zero, *begin]), (tiles_end, [following, *minima, *winners]))
+    switch = builder.switch(builder.sub(count, at), done)
+    builder.position_at_end(done)
+    keep(*state)
+    for rows in range(1, full):
+        block = builder.append_basic_block(f"rows.{rows}")
+        switch.add_case(ir.Constant(_I64, rows), block)
+        builder.position_at_end(block)
+        keep(*fold(rows, at, *state))
+
+
+def _distances_type(dtype: Any) -> ir.FunctionType:
+    pointer = _LLVM_FLOAT[dtype].as_pointer()
+    return ir.FunctionType(ir.VoidType(), [_I64, _I64, pointer, pointer, _I32.as_pointer(), pointer])
+
+
+# Vectors of one row that are added up side by side: sums that need not wait for each other.
+_CHAINS = 4
+
+
+def _define_distances(module: ir.Module, name: str, dtype: Any) -> None:
+    function = _define(module, name, _distances_type(dtype))
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    depth = function.args[1]
+    # Short rows take short vectors: most masked loads of a whole one would reach into the next cache line.
+    whole = vector_lanes(dtype)
+    for n_lanes in (whole // 4, whole // 2):
+        if n_lanes < 2:
+            continue
+        narrow, wider = builder.append_basic_block("narrow"), builder.append_basic_block("wider")
+        builder.cbranch(builder.icmp_signed("<=", depth, ir.Constant(_I64, n_lanes)), narrow, wider)
+        builder.position_at_end(narrow)
+        v = _Vectors(builder, dtype, n_lanes)
+        _emit_row_distances(v, function, partial(_emit_short_row, v, v.mask(depth)))
+        builder.ret_void()
+        builder.position_at_end(wider)
+    v = _Vectors(builder, dtype)
+    _emit_row_distances(v, function, partial(_emit_long_row, v, depth))
+    builder.ret_void()
+
+
+def _emit_row_distances(v: _Vectors, function: ir.Function, total: Callable[..., ir.Value]) -> None:
+    """out[i] = the sum of the lanes of ``total(add)``; ``add`` adds the squares at an offset of the row."""
+    builder = v.builder
+    rows, depth, x, c, labels, out = function.args
+
+    def row(i: ir.Value, _: Any) -> None:
+        label = builder.zext(builder.load(builder.gep(labels, [i])), _I64)
+        x_row, c_row = (builder.gep(base, [builder.mul(j, depth)]) for base, j in ((x, i), (c, label)))
+
+        def add(offset: ir.Value, total: ir.Value, mask: ir.Value | None = None) -> ir.Value:
+            difference = builder.fsub(v.load(x_row, offset, mask), v.load(c_row, offset, mask))
+            return v.multiply_add(difference, difference, total)
+
+        builder.store(v.sum_of_lanes(total(add)), builder.gep(out, [i]), align=v.itemsize)
+
+    _emit_loop(v, "rows", rows, ir.Constant(_I64, 1), None, row)
+
+
+def _emit_short_row(v: _Vectors, mask: ir.Value, add: Callable[..., ir.Value]) -> ir.Value:
+    """One vector, masked."""
+    return add(ir.Constant(_I64, 0), ir.Constant(v.type, None), mask)
+
+
+def _emit_long_row(v: _Vectors, depth: ir.Value, add: Callable[..., ir.Value]) -> ir.Value:
+    """Blocks of _CHAINS vectors, then vectors, the last one masked."""
+    builder = v.builder
+    zero, nothing = ir.Constant(_I64, 0), ir.Constant(v.type, None)
+    stride = ir.Constant(_I64, _CHAINS * v.n)
+    before = builder.block
+    blocks, folded, tail, end = (
+        builder.append_basic_block(part) for part in ("blocks", "folded", "tail", "end")
+    )
+    builder.cbranch(builder.icmp_signed(">=", depth, stride), blocks, tail)
+    builder.position_at_end(blocks)
+    at, totals = builder.phi(_I64), [builder.phi(v.type) for _ in range(_CHAINS)]
+    sums = [add(builder.add(at, ir.Constant(_I64, j * v.n)), total) for j, total in enumerate(totals)]
+    following = builder.add(at, stride)
+    _join([at, *totals], (before, [zero, *[nothing] * _CHAINS]), (blocks, [following, *sums]))
+    more = builder.icmp_signed("<=", builder.add(following, stride), depth)
+    builder.cbranch(more, blocks, folded)
+    builder.position_at_end(folded)
+    while len(sums) > 1:
+        sums = [builder.fadd(a, b) for a, b in zip(sums[::2], sums[1::2], strict=True)]
+    builder.cbranch(builder.icmp_signed("<", following, depth), tail, end)
+
+    builder.position_at_end(tail)
+    at, total = builder.phi(_I64), builder.phi(v.type)
+    added = add(at, total, v.mask(builder.sub(depth, at)))
+    next_at = builder.add(at, ir.Constant(_I64, v.n))
+    _join([at, total], (before, [zero, nothing]), (folded, [following, *sums]), (tail, [next_at, added]))
+    builder.cbranch(builder.icmp_signed("<", next_at, depth), tail, end)
+
+    builder.position_at_end(end)
+    lanes = builder.phi(v.type)
+    _join([lanes], (folded, sums), (tail, [added]))
+    return lanes
 
 
 def _emit_transposition(v: _Vectors, vectors: list[ir.Value]) -> list[ir.Value]:
@@ -358,6 +503,48 @@ def _define_difference(module: ir.Module, name: str, dtype: Any) -> None:
         return builder.fsub(v.load(pointer, column, mask), v.load(origin, column, mask))
 
     _emit_rows_tovector_lanes(v, pointers, n_columns, target, target_stride, load)
+    builder.ret_void()
+
+
+# Features up to which the lanes of contiguous rows are picked out of whole vectors: d (d - 1) shuffles for d
+# of them, where a transposition takes as many for two as for a vector full.
+_FEW = 4
+
+
+def _lanes_type(dtype: Any) -> ir.FunctionType:
+    pointer = _LLVM_FLOAT[dtype].as_pointer()
+    return ir.FunctionType(ir.VoidType(), [_I64, _I64, pointer, pointer, _I64])
+
+
+def _define_lanes(module: ir.Module, name: str, dtype: Any) -> None:
+    function = _define(module, name, _lanes_type(dtype))
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    v = _Vectors(builder, dtype)
+    rows, n_columns, source, target, target_stride = function.args
+    many = builder.append_basic_block("many")
+    indices = ir.VectorType(_I32, v.n)
+    full = builder.icmp_signed("==", rows, ir.Constant(_I64, v.n))
+    switch = builder.switch(builder.select(full, n_columns, ir.Constant(_I64, 0)), many)
+    for d in range(1, _FEW + 1):
+        block = builder.append_basic_block(f"columns.{d}")
+        switch.add_case(ir.Constant(_I64, d), block)
+        builder.position_at_end(block)
+        loaded = [v.load(source, ir.Constant(_I64, i * v.n)) for i in range(d)]
+        for f in range(d):
+            # Lane l is element l d + f of the loaded vectors, put end to end.
+            wanted = [divmod(lane * d + f, v.n) for lane in range(v.n)]
+            picked = loaded[0]
+            for i in range(d):
+                # Lanes of earlier vectors stand in their places already.
+                order = [v.n + lane if at == i else position for position, (at, lane) in enumerate(wanted)]
+                picked = builder.shuffle_vector(picked, loaded[i], ir.Constant(indices, order))
+            v.store(picked, target, builder.mul(target_stride, ir.Constant(_I64, f)))
+        builder.ret_void()
+    builder.position_at_end(many)
+    pointers = [
+        builder.gep(source, [builder.mul(row, n_columns)]) for row in _rows_or_last(builder, rows, v.n)
+    ]
+    _emit_rows_tovector_lanes(v, pointers, n_columns, target, target_stride, v.load)
     builder.ret_void()
 
 
@@ -499,9 +686,12 @@ def _define_fold(module: ir.Module, name: str, dtype: Any, *, fold: str, apply: 
 
 _KINDS: dict[str, tuple[Callable[..., None], Callable[..., Any]]] = {
     "product": (_define_product, _product_type),
-    "argmin": (_define_argmin, _argmin_type),
+    "argmin": (partial(_define_argmin, squares=False), _argmin_type),
+    "argmin-squares": (partial(_define_argmin, squares=True), _argmin_type),
+    "distances": (_define_distances, _distances_type),
     "transpose": (_define_transpose, _transpose_type),
     "gather": (_define_gather, _gather_type),
+    "lanes": (_define_lanes, _lanes_type),
     "difference": (_define_difference, _difference_type),
     "dots": (_define_dots, _dots_type),
     "subtract-max": (partial(_define_fold, fold="max", apply="subtract"), _fold_type),

@@ -10,10 +10,12 @@ import pytest
 from fastnn.kernels._jit import jit
 from fastnn.kernels.cpu import targets
 from fastnn.kernels.cpu.tile import (
+    SUM_LANES,
     TILE_ROWS,
     divide_by_sum,
     lanes,
     subtract_max,
+    tile_add_rows,
     tile_argmin,
     tile_argmin_squares,
     tile_columns,
@@ -48,6 +50,13 @@ def argmin_squares(A, start, B, best, labels, count, depth, columns, first):
 @jit
 def distances(X, C, labels, out, rows, depth):
     tile_distances(rows, depth, X, 0, C, labels, 0, out, 0)
+
+
+@jit
+def add_rows(x, labels, weights, sums, rows, n_columns, stride, is_weighted, counting):
+    tile_add_rows(
+        rows, n_columns, x, 1, stride, labels, 0, weights, 0, is_weighted, counting, sums, 0, sums.shape[1]
+    )
 
 
 @jit
@@ -168,6 +177,26 @@ def test_distances_of_rows_to_their_centers(dtype):
         distances(X.ravel(), C.ravel(), labels, out, 7, depth)
         np.testing.assert_allclose(out[:7], ((X - C[labels]) ** 2).sum(axis=1), rtol=1e-5)
         assert (out[7:] == 5).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("counting", [False, True])
+def test_rows_are_added_up_by_label(dtype, weighted, counting):
+    rng = np.random.default_rng(0)
+    for n_columns in [*range(2 * SUM_LANES + 2), 5 * SUM_LANES + 3]:
+        width = -(-(n_columns + 1) // SUM_LANES) * SUM_LANES
+        X = rng.normal(size=(9, n_columns + 2)).astype(dtype)
+        labels = rng.integers(3, size=9).astype(np.int32)
+        weights = rng.uniform(size=9).astype(dtype) if weighted else np.empty(0, dtype)
+        sums = np.zeros((4, width))
+        add_rows(X.ravel(), labels, weights, sums, 9, n_columns, n_columns + 2, weighted, counting)
+        w = weights.astype(np.float64) if weighted else np.ones(9)
+        want = np.zeros_like(sums)
+        np.add.at(want[:, :n_columns], labels, w[:, None] * X[:, 1 : n_columns + 1])
+        if counting:
+            np.add.at(want[:, n_columns], labels, w)
+        np.testing.assert_allclose(sums, want, rtol=1e-12, atol=1e-15)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -229,7 +229,7 @@ class _Epochs:
                     self.rows, done, last, self.batch_size, *self.rule,
                     self.C, self.safe, *self.motion, self.touched, self.progress, self.patience,
                     losses, self.X_batch, self.weights_batch, self.work.labels, self.work.distances,
-                    self.work.sums, self.work.counts, *self.work.partials,
+                    self.work.sums, self.work.counts, self.work.partials,
                 )  # fmt: skip
                 # The first call may compile; a chunk twice as long follows only a chunk that was short.
                 seconds = max(time.perf_counter() - started, 1e-9)

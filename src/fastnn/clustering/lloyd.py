@@ -38,13 +38,13 @@ class Workspace:
                 return device.sweep_csr(
                     parallel, n_workers, X.data, X.indices, X.indptr, weights, np.ascontiguousarray(C.T),
                     (C.astype(np.float64) ** 2).sum(axis=1), self.labels, self.distances,
-                    self.sums, self.counts, *self.partials, np.empty((n_workers, k), X.dtype),
+                    self.sums, self.counts, self.partials, np.empty((n_workers, k), X.dtype),
                     assigning, summing,
                 )  # fmt: skip
         with threads_for(device.sweep_work(n, k, d)) as parallel:
             return device.sweep(
                 parallel, workers(parallel), X, weights, C, self.labels, self.distances,
-                self.sums, self.counts, *self.partials, assigning, summing,
+                self.sums, self.counts, self.partials, assigning, summing,
             )  # fmt: skip
 
 

@@ -136,7 +136,7 @@ def _copy(source, target):
 def run_center_batches(
     n_workers, X, weights, rows, first, last, batch_size, code, update, fill, rate, reduction, hyper,
     C, safe, seen, clock, slots, touched, progress, patience, losses,
-    X_batch, weights_batch, labels, distances, sums, counts, partials, partial_counts,
+    X_batch, weights_batch, labels, distances, sums, counts, partials,
 ):  # fmt: skip
     """Steps on the batches first..last of an epoch; returns the number done and the status.
 
@@ -153,7 +153,7 @@ def run_center_batches(
             _gather_task(np.int64(t), X, weights, rows, start, m, X_batch, weights_batch)
         inertia = sweep_rows(
             n_workers, X_batch[:m], weights_batch[: m if weights.size > 0 else 0], C,
-            labels[:m], distances[:m], sums, counts, partials, partial_counts, True, True,
+            labels[:m], distances[:m], sums, counts, partials, True, True,
         )  # fmt: skip
         total = 0.0
         for j in range(counts.size):

@@ -65,7 +65,7 @@ def assign(X: Any, C: Any, *, out: Any = None) -> tuple[np.ndarray, np.ndarray]:
     with threads_for(sweep_work(n, k, d)) as parallel:
         sweep(
             parallel, workers(parallel), X, _ONES[dtype], C, labels, distances,
-            np.empty((0, d)), np.empty(0), *new_partials(0, 0, d), True, False,
+            np.empty((0, d)), np.empty(0), new_partials(0, 0, d), True, False,
         )  # fmt: skip
     return labels, distances
 
@@ -128,6 +128,6 @@ def update_centers(
     with threads_for(2.0 * n * d + 10.0 * n) as parallel:
         sweep(
             parallel, workers(parallel), X, weights, X[:0], labels, np.empty(0, dtype),
-            sums, counts, *new_partials(n, k, d), False, True,
+            sums, counts, new_partials(n, k, d), False, True,
         )  # fmt: skip
     return sums, counts

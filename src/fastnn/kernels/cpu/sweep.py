@@ -16,7 +16,7 @@ from numba.extending import register_jitable
 from fastnn.kernels._jit import FASTMATH_SUMS, parallel_jit
 from fastnn.kernels.cpu.linked import linked
 from fastnn.kernels.cpu.nearest import nearest_rows, pack_centers
-from fastnn.kernels.cpu.tile import TILE_ROWS, tile_columns
+from fastnn.kernels.cpu.tile import SUM_LANES, TILE_ROWS, tile_add_rows, tile_columns
 
 # Rows per task when nothing has to be summed: enough to hide the launch, few enough to balance the threads.
 _ROWS = 512
@@ -42,20 +42,18 @@ def prepare_centers(C, assigning):
 
 
 @register_jitable
-def accumulate_rows(X, weights, labels, first, last, begin, end, sums, counts):
-    """sums[l_i] += w_i x_i on columns begin..end, counts[l_i] += w_i, for first <= i < last; one thread.
+def accumulate_rows(X, weights, labels, first, last, begin, end, sums):
+    """sums[l_i] += w_i x_i on columns begin..end for first <= i < last; one thread.
 
     X : IN (n, d). weights : IN (n,), or (0,) for ones. labels : IN (n,).
-    sums : OUT (k, d) float64. counts : OUT (k,) float64, untouched unless begin is 0.
+    sums : OUT (k, sum_columns(d)) float64; where `end` is d, column d counts the weights.
     """
-    weighted = weights.size > 0
-    for i in range(first, last):
-        j = labels[i]
-        w = np.float64(weights[i]) if weighted else 1.0
-        if begin == 0:
-            counts[j] += w
-        for f in range(begin, end):
-            sums[j, f] += w * np.float64(X[i, f])
+    weighted, d = weights.size > 0, X.shape[1]
+    if last > first:
+        tile_add_rows(
+            last - first, end - begin, X, first * d + begin, d, labels, first,
+            weights, first if weighted else 0, weighted, end == d, sums, begin, sums.shape[1],
+        )  # fmt: skip
 
 
 @register_jitable(fastmath=set(FASTMATH_SUMS))
@@ -71,9 +69,9 @@ def _weighted_sum(weights, distances, start, stop):
     return total
 
 
-@linked("sweep-task", "iT2TT2TTTJTD3D2DTTJii")
+@linked("sweep-task", "iT2TT2TTTJTD3DTTJii")
 def _row_task(
-    t, X, weights, C, shift, panels, starts, labels, distances, partials, partial_counts, inertias,
+    t, X, weights, C, shift, panels, starts, labels, distances, partials, inertias,
     panel, best, index, assigning, summing,
 ):  # fmt: skip
     """Rows of task t: assign them, or add them up in partials[t], or both; their part of the inertia.
@@ -84,10 +82,9 @@ def _row_task(
     first, last = n * t // tasks, n * (t + 1) // tasks
     block = max(128, _BLOCK_BYTES // max(1, d * X.itemsize))
     # Without sums the first partials stand for an argument that nobody touches.
-    p = t if summing else np.int64(0)
-    sums, counts = partials[p], partial_counts[p]
+    sums = partials[t if summing else np.int64(0)]
     if summing:
-        clear(sums, counts)
+        clear(sums)
     inertia = 0.0
     for start in range(first, last, block):
         stop = min(start + block, last)
@@ -97,21 +94,19 @@ def _row_task(
             )  # fmt: skip
             inertia += _weighted_sum(weights, distances, start, stop)
         if summing:
-            accumulate_rows(X, weights, labels, start, stop, np.int64(0), d, sums, counts)
+            accumulate_rows(X, weights, labels, start, stop, np.int64(0), d, sums)
     inertias[t] = inertia
 
 
-@linked("columns-task", "iT2TJD2D")
-def _column_task(s, X, weights, labels, sums, counts):
-    """Columns of task s of the sums over all rows."""
+@linked("columns-task", "iT2TJD2")
+def _column_task(s, X, weights, labels, sums):
+    """Columns of task s of the sums over all rows; _COLUMNS is a multiple of a vector."""
     begin, end = s * _COLUMNS, min(X.shape[1], (s + 1) * _COLUMNS)
-    accumulate_rows(X, weights, labels, np.int64(0), X.shape[0], begin, end, sums, counts)
+    accumulate_rows(X, weights, labels, np.int64(0), X.shape[0], begin, end, sums)
 
 
 @register_jitable(inline="always")
-def sweep_rows(
-    n_workers, X, weights, C, labels, distances, sums, counts, partials, partial_counts, assigning, summing
-):
+def sweep_rows(n_workers, X, weights, C, labels, distances, sums, counts, partials, assigning, summing):
     """Assign all rows to their centres, or add them up by label, or both; returns the inertia.
 
     Inlined into its callers before Numba looks for `prange`, so that the loops are theirs.
@@ -119,7 +114,7 @@ def sweep_rows(
     X : IN (n, d). weights : IN (n,), or (0,) for ones. C : IN (k, d), read if `assigning`.
     labels : OUT (n,) int32, or IN if not `assigning`. distances : OUT (n,) if `assigning`.
     sums : OUT (k, d) float64. counts : OUT (k,) float64.
-    partials, partial_counts : WORK, of ``new_partials``.
+    partials : WORK, of ``new_partials``.
     n_workers : threads, each with buffers of its own for task after task.
     """
     n, d = X.shape
@@ -139,15 +134,15 @@ def sweep_rows(
         for t in range(w * tasks // n_workers, (w + 1) * tasks // n_workers):
             _row_task(
                 np.int64(t), X, weights, C, shift, panels, starts, labels, distances,
-                partials, partial_counts, inertias, panel[w], best[w], index[w], assigning, by_rows,
+                partials, inertias, panel[w], best[w], index[w], assigning, by_rows,
             )  # fmt: skip
-    if by_rows:
-        add_partials(partials, partial_counts, sums, counts)
-    elif summing:
+    if summing and not by_rows:
         # Few rows for so many sums: partial sums would cost more than the rows, so columns are shared out.
-        clear(sums, counts)
+        clear(partials[0])
         for s in prange(max(1, (d + _COLUMNS - 1) // _COLUMNS)):
-            _column_task(np.int64(s), X, weights, labels, sums, counts)
+            _column_task(np.int64(s), X, weights, labels, partials[0])
+    if summing:
+        add_partials(partials, sums, counts)
     inertia = 0.0
     for t in range(tasks):
         inertia += inertias[t]
@@ -155,49 +150,52 @@ def sweep_rows(
 
 
 @parallel_jit
-def sweep(
-    n_workers, X, weights, C, labels, distances, sums, counts, partials, partial_counts, assigning, summing
-):
+def sweep(n_workers, X, weights, C, labels, distances, sums, counts, partials, assigning, summing):
     """``sweep_rows``, for callers in Python."""
     return sweep_rows(
-        n_workers, X, weights, C, labels, distances, sums, counts, partials, partial_counts,
-        assigning, summing,
+        n_workers, X, weights, C, labels, distances, sums, counts, partials, assigning, summing,
     )  # fmt: skip
 
 
 # Loops, where an assignment to a slice would do: Numba compiles the check of its shapes and the message of
 # its error along, for three seconds.
 @register_jitable
-def clear(sums, counts):
+def clear(sums):
     """Set all to 0."""
     for j in range(sums.shape[0]):
-        counts[j] = 0
         for f in range(sums.shape[1]):
             sums[j, f] = 0
 
 
 @register_jitable
-def add_partials(partials, partial_counts, sums, counts):
+def add_partials(partials, sums, counts):
     """The sums and counts of all chunks, in the order of the chunks."""
-    clear(sums, counts)
+    clear(sums)
+    d = sums.shape[1]
+    for j in range(counts.size):
+        counts[j] = 0
     for t in range(partials.shape[0]):
-        for j in range(sums.shape[0]):
-            for f in range(sums.shape[1]):
+        for j in range(counts.size):
+            for f in range(d):
                 sums[j, f] += partials[t, j, f]
-            counts[j] += partial_counts[t, j]
+            counts[j] += partials[t, j, d]
+
+
+def sum_columns(d: int) -> int:
+    """Columns of a row of partial sums: the features and the count, in whole vectors."""
+    return -(-(d + 1) // SUM_LANES) * SUM_LANES
 
 
 def sum_chunks(n: int, k: int, d: int) -> int:
     """Number of chunks with sums of their own: a function of the shape, so that results are too."""
-    by_memory = _MAX_PARTIALS // max(1, k * (d + 1))
+    by_memory = _MAX_PARTIALS // max(1, k * sum_columns(d))
     by_rows = n // (8 * max(1, k))
     return max(1, min(_MAX_CHUNKS, by_memory, by_rows, n // 256))
 
 
-def new_partials(n: int, k: int, d: int) -> tuple[np.ndarray, np.ndarray]:
-    """The partial sums and counts that ``sweep`` works with for these shapes."""
-    chunks = sum_chunks(n, k, d)
-    return np.empty((chunks, k, d)), np.empty((chunks, k))
+def new_partials(n: int, k: int, d: int) -> np.ndarray:
+    """The partial sums that ``sweep`` works with for these shapes."""
+    return np.empty((sum_chunks(n, k, d), k, sum_columns(d)))
 
 
 def sweep_work(n: int, k: int, d: int) -> float:

@@ -32,9 +32,9 @@ def _squared_distance(data, indices, begin, end, by_feature, j, norm):
     return stored + max(rest, 0.0)
 
 
-@linked("csr-task", "iTJJTT2DJTD3D2DTii")
+@linked("csr-task", "iTJJTT2DJTD3DTii")
 def _row_task(
-    t, data, indices, indptr, weights, by_feature, norms, labels, distances, partials, partial_counts,
+    t, data, indices, indptr, weights, by_feature, norms, labels, distances, partials,
     inertias, scores, assigning, summing,
 ):  # fmt: skip
     """Rows of task t: assign them, or add them up in partials[t], or both; their part of the inertia.
@@ -43,10 +43,9 @@ def _row_task(
     """
     tasks, n, k = inertias.size, labels.size, by_feature.shape[1]
     weighted = weights.size > 0
-    p = t if summing else np.int64(0)
-    sums, counts = partials[p], partial_counts[p]
+    sums, d = partials[t if summing else np.int64(0)], by_feature.shape[0]
     if summing:
-        clear(sums, counts)
+        clear(sums)
     inertia = 0.0
     for i in range(n * t // tasks, n * (t + 1) // tasks):
         begin, end = np.int64(indptr[i]), np.int64(indptr[i + 1])
@@ -68,7 +67,7 @@ def _row_task(
             inertia += w * distance
         if summing:
             j = labels[i]
-            counts[j] += w
+            sums[j, d] += w
             for q in range(begin, end):
                 sums[j, indices[q]] += w * np.float64(data[q])
     inertias[t] = inertia
@@ -77,7 +76,7 @@ def _row_task(
 @parallel_jit
 def sweep_csr(
     n_workers, data, indices, indptr, weights, by_feature, norms, labels, distances, sums, counts,
-    partials, partial_counts, scores, assigning, summing,
+    partials, scores, assigning, summing,
 ):  # fmt: skip
     """Assign all rows to their centres, or add them up by label, or both; returns the inertia.
 
@@ -92,10 +91,10 @@ def sweep_csr(
         for t in range(w * tasks // n_workers, (w + 1) * tasks // n_workers):
             _row_task(
                 np.int64(t), data, indices, indptr, weights, by_feature, norms, labels, distances,
-                partials, partial_counts, inertias, scores[w], assigning, summing,
+                partials, inertias, scores[w], assigning, summing,
             )  # fmt: skip
     if summing:
-        add_partials(partials, partial_counts, sums, counts)
+        add_partials(partials, sums, counts)
     inertia = 0.0
     for t in range(tasks):
         inertia += inertias[t]

@@ -33,6 +33,8 @@ from fastnn.kernels.cpu.targets import ROW
 from fastnn.kernels.cpu.tile_ir import declare, vector_lanes
 
 TILE_ROWS = ROW.tile_rows
+# Elements of a vector of float64, in which sums are kept.
+SUM_LANES = ROW.lanes(8)
 
 _I32, _I64 = ir.IntType(32), ir.IntType(64)
 _SCALARS = {"i": types.int64, "j": types.int32, "b": types.boolean}
@@ -198,6 +200,19 @@ def tile_distances(rows, depth, x, x_offset, centers, labels, labels_offset, out
     """
 
 
+@_tile_function("add-rows", "iiAiAAbbAi")
+def tile_add_rows(
+    rows, n_columns, x, x_offset, x_stride, labels, labels_offset, weights, weights_offset, is_weighted,
+    counting, sums, sums_offset, sums_stride,
+):  # fmt: skip
+    """sums[labels[i], f] += weights[i] x[i, f] for i < rows, at least one, and f < n_columns; in float64.
+
+    With `counting` sums[labels[i], n_columns] += weights[i] too. `weights` are not read, and count as 1,
+    without `is_weighted`. A row of `sums` holds whole vectors.
+    FLOPs: 2 rows n_columns.
+    """
+
+
 @_tile_function("transpose", "iAiAi")
 def tile_transpose(rows, source, source_offset, source_stride, target, target_offset, target_stride):
     """target[j, i] = source[i, j] for i < rows <= lanes and j < lanes.
@@ -274,11 +289,13 @@ def prefetch(typingctx, array, offset):
 
 
 __all__ = [
+    "SUM_LANES",
     "TILE_ROWS",
     "divide_by_sum",
     "lanes",
     "prefetch",
     "subtract_max",
+    "tile_add_rows",
     "tile_argmin",
     "tile_argmin_squares",
     "tile_blocks_product",

@@ -422,6 +422,81 @@ def _emit_long_row(v: _Vectors, depth: ir.Value, add: Callable[..., ir.Value]) -
     return lanes
 
 
+def _add_rows_type(dtype: Any) -> ir.FunctionType:
+    pointer, double = _LLVM_FLOAT[dtype].as_pointer(), ir.DoubleType().as_pointer()
+    return ir.FunctionType(
+        ir.VoidType(), [_I64, _I64, pointer, _I64, _I32.as_pointer(), pointer, _I1, _I1, double, _I64]
+    )
+
+
+def _define_add_rows(module: ir.Module, name: str, dtype: Any) -> None:
+    function = _define(module, name, _add_rows_type(dtype))
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    whole = vector_lanes(types.float64)
+    # Short rows take short vectors, as in ``_define_distances``.
+    narrow, wide = builder.append_basic_block("narrow"), builder.append_basic_block("wide")
+    builder.cbranch(builder.icmp_signed("<", function.args[1], ir.Constant(_I64, whole // 2)), narrow, wide)
+    for block, n_lanes in ((narrow, whole // 2), (wide, whole)):
+        builder.position_at_end(block)
+        _emit_add_rows(_Vectors(builder, types.float64, n_lanes), _Vectors(builder, dtype, n_lanes), function)
+        builder.ret_void()
+
+
+def _emit_add_rows(v: _Vectors, narrow: _Vectors, function: ir.Function) -> None:
+    builder = v.builder
+    rows, n_columns, x, x_stride, labels, weights, is_weighted, counting, sums, sums_stride = function.args
+    zero, width, one = ir.Constant(_I64, 0), ir.Constant(_I64, v.n), ir.Constant(v.scalar, 1.0)
+    end_of_row = builder.add(n_columns, builder.zext(counting, _I64))
+
+    def widened(value: ir.Value, kind: ir.Type) -> ir.Value:
+        return value if value.type == kind else builder.fpext(value, kind)
+
+    def row(i: ir.Value, _: Any) -> None:
+        label = builder.zext(builder.load(builder.gep(labels, [i])), _I64)
+        target = builder.gep(sums, [builder.mul(label, sums_stride)])
+        source = builder.gep(x, [builder.mul(i, x_stride)])
+        before = builder.block
+        with builder.if_then(is_weighted):
+            given = widened(builder.load(builder.gep(weights, [i])), v.scalar)
+            inside = builder.block
+        weight = builder.phi(v.scalar)
+        _join([weight], (before, [one]), (inside, [given]))
+        factor = v.splat(weight)
+
+        def add(at: ir.Value, values: ir.Value) -> None:
+            v.store(v.multiply_add(values, factor, v.load(target, at)), target, at)
+
+        before = builder.block
+        whole, rest, last, end = (
+            builder.append_basic_block(part) for part in ("whole", "rest", "last", "end")
+        )
+        builder.cbranch(builder.icmp_signed(">=", n_columns, width), whole, rest)
+        builder.position_at_end(whole)
+        at = builder.phi(_I64)
+        add(at, widened(narrow.load(source, at), v.type))
+        following = builder.add(at, width)
+        _join([at], (before, [zero]), (whole, [following]))
+        builder.cbranch(builder.icmp_signed("<=", builder.add(following, width), n_columns), whole, rest)
+
+        builder.position_at_end(rest)
+        at = builder.phi(_I64)
+        _join([at], (before, [zero]), (whole, [following]))
+        builder.cbranch(builder.icmp_signed("<", at, end_of_row), last, end)
+        # What is left of the row, and a 1 behind it. A sum's row has room for a whole vector: a store that is
+        # masked would make the next load of the same row wait.
+        builder.position_at_end(last)
+        left = builder.sub(n_columns, at)
+        values = widened(narrow.load(source, at, narrow.mask(left)), v.type)
+        is_one = builder.and_(
+            v.mask(builder.add(left, builder.zext(counting, _I64))), builder.not_(v.mask(left))
+        )
+        add(at, builder.select(is_one, v.splat(one), values))
+        builder.branch(end)
+        builder.position_at_end(end)
+
+    _emit_loop(v, "rows", rows, ir.Constant(_I64, 1), None, row)
+
+
 def _emit_transposition(v: _Vectors, vectors: list[ir.Value]) -> list[ir.Value]:
     """The transpose of as many vectors as they have lanes."""
     builder = v.builder
@@ -689,6 +764,7 @@ _KINDS: dict[str, tuple[Callable[..., None], Callable[..., Any]]] = {
     "argmin": (partial(_define_argmin, squares=False), _argmin_type),
     "argmin-squares": (partial(_define_argmin, squares=True), _argmin_type),
     "distances": (_define_distances, _distances_type),
+    "add-rows": (_define_add_rows, _add_rows_type),
     "transpose": (_define_transpose, _transpose_type),
     "gather": (_define_gather, _gather_type),
     "lanes": (_define_lanes, _lanes_type),

@@ -60,11 +60,17 @@ def test_assign_finds_the_nearest_center(dtype, n, d, k, seed):
     check_assignment(X, C, *assign(X, C))
 
 
+# (features, centres): the distance itself is compared, with points or features along the lanes, or the
+# bracket of the expanded form.
+FORMS = [(6, 8), (60, 10), (17, 30)]
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("d", "k"), FORMS)
 @pytest.mark.parametrize("far", [[1e5], [1e5, -1e5, 3e4]])
-def test_a_few_far_centers_do_not_blur_the_near_ones(dtype, far):
-    X, C, _ = problem(500, 6, 8, dtype, 0)
-    C = np.concatenate([C, np.full((len(far), 6), 0, dtype) + np.array(far, dtype)[:, None]])
+def test_a_few_far_centers_do_not_blur_the_near_ones(dtype, far, d, k):
+    X, C, _ = problem(500, d, k, dtype, 0)
+    C = np.concatenate([C, np.full((len(far), d), 0, dtype) + np.array(far, dtype)[:, None]])
     labels = assign(X, C)[0]
     exact = ((X[:, None].astype(np.float64) - C[None]) ** 2).sum(axis=2)
     slack = 40 * np.finfo(dtype).eps * (1 + exact.min(axis=1))
@@ -72,8 +78,9 @@ def test_a_few_far_centers_do_not_blur_the_near_ones(dtype, far):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_data_far_from_the_origin(dtype):
-    X, C, _ = problem(500, 6, 8, dtype, 0)
+@pytest.mark.parametrize(("d", "k"), FORMS)
+def test_data_far_from_the_origin(dtype, d, k):
+    X, C, _ = problem(500, d, k, dtype, 0)
     X, C = X + dtype(1e4), C + dtype(1e4)
     labels, distances = assign(X, C)
     exact = ((X[:, None].astype(np.float64) - C[None]) ** 2).sum(axis=2)
@@ -83,13 +90,14 @@ def test_data_far_from_the_origin(dtype):
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("at", [0, 7, 29])
-def test_a_center_that_is_not_finite_is_never_the_nearest(bad, at):
+@pytest.mark.parametrize(("d", "k"), FORMS)
+@pytest.mark.parametrize("at", [0, 3, -1])
+def test_a_center_that_is_not_finite_is_never_the_nearest(bad, at, d, k):
     rng = np.random.default_rng(0)
-    X, C = rng.normal(size=(100, 5)), rng.normal(size=(30, 5))
+    X, C = rng.normal(size=(100, d)), rng.normal(size=(k, d))
     C[at, 2] = bad
     labels, distances = assign(X, C)
-    others = np.delete(np.arange(30), at)
+    others = np.delete(np.arange(k), at)
     expected, expected_distances = reference.assign(X, C[others])
     np.testing.assert_array_equal(labels, others[expected])
     np.testing.assert_allclose(distances, expected_distances, rtol=1e-12)
@@ -98,12 +106,16 @@ def test_a_center_that_is_not_finite_is_never_the_nearest(bad, at):
 
 
 @pytest.mark.parametrize("row", [[np.nan, 0, 0], [np.inf, 0, 0], [np.inf, -np.inf, 1]])
-def test_a_row_without_a_finite_distance_gets_label_0(row):
-    X, C = np.array([row, [1.0, 1, 1]]), np.array([[-5.0, 0, 0], [1, 1, 1], [9, -9, 9]])
+@pytest.mark.parametrize(("d", "k"), FORMS)
+def test_a_row_without_a_finite_distance_gets_label_0(row, d, k):
+    # More rows than a tile has columns: whole tiles and ragged ones are looked through in different places.
+    X, C = np.ones((70, d)), np.random.default_rng(0).normal(size=(k, d))
+    C[1] = 1
+    X[[0, 69], :3] = row
     labels, distances = assign(X, C)
-    np.testing.assert_array_equal(labels, [0, 1])
-    assert not np.isfinite(distances[0])
-    assert distances[1] == 0
+    np.testing.assert_array_equal(labels, [0, *[1] * 68, 0])
+    assert not np.isfinite(distances[[0, 69]]).any()
+    assert (distances[1:69] == 0).all()
 
 
 @pytest.mark.parametrize("weight", [-1.0, np.nan])

@@ -10,12 +10,14 @@ import pytest
 from fastnn.kernels._jit import jit
 from fastnn.kernels.cpu import targets
 from fastnn.kernels.cpu.tile import (
+    PAIR_ROWS,
     SUM_LANES,
     TILE_ROWS,
     divide_by_sum,
     lanes,
     subtract_max,
     tile_add_rows,
+    tile_all_distances,
     tile_argmin,
     tile_argmin_squares,
     tile_columns,
@@ -50,6 +52,11 @@ def argmin_squares(A, start, B, best, labels, count, depth, columns, first):
 @jit
 def distances(X, C, labels, out, rows, depth):
     tile_distances(rows, depth, X, 0, C, labels, 0, out, 0)
+
+
+@jit
+def all_distances(X, C, out, rows, count, depth):
+    tile_all_distances(rows, count, depth, X, 0, C, out, 0, count)
 
 
 @jit
@@ -177,6 +184,21 @@ def test_distances_of_rows_to_their_centers(dtype):
         distances(X.ravel(), C.ravel(), labels, out, 7, depth)
         np.testing.assert_allclose(out[:7], ((X - C[labels]) ** 2).sum(axis=1), rtol=1e-5)
         assert (out[7:] == 5).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("rows", [1, PAIR_ROWS])
+def test_distances_of_rows_to_all_centers(dtype, rows):
+    rng = np.random.default_rng(0)
+    width = targets.ROW.lanes(np.dtype(dtype).itemsize)
+    for depth in (0, 1, width - 1, width, 3 * width + 2):
+        for count in (1, 2, 3, 7, 8, 9, 31):
+            X, C = rng.normal(size=(rows, depth)).astype(dtype), rng.normal(size=(count, depth)).astype(dtype)
+            out = np.full(rows * count + 1, 5, dtype)
+            all_distances(X.ravel(), C.ravel(), out, rows, count, depth)
+            want = ((X[:, None] - C) ** 2).sum(axis=2)
+            np.testing.assert_allclose(out[:-1].reshape(rows, count), want, rtol=1e-5, atol=1e-6)
+            assert out[-1] == 5
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

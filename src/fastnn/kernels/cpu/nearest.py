@@ -21,9 +21,11 @@ from numba.extending import register_jitable
 
 from fastnn.kernels.cpu.distances import squared_distance
 from fastnn.kernels.cpu.tile import (
+    PAIR_ROWS,
     TILE_ROWS,
     lanes,
     prefetch,
+    tile_all_distances,
     tile_argmin,
     tile_argmin_squares,
     tile_columns,
@@ -38,14 +40,23 @@ BLUR = 400
 # Centres times features up to which the direct form is used throughout: there its subtractions take less time
 # than the distances of the winners, which the bracket leaves to do.
 _SMALL = 160
+# For rows of at least _LONG features and few centres, a sixth of the features and _FEW at most, to put the
+# points along the lanes takes longer than the subtractions of the direct form and the sums over the lanes.
+_LONG, _FEW = 48, 48
 # Centres times features between two requests for the next rows: few enough for the requests to be spread.
 _GROUP_WORK = 1024
 
 
 @register_jitable
-def is_small(k, d):
+def _is_small(k, d):
     """Whether the direct form takes less time than the bracket and the winners' distances afterwards."""
     return k * d <= _SMALL
+
+
+@register_jitable
+def _is_long(k, d):
+    """Whether rows are so long, and centres so few, that the features lie along the lanes."""
+    return d >= _LONG and k <= min(_FEW, d // 6 + 4) and not _is_small(k, d)
 
 
 @register_jitable
@@ -105,13 +116,15 @@ def pack_centers(C, shift, panels, starts):
     shift : array (d,)   # OUT
         A point amid the centres.
     panels : array (ceil(k / TILE_ROWS) * TILE_ROWS * d,)   # OUT
-        shift - C, in panels of TILE_ROWS centres that are contiguous at each dimension; C where ``is_small``.
+        shift - C, in panels of TILE_ROWS centres that are contiguous at each dimension; C if ``_is_small``.
     starts : array (k,)   # OUT
-        |c - shift|^2 / 2, or 0 where ``is_small``; infinite for a centre that is not finite, so that it is
+        |c - shift|^2 / 2, or 0 if ``_is_small``; infinite for a centre that is not finite, so that it is
         never the nearest.
     """
     k, d = C.shape
-    direct = is_small(k, d)
+    if _is_long(k, d):
+        return
+    direct = _is_small(k, d)
     spread = np.zeros(k)
     for j in range(k):
         for f in range(d):
@@ -190,6 +203,28 @@ def _nearest_of_few(X, C, panels, starts, first, last, panel, best, index, label
 
 
 @register_jitable
+def _nearest_along_features(X, C, first, last, scores, labels, distances):
+    """``nearest_rows`` in the direct form, for long rows and few centres. scores : WORK."""
+    k, d = C.shape
+    infinity = X.dtype.type(np.inf)
+    for start in range(first, last, PAIR_ROWS):
+        rows = min(PAIR_ROWS, last - start)
+        if rows == PAIR_ROWS:
+            tile_all_distances(PAIR_ROWS, k, d, X, start * d, C, scores, 0, k)
+        else:
+            for i in range(rows):
+                tile_all_distances(1, k, d, X, (start + i) * d, C, scores, i * k, k)
+        for i in range(rows):
+            nearest, least = np.int32(0), infinity
+            for j in range(k):
+                if scores[i * k + j] < least:
+                    nearest, least = np.int32(j), scores[i * k + j]
+            if not least < infinity:
+                nearest, least = _nearest_directly(X[start + i], C)
+            labels[start + i], distances[start + i] = nearest, least
+
+
+@register_jitable
 def _is_certain(distance, bracket, blur):
     """Whether a distance is finite, and so large that the bracket's rounding did not choose its centre.
 
@@ -222,8 +257,11 @@ def nearest_rows(X, C, shift, panels, starts, first, last, panel, best, index, l
     FLOPs: 2 n k d + 3 n d. Bytes: X once from memory; the panels from cache for every tile_columns rows.
     """
     k, d = C.shape
-    if is_small(k, d):
+    if _is_small(k, d):
         _nearest_of_few(X, C, panels, starts, first, last, panel, best, index, labels, distances)
+        return
+    if _is_long(k, d):
+        _nearest_along_features(X, C, first, last, panel, labels, distances)
         return
     width, columns = lanes(X), tile_columns(X)
     blur = X.dtype.type(BLUR * np.finfo(X.dtype).eps)

@@ -30,7 +30,7 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic, register_jitable
 
 from fastnn.kernels.cpu.targets import ROW
-from fastnn.kernels.cpu.tile_ir import declare, vector_lanes
+from fastnn.kernels.cpu.tile_ir import PAIR_ROWS, declare, vector_lanes
 
 TILE_ROWS = ROW.tile_rows
 # Elements of a vector of float64, in which sums are kept.
@@ -200,6 +200,15 @@ def tile_distances(rows, depth, x, x_offset, centers, labels, labels_offset, out
     """
 
 
+@_tile_function("all-distances", "iiiAPAi")
+def tile_all_distances(rows, count, depth, x, x_offset, centers, out, out_offset, out_stride):
+    """out[i, j] = sum_p (x[i, p] - centers[j, p])^2 for i < rows and j < count, of rows of `depth` elements.
+
+    `rows` is PAIR_ROWS or 1. The features lie along the lanes: for long rows and few centres.
+    FLOPs: 3 rows count depth. Bytes: (rows + count) depth elements.
+    """
+
+
 @_tile_function("add-rows", "iiAiAAbbAi")
 def tile_add_rows(
     rows, n_columns, x, x_offset, x_stride, labels, labels_offset, weights, weights_offset, is_weighted,
@@ -289,6 +298,7 @@ def prefetch(typingctx, array, offset):
 
 
 __all__ = [
+    "PAIR_ROWS",
     "SUM_LANES",
     "TILE_ROWS",
     "divide_by_sum",
@@ -296,6 +306,7 @@ __all__ = [
     "prefetch",
     "subtract_max",
     "tile_add_rows",
+    "tile_all_distances",
     "tile_argmin",
     "tile_argmin_squares",
     "tile_blocks_product",

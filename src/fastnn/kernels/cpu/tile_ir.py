@@ -67,6 +67,15 @@ class _Vectors:
         function = self._llvm("masked.store", ir.VoidType(), [self.type, pointer.type, _I32, mask.type])
         self.builder.call(function, [value, pointer, ir.Constant(_I32, self.itemsize), mask])
 
+    def prefetch(self, base: ir.Value, offset: ir.Value) -> None:
+        """Ask for the cache line of an element, into the second level; any offset is allowed."""
+        pointer = self.address(base, offset, ir.IntType(8))
+        # LLVM completes the name, see ``_llvm``.
+        signature = ir.FunctionType(ir.VoidType(), [pointer.type, _I32, _I32, _I32])
+        function = cgutils.get_or_insert_function(self.builder.module, signature, "llvm.prefetch")
+        read, locality, data = (ir.Constant(_I32, value) for value in (0, 2, 1))
+        self.builder.call(function, [pointer, read, locality, data])
+
     def broadcast(self, base: ir.Value, offset: ir.Value) -> ir.Value:
         return self.splat(self.builder.load(self.builder.gep(base, [offset]), align=self.itemsize))
 
@@ -337,6 +346,118 @@ def _define_argmin(module: ir.Module, name: str, dtype: Any, *, squares: bool) -
 def _distances_type(dtype: Any) -> ir.FunctionType:
     pointer = _LLVM_FLOAT[dtype].as_pointer()
     return ir.FunctionType(ir.VoidType(), [_I64, _I64, pointer, pointer, _I32.as_pointer(), pointer])
+
+
+# Rows and centres of ``tile_all_distances`` at a time: as many sums as leave registers for the differences.
+PAIR_ROWS, _PAIR_CENTERS = (3, 8) if ROW.tile_rows * ROW.tile_vectors >= 24 else (2, 4)
+
+
+def _all_distances_type(dtype: Any) -> ir.FunctionType:
+    pointer = _LLVM_FLOAT[dtype].as_pointer()
+    return ir.FunctionType(ir.VoidType(), [_I64, _I64, _I64, pointer, pointer, pointer, _I64])
+
+
+def _define_all_distances(module: ir.Module, name: str, dtype: Any) -> None:
+    function = _define(module, name, _all_distances_type(dtype))
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    v = _Vectors(builder, dtype)
+    rows, count, depth, x, c, out, out_stride = function.args
+    zero, width = ir.Constant(_I64, 0), ir.Constant(_I64, v.n)
+
+    def pairs(n_rows: int, n_centers: int, first: ir.Value) -> None:
+        """The distances of the rows to the centres from `first` on."""
+        x_rows = [builder.gep(x, [builder.mul(depth, ir.Constant(_I64, i))]) for i in range(n_rows)]
+        c_rows = [
+            builder.gep(c, [builder.mul(depth, builder.add(first, ir.Constant(_I64, j)))])
+            for j in range(n_centers)
+        ]
+
+        def add(at: ir.Value, totals: Sequence[ir.Value], mask: ir.Value | None) -> list[ir.Value]:
+            points = [v.load(row, at, mask) for row in x_rows]
+            # The rows that come next are fetched from memory meanwhile.
+            for row in x_rows:
+                v.prefetch(row, builder.add(at, builder.mul(depth, ir.Constant(_I64, n_rows))))
+            sums = []
+            for j, row in enumerate(c_rows):
+                center = v.load(row, at, mask)
+                for i, point in enumerate(points):
+                    difference = builder.fsub(point, center)
+                    sums.append(v.multiply_add(difference, difference, totals[j * n_rows + i]))
+            return sums
+
+        nothing = [ir.Constant(v.type, None)] * (n_rows * n_centers)
+        before = builder.block
+        whole, rest, masked, end = (
+            builder.append_basic_block(part) for part in ("whole", "rest", "masked", "end")
+        )
+        builder.cbranch(builder.icmp_signed(">=", depth, width), whole, rest)
+        builder.position_at_end(whole)
+        at, totals = builder.phi(_I64), [builder.phi(v.type) for _ in nothing]
+        sums = add(at, totals, None)
+        following = builder.add(at, width)
+        _join([at, *totals], (before, [zero, *nothing]), (whole, [following, *sums]))
+        builder.cbranch(builder.icmp_signed("<=", builder.add(following, width), depth), whole, rest)
+        builder.position_at_end(rest)
+        at, totals = builder.phi(_I64), [builder.phi(v.type) for _ in nothing]
+        _join([at, *totals], (before, [zero, *nothing]), (whole, [following, *sums]))
+        builder.cbranch(builder.icmp_signed("<", at, depth), masked, end)
+        builder.position_at_end(masked)
+        sums = add(at, totals, v.mask(builder.sub(depth, at)))
+        builder.branch(end)
+        builder.position_at_end(end)
+        final = [builder.phi(v.type) for _ in nothing]
+        _join(final, (rest, totals), (masked, sums))
+        stored = v.mask(ir.Constant(_I64, n_centers))
+        for i in range(n_rows):
+            at = builder.add(builder.mul(out_stride, ir.Constant(_I64, i)), first)
+            v.store(_emit_sums_of_lanes(v, final[i::n_rows]), out, at, stored)
+
+    def all_centers(n_rows: int) -> None:
+        # The sums of a group of centres are the lanes of one vector.
+        first, n_centers = zero, min(_PAIR_CENTERS, v.n)
+        while n_centers:
+            # Groups of as many as there are accumulators for, then of half as many, and so on.
+            before = builder.block
+            loop, after = builder.append_basic_block("group"), builder.append_basic_block("group.end")
+            size = ir.Constant(_I64, n_centers)
+            fits = builder.icmp_signed("<=", builder.add(first, size), count)
+            builder.cbranch(fits, loop, after)
+            builder.position_at_end(loop)
+            at = builder.phi(_I64)
+            pairs(n_rows, n_centers, at)
+            following = builder.add(at, size)
+            _join([at], (before, [first]), (builder.block, [following]))
+            loop_end = builder.block
+            more = builder.icmp_signed("<=", builder.add(following, size), count)
+            builder.cbranch(more, loop, after)
+            builder.position_at_end(after)
+            reached = builder.phi(_I64)
+            _join([reached], (before, [first]), (loop_end, [following]))
+            first, n_centers = reached, n_centers // 2
+        builder.ret_void()
+
+    several, single = builder.append_basic_block("several"), builder.append_basic_block("single")
+    builder.cbranch(builder.icmp_signed("==", rows, ir.Constant(_I64, PAIR_ROWS)), several, single)
+    for block, n_rows in ((several, PAIR_ROWS), (single, 1)):
+        builder.position_at_end(block)
+        all_centers(n_rows)
+
+
+def _emit_sums_of_lanes(v: _Vectors, vectors: list[ir.Value]) -> ir.Value:
+    """Lane i of the result is the sum of the lanes of vector i; there are a power of two of them."""
+    builder = v.builder
+    indices = ir.VectorType(_I32, v.n)
+    even, odd = (ir.Constant(indices, list(range(first, 2 * v.n, 2))) for first in (0, 1))
+    lanes = v.n  # of a vector that hold its sum
+    while lanes > 1:
+        # Neighbouring lanes are added, and what is left of two vectors goes into one.
+        others = vectors[1::2] or vectors
+        vectors = [
+            builder.fadd(builder.shuffle_vector(a, b, even), builder.shuffle_vector(a, b, odd))
+            for a, b in zip(vectors[::2], others, strict=True)
+        ]
+        lanes //= 2
+    return vectors[0]
 
 
 # Vectors of one row that are added up side by side: sums that need not wait for each other.
@@ -763,6 +884,7 @@ _KINDS: dict[str, tuple[Callable[..., None], Callable[..., Any]]] = {
     "product": (_define_product, _product_type),
     "argmin": (partial(_define_argmin, squares=False), _argmin_type),
     "argmin-squares": (partial(_define_argmin, squares=True), _argmin_type),
+    "all-distances": (_define_all_distances, _all_distances_type),
     "distances": (_define_distances, _distances_type),
     "add-rows": (_define_add_rows, _add_rows_type),
     "transpose": (_define_transpose, _transpose_type),

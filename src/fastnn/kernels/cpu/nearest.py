@@ -20,6 +20,7 @@ import numpy as np
 from numba.extending import register_jitable
 
 from fastnn.kernels.cpu.distances import squared_distance
+from fastnn.kernels.cpu.linked import linked
 from fastnn.kernels.cpu.tile import (
     PAIR_ROWS,
     TILE_ROWS,
@@ -60,12 +61,13 @@ def _is_long(k, d):
 
 
 @register_jitable
-def _point_amid(C, spread, shift):
-    """shift : OUT, the mean of some half of the usable centres, those nearest to the mean of all, so that a
-    few far ones do not draw it away from the rest. spread : IN/OUT (k,), infinite for one that is not finite.
+def _point_amid(C, spread, mean):
+    """mean : OUT (d,), of some half of the usable centres, those nearest to the mean of all: a few far
+    ones shall not draw it away from the rest. spread : IN/OUT (k,), infinite for one that is not finite.
     """
     k, d = C.shape
-    mean = np.zeros(d)
+    for f in range(d):
+        mean[f] = 0
     usable = 0
     for j in range(k):
         if spread[j] == 0.0:
@@ -103,11 +105,11 @@ def _point_amid(C, spread, shift):
             for f in range(d):
                 mean[f] += C[j, f]
     for f in range(d):
-        shift[f] = mean[f] / max(inner, 1)
+        mean[f] /= max(inner, 1)
 
 
-@register_jitable
-def pack_centers(C, shift, panels, starts):
+@linked("pack-centers", "T2TTTDD")
+def pack_centers(C, shift, panels, starts, spread, mean):
     """Prepare centres for ``nearest_rows``.
 
     Parameters
@@ -120,21 +122,22 @@ def pack_centers(C, shift, panels, starts):
     starts : array (k,)   # OUT
         |c - shift|^2 / 2, or 0 if ``_is_small``; infinite for a centre that is not finite, so that it is
         never the nearest.
+    spread, mean : arrays (k,), (d,) float64   # WORK
     """
     k, d = C.shape
     if _is_long(k, d):
         return
     direct = _is_small(k, d)
-    spread = np.zeros(k)
     for j in range(k):
+        spread[j] = 0
         for f in range(d):
             spread[j] += C[j, f] * 0.0
         if np.isnan(spread[j]):
             spread[j] = np.inf
-    for f in range(d):
-        shift[f] = 0
     if not direct:
-        _point_amid(C, spread, shift)
+        _point_amid(C, spread, mean)
+    for f in range(d):
+        shift[f] = 0.0 if direct else mean[f]
     for j in range(k):
         tile, row = divmod(j, TILE_ROWS)
         start = tile * TILE_ROWS * d + row
@@ -147,14 +150,31 @@ def pack_centers(C, shift, panels, starts):
 
 
 @register_jitable
-def _nearest_directly(x, C):
-    """Label and squared distance of the nearest centre by the direct form; 0 where none is finite."""
-    nearest, least = np.int32(0), squared_distance(x, C[0])
-    for j in range(1, C.shape[0]):
-        distance = squared_distance(x, C[j])
-        if distance < least or (np.isnan(least) and not np.isnan(distance)):
-            nearest, least = np.int32(j), distance
-    return nearest, least
+def _is_certain(distance, bracket, blur):
+    """Whether a distance is finite, and so large that the bracket's rounding did not choose its centre.
+
+    |x - shift|^2 = distance - 2 bracket: the bracket's error is some eps of this.
+    """
+    return (distance >= blur * (distance - 2 * bracket)) & (distance < np.inf)
+
+
+@linked("settle-rows", "iiT2T2TtJT")
+def _settle_rows(first, last, X, C, brackets, blur, labels, distances):
+    """Compare all centres in the direct form, for the rows whose label is not certain.
+
+    A row without a finite distance gets label 0. brackets : IN (last - first,), or (0,) if distances were
+    compared. Rarely called: compiled by itself.
+    """
+    for i in range(first, last):
+        bracket = brackets[i - first] if brackets.size > 0 else distances[i]
+        if _is_certain(distances[i], bracket, blur):
+            continue
+        nearest, least = np.int32(0), squared_distance(X[i], C[0])
+        for j in range(1, C.shape[0]):
+            distance = squared_distance(X[i], C[j])
+            if distance < least or (np.isnan(least) and not np.isnan(distance)):
+                nearest, least = np.int32(j), distance
+        labels[i], distances[i] = nearest, least
 
 
 # A loop over all columns of a tile has a constant number of turns: it becomes a few vector instructions. One
@@ -175,7 +195,7 @@ def _nearest_of_few(X, C, panels, starts, first, last, panel, best, index, label
     """``nearest_rows`` in the direct form: what is compared is the distance."""
     k, d = C.shape
     width, columns = lanes(X), tile_columns(X)
-    infinity = X.dtype.type(np.inf)
+    infinity, zero = X.dtype.type(np.inf), X.dtype.type(0)
     for start in range(first, last, columns):
         rows = min(columns, last - start)
         for i in range(0, columns, width):
@@ -197,16 +217,14 @@ def _nearest_of_few(X, C, panels, starts, first, last, panel, best, index, label
                 labels[start + i], distances[start + i] = index[i], best[i]
                 infinite += 0 if best[i] < infinity else 1
         if infinite > 0:
-            for i in range(start, start + rows):
-                if not distances[i] < infinity:
-                    labels[i], distances[i] = _nearest_directly(X[i], C)
+            _settle_rows(start, start + rows, X, C, best[:0], zero, labels, distances)
 
 
 @register_jitable
 def _nearest_along_features(X, C, first, last, scores, labels, distances):
     """``nearest_rows`` in the direct form, for long rows and few centres. scores : WORK."""
     k, d = C.shape
-    infinity = X.dtype.type(np.inf)
+    infinity, zero = X.dtype.type(np.inf), X.dtype.type(0)
     for start in range(first, last, PAIR_ROWS):
         rows = min(PAIR_ROWS, last - start)
         if rows == PAIR_ROWS:
@@ -219,18 +237,9 @@ def _nearest_along_features(X, C, first, last, scores, labels, distances):
             for j in range(k):
                 if scores[i * k + j] < least:
                     nearest, least = np.int32(j), scores[i * k + j]
-            if not least < infinity:
-                nearest, least = _nearest_directly(X[start + i], C)
             labels[start + i], distances[start + i] = nearest, least
-
-
-@register_jitable
-def _is_certain(distance, bracket, blur):
-    """Whether a distance is finite, and so large that the bracket's rounding did not choose its centre.
-
-    |x - shift|^2 = distance - 2 bracket: the bracket's error is some eps of this.
-    """
-    return (distance >= blur * (distance - 2 * bracket)) & (distance < np.inf)
+            if not least < infinity:
+                _settle_rows(start + i, start + i + 1, X, C, scores[:0], zero, labels, distances)
 
 
 @register_jitable
@@ -301,6 +310,4 @@ def nearest_rows(X, C, shift, panels, starts, first, last, panel, best, index, l
             for i in range(rows):
                 labels[start + i] = index[i]
         if doubtful > 0:
-            for i in range(rows):
-                if not _is_certain(distances[start + i], best[i], blur):
-                    labels[start + i], distances[start + i] = _nearest_directly(X[start + i], C)
+            _settle_rows(start, start + rows, X, C, best, blur, labels, distances)

@@ -37,7 +37,7 @@ def prepare_centers(C, assigning):
     panels = np.empty(-(-k // TILE_ROWS) * TILE_ROWS * d, C.dtype)
     starts = np.empty(k, C.dtype)
     if assigning:
-        pack_centers(C, shift, panels, starts)
+        pack_centers(C, shift, panels, starts, np.empty(k), np.empty(d))
     return shift, panels, starts
 
 

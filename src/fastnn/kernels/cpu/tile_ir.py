@@ -155,12 +155,13 @@ def _emit_product(
     right = [
         v.load(b, builder.add(b_at, ir.Constant(_I64, j * v.n)), mask=mask) for j, mask in enumerate(masks)
     ]
-    results = []
+    results: list[ir.Value] = []
     for i in range(rows):
         scalar = v.broadcast(a.base, builder.add(a_at, row_offsets[i]))
         for vector in right:
-            factors = [builder.fsub(vector, scalar)] * 2 if squares else [scalar, vector]
-            results.append(v.multiply_add(*factors, phis[len(results)]))
+            difference = builder.fsub(vector, scalar) if squares else None
+            factors = (difference, difference) if squares else (scalar, vector)
+            results.append(v.multiply_add(factors[0], factors[1], phis[len(results)]))
     p_next, b_next = builder.add(p, one), builder.add(b_at, b_stride)
     _join(
         [p, a_at, b_at, *phis],

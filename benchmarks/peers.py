@@ -27,6 +27,7 @@ GROUPS = {
     "mlp-avx2": ("benchmarks.peers_mlp", "avx2"),
     "scaling": ("benchmarks.peers_scaling", "scaling"),
     "memory": ("benchmarks.peers_memory", "memory"),
+    "lloyd": ("benchmarks.peers_lloyd", "iterations"),
     "kmeans": ("benchmarks.peers_kmeans", "estimators"),
     "subnormal": ("benchmarks.peers_subnormal", "subnormal"),
     "startup": ("benchmarks.peers_startup", "startup"),

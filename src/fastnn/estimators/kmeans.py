@@ -176,7 +176,7 @@ class KMeans(BaseKMeans):
                 )
             random_state = check_random_state(self.random_state)
             rows = as_rows(X)
-            tol = self.tol * mean_variance(rows)
+            tol = self.tol and self.tol * mean_variance(rows)  # two passes over X
             best: Fit | None = None
             for _ in range(n_init):
                 centers = self._initial_centers(init, X, weights, random_state)

@@ -66,7 +66,7 @@ def iterations(settings: Settings) -> list[Table]:
         Table(
             "Lloyd's iterations",
             f"`KMeans.fit` of normal random numbers (rows, features, clusters): {ITERATIONS} iterations from "
-            "the first rows as centres, then the labels. FAISS: `Kmeans.train` on all rows, without the labels "
+            "the first rows as centres, then the labels. FAISS: `Kmeans.train` on all rows, without labels "
             "(float32 only). The share of the FMA peak counts the product of the iterations alone.",
             rows,
         )

@@ -281,7 +281,7 @@ def nearest_rows(X, C, shift, panels, starts, first, last, panel, best, index, l
     share = -(-columns * d // (-(-k // group) * line)) * line
     for start in range(first, last, columns):
         ahead = (start + columns) * d
-        end = min(ahead + columns * d, last * d)
+        end = min(ahead + columns * d, X.size)
         rows = min(columns, last - start)
         for i in range(0, columns, width):
             # A vector without rows of its own repeats the last row.

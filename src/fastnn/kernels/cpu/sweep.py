@@ -25,6 +25,8 @@ _MAX_PARTIALS = 1 << 20
 _MAX_CHUNKS = 64
 # Bytes of X in one block: half of the smallest L2 cache in use.
 _BLOCK_BYTES = 1 << 17
+# Rows of a block at least: whole tiles for every row of ``targets``.
+_BLOCK_ROWS = 64
 # Columns of one task where the sums are cut by columns; two cache lines of float64 or more.
 _COLUMNS = 64
 
@@ -69,6 +71,12 @@ def _weighted_sum(weights, distances, start, stop):
     return total
 
 
+@register_jitable
+def _whole_tiles(row, n, columns):
+    """The row where a tile begins, at or before this one; n for the end."""
+    return n if row == n else row // columns * columns
+
+
 @linked("sweep-task", "iT2TT2TTTJTD3DTTJii")
 def _row_task(
     t, X, weights, C, shift, panels, starts, labels, distances, partials, inertias,
@@ -78,9 +86,9 @@ def _row_task(
 
     panel, best, index : WORK, as in ``nearest_rows``.
     """
-    (n, d), tasks = X.shape, inertias.shape[0]
-    first, last = n * t // tasks, n * (t + 1) // tasks
-    block = max(128, _BLOCK_BYTES // max(1, d * X.itemsize))
+    (n, d), tasks, columns = X.shape, inertias.shape[0], tile_columns(X)
+    first, last = _whole_tiles(n * t // tasks, n, columns), _whole_tiles(n * (t + 1) // tasks, n, columns)
+    block = max(_BLOCK_ROWS, _BLOCK_BYTES // max(1, d * X.itemsize) // columns * columns)
     # Without sums the first partials stand for an argument that nobody touches.
     sums = partials[t if summing else np.int64(0)]
     if summing:

@@ -45,7 +45,7 @@ def run(code, cache=None, **environment):
 
 
 def test_importing_compiles_nothing(tmp_path):
-    body = "import fastnn; from fastnn import MLPClassifier, MLPRegressor, GradKMeans, kernels"
+    body = "import fastnn; from fastnn import MLPClassifier, MLPRegressor, GradKMeans, KMeans, kernels"
     assert run(COUNT.format(body=body), tmp_path) == "0"
     assert not list(tmp_path.rglob("*.nb?"))
 
@@ -249,7 +249,7 @@ EVERYTHING = """
 import warnings
 import numpy as np
 from scipy import sparse
-from fastnn import GradKMeans, MLPClassifier, MLPRegressor, kernels
+from fastnn import GradKMeans, KMeans, MLPClassifier, MLPRegressor, kernels
 from fastnn.kernels import _threads
 warnings.simplefilter("ignore")
 rng = np.random.default_rng(0)
@@ -269,6 +269,9 @@ for data in (X, X[:20]):
     for parameters in ({}, {"optimizer": "adam", "learning_rate": 0.1}, {"batch_size": None}):
         kmeans = GradKMeans(7, **parameters).fit(data, sample_weight=w[: len(data)]).partial_fit(data)
         kmeans.predict(data), kmeans.transform(data), kmeans.score(data)
+for data in (X, X[:20], sparse.csr_matrix(X)):
+    kmeans = KMeans(7).fit(data, sample_weight=w[: data.shape[0]])
+    kmeans.predict(data), kmeans.transform(data), kmeans.score(data)
 A = kernels.linear_forward(X, X.T[:, :7].copy())
 kernels.linear_backward(A, X, X.T[:, :7].copy(), A)
 """

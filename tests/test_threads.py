@@ -24,8 +24,9 @@ TWO = pytest.mark.skipif(numba.config.NUMBA_NUM_THREADS < 2, reason="one thread 
 
 def fitted(name, **parameters):
     """A fitted estimator and all arrays that the fit made."""
-    if name == "GradKMeans":
-        model = fastnn.GradKMeans(10, batch_size=512, random_state=0, **parameters).fit(X)
+    if name.endswith("KMeans"):
+        batches = {"batch_size": 512} if name == "GradKMeans" else {}
+        model = getattr(fastnn, name)(10, random_state=0, **batches, **parameters).fit(X)
         return model, [model.cluster_centers_, model.labels_, model.transform(X), model.predict(X)]
     model = getattr(fastnn, name)(max_iter=2, random_state=0, **parameters)
     with pytest.warns(ConvergenceWarning):
@@ -33,7 +34,7 @@ def fitted(name, **parameters):
     return model, [*model.coefs_, *model.intercepts_, model.predict(X)]
 
 
-NAMES = ["MLPClassifier", "MLPRegressor", "GradKMeans"]
+NAMES = ["MLPClassifier", "MLPRegressor", "GradKMeans", "KMeans"]
 
 
 @TWO
@@ -81,7 +82,8 @@ def test_the_limit_holds_in_every_method(name, launches):
     assert set(launches) == {2}
     model.set_params(n_threads=1)
     launches.clear()
-    model.partial_fit(X, y)
+    again = model.partial_fit if hasattr(model, "partial_fit") else model.fit_predict
+    again(X, y)
     assert set(launches) == {1}
 
 

@@ -5,12 +5,15 @@ from itertools import zip_longest
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 
 from fastnn import kernels
 from fastnn.activations import HIDDEN
 from fastnn.clustering import gradient
+from fastnn.clustering.lloyd import lloyd
 from fastnn.clustering.seeding import searched_plus_plus
 from fastnn.kernels import device
+from fastnn.kernels._arrays import Csr
 from fastnn.kernels._threads import force_threads
 from fastnn.losses import LOSSES
 from fastnn.network import Network, predict
@@ -67,7 +70,7 @@ def _networks(dtype: np.dtype) -> None:
 
 
 def _k_means(dtype: np.dtype) -> None:
-    """A fit with each update rule, from k-means++."""
+    """A fit with each update rule, from k-means++; Lloyd's iterations on sparse rows."""
     X = np.random.RandomState(0).normal(size=(60, 2)).astype(dtype)
     for optimizer in gradient.OPTIMIZERS:
         random_state = np.random.RandomState(0)
@@ -84,6 +87,8 @@ def _k_means(dtype: np.dtype) -> None:
             polish=True,
             random_state=random_state,
         )
+    rows = Csr.of(sparse.csr_matrix(X), dtype, np.int32)
+    lloyd(rows, None, X[:3], max_iter=1, tol=0.0, report=lambda iteration, inertia: None)
 
 
 def _functions(dtype: np.dtype) -> None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from fastnn.estimators.kmeans import KMeans as KMeans
     from fastnn.estimators.mlp import MLPClassifier as MLPClassifier
     from fastnn.estimators.mlp import MLPRegressor as MLPRegressor
+    from fastnn.estimators.plus_plus import kmeans_plusplus as kmeans_plusplus
 
 __version__ = "0.1.0"
 
@@ -23,10 +24,20 @@ _PUBLIC = {
     "KMeans": "fastnn.estimators.kmeans",
     "MLPClassifier": "fastnn.estimators.mlp",
     "MLPRegressor": "fastnn.estimators.mlp",
+    "kmeans_plusplus": "fastnn.estimators.plus_plus",
     "precompile": "fastnn._precompile",
 }
 
-__all__ = ["GradKMeans", "KMeans", "MLPClassifier", "MLPRegressor", "__version__", "kernels", "precompile"]
+__all__ = [
+    "GradKMeans",
+    "KMeans",
+    "MLPClassifier",
+    "MLPRegressor",
+    "__version__",
+    "kernels",
+    "kmeans_plusplus",
+    "precompile",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -48,28 +48,32 @@ class Seeding:
         self.nearest, self.next_nearest = np.zeros(n, np.int32), np.zeros(n, np.int32)
         self.work = 3.0 * n * X.shape[1]
 
-    def plus_plus(self, n_clusters: int) -> None:
-        """Greedy k-means++: each new centre is the best of 2 + log(k) rows drawn by weight times distance.
+    def plus_plus(self, n_clusters: int, n_trials: int | None = None) -> None:
+        """Greedy k-means++: each new centre is the best of `n_trials` rows drawn by weight times distance.
+
+        None stands for 2 + log(k).
 
         The random numbers are drawn as scikit-learn's ``kmeans_plusplus`` draws them, so that the same
         `random_state` gives the same rows, rounding aside.
         """
         X, n = self.X, self.X.shape[0]
-        n_trials = 2 + int(np.log(n_clusters))
+        n_trials = n_trials or 2 + int(np.log(n_clusters))
+        self.indices = np.empty(n_clusters, np.int64)
         self.centers = np.empty((n_clusters, X.shape[1]), X.dtype)
         potentials = np.empty((self.n_tasks, n_trials))
         far = np.zeros((n_trials, n_clusters), X.dtype)
         probability = self.weights.astype(np.float64)
         first = self.random_state.choice(n, p=probability / probability.sum())
-        self.centers[0] = X[first]
+        self.indices[0], self.centers[0] = first, X[first]
         self._add(0, -1, far[0])
         current = self._own_potential()
         for j in range(1, n_clusters):
-            candidates = X[self._draw(n_trials, current)]
+            drawn = self._draw(n_trials, current)
+            candidates = X[drawn]
             far[:, :j] = self._quarter_distances(candidates, self.centers[:j])
             parts = self._potential(candidates, far, potentials)
             best = int(parts.sum(axis=0).argmin())
-            self.centers[j] = candidates[best]
+            self.indices[j], self.centers[j] = drawn[best], candidates[best]
             current = parts[:, best].copy()
             self._add(j, -1, far[best])
 
@@ -130,9 +134,13 @@ class Seeding:
             )  # fmt: skip
 
 
-def plus_plus(
-    X: Any, n_clusters: int, weights: np.ndarray | None, random_state: np.random.RandomState
-) -> np.ndarray:
+def plus_plus_rows(
+    X: Any,
+    n_clusters: int,
+    weights: np.ndarray | None,
+    random_state: np.random.RandomState,
+    n_trials: int | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
     """Greedy k-means++, with the rows that scikit-learn's would take.
 
     Parameters
@@ -144,22 +152,34 @@ def plus_plus(
         Not negative and not all zero; None stands for ones.
     random_state : RandomState
         Drawn from.
+    n_trials : int, default=None
+        Candidates for each centre; None stands for 2 + log(k).
 
     Returns
     -------
     centers : ndarray of shape (n_clusters, n_features)
         A new array.
+    indices : ndarray of int64 of shape (n_clusters,)
+        The rows that they are.
     """
     if weights is None:
         weights = np.ones(X.shape[0], X.dtype)
     if sparse.issparse(X):
         from sklearn.cluster import kmeans_plusplus  # a tenth of a second that few need
 
-        centers, _ = kmeans_plusplus(X, n_clusters, sample_weight=weights, random_state=random_state)
-        return centers
+        return kmeans_plusplus(
+            X, n_clusters, sample_weight=weights, random_state=random_state, n_local_trials=n_trials
+        )
     seeding = Seeding(X, weights, random_state)
-    seeding.plus_plus(n_clusters)
-    return seeding.centers
+    seeding.plus_plus(n_clusters, n_trials)
+    return seeding.centers, seeding.indices
+
+
+def plus_plus(
+    X: Any, n_clusters: int, weights: np.ndarray | None, random_state: np.random.RandomState
+) -> np.ndarray:
+    """The centres of ``plus_plus_rows``."""
+    return plus_plus_rows(X, n_clusters, weights, random_state)[0]
 
 
 def searched_plus_plus(
@@ -167,7 +187,7 @@ def searched_plus_plus(
 ) -> np.ndarray:
     """Greedy k-means++ and a local search, on a sample where there are many rows.
 
-    Parameters and result are those of ``plus_plus``, for dense data.
+    Parameters and result are the first ones of ``plus_plus_rows``, for dense data.
     """
     n = X.shape[0]
     size = max(_SAMPLE, _SAMPLE_PER_CLUSTER * n_clusters)
@@ -189,7 +209,7 @@ def random_rows(
 ) -> np.ndarray:
     """Rows at random, those that scikit-learn would take; no row twice.
 
-    Parameters and result are those of ``plus_plus``.
+    Parameters and result are the first ones of ``plus_plus_rows``.
     """
     n = X.shape[0]
     p = np.full(n, 1 / n) if weights is None else weights.astype(np.float64) / weights.sum(dtype=np.float64)

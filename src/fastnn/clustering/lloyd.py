@@ -134,20 +134,19 @@ def lloyd(
     work = Workspace(n, k, d, X.dtype)
     losses: list[float] = []
     moved = np.inf
+    means, spare = np.empty_like(C), np.empty_like(C)
     for i in range(max_iter):
         inertia = work.sweep(X, w, C, summing=True)
         losses.append(inertia / total)
         report(i + 1, inertia)
         if not work.counts.all():
             _relocate_empty(X, weights, work)
-        filled = work.counts > 0
-        means = C.copy()
-        means[filled] = work.sums[filled] / work.counts[filled, None]
-        moved = float(((means - C).astype(np.float64) ** 2).sum())
+        moved = device.cluster_means(C, work.sums, work.counts, means)
         if moved == 0:
             # Equal labels give equal sums to the last bit, so this is where scikit-learn finds them equal.
-            return Fit(C, work.labels, inertia, losses, 0.0, True)
-        C = means
+            return Fit(means, work.labels, inertia, losses, 0.0, True)
+        # The initial centres are the caller's: from here on two arrays take turns.
+        C, means, spare = means, spare, means
         if moved <= tol:
             break
     return Fit(C, work.labels, work.sweep(X, w, C, summing=False), losses, moved, moved <= tol)

@@ -1,6 +1,12 @@
 """Kernels for the processor; ``__all__`` is what the engines use, and what another device has to provide."""
 
-from fastnn.kernels.cpu.center_steps import advance, improved, run_center_batches, shuffle
+from fastnn.kernels.cpu.center_steps import (
+    advance,
+    cluster_means,
+    improved,
+    run_center_batches,
+    shuffle,
+)
 from fastnn.kernels.cpu.dispatch import (
     activation_loops,
     coefficient_loops,
@@ -33,6 +39,7 @@ __all__ = [
     "add_center",
     "advance",
     "assign",
+    "cluster_means",
     "coefficient_loops",
     "derivative_loops",
     "distances_to",

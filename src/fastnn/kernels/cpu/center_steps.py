@@ -79,6 +79,22 @@ def move_centers(code, update, fill, rate, reduction, hyper, C, sums, counts, to
 
 
 @jit
+def cluster_means(C, sums, counts, means):
+    """means[j] = sums[j] / counts[j], or C[j] where there are no rows; returns sum((means - C)^2).
+
+    C, means : IN, OUT (k, d). sums : IN (k, d) float64. counts : IN (k,) float64.
+    """
+    k, d = C.shape
+    moved = 0.0
+    for j in range(k):
+        for f in range(d):
+            means[j, f] = C[j, f] if counts[j] == 0.0 else sums[j, f] / counts[j]
+            difference = np.float64(means[j, f]) - np.float64(C[j, f])
+            moved += difference * difference
+    return moved
+
+
+@jit
 def improved(loss, fraction, progress, patience):
     """Update the smoothed loss; False when it has not improved for `patience` batches.
 

@@ -10,7 +10,7 @@ from sklearn.datasets import load_digits, make_blobs
 from sklearn.exceptions import ConvergenceWarning
 
 from fastnn import KMeans
-from fastnn.clustering.lloyd import mean_variance
+from fastnn.clustering.lloyd import mean_variance, same_clusters
 from fastnn.kernels._arrays import Csr
 
 # The digits are whole numbers, and rows as far from one centre as from another are left to rounding: there
@@ -223,6 +223,16 @@ def test_mean_variance_of_csr():
     assert mean_variance(Csr.of(X, X.dtype, np.int32)) == pytest.approx(
         X.toarray().var(axis=0).mean(), rel=1e-12
     )
+
+
+def test_the_same_clusters_in_another_order_are_no_better_run():
+    assert same_clusters(np.array([0, 1, 1, 2]), np.array([2, 0, 0, 1]), 3)
+    assert not same_clusters(np.array([0, 1, 1, 2]), np.array([2, 0, 1, 1]), 3)
+    # Well separated: every run finds the same clusters, and the first one is kept.
+    X = np.random.default_rng(0).normal(size=(300, 2)) + 50 * np.arange(3)[np.arange(300) % 3, None]
+    for seed in range(5):
+        same = {"n_clusters": 3, "init": "k-means++", "n_init": 5, "random_state": seed}
+        assert_same_fit(KMeans(**same).fit(X), cluster.KMeans(**same).fit(X))
 
 
 def test_elkan_with_one_cluster_warns():

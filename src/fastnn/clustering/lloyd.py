@@ -96,6 +96,17 @@ class Fit(NamedTuple):
         return len(self.losses)
 
 
+def same_clusters(labels: np.ndarray, others: np.ndarray, n_clusters: int) -> bool:
+    """Whether rows of one cluster in `labels` are in one cluster in `others`, as scikit-learn's KMeans asks.
+
+    Of two runs that end with the same clusters in another order the second may have the lower inertia by
+    rounding alone.
+    """
+    image = np.empty(n_clusters, others.dtype)
+    image[labels] = others
+    return bool((image[labels] == others).all())
+
+
 def lloyd(
     X: Rows,
     weights: np.ndarray | None,

@@ -9,7 +9,7 @@ from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from fastnn.clustering.lloyd import Fit, lloyd, mean_variance
+from fastnn.clustering.lloyd import Fit, lloyd, mean_variance, same_clusters
 from fastnn.clustering.seeding import plus_plus, random_rows
 from fastnn.estimators.base_kmeans import BaseKMeans, as_rows
 from fastnn.estimators.transaction import Transaction
@@ -190,7 +190,9 @@ class KMeans(BaseKMeans):
                         else f"center shift {fit.moved} within tolerance {tol}."
                     )
                     print(f"Converged at iteration {fit.n_iter - 1}: {how}")
-                if best is None or fit.inertia < best.inertia:
+                if best is None or (
+                    fit.inertia < best.inertia and not same_clusters(fit.labels, best.labels, self.n_clusters)
+                ):
                     best = fit
             assert best is not None
             self.cluster_centers_, self.labels_, self.inertia_ = best.centers, best.labels, best.inertia

@@ -166,7 +166,7 @@ def test_lloyd_is_the_reference_iterated():
     expected = C
     for _ in range(4):
         expected = reference.lloyd_iteration(X, expected)
-    centers, labels, inertia, losses, *_ = lloyd(X, None, C, max_iter=4, tol=0.0, report=lambda i, loss: None)
+    centers, labels, inertia, losses, *_ = lloyd(X, None, C, max_iter=4, tol=0.0)
     np.testing.assert_allclose(centers, expected, rtol=1e-12)
     expected_labels, distances = reference.assign(X, centers)
     np.testing.assert_array_equal(labels, expected_labels)

@@ -88,7 +88,7 @@ def _k_means(dtype: np.dtype) -> None:
             random_state=random_state,
         )
     rows = Csr.of(sparse.csr_matrix(X), dtype, np.int32)
-    lloyd(rows, None, X[:3], max_iter=1, tol=0.0, report=lambda iteration, inertia: None)
+    lloyd(rows, None, X[:3], max_iter=1, tol=0.0)
 
 
 def _functions(dtype: np.dtype) -> None:

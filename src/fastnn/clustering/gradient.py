@@ -193,9 +193,7 @@ class _Epochs:
         self.batches_per_chunk = 1
         self.status = RUNNING
 
-    def until(
-        self, max_iter: int, tol: float, report: Callable[[int, float], None]
-    ) -> tuple[list[float], int]:
+    def until(self, max_iter: int, tol: float, report: Callable[..., bool]) -> tuple[list[float], int]:
         """Epochs until one of the rules in ``train`` holds; the losses of all steps, and their number."""
         losses: list[float] = []
         for i in range(max_iter):
@@ -324,10 +322,13 @@ def train(
     n = X.shape[0]
     tol *= variance
 
-    def report(what: str, unit: float = 1.0) -> Callable[[int, float], None]:
-        if not verbose:
-            return lambda i, loss: None
-        return lambda i, loss: print(f"{what} {i}, mean squared distance {loss / unit:g}")
+    def report(what: str, unit: float = 1.0) -> Callable[..., bool]:
+        def show(i: int, loss: float, centers: np.ndarray | None = None) -> bool:
+            if verbose:
+                print(f"{what} {i}, mean squared distance {loss / unit:g}")
+            return False
+
+        return show
 
     total = float(n) if weights is None else float(weights.sum(dtype=np.float64))
     if batch_size is not None and batch_size >= n:

@@ -114,7 +114,7 @@ def lloyd(
     *,
     max_iter: int,
     tol: float,
-    report: Callable[[int, float], None],
+    report: Callable[[int, float, np.ndarray], bool] | None = None,
 ) -> Fit:
     """Lloyd's iterations, as scikit-learn's KMeans does them.
 
@@ -131,8 +131,9 @@ def lloyd(
         Iterations at most.
     tol : float
         The squared movement of all centres at or below which to stop.
-    report : callable
-        Called with the number of each iteration, from 1, and the inertia before it.
+    report : callable, default=None
+        Called after each iteration with its number, from 1, the inertia before it and the centres after it,
+        which change afterwards; True ends the iterations.
 
     Returns
     -------
@@ -149,16 +150,16 @@ def lloyd(
     for i in range(max_iter):
         inertia = work.sweep(X, w, C, summing=True)
         losses.append(inertia / total)
-        report(i + 1, inertia)
         if not work.counts.all():
             _relocate_empty(X, weights, work)
         moved = device.cluster_means(C, work.sums, work.counts, means)
+        stop = report is not None and report(i + 1, inertia, means)
         if moved == 0:
             # Equal labels give equal sums to the last bit, so this is where scikit-learn finds them equal.
             return Fit(means, work.labels, inertia, losses, 0.0, True)
         # The initial centres are the caller's: from here on two arrays take turns.
         C, means, spare = means, spare, means
-        if moved <= tol:
+        if moved <= tol or stop:
             break
     return Fit(C, work.labels, work.sweep(X, w, C, summing=False), losses, moved, moved <= tol)
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from numbers import Integral
 from typing import Any, ClassVar
 
+import numpy as np
 from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -12,11 +13,12 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from fastnn.clustering.lloyd import Fit, lloyd, mean_variance, same_clusters
 from fastnn.clustering.seeding import plus_plus, random_rows
 from fastnn.estimators.base_kmeans import BaseKMeans, as_rows
+from fastnn.estimators.callbacks import CallbackSupport, Tasks
 from fastnn.estimators.transaction import Transaction
 from fastnn.kernels._threads import use_threads
 
 
-class KMeans(BaseKMeans):
+class KMeans(CallbackSupport, BaseKMeans):
     """K-means clustering by Lloyd's algorithm.
 
     The same parameters, attributes and results as ``sklearn.cluster.KMeans``.
@@ -164,9 +166,12 @@ class KMeans(BaseKMeans):
         ValueError
             Bad input.
         """
+        tasks = self._tasks()
         with use_threads(self.n_threads), Transaction(self):
             X = self._validate(X, reset=True)
             weights = self._weights(sample_weight, X)
+            if tasks:
+                tasks.begin(X, weights)
             init, n_init = self._check_init(X, n_random=10)
             if self.algorithm == "elkan" and self.n_clusters == 1:
                 warnings.warn(
@@ -182,7 +187,11 @@ class KMeans(BaseKMeans):
                 centers = self._initial_centers(init, X, weights, random_state)
                 if self.verbose:
                     print("Initialization complete")
-                fit = lloyd(rows, weights, centers, max_iter=self.max_iter, tol=tol, report=self._report())
+                if tasks:
+                    tasks.begin_run(self.max_iter)
+                fit = lloyd(
+                    rows, weights, centers, max_iter=self.max_iter, tol=tol, report=self._report(tasks)
+                )
                 if self.verbose and fit.converged:
                     how = (
                         "strict convergence."
@@ -194,13 +203,20 @@ class KMeans(BaseKMeans):
                     fit.inertia < best.inertia and not same_clusters(fit.labels, best.labels, self.n_clusters)
                 ):
                     best = fit
+                if tasks and tasks.end_run(fit.centers):
+                    break
             assert best is not None
             self.cluster_centers_, self.labels_, self.inertia_ = best.centers, best.labels, best.inertia
             self.n_iter_ = best.n_iter
+            if tasks:
+                tasks.end()
         self._warn_if_clusters_are_missing()
         return self
 
-    def _report(self) -> Callable[[int, float], None]:
-        if not self.verbose:
-            return lambda iteration, inertia: None
-        return lambda iteration, inertia: print(f"Iteration {iteration - 1}, inertia {inertia}.")
+    def _report(self, tasks: Tasks | None) -> Callable[[int, float, np.ndarray], bool]:
+        def report(iteration: int, inertia: float, centers: np.ndarray) -> bool:
+            if self.verbose:
+                print(f"Iteration {iteration - 1}, inertia {inertia}.")
+            return tasks is not None and tasks.iteration(centers)
+
+        return report

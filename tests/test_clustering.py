@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import sparse
 from sklearn.cluster import KMeans
 from sklearn.cluster import kmeans_plusplus as sklearn_kmeans_plusplus
 from sklearn.datasets import load_digits, make_blobs
@@ -320,6 +321,35 @@ def test_plus_plus_draws_scikit_learns_rows(k, weighted):
         ours.plus_plus(k)
         expected, _ = sklearn_kmeans_plusplus(X, k, sample_weight=w, random_state=seed)
         np.testing.assert_array_equal(ours.centers, expected)
+
+
+@pytest.mark.parametrize("make", [np.asarray, sparse.csr_matrix])
+def test_parallel_plus_plus_is_as_good_a_start(make):
+    X = blobs(4000, 4, 40)
+    potentials = {"plus_plus": [], "parallel_plus_plus": [], "random_rows": []}
+    for name, found in potentials.items():
+        for seed in range(10):
+            C = getattr(seeding, name)(make(X), 40, None, np.random.RandomState(seed))
+            assert C.shape == (40, 4)
+            # Every centre is a row.
+            assert (reference.assign(C, X)[1] == 0).all()
+            found.append(reference.assign(X, C)[1].sum())
+    assert np.median(potentials["parallel_plus_plus"]) < 1.1 * np.median(potentials["plus_plus"])
+    assert np.median(potentials["parallel_plus_plus"]) < 0.7 * np.median(potentials["random_rows"])
+
+
+def test_parallel_plus_plus_draws_by_weight():
+    X = blobs(500, 2, 5)
+    weights = np.where(np.arange(500) % 2, 1.0, 0.0)
+    for k in (3, 60):
+        C = seeding.parallel_plus_plus(X, k, weights, np.random.RandomState(0))
+        assert (reference.assign(C, X[1::2])[1] == 0).all()
+        assert len(np.unique(C, axis=0)) == k
+    # Fewer distinct rows than centres, and as many rows as centres.
+    equal = np.ones((50, 2))
+    assert (seeding.parallel_plus_plus(equal, 4, None, np.random.RandomState(0)) == 1).all()
+    every = seeding.parallel_plus_plus(X[:20], 20, None, np.random.RandomState(0))
+    assert len(np.unique(every, axis=0)) == 20
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -66,7 +66,7 @@ def check_parameters(callable_, documented):
         (name, kind) for names, kind in fields(sections(documented).get("Parameters", "")) for name in names
     ]
     expected = signature(callable_)
-    assert [name for name, _ in entries] == [name for name, _ in expected]
+    assert [name.lstrip("*") for name, _ in entries] == [name for name, _ in expected]
     for (name, kind), (_, default) in zip(entries, expected, strict=True):
         assert kind, f"{name} has no type"
         if default is inspect.Parameter.empty or kind in ("Ignored", "Ignored."):

@@ -104,6 +104,16 @@ def test_fewer_distinct_rows_than_clusters():
     np.testing.assert_array_equal(model.predict(X), model.labels_)
 
 
+@pytest.mark.parametrize("make", [np.asarray, sparse.csr_matrix])
+def test_parallel_seeding_leads_to_the_same_inertia(make):
+    X = blobs(3000, 3, 8)
+    fits = [
+        KMeans(8, init=init, n_init=3, random_state=0).fit(make(X)).inertia_
+        for init in ("k-means||", "k-means++")
+    ]
+    assert fits[0] == pytest.approx(fits[1], rel=0.01)
+
+
 def test_integer_weights_are_repeated_rows():
     X = blobs(300)
     weights = np.random.default_rng(0).integers(0, 4, len(X))

@@ -48,6 +48,13 @@ class Workspace:
             )  # fmt: skip
 
 
+def nearest_centers(X: Rows, C: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Nearest centre of every row, and the squared distance to it."""
+    work = Workspace(X.shape[0], 0, X.shape[1], X.dtype)
+    work.sweep(X, weights_or_empty(None, X), C, summing=False)
+    return work.labels, work.distances
+
+
 def labels_inertia(X: Rows, weights: np.ndarray | None, C: np.ndarray) -> tuple[np.ndarray, float]:
     """Nearest centre of every row and the weighted sum of squared distances to them."""
     n, d = X.shape

@@ -6,6 +6,8 @@ References
 Arthur and Vassilvitskii, "k-means++: the advantages of careful seeding", SODA 2007; the greedy choice among
 2 + log(k) candidates, which its last section suggests, is made as in scikit-learn.
 
+Bahmani et al., "Scalable k-means++", VLDB 2012: k-means||.
+
 Lattanzi and Sohler, "A better k-means++ algorithm via local search", ICML 2019, algorithm 2.
 """
 
@@ -14,7 +16,9 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from fastnn.clustering.lloyd import Rows, nearest_centers
 from fastnn.kernels import device
+from fastnn.kernels._arrays import Csr
 from fastnn.kernels._threads import threads_for
 
 # Seeding costs about log(k) assignments of its rows, so on more rows than this it works on a sample.
@@ -24,6 +28,8 @@ _SAMPLE_PER_CLUSTER = 64
 # Swaps tried after k-means++: one per cluster, and not fewer than these. On blobs they take 3 to 12% off the
 # final inertia for the time of one to two Lloyd iterations; three times as many take off less than 1% more.
 _MIN_SWAPS = 20
+# Passes of k-means||, and the candidates that a pass draws on average, for each centre.
+_ROUNDS, _OVERSAMPLING = 5, 0.5
 
 
 class Seeding:
@@ -204,6 +210,44 @@ def searched_plus_plus(
     return seeding.centers
 
 
+def parallel_plus_plus(
+    X: Any, n_clusters: int, weights: np.ndarray | None, random_state: np.random.RandomState
+) -> np.ndarray:
+    """k-means||: many candidates in a few passes, of which weighted k-means++ takes the centres.
+
+    Each pass draws every row with a probability of ``_OVERSAMPLING k`` times its share of the potential. A
+    candidate weighs as much as the rows that are nearest to it.
+
+    Parameters and result are the first ones of ``plus_plus_rows``.
+    """
+    n, wanted = X.shape[0], _OVERSAMPLING * n_clusters
+    w = np.ones(n, X.dtype) if weights is None else weights
+    rows: Rows = Csr.of(X, X.dtype, np.int32) if sparse.issparse(X) else X
+    probability = w.astype(np.float64)
+    drawn = np.array([random_state.choice(n, p=probability / probability.sum())])
+    chosen = np.empty(0, np.int64)
+    closest, nearest = np.full(n, np.inf, X.dtype), np.zeros(n, np.int32)
+    for turn in range(_ROUNDS + 1):
+        if turn > 0:
+            mass = w * closest.astype(np.float64)
+            drawn = np.flatnonzero(random_state.random_sample(n) * mass.sum() < wanted * mass)
+        if drawn.size == 0:
+            continue
+        labels, distances = nearest_centers(rows, _dense(X[drawn]))
+        closer = distances < closest
+        closest[closer], nearest[closer] = distances[closer], labels[closer] + chosen.size
+        chosen = np.concatenate([chosen, drawn])
+    if chosen.size <= n_clusters:
+        # So few clusters, or so many equal rows, that the passes did not find enough.
+        return plus_plus(X, n_clusters, weights, random_state)
+    counts = np.bincount(nearest, w, minlength=chosen.size).astype(X.dtype)
+    return plus_plus(_dense(X[chosen]), n_clusters, counts, random_state)
+
+
+def _dense(rows: Any) -> np.ndarray:
+    return rows.toarray() if sparse.issparse(rows) else np.ascontiguousarray(rows)
+
+
 def random_rows(
     X: Any, n_clusters: int, weights: np.ndarray | None, random_state: np.random.RandomState
 ) -> np.ndarray:
@@ -217,8 +261,7 @@ def random_rows(
         # choice refuses to draw more rows than have a weight; the rest come from those without.
         p = p + np.finfo(np.float64).tiny
         p /= p.sum()
-    centers = X[random_state.choice(n, n_clusters, replace=False, p=p)]
-    return centers.toarray() if sparse.issparse(centers) else np.ascontiguousarray(centers)
+    return _dense(X[random_state.choice(n, n_clusters, replace=False, p=p)])
 
 
 def farthest_rows(X: np.ndarray, centers: np.ndarray, weights: np.ndarray | None, count: int) -> np.ndarray:

@@ -11,7 +11,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from fastnn.clustering.lloyd import Fit, lloyd, mean_variance, same_clusters
-from fastnn.clustering.seeding import plus_plus, random_rows
+from fastnn.clustering.seeding import parallel_plus_plus, plus_plus, random_rows
 from fastnn.estimators.base_kmeans import BaseKMeans, as_rows
 from fastnn.estimators.callbacks import CallbackSupport, Tasks
 from fastnn.estimators.transaction import Transaction
@@ -27,10 +27,12 @@ class KMeans(CallbackSupport, BaseKMeans):
     ----------
     n_clusters : int, default=8
         Number of clusters, and of centres.
-    init : {'k-means++', 'random'}, callable or array-like of shape (n_clusters, n_features), \
-            default='k-means++'
+    init : {'k-means++', 'k-means||', 'random'}, callable or array-like of shape \
+            (n_clusters, n_features), default='k-means++'
         Initial centres. ``'k-means++'`` is greedy k-means++; with the same `random_state` it chooses the rows
-        that scikit-learn's chooses, and so does ``'random'``. A callable gets ``X, n_clusters,
+        that scikit-learn's chooses, and so does ``'random'``. ``'k-means||'`` draws some candidates for each
+        centre in five passes over the rows, and the centres among these: for many rows and hundreds of
+        clusters. A callable gets ``X, n_clusters,
         random_state`` and returns an array; unlike scikit-learn's, which passes X less its mean, it gets X as
         it is.
     n_init : 'auto' or int, default='auto'
@@ -91,6 +93,8 @@ class KMeans(CallbackSupport, BaseKMeans):
 
     Arthur and Vassilvitskii, "k-means++: the advantages of careful seeding", SODA 2007.
 
+    Bahmani et al., "Scalable k-means++", VLDB 2012.
+
     Examples
     --------
     >>> import numpy as np
@@ -106,7 +110,11 @@ class KMeans(CallbackSupport, BaseKMeans):
            [ 1.,  2.]])
     """
 
-    _seeds = {"k-means++": plus_plus, "random": random_rows}  # noqa: RUF012
+    _seeds = {  # noqa: RUF012
+        "k-means++": plus_plus,
+        "k-means||": parallel_plus_plus,
+        "random": random_rows,
+    }
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseKMeans._parameter_constraints,

@@ -18,8 +18,10 @@ IN_FLOAT64 = {
     "loss-and-gradient": "the loss of each sample, and its weight",
     "weights-task": "the sums of squares of the penalty; the step's scale",
     "train-worker": "the sums over a batch",
-    "sweep-task": "weighted sums of rows, and inertia",
-    "columns-task": "weighted sums of rows",
+    "add-rows": "weighted sums of rows",
+    "pack-centers": "the point amid the centres, and their norms: once a pass",
+    "sweep-task": "inertia",
+    "csr-task": "weighted sums of rows, the winner's distance, and inertia",
 }
 
 LISTING = """

@@ -155,7 +155,8 @@ def _is_certain(distance, bracket, blur):
 
     |x - shift|^2 = distance - 2 bracket: the bracket's error is some eps of this.
     """
-    return (distance >= blur * (distance - 2 * bracket)) & (distance < np.inf)
+    # A sum: 2 times a float32 would be a float64.
+    return (distance >= blur * (distance - (bracket + bracket))) & (distance < np.inf)
 
 
 @linked("settle-rows", "iiT2T2TtJT")

@@ -12,7 +12,7 @@
                               |                               (scalars)
              dispatch.py, linked.py  (C functions by name or address)
                               |
-                     tile.py, tile_ir.py  (register-tiled product, running minimum, moves: LLVM IR)
+                     tile.py, tile_ir.py, ir_*.py  (register-tiled product, running minimum, moves: LLVM IR)
                               |
                      targets.py  (one row per instruction set)
 

@@ -26,17 +26,19 @@ from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
-from numba.core import cgutils, types
+from numba.core import types
 from numba.extending import intrinsic, register_jitable
 
+from fastnn.kernels.cpu.ir_nearest import PAIR_ROWS
+from fastnn.kernels.cpu.ir_vectors import emit_prefetch, vector_lanes
 from fastnn.kernels.cpu.targets import ROW
-from fastnn.kernels.cpu.tile_ir import PAIR_ROWS, declare, vector_lanes
+from fastnn.kernels.cpu.tile_ir import declare
 
 TILE_ROWS = ROW.tile_rows
 # Elements of a vector of float64, in which sums are kept.
 SUM_LANES = ROW.lanes(8)
 
-_I32, _I64 = ir.IntType(32), ir.IntType(64)
+_I64 = ir.IntType(64)
 _SCALARS = {"i": types.int64, "j": types.int32, "b": types.boolean}
 
 
@@ -283,15 +285,7 @@ def prefetch(typingctx, array, offset):
     """Ask for the cache line of an element, into the second level; any offset is allowed."""
 
     def codegen(context, builder, signature, args):
-        pointer = _pointer(context, builder, signature.args[0], args[0], args[1])
-        byte_pointer = ir.IntType(8).as_pointer()
-        function = cgutils.get_or_insert_function(
-            builder.module,
-            ir.FunctionType(ir.VoidType(), [byte_pointer, _I32, _I32, _I32]),
-            "llvm.prefetch",  # LLVM completes the name, see _Vectors._llvm
-        )
-        read, locality, data = (ir.Constant(_I32, value) for value in (0, 2, 1))
-        builder.call(function, [builder.bitcast(pointer, byte_pointer), read, locality, data])
+        emit_prefetch(builder, _pointer(context, builder, signature.args[0], args[0], args[1]))
         return context.get_dummy_value()
 
     return types.void(array, types.int64), codegen

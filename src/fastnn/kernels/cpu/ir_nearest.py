@@ -1,0 +1,299 @@
+"""Distances between rows and centres, and the minimum over the centres, in registers.
+
+``argmin`` has points along the lanes and folds a product's tile into a running minimum; ``distances`` and
+``all-distances`` have features along the lanes, of a row and its centre, or of some rows and some centres.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from llvmlite import ir
+
+from fastnn.kernels.cpu.ir_product import Left, emit_product
+from fastnn.kernels.cpu.ir_vectors import (
+    I32,
+    I64,
+    LLVM_FLOAT,
+    Vectors,
+    define,
+    emit_loop,
+    emit_prefetch,
+    emit_row,
+    join,
+    vector_lanes,
+)
+from fastnn.kernels.cpu.targets import ROW
+
+
+def _argmin_type(dtype: Any) -> ir.FunctionType:
+    pointer = LLVM_FLOAT[dtype].as_pointer()
+    return ir.FunctionType(
+        ir.VoidType(),
+        [I64, I64, pointer, pointer, pointer, I64, pointer, I32.as_pointer(), I32],
+    )
+
+
+def _define_argmin(module: ir.Module, name: str, dtype: Any, *, squares: bool) -> None:
+    """The running minimum of start + sum_p A B; with `squares` of start + sum_p (A - B)^2."""
+    function = define(module, name, _argmin_type(dtype))
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    v = Vectors(builder, dtype)
+    count, depth, a, start, b, b_stride, best, labels, first = function.args
+    vectors, full = range(ROW.tile_vectors), ROW.tile_rows
+    zero, one, step = (ir.Constant(I64, value) for value in (0, 1, full))
+
+    def fold(rows: int, at: ir.Value, minima: Sequence[ir.Value], winners: Sequence[ir.Value]) -> Any:
+        """The running minima and their labels after `rows` candidates from `at` on."""
+        accumulators = []
+        for i in range(rows):
+            accumulators += [v.broadcast(start, builder.add(at, ir.Constant(I64, i)))] * len(vectors)
+        panel = builder.gep(a, [builder.mul(at, depth)])
+        left = Left(panel, step, one, depth, zero)
+        values = emit_product(
+            v, accumulators, depth, left, b, b_stride, [None] * len(vectors), squares=squares
+        )
+        base = v.splat(builder.add(first, builder.trunc(at, I32)))
+        minima, winners = list(minima), list(winners)
+        for i in range(rows):
+            # A sum of vectors: to fill a vector from a scalar register takes longer than to compare.
+            label = builder.add(base, ir.Constant(v.labels, [i] * v.n))
+            for j in vectors:
+                # Ordered and strict: NaN never wins, and of equals the first does.
+                closer = builder.fcmp_ordered("<", values[i * len(vectors) + j], minima[j])
+                minima[j] = builder.select(closer, values[i * len(vectors) + j], minima[j])
+                winners[j] = builder.select(closer, label, winners[j])
+        return minima, winners
+
+    def keep(minima: Sequence[ir.Value], winners: Sequence[ir.Value]) -> None:
+        for j in vectors:
+            v.store(minima[j], best, ir.Constant(I64, j * v.n))
+            v.store(winners[j], labels, ir.Constant(I64, j * v.n))
+        builder.ret_void()
+
+    def carried() -> tuple[ir.Value, list[ir.Value], list[ir.Value]]:
+        return (
+            builder.phi(I64),
+            [builder.phi(v.type) for _ in vectors],
+            [builder.phi(v.labels) for _ in vectors],
+        )
+
+    offsets = [ir.Constant(I64, j * v.n) for j in vectors]
+    before = builder.block
+    begin = [v.load(best, offset) for offset in offsets]
+    begin += [builder.load(v.address(labels, offset, v.labels), align=4) for offset in offsets]
+    tiles, rest, done = (builder.append_basic_block(part) for part in ("tiles", "rest", "done"))
+    builder.cbranch(builder.icmp_signed(">=", count, step), tiles, rest)
+
+    # Whole tiles; what is best so far stays in registers.
+    builder.position_at_end(tiles)
+    at, *state = carried()
+    minima, winners = fold(full, at, *state)
+    following, tiles_end = builder.add(at, step), builder.block
+    join([at, *state[0], *state[1]], (before, [zero, *begin]), (tiles_end, [following, *minima, *winners]))
+    builder.cbranch(builder.icmp_signed("<=", builder.add(following, step), count), tiles, rest)
+
+    # The last candidates, fewer than a tile's rows.
+    builder.position_at_end(rest)
+    at, *state = carried()
+    join([at, *state[0], *state[1]], (before, [zero, *begin]), (tiles_end, [following, *minima, *winners]))
+    switch = builder.switch(builder.sub(count, at), done)
+    builder.position_at_end(done)
+    keep(*state)
+    for rows in range(1, full):
+        block = builder.append_basic_block(f"rows.{rows}")
+        switch.add_case(ir.Constant(I64, rows), block)
+        builder.position_at_end(block)
+        keep(*fold(rows, at, *state))
+
+
+def _distances_type(dtype: Any) -> ir.FunctionType:
+    pointer = LLVM_FLOAT[dtype].as_pointer()
+    return ir.FunctionType(ir.VoidType(), [I64, I64, pointer, pointer, I32.as_pointer(), pointer])
+
+
+# Rows and centres of ``tile_all_distances`` at a time: as many sums as leave registers for the differences.
+PAIR_ROWS, _PAIR_CENTERS = (3, 8) if ROW.tile_rows * ROW.tile_vectors >= 24 else (2, 4)
+
+
+def _all_distances_type(dtype: Any) -> ir.FunctionType:
+    pointer = LLVM_FLOAT[dtype].as_pointer()
+    return ir.FunctionType(ir.VoidType(), [I64, I64, I64, pointer, pointer, pointer, I64])
+
+
+def _define_all_distances(module: ir.Module, name: str, dtype: Any) -> None:
+    function = define(module, name, _all_distances_type(dtype))
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    v = Vectors(builder, dtype)
+    several, single = builder.append_basic_block("several"), builder.append_basic_block("single")
+    builder.cbranch(builder.icmp_signed("==", function.args[0], ir.Constant(I64, PAIR_ROWS)), several, single)
+    for block, n_rows in ((several, PAIR_ROWS), (single, 1)):
+        builder.position_at_end(block)
+        _emit_groups(v, function, n_rows)
+        builder.ret_void()
+
+
+def _emit_groups(v: Vectors, function: ir.Function, n_rows: int) -> None:
+    """All centres: groups of as many as there are accumulators for, then of half as many, and so on."""
+    builder, count = v.builder, function.args[1]
+    # The sums of a group of centres are the lanes of one vector.
+    first, n_centers = ir.Constant(I64, 0), min(_PAIR_CENTERS, v.n)
+    while n_centers:
+        before = builder.block
+        loop, after = builder.append_basic_block("group"), builder.append_basic_block("group.end")
+        size = ir.Constant(I64, n_centers)
+        builder.cbranch(builder.icmp_signed("<=", builder.add(first, size), count), loop, after)
+        builder.position_at_end(loop)
+        at = builder.phi(I64)
+        _emit_pairs(v, function, n_rows, n_centers, at)
+        following = builder.add(at, size)
+        join([at], (before, [first]), (builder.block, [following]))
+        loop_end = builder.block
+        builder.cbranch(builder.icmp_signed("<=", builder.add(following, size), count), loop, after)
+        builder.position_at_end(after)
+        reached = builder.phi(I64)
+        join([reached], (before, [first]), (loop_end, [following]))
+        first, n_centers = reached, n_centers // 2
+
+
+def _emit_pairs(v: Vectors, function: ir.Function, n_rows: int, n_centers: int, first: ir.Value) -> None:
+    """The distances of the rows to the centres from `first` on."""
+    builder = v.builder
+    _, _, depth, x, c, out, out_stride = function.args
+    x_rows = [builder.gep(x, [builder.mul(depth, ir.Constant(I64, i))]) for i in range(n_rows)]
+    c_rows = [
+        builder.gep(c, [builder.mul(depth, builder.add(first, ir.Constant(I64, j)))])
+        for j in range(n_centers)
+    ]
+
+    def add(at: ir.Value, totals: Sequence[ir.Value], mask: ir.Value | None = None) -> list[ir.Value]:
+        points = [v.load(row, at, mask) for row in x_rows]
+        # The rows that come next are fetched from memory meanwhile.
+        ahead = builder.add(at, builder.mul(depth, ir.Constant(I64, n_rows)))
+        for row in x_rows:
+            emit_prefetch(builder, builder.gep(row, [ahead]))
+        sums = []
+        for j, row in enumerate(c_rows):
+            center = v.load(row, at, mask)
+            for i, point in enumerate(points):
+                difference = builder.fsub(point, center)
+                sums.append(v.multiply_add(difference, difference, totals[j * n_rows + i]))
+        return sums
+
+    def add_last(at: ir.Value, totals: Sequence[ir.Value]) -> list[ir.Value]:
+        return add(at, totals, v.mask(builder.sub(depth, at)))
+
+    nothing = [ir.Constant(v.type, None)] * (n_rows * n_centers)
+    final = emit_row(v, depth, nothing, add, add_last)
+    stored = v.mask(ir.Constant(I64, n_centers))
+    for i in range(n_rows):
+        at = builder.add(builder.mul(out_stride, ir.Constant(I64, i)), first)
+        v.store(_emit_sums_of_lanes(v, final[i::n_rows]), out, at, stored)
+
+
+def _emit_sums_of_lanes(v: Vectors, vectors: list[ir.Value]) -> ir.Value:
+    """Lane i of the result is the sum of the lanes of vector i; there are a power of two of them."""
+    builder = v.builder
+    indices = ir.VectorType(I32, v.n)
+    even, odd = (ir.Constant(indices, list(range(first, 2 * v.n, 2))) for first in (0, 1))
+    lanes = v.n  # of a vector that hold its sum
+    while lanes > 1:
+        # Neighbouring lanes are added, and what is left of two vectors goes into one.
+        others = vectors[1::2] or vectors
+        vectors = [
+            builder.fadd(builder.shuffle_vector(a, b, even), builder.shuffle_vector(a, b, odd))
+            for a, b in zip(vectors[::2], others, strict=True)
+        ]
+        lanes //= 2
+    return vectors[0]
+
+
+# Vectors of one row that are added up side by side: sums that need not wait for each other.
+_CHAINS = 4
+
+
+def _define_distances(module: ir.Module, name: str, dtype: Any) -> None:
+    function = define(module, name, _distances_type(dtype))
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    depth = function.args[1]
+    # Short rows take short vectors: most masked loads of a whole one would reach into the next cache line.
+    whole = vector_lanes(dtype)
+    for n_lanes in (whole // 4, whole // 2):
+        if n_lanes < 2:
+            continue
+        narrow, wider = builder.append_basic_block("narrow"), builder.append_basic_block("wider")
+        builder.cbranch(builder.icmp_signed("<=", depth, ir.Constant(I64, n_lanes)), narrow, wider)
+        builder.position_at_end(narrow)
+        v = Vectors(builder, dtype, n_lanes)
+        _emit_row_distances(v, function, partial(_emit_short_row, v, v.mask(depth)))
+        builder.ret_void()
+        builder.position_at_end(wider)
+    v = Vectors(builder, dtype)
+    _emit_row_distances(v, function, partial(_emit_long_row, v, depth))
+    builder.ret_void()
+
+
+def _emit_row_distances(v: Vectors, function: ir.Function, total: Callable[..., ir.Value]) -> None:
+    """out[i] = the sum of the lanes of ``total(add)``; ``add`` adds the squares at an offset of the row."""
+    builder = v.builder
+    rows, depth, x, c, labels, out = function.args
+
+    def row(i: ir.Value, _: Any) -> None:
+        label = builder.zext(builder.load(builder.gep(labels, [i])), I64)
+        x_row, c_row = (builder.gep(base, [builder.mul(j, depth)]) for base, j in ((x, i), (c, label)))
+
+        def add(offset: ir.Value, total: ir.Value, mask: ir.Value | None = None) -> ir.Value:
+            difference = builder.fsub(v.load(x_row, offset, mask), v.load(c_row, offset, mask))
+            return v.multiply_add(difference, difference, total)
+
+        builder.store(v.sum_of_lanes(total(add)), builder.gep(out, [i]), align=v.itemsize)
+
+    emit_loop(v, "rows", rows, ir.Constant(I64, 1), None, row)
+
+
+def _emit_short_row(v: Vectors, mask: ir.Value, add: Callable[..., ir.Value]) -> ir.Value:
+    """One vector, masked."""
+    return add(ir.Constant(I64, 0), ir.Constant(v.type, None), mask)
+
+
+def _emit_long_row(v: Vectors, depth: ir.Value, add: Callable[..., ir.Value]) -> ir.Value:
+    """Blocks of _CHAINS vectors, then vectors, the last one masked."""
+    builder = v.builder
+    zero, nothing = ir.Constant(I64, 0), ir.Constant(v.type, None)
+    stride = ir.Constant(I64, _CHAINS * v.n)
+    before = builder.block
+    blocks, folded, tail, end = (
+        builder.append_basic_block(part) for part in ("blocks", "folded", "tail", "end")
+    )
+    builder.cbranch(builder.icmp_signed(">=", depth, stride), blocks, tail)
+    builder.position_at_end(blocks)
+    at, totals = builder.phi(I64), [builder.phi(v.type) for _ in range(_CHAINS)]
+    sums = [add(builder.add(at, ir.Constant(I64, j * v.n)), total) for j, total in enumerate(totals)]
+    following = builder.add(at, stride)
+    join([at, *totals], (before, [zero, *[nothing] * _CHAINS]), (blocks, [following, *sums]))
+    more = builder.icmp_signed("<=", builder.add(following, stride), depth)
+    builder.cbranch(more, blocks, folded)
+    builder.position_at_end(folded)
+    while len(sums) > 1:
+        sums = [builder.fadd(a, b) for a, b in zip(sums[::2], sums[1::2], strict=True)]
+    builder.cbranch(builder.icmp_signed("<", following, depth), tail, end)
+
+    builder.position_at_end(tail)
+    at, total = builder.phi(I64), builder.phi(v.type)
+    added = add(at, total, v.mask(builder.sub(depth, at)))
+    next_at = builder.add(at, ir.Constant(I64, v.n))
+    join([at, total], (before, [zero, nothing]), (folded, [following, *sums]), (tail, [next_at, added]))
+    builder.cbranch(builder.icmp_signed("<", next_at, depth), tail, end)
+
+    builder.position_at_end(end)
+    lanes = builder.phi(v.type)
+    join([lanes], (folded, sums), (tail, [added]))
+    return lanes
+
+
+LOOPS = {
+    "argmin": (partial(_define_argmin, squares=False), _argmin_type),
+    "argmin-squares": (partial(_define_argmin, squares=True), _argmin_type),
+    "all-distances": (_define_all_distances, _all_distances_type),
+    "distances": (_define_distances, _distances_type),
+}

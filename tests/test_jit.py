@@ -56,6 +56,49 @@ def test_a_second_process_compiles_nothing(tmp_path):
     assert run(COUNT.format(body=LINKED), tmp_path) == "0"
 
 
+# Every loop of every table, each compiled in a process of its own; then all of them loaded into one.
+EACH_IN_ITS_PROCESS = """
+import ctypes, os
+import numpy as np
+from fastnn.kernels.cpu import dispatch
+
+def outcome(table, code):
+    kinds, values, arrays = [], [], []
+    for letter in table.parameters:
+        dtype = np.float32 if letter in "tT" else np.float64
+        if letter in "td":
+            kinds.append(ctypes.c_float if letter == "t" else ctypes.c_double)
+            values.append(0.25 + len(values) / 64)
+        else:
+            arrays.append(np.linspace(0.1, 0.9, 7).astype(dtype) + len(arrays) / 64)
+            kinds += [ctypes.c_void_p, ctypes.c_int64]
+            values += [arrays[-1].ctypes.data, arrays[-1].size]
+    ctypes.CFUNCTYPE(None, *kinds)(table.address(code, np.float32))(*values)
+    return b"".join(array.tobytes() for array in arrays)
+
+tables = [table for table in vars(dispatch).values() if isinstance(table, dispatch.LoopTable)]
+cases = [(t, code) for t in tables for code, loop in enumerate(t.loops.values()) if loop]
+wanted = []
+for table, code in cases:
+    reader, writer = os.pipe()
+    if os.fork() == 0:
+        os.write(writer, outcome(table, code))
+        os._exit(0)
+    os.wait()
+    wanted.append(os.read(reader, 10000))
+assert len(cases) > 20 and all(wanted)
+for (table, code), want in zip(cases, wanted):
+    if outcome(table, code) != want:
+        print(table.kind, list(table.loops)[code])
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="starts processes by fork")
+def test_functions_that_several_processes_have_compiled_are_told_apart(tmp_path):
+    """Numba counts functions from 1 in every process: the cache brings together two of one number."""
+    assert run(EACH_IN_ITS_PROCESS, tmp_path) == ""
+
+
 def test_the_cache_can_be_switched_off(tmp_path):
     run(SMALL, tmp_path, FASTNN_CACHE="0")
     assert not list(tmp_path.rglob("*.nbc"))

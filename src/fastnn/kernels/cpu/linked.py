@@ -23,7 +23,8 @@ its caller.
 
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Any, NamedTuple
+from types import FunctionType
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from llvmlite import ir
@@ -98,8 +99,13 @@ def _compile(function: Callable[..., Any], parameters: Parameters, dtype_name: s
             namespace[structure.__name__] = structure
             arguments.append(f"{structure.__name__}({', '.join(members)})")
     exec(f"def entry({', '.join(names)}):\n    function({', '.join(arguments)})\n", namespace)
+    entry = cast(FunctionType, namespace["entry"])
+    # Numba tells functions of one name and signature apart by a number that it counts up in each process. Two
+    # that were compiled in different processes may have the same, and where both are then loaded from the
+    # cache LLVM takes one for the other.
+    entry.__qualname__ = "entry_" + (key if isinstance(key, str) else "_".join(key))
     compiled: Any = CFunc(
-        namespace["entry"],
+        entry,
         (tuple(argument_types), types.void),
         locals={},
         options={"nopython": True, **compiler_options()},
@@ -221,6 +227,9 @@ class LoopTable:
 
     def __init__(self, kind: str, loops: dict[str, Callable[..., None] | None], parameters: str) -> None:
         self.kind, self.loops, self.parameters = kind, loops, parameters
+        for name, loop in loops.items():
+            if loop is not None:
+                loop.__qualname__ = f"{kind}_{name}"  # of its own, see ``_compile``
         # Asked for at every call of a kernel: kept by what the caller gives, and by what that means.
         self.address = cache(self._address)
         self._compiled = cache(self._compile)

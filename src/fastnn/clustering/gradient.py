@@ -337,7 +337,9 @@ def train(
     if batch_size is None and rule.code == NEWTON and rule.rate == 1.0:
         # Newton's step on all rows is Lloyd's iteration; an empty cluster need not wait for an epoch's end.
         safe = C
-        fit = lloyd(X, weights, C, max_iter=max_iter, tol=tol, report=report("Epoch", total))
+        fit = lloyd(
+            X, weights, C, max_iter=max_iter, tol=tol, report=report("Epoch", total), accelerate=False
+        )
         C, labels, inertia, losses, converged = (
             fit.centers,
             fit.labels,
@@ -359,7 +361,15 @@ def train(
         if not polish or diverged:
             labels, inertia = labels_inertia(X, weights, C)
     if polish and not converged and not diverged:
-        fit = lloyd(X, weights, C, max_iter=_MAX_POLISH, tol=tol, report=report("Polish", total))
+        fit = lloyd(
+            X,
+            weights,
+            C,
+            max_iter=_MAX_POLISH,
+            tol=tol,
+            report=report("Polish", total),
+            accelerate=not verbose,
+        )
         C, labels, inertia = fit.centers, fit.labels, fit.inertia
     if not np.isfinite(inertia) and not diverged:
         diverged = True

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastnn.clustering.bounds import Bounds
 from fastnn.kernels import device
 from fastnn.kernels._arrays import Csr
 from fastnn.kernels._threads import threads_for, workers
@@ -93,14 +94,10 @@ class Fit(NamedTuple):
     centers: np.ndarray  # (k, d)
     labels: np.ndarray  # (n,) int32
     inertia: float
-    losses: list[float]  # inertia before each iteration, over the weight of all rows
+    n_iter: int
+    losses: list[float]  # inertia before each iteration, over the weight of all rows; NaN where not computed
     moved: float  # squared movement of all centres in the last iteration
     converged: bool  # False when `max_iter` ended it
-
-    @property
-    def n_iter(self) -> int:
-        """Number of iterations."""
-        return len(self.losses)
 
 
 def same_clusters(labels: np.ndarray, others: np.ndarray, n_clusters: int) -> bool:
@@ -122,6 +119,7 @@ def lloyd(
     max_iter: int,
     tol: float,
     report: Callable[[int, float, np.ndarray], bool] | None = None,
+    accelerate: bool = True,
 ) -> Fit:
     """Lloyd's iterations, as scikit-learn's KMeans does them.
 
@@ -141,6 +139,9 @@ def lloyd(
     report : callable, default=None
         Called after each iteration with its number, from 1, the inertia before it and the centres after it,
         which change afterwards; True ends the iterations.
+    accelerate : bool, default=True
+        Leave rows out whose centre cannot have changed (``Bounds``), where that may pay. The labels and
+        centres are the same; the inertia before an iteration is not computed then, and NaN.
 
     Returns
     -------
@@ -151,11 +152,23 @@ def lloyd(
     w = weights_or_empty(weights, X)
     total = float(n) if weights is None else float(weights.sum(dtype=np.float64))
     work = Workspace(n, k, d, X.dtype)
+    bounds = None
+    if accelerate and not isinstance(X, Csr) and Bounds.may_pay(n, k, d):
+        bounds = Bounds(X, k)
     losses: list[float] = []
-    moved = np.inf
+    moved, before = np.inf, C
     means, spare = np.empty_like(C), np.empty_like(C)
     for i in range(max_iter):
-        inertia = work.sweep(X, w, C, summing=True)
+        inertia = np.nan
+        bounded = bounds is not None and bounds.active
+        if bounds and bounded:
+            bounds.assign(C, before, work.labels)
+            work.sweep(X, w, C, summing=True, assigning=False)
+        # Where a cluster is empty all distances are wanted.
+        if not (bounded and work.counts.all()):
+            inertia = work.sweep(X, w, C, summing=True)
+            if bounds:
+                bounds.watch(work.labels)
         losses.append(inertia / total)
         if not work.counts.all():
             _relocate_empty(X, weights, work)
@@ -163,12 +176,15 @@ def lloyd(
         stop = report is not None and report(i + 1, inertia, means)
         if moved == 0:
             # Equal labels give equal sums to the last bit, so this is where scikit-learn finds them equal.
-            return Fit(means, work.labels, inertia, losses, 0.0, True)
+            if bounded:
+                inertia = work.sweep(X, w, C, summing=True)
+            return Fit(means, work.labels, inertia, i + 1, losses, 0.0, True)
         # The initial centres are the caller's: from here on two arrays take turns.
-        C, means, spare = means, spare, means
+        before, C, means, spare = C, means, spare, means
         if moved <= tol or stop:
             break
-    return Fit(C, work.labels, work.sweep(X, w, C, summing=False), losses, moved, moved <= tol)
+    inertia = work.sweep(X, w, C, summing=False)
+    return Fit(C, work.labels, inertia, len(losses), losses, moved, moved <= tol)
 
 
 def _relocate_empty(X: Rows, weights: np.ndarray | None, work: Workspace) -> None:

@@ -32,9 +32,8 @@ class KMeans(CallbackSupport, BaseKMeans):
         Initial centres. ``'k-means++'`` is greedy k-means++; with the same `random_state` it chooses the rows
         that scikit-learn's chooses, and so does ``'random'``. ``'k-means||'`` draws some candidates for each
         centre in five passes over the rows, and the centres among these: for many rows and hundreds of
-        clusters. A callable gets ``X, n_clusters,
-        random_state`` and returns an array; unlike scikit-learn's, which passes X less its mean, it gets X as
-        it is.
+        clusters. A callable gets ``X, n_clusters, random_state`` and returns an array; unlike scikit-learn's,
+        which passes X less its mean, it gets X as it is.
     n_init : 'auto' or int, default='auto'
         Number of runs from different initial centres; the one with the lowest inertia is kept. ``'auto'``
         is 10 for ``init='random'`` or a callable, and 1 for ``'k-means++'`` or an array.
@@ -50,8 +49,10 @@ class KMeans(CallbackSupport, BaseKMeans):
     copy_x : bool, default=True
         Accepted and not used: X is never changed, and never copied where it is a C-contiguous float32 or
         float64 array.
-    algorithm : {'lloyd', 'elkan'}, default='lloyd'
-        Accepted, and no difference: the centres, labels and inertia are those of the plain iteration.
+    algorithm : {'lloyd', 'elkan', 'plain'}, default='lloyd'
+        The centres, labels and inertia are the same for all. ``'lloyd'`` and ``'elkan'`` leave out of an
+        iteration the rows whose centre cannot have changed, by bounds of their distances, where that may
+        pay; ``'plain'`` compares every row with every centre each time.
     n_threads : int, default=None
         Threads that a call of a method uses at most. None stands for all cores that this process may use: as
         ``NUMBA_NUM_THREADS``, ``numba.set_num_threads``, the processor affinity, the cgroup's quota and
@@ -121,7 +122,7 @@ class KMeans(CallbackSupport, BaseKMeans):
         "init": [StrOptions(set(_seeds)), callable, "array-like"],
         "n_init": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "copy_x": ["boolean"],
-        "algorithm": [StrOptions({"lloyd", "elkan"})],
+        "algorithm": [StrOptions({"lloyd", "elkan", "plain"})],
     }
 
     n_iter_: int
@@ -198,7 +199,14 @@ class KMeans(CallbackSupport, BaseKMeans):
                 if tasks:
                     tasks.begin_run(self.max_iter)
                 fit = lloyd(
-                    rows, weights, centers, max_iter=self.max_iter, tol=tol, report=self._report(tasks)
+                    rows,
+                    weights,
+                    centers,
+                    max_iter=self.max_iter,
+                    tol=tol,
+                    report=self._report(tasks),
+                    # Who watches the inertia wants it of every iteration.
+                    accelerate=self.algorithm != "plain" and not self.verbose,
                 )
                 if self.verbose and fit.converged:
                     how = (

@@ -1,5 +1,6 @@
 """Kernels for the processor; ``__all__`` is what the engines use, and what another device has to provide."""
 
+from fastnn.kernels.cpu.bounded import Movement, bound_tasks, bounded_assign, center_movement
 from fastnn.kernels.cpu.center_steps import (
     advance,
     cluster_means,
@@ -17,6 +18,7 @@ from fastnn.kernels.cpu.dispatch import (
 from fastnn.kernels.cpu.distances import distances_to
 from fastnn.kernels.cpu.kmeans import assign
 from fastnn.kernels.cpu.mlp import Model, Rows, Targets, Training, predict_rows, run_batches
+from fastnn.kernels.cpu.nearest import has_bracket
 from fastnn.kernels.cpu.seeding import add_center, pick_rows, potentials_with, seeding_tasks, swap_costs
 from fastnn.kernels.cpu.sweep import new_partials, sweep, sweep_work
 from fastnn.kernels.cpu.sweep_csr import sweep_csr
@@ -31,6 +33,7 @@ __all__ = [
     "TOTAL_WEIGHT",
     "TURNS_PER_MS",
     "Model",
+    "Movement",
     "Rows",
     "Targets",
     "Training",
@@ -39,10 +42,14 @@ __all__ = [
     "add_center",
     "advance",
     "assign",
+    "bound_tasks",
+    "bounded_assign",
+    "center_movement",
     "cluster_means",
     "coefficient_loops",
     "derivative_loops",
     "distances_to",
+    "has_bracket",
     "improved",
     "loss_loops",
     "new_partials",

@@ -26,25 +26,32 @@ from fastnn.kernels.cpu.ir_vectors import (
 from fastnn.kernels.cpu.targets import ROW
 
 
-def _argmin_type(dtype: Any) -> ir.FunctionType:
+def _argmin_type(dtype: Any, *, seconds: bool) -> ir.FunctionType:
     pointer = LLVM_FLOAT[dtype].as_pointer()
     return ir.FunctionType(
         ir.VoidType(),
-        [I64, I64, pointer, pointer, pointer, I64, pointer, I32.as_pointer(), I32],
+        [I64, I64, pointer, pointer, pointer, I64, pointer, I32.as_pointer(), I32, *[pointer] * seconds],
     )
 
 
-def _define_argmin(module: ir.Module, name: str, dtype: Any, *, squares: bool) -> None:
-    """The running minimum of start + sum_p A B; with `squares` of start + sum_p (A - B)^2."""
-    function = define(module, name, _argmin_type(dtype))
+def _define_argmin(
+    module: ir.Module, name: str, dtype: Any, *, squares: bool = False, seconds: bool = False
+) -> None:
+    """The running minimum of start + sum_p A B; with `squares` of start + sum_p (A - B)^2.
+
+    With `seconds` the second smallest value too.
+    """
+    function = define(module, name, _argmin_type(dtype, seconds=seconds))
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     v = Vectors(builder, dtype)
-    count, depth, a, start, b, b_stride, best, labels, first = function.args
+    count, depth, a, start, b, b_stride, best, labels, first = function.args[:9]
     vectors, full = range(ROW.tile_vectors), ROW.tile_rows
     zero, one, step = (ir.Constant(I64, value) for value in (0, 1, full))
+    # What is best so far, in registers: minima, their labels, and the second smallest values.
+    places = [(best, v.type), (labels, v.labels), *((second, v.type) for second in function.args[9:])]
 
-    def fold(rows: int, at: ir.Value, minima: Sequence[ir.Value], winners: Sequence[ir.Value]) -> Any:
-        """The running minima and their labels after `rows` candidates from `at` on."""
+    def fold(rows: int, at: ir.Value, state: Sequence[ir.Value]) -> list[ir.Value]:
+        """The state after `rows` candidates from `at` on."""
         accumulators = []
         for i in range(rows):
             accumulators += [v.broadcast(start, builder.add(at, ir.Constant(I64, i)))] * len(vectors)
@@ -54,57 +61,62 @@ def _define_argmin(module: ir.Module, name: str, dtype: Any, *, squares: bool) -
             v, accumulators, depth, left, b, b_stride, [None] * len(vectors), squares=squares
         )
         base = v.splat(builder.add(first, builder.trunc(at, I32)))
-        minima, winners = list(minima), list(winners)
+        minima, winners, *others = (list(state[i :: len(places)]) for i in range(len(places)))
         for i in range(rows):
             # A sum of vectors: to fill a vector from a scalar register takes longer than to compare.
             label = builder.add(base, ir.Constant(v.labels, [i] * v.n))
             for j in vectors:
+                value = values[i * len(vectors) + j]
                 # Ordered and strict: NaN never wins, and of equals the first does.
-                closer = builder.fcmp_ordered("<", values[i * len(vectors) + j], minima[j])
-                minima[j] = builder.select(closer, values[i * len(vectors) + j], minima[j])
+                closer = builder.fcmp_ordered("<", value, minima[j])
+                if others:
+                    loser = builder.select(closer, minima[j], value)
+                    second = builder.fcmp_ordered("<", loser, others[0][j])
+                    others[0][j] = builder.select(second, loser, others[0][j])
+                minima[j] = builder.select(closer, value, minima[j])
                 winners[j] = builder.select(closer, label, winners[j])
-        return minima, winners
+        return [part[j] for j in vectors for part in (minima, winners, *others)]
 
-    def keep(minima: Sequence[ir.Value], winners: Sequence[ir.Value]) -> None:
-        for j in vectors:
-            v.store(minima[j], best, ir.Constant(I64, j * v.n))
-            v.store(winners[j], labels, ir.Constant(I64, j * v.n))
+    def keep(state: Sequence[ir.Value]) -> None:
+        for i, value in enumerate(state):
+            j, place = divmod(i, len(places))
+            v.store(value, places[place][0], ir.Constant(I64, j * v.n))
         builder.ret_void()
 
-    def carried() -> tuple[ir.Value, list[ir.Value], list[ir.Value]]:
-        return (
-            builder.phi(I64),
-            [builder.phi(v.type) for _ in vectors],
-            [builder.phi(v.labels) for _ in vectors],
-        )
+    def carried() -> list[ir.Value]:
+        return [builder.phi(I64), *(builder.phi(kind) for _ in vectors for _, kind in places)]
 
-    offsets = [ir.Constant(I64, j * v.n) for j in vectors]
     before = builder.block
-    begin = [v.load(best, offset) for offset in offsets]
-    begin += [builder.load(v.address(labels, offset, v.labels), align=4) for offset in offsets]
+    begin = [
+        builder.load(
+            v.address(base, ir.Constant(I64, j * v.n), kind), align=4 if kind == v.labels else v.itemsize
+        )
+        for j in vectors
+        for base, kind in places
+    ]
     tiles, rest, done = (builder.append_basic_block(part) for part in ("tiles", "rest", "done"))
     builder.cbranch(builder.icmp_signed(">=", count, step), tiles, rest)
 
     # Whole tiles; what is best so far stays in registers.
     builder.position_at_end(tiles)
     at, *state = carried()
-    minima, winners = fold(full, at, *state)
+    folded = fold(full, at, state)
     following, tiles_end = builder.add(at, step), builder.block
-    join([at, *state[0], *state[1]], (before, [zero, *begin]), (tiles_end, [following, *minima, *winners]))
+    join([at, *state], (before, [zero, *begin]), (tiles_end, [following, *folded]))
     builder.cbranch(builder.icmp_signed("<=", builder.add(following, step), count), tiles, rest)
 
     # The last candidates, fewer than a tile's rows.
     builder.position_at_end(rest)
     at, *state = carried()
-    join([at, *state[0], *state[1]], (before, [zero, *begin]), (tiles_end, [following, *minima, *winners]))
+    join([at, *state], (before, [zero, *begin]), (tiles_end, [following, *folded]))
     switch = builder.switch(builder.sub(count, at), done)
     builder.position_at_end(done)
-    keep(*state)
+    keep(state)
     for rows in range(1, full):
         block = builder.append_basic_block(f"rows.{rows}")
         switch.add_case(ir.Constant(I64, rows), block)
         builder.position_at_end(block)
-        keep(*fold(rows, at, *state))
+        keep(fold(rows, at, state))
 
 
 def _distances_type(dtype: Any) -> ir.FunctionType:
@@ -292,8 +304,9 @@ def _emit_long_row(v: Vectors, depth: ir.Value, add: Callable[..., ir.Value]) ->
 
 
 LOOPS = {
-    "argmin": (partial(_define_argmin, squares=False), _argmin_type),
-    "argmin-squares": (partial(_define_argmin, squares=True), _argmin_type),
+    "argmin": (_define_argmin, partial(_argmin_type, seconds=False)),
+    "argmin-squares": (partial(_define_argmin, squares=True), partial(_argmin_type, seconds=False)),
+    "argmin-two": (partial(_define_argmin, seconds=True), partial(_argmin_type, seconds=True)),
     "all-distances": (_define_all_distances, _all_distances_type),
     "distances": (_define_distances, _distances_type),
 }

@@ -49,15 +49,20 @@ _GROUP_WORK = 1024
 
 
 @register_jitable
-def _is_small(k, d):
+def is_small(k, d):
     """Whether the direct form takes less time than the bracket and the winners' distances afterwards."""
     return k * d <= _SMALL
 
 
 @register_jitable
-def _is_long(k, d):
+def is_long(k, d):
     """Whether rows are so long, and centres so few, that the features lie along the lanes."""
-    return d >= _LONG and k <= min(_FEW, d // 6 + 4) and not _is_small(k, d)
+    return d >= _LONG and k <= min(_FEW, d // 6 + 4) and not is_small(k, d)
+
+
+def has_bracket(k: int, d: int) -> bool:
+    """Whether ``nearest_rows`` compares by the bracket, points along the lanes."""
+    return not is_small(k, d) and not is_long(k, d)
 
 
 @register_jitable
@@ -118,16 +123,16 @@ def pack_centers(C, shift, panels, starts, spread, mean):
     shift : array (d,)   # OUT
         A point amid the centres.
     panels : array (ceil(k / TILE_ROWS) * TILE_ROWS * d,)   # OUT
-        shift - C, in panels of TILE_ROWS centres that are contiguous at each dimension; C if ``_is_small``.
+        shift - C, in panels of TILE_ROWS centres that are contiguous at each dimension; C if ``is_small``.
     starts : array (k,)   # OUT
-        |c - shift|^2 / 2, or 0 if ``_is_small``; infinite for a centre that is not finite, so that it is
+        |c - shift|^2 / 2, or 0 if ``is_small``; infinite for a centre that is not finite, so that it is
         never the nearest.
     spread, mean : arrays (k,), (d,) float64   # WORK
     """
     k, d = C.shape
-    if _is_long(k, d):
+    if is_long(k, d):
         return
-    direct = _is_small(k, d)
+    direct = is_small(k, d)
     for j in range(k):
         spread[j] = 0
         for f in range(d):
@@ -150,7 +155,7 @@ def pack_centers(C, shift, panels, starts, spread, mean):
 
 
 @register_jitable
-def _is_certain(distance, bracket, blur):
+def is_certain(distance, bracket, blur):
     """Whether a distance is finite, and so large that the bracket's rounding did not choose its centre.
 
     |x - shift|^2 = distance - 2 bracket: the bracket's error is some eps of this.
@@ -160,7 +165,7 @@ def _is_certain(distance, bracket, blur):
 
 
 @linked("settle-rows", "iiT2T2TtJT")
-def _settle_rows(first, last, X, C, brackets, blur, labels, distances):
+def settle_rows(first, last, X, C, brackets, blur, labels, distances):
     """Compare all centres in the direct form, for the rows whose label is not certain.
 
     A row without a finite distance gets label 0. brackets : IN (last - first,), or (0,) if distances were
@@ -168,7 +173,7 @@ def _settle_rows(first, last, X, C, brackets, blur, labels, distances):
     """
     for i in range(first, last):
         bracket = brackets[i - first] if brackets.size > 0 else distances[i]
-        if _is_certain(distances[i], bracket, blur):
+        if is_certain(distances[i], bracket, blur):
             continue
         nearest, least = np.int32(0), squared_distance(X[i], C[0])
         for j in range(1, C.shape[0]):
@@ -218,7 +223,7 @@ def _nearest_of_few(X, C, panels, starts, first, last, panel, best, index, label
                 labels[start + i], distances[start + i] = index[i], best[i]
                 infinite += 0 if best[i] < infinity else 1
         if infinite > 0:
-            _settle_rows(start, start + rows, X, C, best[:0], zero, labels, distances)
+            settle_rows(start, start + rows, X, C, best[:0], zero, labels, distances)
 
 
 @register_jitable
@@ -240,7 +245,7 @@ def _nearest_along_features(X, C, first, last, scores, labels, distances):
                     nearest, least = np.int32(j), scores[i * k + j]
             labels[start + i], distances[start + i] = nearest, least
             if not least < infinity:
-                _settle_rows(start + i, start + i + 1, X, C, scores[:0], zero, labels, distances)
+                settle_rows(start + i, start + i + 1, X, C, scores[:0], zero, labels, distances)
 
 
 @register_jitable
@@ -267,10 +272,10 @@ def nearest_rows(X, C, shift, panels, starts, first, last, panel, best, index, l
     FLOPs: 2 n k d + 3 n d. Bytes: X once from memory; the panels from cache for every tile_columns rows.
     """
     k, d = C.shape
-    if _is_small(k, d):
+    if is_small(k, d):
         _nearest_of_few(X, C, panels, starts, first, last, panel, best, index, labels, distances)
         return
-    if _is_long(k, d):
+    if is_long(k, d):
         _nearest_along_features(X, C, first, last, panel, labels, distances)
         return
     width, columns = lanes(X), tile_columns(X)
@@ -305,10 +310,10 @@ def nearest_rows(X, C, shift, panels, starts, first, last, panel, best, index, l
             for i in range(columns):
                 labels[start + i] = index[i]
             for i in range(columns):
-                doubtful += 0 if _is_certain(distances[start + i], best[i], blur) else 1
+                doubtful += 0 if is_certain(distances[start + i], best[i], blur) else 1
         else:
             doubtful = rows
             for i in range(rows):
                 labels[start + i] = index[i]
         if doubtful > 0:
-            _settle_rows(start, start + rows, X, C, best, blur, labels, distances)
+            settle_rows(start, start + rows, X, C, best, blur, labels, distances)

@@ -194,6 +194,14 @@ def tile_argmin_squares(
     """
 
 
+@_tile_function("argmin-two", "iiAAAiAAjA")
+def tile_argmin_two(
+    count, depth, a, a_offset, start, start_offset, b, b_offset, b_stride,
+    best, best_offset, labels, labels_offset, first, second, second_offset,
+):  # fmt: skip
+    """``tile_argmin`` that keeps the second smallest value of every column too."""
+
+
 @_tile_function("distances", "iiAPAA")
 def tile_distances(rows, depth, x, x_offset, centers, labels, labels_offset, out, out_offset):
     """out[i] = sum_p (x[i, p] - centers[labels[i], p])^2 for i < rows, at least one, and p < depth.
@@ -303,6 +311,7 @@ __all__ = [
     "tile_all_distances",
     "tile_argmin",
     "tile_argmin_squares",
+    "tile_argmin_two",
     "tile_blocks_product",
     "tile_columns",
     "tile_difference",

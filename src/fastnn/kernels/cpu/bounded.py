@@ -1,0 +1,316 @@
+"""Lloyd's pass over the rows that leaves out those whose centre cannot have changed.
+
+Every row keeps two distances, in the order of Hamerly (2010): at most `upper` to its own centre, at least
+`lower` to any other. When the centres move, the triangle inequality says by how much these may have changed::
+
+    upper += how far its own centre has moved
+    lower -= how far another centre may have moved         upper <= lower: the row stays where it is
+
+Most rows are settled by these two numbers, without a look at their features. For the others the distance to
+their own centre is computed; those that are still open wait in a queue, until there are enough of them for
+the register tile to compare them with all centres (``nearest``), which also finds the second smallest
+distance.
+
+How far another centre may have moved. With hundreds of clusters one of them nearly always moves, far from
+most rows. So for every centre its neighbours are known, the _NEIGHBORS nearest ones: a row's lower bound
+falls with the movement of these only; all others are at least as far away as the nearest of them is from the
+row's own centre, less the row's distance to that. (Ryšavý and Hamerly, 2016, have a ball in place of a count.)
+
+References
+----------
+Hamerly, "Making k-means even faster", SIAM International Conference on Data Mining 2010.
+Ryšavý and Hamerly, "Geometric methods to accelerate k-means algorithms", SDM 2016.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import prange
+from numba.extending import register_jitable
+
+from fastnn.kernels._jit import jit, parallel_jit
+from fastnn.kernels.cpu.linked import linked
+from fastnn.kernels.cpu.nearest import BLUR, is_certain, settle_rows
+from fastnn.kernels.cpu.sweep import prepare_centers
+from fastnn.kernels.cpu.tile import (
+    PAIR_ROWS,
+    lanes,
+    tile_all_distances,
+    tile_argmin_two,
+    tile_columns,
+    tile_difference,
+    tile_distances,
+)
+
+# Rows of one task: its open rows fill the queue's tiles, and there are enough tasks for the threads.
+_ROWS = 2048
+# Elements of a block of rows, whose copy stays in the second-level cache.
+_BLOCK = 1 << 14
+_NEIGHBORS = 16
+# Error of the bracket, in eps of |x|^2: eight times what BLUR takes it for.
+_SLACK = 32
+# What `upper` and `lower` may lose or gain by rounding in an iteration, in eps.
+_ROUNDING = 4
+
+
+def bound_tasks(n: int) -> int:
+    """Number of tasks that `n` rows are cut into."""
+    return -(-n // _ROWS)
+
+
+@register_jitable
+def _block_rows(X):
+    """Rows of a block and of the queue: whole tiles."""
+    columns = tile_columns(X)
+    return max(columns, min(_ROWS, _BLOCK // max(1, X.shape[1])) // columns * columns)
+
+
+class Movement(NamedTuple):
+    """What ``center_movement`` finds, (k,) float64 each."""
+
+    moved: np.ndarray  # |c_j - before|
+    others_moved: np.ndarray  # the largest of `moved` among all other centres
+    near_moved: np.ndarray  # the same among the neighbours
+    far: np.ndarray  # distance to the nearest centre that is no neighbour; infinite if there is none
+
+
+@jit
+def center_movement(C, before, distances, movement):
+    """How far each centre has moved, how far the others have, and how near those are.
+
+    C, before : IN (k, d). distances : WORK (k, k). movement : OUT.
+    """
+    moved, others_moved, near_moved, far = movement
+    k, d = C.shape
+    eps = np.finfo(C.dtype).eps
+    for j in range(k):
+        total = 0.0
+        for f in range(d):
+            difference = np.float64(C[j, f]) - np.float64(before[j, f])
+            total += difference * difference
+        moved[j] = np.sqrt(total) * (1.0 + _ROUNDING * eps)
+    farthest, next_farthest = 0.0, 0.0
+    for j in range(k):
+        if moved[j] > farthest:
+            farthest, next_farthest = moved[j], farthest
+        else:
+            next_farthest = max(next_farthest, moved[j])
+    whole = k // PAIR_ROWS * PAIR_ROWS
+    for j in range(0, whole, PAIR_ROWS):
+        tile_all_distances(PAIR_ROWS, k, d, C, j * d, C, distances, j * k, k)
+    for j in range(whole, k):
+        tile_all_distances(1, k, d, C, j * d, C, distances, j * k, k)
+    # Below the exact distance whatever the order of the sum was.
+    shrink = 1.0 - (d + 8) * eps
+    ordered = np.empty(k, C.dtype)
+    for j in range(k):
+        distances[j, j] = np.inf
+        for c in range(k):
+            ordered[c] = distances[j, c]
+        limit = np.inf if k <= _NEIGHBORS + 1 else _kth_smallest(ordered, _NEIGHBORS)
+        near, nearest_far = 0.0, np.inf
+        for c in range(k):
+            if c == j:
+                continue
+            if distances[j, c] < limit:
+                near = max(near, moved[c])
+            else:
+                nearest_far = min(nearest_far, np.float64(distances[j, c]))
+        others_moved[j] = next_farthest if moved[j] == farthest else farthest
+        near_moved[j] = near
+        far[j] = np.sqrt(nearest_far) * shrink
+
+
+@register_jitable
+def _kth_smallest(values, index):
+    """The value that sorting would put at `index`; the order of `values` is lost. Hoare's selection."""
+    low, high = 0, values.size - 1
+    while low < high:
+        pivot = values[(low + high) // 2]
+        i, j = low, high
+        while i <= j:
+            while values[i] < pivot:
+                i += 1
+            while values[j] > pivot:
+                j -= 1
+            if i <= j:
+                values[i], values[j] = values[j], values[i]
+                i += 1
+                j -= 1
+        if index <= j:
+            high = j
+        elif index >= i:
+            low = i
+        else:
+            break
+    return values[index]
+
+
+class Packed(NamedTuple):
+    """The centres as ``pack_centers`` leaves them."""
+
+    shift: np.ndarray
+    panels: np.ndarray
+    starts: np.ndarray
+
+
+class Buffers(NamedTuple):
+    """What a thread works with: rows of a block that are open, rows that wait in the queue, and a tile."""
+
+    block: np.ndarray  # (block rows, d)
+    found: np.ndarray  # (block rows,) int32: which rows of the data these are
+    owner: np.ndarray  # (block rows,) int32: their labels
+    distances: np.ndarray  # (block rows,)
+    queue: np.ndarray  # (block rows, d)
+    waiting: np.ndarray  # (block rows,) int32
+    panel: np.ndarray  # (d * tile_columns,)
+    best: np.ndarray  # (tile_columns,), as the others of a tile
+    second: np.ndarray
+    nearest: np.ndarray
+    winner: np.ndarray  # int32
+    labels: np.ndarray  # int32
+
+
+@register_jitable
+def _search(first, count, C, packed, work, labels, upper, lower):
+    """Compare the `count` rows of the queue with all centres: their labels and bounds."""
+    k, d = C.shape
+    width, columns = lanes(C), tile_columns(C)
+    real = C.dtype.type
+    eps = np.finfo(C.dtype).eps
+    blur, slack, zero, one = real(BLUR * eps), real(_SLACK * eps), real(0), real(1)
+    grow, shrink = real(1 + (d + 8) * eps), real(1 - (d + 8) * eps)
+    for start in range(0, count, columns):
+        rows = min(columns, count - start)
+        for i in range(0, columns, width):
+            lane = min(i, rows - 1)
+            tile_difference(
+                min(width, rows - lane), d, work.queue, (start + lane) * d, d, packed.shift,
+                work.panel, i, columns,
+            )  # fmt: skip
+        for i in range(columns):
+            work.best[i] = np.inf
+        for i in range(columns):
+            work.second[i] = np.inf
+        for i in range(columns):
+            work.winner[i] = 0
+        tile_argmin_two(
+            k, d, packed.panels, 0, packed.starts, 0, work.panel, 0, columns,
+            work.best, 0, work.winner, 0, np.int32(0), work.second, 0,
+        )  # fmt: skip
+        tile_distances(rows, d, work.queue, start * d, C, work.winner, 0, work.nearest, 0)
+        doubtful = 0
+        for i in range(rows):
+            work.labels[i] = work.winner[i]
+            doubtful += 0 if is_certain(work.nearest[i], work.best[i], blur) else 1
+        if doubtful > 0:
+            settle_rows(np.int64(0), rows, work.queue[start:], C, work.best, blur, work.labels, work.nearest)
+        for i in range(rows):
+            # |x - shift|^2 is the distance less twice the bracket, for the second nearest centre as well.
+            distance, best = work.nearest[i], work.best[i]
+            gap = work.second[i] - best
+            other = (distance + (gap + gap)) * (one - slack) - slack * (distance - (best + best))
+            # Where another centre than the bracket's was nearest the brackets say nothing about the others.
+            known = (work.labels[i] == work.winner[i]) & (other > zero)
+            row = first + work.waiting[start + i]
+            labels[row] = work.labels[i]
+            upper[row] = np.sqrt(distance) * grow
+            lower[row] = np.sqrt(other) * shrink if known else zero
+
+
+@register_jitable
+def _copy_row(source, i, target, j):
+    for f in range(source.shape[1]):
+        target[j, f] = source[i, f]
+
+
+@linked(
+    "bounded-task",
+    ["iT2T2", (Packed, "TTT"), (Movement, "DDDD"), "JTT", (Buffers, "T2JJTT2JTTTTJJ"), "I"],
+)
+def _task(t, X, C, packed, movement, labels, upper, lower, work, searched):
+    """The rows of task t. searched : OUT (tasks,), how many of them were compared with all centres."""
+    n, d = X.shape
+    first, last = t * _ROWS, min(n, (t + 1) * _ROWS)
+    room = work.queue.shape[0]
+    eps = np.finfo(X.dtype).eps
+    grow = 1.0 + (d + 8) * eps
+    more, less = 1.0 + _ROUNDING * eps, 1.0 - _ROUNDING * eps
+    count, total = 0, 0
+    for start in range(first, last, room):
+        open_rows = 0
+        for i in range(start, min(start + room, last)):
+            j = labels[i]
+            above = (np.float64(upper[i]) + movement.moved[j]) * more
+            below = np.float64(lower[i])
+            below = max(
+                below - movement.others_moved[j], min(below - movement.near_moved[j], movement.far[j] - above)
+            )
+            below = max(below, 0.0) * less
+            upper[i], lower[i] = above, below
+            work.found[open_rows] = i - first
+            open_rows += 0 if above < below else 1  # one that is not a number is open
+        if open_rows == 0:
+            continue
+        for i in range(open_rows):
+            row = first + work.found[i]
+            work.owner[i] = labels[row]
+            _copy_row(X, row, work.block, i)
+        tile_distances(open_rows, d, work.block, 0, C, work.owner, 0, work.distances, 0)
+        for i in range(open_rows):
+            row = first + work.found[i]
+            above = np.sqrt(np.float64(work.distances[i])) * grow
+            upper[row] = above
+            if above < lower[row]:
+                continue
+            _copy_row(work.block, i, work.queue, count)
+            work.waiting[count] = work.found[i]
+            count += 1
+            if count == room:
+                _search(first, count, C, packed, work, labels, upper, lower)
+                total += count
+                count = 0
+    if count > 0:
+        _search(first, count, C, packed, work, labels, upper, lower)
+    searched[t] = total + count
+
+
+@parallel_jit
+def bounded_assign(n_workers, X, C, movement, labels, upper, lower, searched):
+    """The nearest centre of every row, of which bounds are known.
+
+    Parameters
+    ----------
+    n_workers : int
+        Threads.
+    X : array (n, d)   # IN
+    C : array (k, d)   # IN
+    movement : Movement   # IN
+        Since `upper` and `lower` were right.
+    labels : array (n,) int32   # IN/OUT
+    upper, lower : arrays (n,) of X's dtype   # IN/OUT
+        Infinite and 0 where nothing is known.
+    searched : array (bound_tasks(n),) int64   # OUT
+        How many rows of each task were compared with all centres.
+
+    Notes
+    -----
+    FLOPs: 2 k d for a row that is compared with all centres, 3 d for one whose distance is computed.
+    """
+    d, tasks = X.shape[1], searched.size
+    columns, room = tile_columns(X), _block_rows(X)
+    shift, panels, starts = prepare_centers(C, True)
+    rows, lines = np.empty((2, n_workers, room, d), X.dtype), np.empty((n_workers, room), X.dtype)
+    numbers, panel = np.empty((n_workers, 3, room), np.int32), np.empty((n_workers, d * columns), X.dtype)
+    tile, indices = np.empty((n_workers, 3, columns), X.dtype), np.empty((n_workers, 2, columns), np.int32)
+    for w in prange(n_workers):
+        work = Buffers(
+            rows[0, w], numbers[w, 0], numbers[w, 1], lines[w], rows[1, w], numbers[w, 2], panel[w],
+            tile[w, 0], tile[w, 1], tile[w, 2], indices[w, 0], indices[w, 1],
+        )  # fmt: skip
+        # Tasks by turns: open rows may come in crowds.
+        for t in range(w, tasks, n_workers):
+            _task(
+                np.int64(t), X, C, Packed(shift, panels, starts), movement, labels, upper, lower,
+                work, searched,
+            )  # fmt: skip

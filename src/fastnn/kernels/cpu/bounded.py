@@ -14,7 +14,7 @@ distance.
 How far another centre may have moved. With hundreds of clusters one of them nearly always moves, far from
 most rows. So for every centre its neighbours are known, the _NEIGHBORS nearest ones: a row's lower bound
 falls with the movement of these only; all others are at least as far away as the nearest of them is from the
-row's own centre, less the row's distance to that. (Ryšavý and Hamerly, 2016, have a ball in place of a count.)
+row's own centre, less the row's distance to that (Ryšavý and Hamerly, 2016, have a ball for our count).
 
 References
 ----------

@@ -9,7 +9,8 @@ from sklearn.datasets import load_digits, make_blobs
 
 from fastnn.clustering import gradient, seeding
 from fastnn.clustering.gradient import Motion, Rule, step, train
-from fastnn.clustering.lloyd import labels_inertia, lloyd, mean_variance
+from fastnn.clustering.lloyd import lloyd
+from fastnn.clustering.passes import labels_inertia, mean_variance
 from fastnn.kernels import device
 from tests import reference
 

@@ -10,7 +10,8 @@ from sklearn.datasets import load_digits, make_blobs
 from sklearn.exceptions import ConvergenceWarning
 
 from fastnn import KMeans
-from fastnn.clustering.lloyd import mean_variance, same_clusters
+from fastnn.clustering.lloyd import same_clusters
+from fastnn.clustering.passes import mean_variance
 from fastnn.kernels._arrays import Csr
 
 # The digits are whole numbers, and rows as far from one centre as from another are left to rounding: there

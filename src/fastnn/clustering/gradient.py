@@ -22,7 +22,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastnn.clustering.lloyd import Workspace, labels_inertia, lloyd, weights_or_empty
+from fastnn.clustering.lloyd import lloyd
+from fastnn.clustering.passes import Workspace, labels_inertia, weights_or_empty
 from fastnn.clustering.seeding import farthest_rows
 from fastnn.kernels import device
 from fastnn.kernels._codes import CLUSTER, COUNT, DIVERGED, MEAN, NEWTON, NO_IMPROVEMENT, RUNNING, SUM

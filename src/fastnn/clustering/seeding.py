@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from fastnn.clustering.lloyd import Rows, nearest_centers
+from fastnn.clustering.passes import Rows, nearest_centers
 from fastnn.kernels import device
 from fastnn.kernels._arrays import Csr
 from fastnn.kernels._threads import threads_for

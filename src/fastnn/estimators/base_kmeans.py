@@ -13,7 +13,7 @@ from sklearn.utils import check_array
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from fastnn.clustering.lloyd import Rows, labels_inertia
+from fastnn.clustering.passes import Rows, labels_inertia
 from fastnn.estimators.weights import checked_weights
 from fastnn.kernels import device
 from fastnn.kernels._arrays import Csr, plain

@@ -9,7 +9,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from fastnn.clustering.gradient import COUNTING, OPTIMIZERS, REDUCTIONS, Motion, Result, Rule, step, train
-from fastnn.clustering.lloyd import labels_inertia, mean_variance
+from fastnn.clustering.passes import labels_inertia, mean_variance
 from fastnn.clustering.seeding import random_rows, searched_plus_plus
 from fastnn.estimators.base_kmeans import BaseKMeans
 from fastnn.estimators.transaction import Transaction

@@ -10,7 +10,8 @@ from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from fastnn.clustering.lloyd import Fit, lloyd, mean_variance, same_clusters
+from fastnn.clustering.lloyd import Fit, lloyd, same_clusters
+from fastnn.clustering.passes import mean_variance
 from fastnn.clustering.seeding import parallel_plus_plus, plus_plus, random_rows
 from fastnn.estimators.base_kmeans import BaseKMeans, as_rows
 from fastnn.estimators.callbacks import CallbackSupport, Tasks

@@ -17,6 +17,7 @@ from fastnn.kernels.cpu.dispatch import (
 )
 from fastnn.kernels.cpu.distances import distances_to
 from fastnn.kernels.cpu.kmeans import assign
+from fastnn.kernels.cpu.leading import leading_assign, leading_slack, leading_tasks, pack_leading
 from fastnn.kernels.cpu.mlp import Model, Rows, Targets, Training, predict_rows, run_batches
 from fastnn.kernels.cpu.nearest import has_bracket
 from fastnn.kernels.cpu.seeding import add_center, pick_rows, potentials_with, seeding_tasks, swap_costs
@@ -51,9 +52,13 @@ __all__ = [
     "distances_to",
     "has_bracket",
     "improved",
+    "leading_assign",
+    "leading_slack",
+    "leading_tasks",
     "loss_loops",
     "new_partials",
     "new_workspace",
+    "pack_leading",
     "pick_rows",
     "potentials_with",
     "predict_rows",

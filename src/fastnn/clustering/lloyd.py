@@ -3,6 +3,8 @@
 References
 ----------
 Lloyd, "Least squares quantization in PCM", IEEE Transactions on Information Theory 28(2), 1982.
+Dhillon and Modha, "Concept decompositions for large sparse text data using clustering", Machine Learning 42,
+2001: spherical k-means.
 """
 
 from collections.abc import Callable
@@ -49,6 +51,7 @@ def lloyd(
     tol: float,
     report: Callable[[int, float, np.ndarray], bool] | None = None,
     accelerate: bool = True,
+    on_sphere: bool = False,
 ) -> Fit:
     """Lloyd's iterations, as scikit-learn's KMeans does them.
 
@@ -72,6 +75,8 @@ def lloyd(
         Leave out of an iteration the rows whose centre cannot have changed (``Bounds``), or for long rows
         most of the features (``Leading``), where that may pay. The labels and centres are the same but for
         rounding; the inertia before an iteration is not always computed, and NaN then.
+    on_sphere : bool, default=False
+        Spherical k-means: rows and initial centres have unit length, and the centres keep it.
 
     Returns
     -------
@@ -107,7 +112,7 @@ def lloyd(
         losses.append(inertia / total)
         if not work.counts.all():
             _relocate_empty(X, weights, work)
-        moved = device.cluster_means(C, work.sums, work.counts, means)
+        moved = device.cluster_means(C, work.sums, work.counts, on_sphere, means)
         stop = report is not None and report(i + 1, inertia, means)
         if moved == 0:
             # Equal labels give equal sums to the last bit, so this is where scikit-learn finds them equal.

@@ -10,10 +10,11 @@ from scipy import sparse
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array
-from sklearn.utils._param_validation import Interval
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastnn.clustering.passes import Rows, labels_inertia
+from fastnn.clustering.sphere import unit_rows
 from fastnn.estimators.weights import checked_weights
 from fastnn.kernels import device
 from fastnn.kernels._arrays import Csr, plain
@@ -35,10 +36,12 @@ class BaseKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
         "tol": [Interval(Real, 0, None, closed="left")],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
+        "metric": [StrOptions({"euclidean", "cosine"})],
         "n_threads": [Interval(Integral, 1, None, closed="left"), None],
     }
 
     n_clusters: int
+    metric: str = "euclidean"
     init: Any
     n_init: str | int
     n_threads: int | None
@@ -160,7 +163,7 @@ class BaseKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
         return tags
 
     def _validate(self, X: Any, *, reset: bool) -> Any:
-        """X as a C-contiguous array or a CSR matrix, of float32 or float64."""
+        """X as a C-contiguous array or a CSR matrix, of float32 or float64; with unit rows for the cosine."""
         X = validate_data(
             self,
             X,
@@ -170,7 +173,11 @@ class BaseKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
             dtype=[np.float64, np.float32],
             order="C",
         )
-        return X if sparse.issparse(X) else plain(X, X.dtype)
+        return self._on_sphere(X if sparse.issparse(X) else plain(X, X.dtype))
+
+    def _on_sphere(self, rows: Any) -> Any:
+        """Rows divided by their lengths, where the metric is the cosine; a row of zeros stays."""
+        return unit_rows(rows) if self.metric == "cosine" else rows
 
     def _weights(self, sample_weight: Any, X: Any) -> np.ndarray | None:
         if sample_weight is None:
@@ -203,6 +210,7 @@ class BaseKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
         if is_array:
             init = check_array(init, dtype=X.dtype, order="C")
             self._check_centers_shape(init, X)
+            init = self._on_sphere(init)
         if self.n_init == "auto":
             return init, n_random if callable(init) or (isinstance(init, str) and init == "random") else 1
         if is_array and self.n_init != 1:
@@ -229,7 +237,7 @@ class BaseKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
         # A copy: the centres may move in place, and the array is the callable's.
         centers = check_array(centers, dtype=X.dtype, order="C", copy=True)
         self._check_centers_shape(centers, X)
-        return centers
+        return self._on_sphere(centers)
 
     def _check_centers_shape(self, centers: np.ndarray, X: Any) -> None:
         if centers.shape[0] != self.n_clusters:

@@ -54,6 +54,11 @@ class KMeans(CallbackSupport, BaseKMeans):
         The centres, labels and inertia are the same for all. ``'lloyd'`` and ``'elkan'`` leave out of an
         iteration the rows whose centre cannot have changed, by bounds of their distances, where that may
         pay; ``'plain'`` compares every row with every centre each time.
+    metric : {'euclidean', 'cosine'}, default='euclidean'
+        ``'cosine'`` is spherical k-means: rows are divided by their lengths (in a copy, unless they have unit
+        length), and so are the centres after each iteration. A row belongs to the centre with the largest
+        cosine; half the squared distance that `inertia_`, `transform` and `score` are made of is 1 less the
+        cosine. A row of zeros is equally far from all centres.
     n_threads : int, default=None
         Threads that a call of a method uses at most. None stands for all cores that this process may use: as
         ``NUMBA_NUM_THREADS``, ``numba.set_num_threads``, the processor affinity, the cgroup's quota and
@@ -96,6 +101,9 @@ class KMeans(CallbackSupport, BaseKMeans):
     Arthur and Vassilvitskii, "k-means++: the advantages of careful seeding", SODA 2007.
 
     Bahmani et al., "Scalable k-means++", VLDB 2012.
+
+    Dhillon and Modha, "Concept decompositions for large sparse text data using clustering", Machine Learning
+    42, 2001: spherical k-means.
 
     Examples
     --------
@@ -140,6 +148,7 @@ class KMeans(CallbackSupport, BaseKMeans):
         random_state=None,
         copy_x=True,
         algorithm="lloyd",
+        metric="euclidean",
         n_threads=None,
     ):
         self.n_clusters = n_clusters
@@ -151,6 +160,7 @@ class KMeans(CallbackSupport, BaseKMeans):
         self.random_state = random_state
         self.copy_x = copy_x
         self.algorithm = algorithm
+        self.metric = metric
         self.n_threads = n_threads
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -207,6 +217,7 @@ class KMeans(CallbackSupport, BaseKMeans):
                     tol=tol,
                     report=self._report(tasks),
                     # Who watches the inertia wants it of every iteration.
+                    on_sphere=self.metric == "cosine",
                     accelerate=self.algorithm != "plain" and not self.verbose,
                 )
                 if self.verbose and fit.converged:

@@ -79,16 +79,23 @@ def move_centers(code, update, fill, rate, reduction, hyper, C, sums, counts, to
 
 
 @jit
-def cluster_means(C, sums, counts, means):
+def cluster_means(C, sums, counts, on_sphere, means):
     """means[j] = sums[j] / counts[j], or C[j] where there are no rows; returns sum((means - C)^2).
 
     C, means : IN, OUT (k, d). sums : IN (k, d) float64. counts : IN (k,) float64.
+    on_sphere : bool, whether a mean is divided by its length; where that is 0, C[j] stays.
     """
     k, d = C.shape
     moved = 0.0
     for j in range(k):
+        divisor = counts[j]
+        if on_sphere:
+            divisor = 0.0
+            for f in range(d):
+                divisor += sums[j, f] * sums[j, f]
+            divisor = np.sqrt(divisor)
         for f in range(d):
-            means[j, f] = C[j, f] if counts[j] == 0.0 else sums[j, f] / counts[j]
+            means[j, f] = C[j, f] if divisor == 0.0 else sums[j, f] / divisor
             difference = np.float64(means[j, f]) - np.float64(C[j, f])
             moved += difference * difference
     return moved

@@ -1,0 +1,49 @@
+"""Rows of unit length, for spherical k-means: there the nearest centre is that of the largest cosine."""
+
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+from sklearn.utils.extmath import row_norms
+
+# How far a row's length may be from 1, in eps of its dtype, for the row to be left as it is.
+_ROUNDING = 8
+
+
+def unit_rows(X: Any) -> Any:
+    """The rows divided by their lengths, however small or large these are.
+
+    (scikit-learn's ``normalize`` takes lengths below some eps for zeros.)
+
+    Parameters
+    ----------
+    X : ndarray or CSR matrix of shape (n_samples, n_features)
+        float32 or float64.
+
+    Returns
+    -------
+    X_unit : ndarray or CSR matrix
+        X itself if all rows have unit length already, else a copy. A row of zeros stays one: its distance is
+        the same to all centres.
+    """
+    with np.errstate(over="ignore"):
+        lengths = row_norms(X)
+    finfo = np.finfo(X.dtype)
+    if (np.abs(lengths - 1) <= _ROUNDING * finfo.eps).all():
+        return X
+    if not ((lengths > np.sqrt(finfo.tiny / finfo.eps)) & (lengths < np.inf)).all():
+        # Squares of very small values have lost their digits, those of very large ones are infinite.
+        X = _divided(X, abs(X).max(axis=1))
+        lengths = row_norms(X)
+    return _divided(X, lengths)
+
+
+def _divided(X: Any, divisors: Any) -> Any:
+    """Each row over its divisor, where that is not 0."""
+    divisors = divisors.toarray().ravel() if sparse.issparse(divisors) else divisors
+    divisors = np.where(divisors > 0, divisors, 1).astype(X.dtype)
+    if not sparse.issparse(X):
+        return X / divisors[:, None]
+    X = X.copy()
+    X.data /= np.repeat(divisors, np.diff(X.indptr))
+    return X

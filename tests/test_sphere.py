@@ -1,0 +1,92 @@
+"""Spherical k-means: metric='cosine' in the estimators."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy import sparse
+from sklearn.preprocessing import normalize
+
+from fastnn import KMeans
+from fastnn.clustering.sphere import unit_rows
+
+DTYPES = [np.float32, np.float64]
+
+
+def directions(n=600, d=12, k=5, dtype=np.float64, seed=0):
+    """Rows about k directions, of lengths that say nothing; and which direction each is about."""
+    rng = np.random.default_rng(seed)
+    which = rng.integers(k, size=n)
+    rows = normalize(rng.normal(size=(k, d)))[which] + 0.1 * rng.normal(size=(n, d))
+    return (rows * rng.lognormal(sigma=2, size=(n, 1))).astype(dtype), which
+
+
+def spherical_iterations(X, C, weights, n_iter):
+    """The naive twin: rows and centres on the unit sphere, the largest cosine wins."""
+    X, C = normalize(X), normalize(C)
+    for _ in range(n_iter):
+        labels = (X @ C.T).argmax(axis=1)
+        sums = np.array([(weights[labels == j, None] * X[labels == j]).sum(axis=0) for j in range(len(C))])
+        lengths = np.linalg.norm(sums, axis=1, keepdims=True)
+        C = np.where(lengths > 0, sums / np.where(lengths > 0, lengths, 1), C)
+    labels = (X @ C.T).argmax(axis=1)
+    return C, labels, (weights * 2 * (1 - (X * C[labels]).sum(axis=1))).sum()
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("form", [np.asarray, sparse.csr_matrix])
+def test_iterations_are_those_of_the_naive_twin(form, weighted):
+    X, _ = directions()
+    weights = np.random.default_rng(1).uniform(0.1, 2, len(X)) if weighted else np.ones(len(X))
+    model = KMeans(5, metric="cosine", init=X[:5], n_init=1, max_iter=7, tol=0)
+    model.fit(form(X), sample_weight=weights if weighted else None)
+    centers, labels, inertia = spherical_iterations(X, X[:5], weights, model.n_iter_)
+    assert_allclose(model.cluster_centers_, centers, atol=1e-12)
+    assert_array_equal(model.labels_, labels)
+    assert_allclose(model.inertia_, inertia, rtol=1e-10)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("init", ["k-means++", "k-means||", "random"])
+def test_lengths_do_not_matter(init, dtype):
+    X, which = directions(dtype=dtype)
+    model = KMeans(5, metric="cosine", init=init, n_init=10, random_state=0).fit(X)
+    assert_allclose(np.linalg.norm(model.cluster_centers_, axis=1), 1, rtol=1e-6)
+    # Each direction's rows are one cluster.
+    assert len({*zip(which.tolist(), model.labels_.tolist(), strict=True)}) == 5
+    assert_array_equal(model.predict(X * 7), model.labels_)
+    distances = model.transform(X)
+    assert_array_equal(distances.argmin(axis=1), model.labels_)
+    cosines = normalize(X).astype(float) @ model.cluster_centers_.T.astype(float)
+    assert_allclose(distances**2 / 2, 1 - cosines, atol=1e-5 if dtype == np.float32 else 1e-12)
+    assert_allclose(model.score(X), -model.inertia_, rtol=1e-5)
+
+
+def test_rows_of_unit_length_are_not_copied():
+    X = normalize(directions()[0])
+    assert unit_rows(X) is X
+    twice = 2 * X
+    before = twice.copy()
+    KMeans(3, metric="cosine", random_state=0).fit(twice)
+    assert_array_equal(twice, before)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e30])
+def test_lengths_whose_squares_overflow(scale):
+    X, _ = directions(dtype=np.float32)
+    model = KMeans(5, metric="cosine", init=X[:5], n_init=1).fit(X)
+    scaled = KMeans(5, metric="cosine", init=X[:5], n_init=1).fit(X * np.float32(scale))
+    assert_array_equal(model.labels_, scaled.labels_)
+
+
+def test_rows_of_zeros_and_rows_that_cancel():
+    """A mean of opposite rows has no direction: its centre stays."""
+    X = np.array([[1.0, 0], [-1, 0], [0, 1], [0, 0]])
+    model = KMeans(2, metric="cosine", init=np.array([[1.0, 1e-9], [0, 1]]), n_init=1).fit(X)
+    assert np.isfinite(model.cluster_centers_).all()
+    assert_allclose(np.linalg.norm(model.cluster_centers_, axis=1), 1)
+    assert np.isfinite(model.inertia_)
+
+
+def test_an_unknown_metric():
+    with pytest.raises(ValueError, match="metric"):
+        KMeans(2, metric="manhattan").fit(directions()[0])

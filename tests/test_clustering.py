@@ -10,6 +10,7 @@ from sklearn.datasets import load_digits, make_blobs
 from fastnn.clustering import gradient, seeding
 from fastnn.clustering.gradient import Motion, Rule, step, train
 from fastnn.clustering.lloyd import lloyd
+from fastnn.clustering.local_search import LocalSearch
 from fastnn.clustering.passes import labels_inertia, mean_variance
 from fastnn.kernels import device
 from tests import reference
@@ -168,7 +169,8 @@ def test_lloyd_is_the_reference_iterated():
     expected = C
     for _ in range(4):
         expected = reference.lloyd_iteration(X, expected)
-    centers, labels, inertia, losses, *_ = lloyd(X, None, C, max_iter=4, tol=0.0)
+    fit = lloyd(X, None, C, max_iter=4, tol=0.0)
+    centers, labels, inertia, losses = fit.centers, fit.labels, fit.inertia, fit.losses
     np.testing.assert_allclose(centers, expected, rtol=1e-12)
     expected_labels, distances = reference.assign(X, centers)
     np.testing.assert_array_equal(labels, expected_labels)
@@ -318,10 +320,9 @@ def test_plus_plus_draws_scikit_learns_rows(k, weighted):
     X = np.ascontiguousarray(load_digits().data)
     w = np.random.default_rng(0).uniform(size=len(X)) if weighted else np.ones(len(X))
     for seed in range(3):
-        ours = seeding.Seeding(X, w, np.random.RandomState(seed))
-        ours.plus_plus(k)
+        ours = seeding.plus_plus(X, k, w if weighted else None, np.random.RandomState(seed))
         expected, _ = sklearn_kmeans_plusplus(X, k, sample_weight=w, random_state=seed)
-        np.testing.assert_array_equal(ours.centers, expected)
+        np.testing.assert_array_equal(ours, expected)
 
 
 @pytest.mark.parametrize("make", [np.asarray, sparse.csr_matrix])
@@ -356,8 +357,7 @@ def test_parallel_plus_plus_draws_by_weight():
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_seeding_knows_the_two_nearest_centers(dtype):
     X = blobs(5000, 3, 10, dtype=dtype)
-    state = seeding.Seeding(X, np.ones(len(X), dtype), np.random.RandomState(0))
-    state.plus_plus(12)
+    state = LocalSearch(X, None, X[:12].copy(), np.random.RandomState(0))
     for _ in range(3):
         distances = np.sort(((X[:, None] - state.centers) ** 2).sum(axis=2), axis=1)
         np.testing.assert_allclose(state.closest, distances[:, 0], rtol=1e-4, atol=1e-5)
@@ -365,16 +365,16 @@ def test_seeding_knows_the_two_nearest_centers(dtype):
         for index, distance in [(state.nearest, state.closest), (state.next_nearest, state.second)]:
             expected = ((X - state.centers[index]) ** 2).sum(axis=1)
             np.testing.assert_allclose(distance, expected, rtol=1e-4, atol=1e-5)
-        state.local_search(5)
+        state.run(5)
 
 
 def test_local_search_lowers_the_potential():
     X = blobs(3000, 2, 20)
     for seed in range(5):
-        state = seeding.Seeding(X, np.ones(len(X)), np.random.RandomState(seed))
-        state.plus_plus(20)
+        centers = seeding.plus_plus(X, 20, None, np.random.RandomState(seed))
+        state = LocalSearch(X, None, centers, np.random.RandomState(seed))
         before = state.closest.sum()
-        state.local_search(40)
+        state.run(40)
         assert state.closest.sum() <= before
         assert state.closest.sum() == pytest.approx(reference.assign(X, state.centers)[1].sum())
 

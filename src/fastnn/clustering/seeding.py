@@ -8,7 +8,6 @@ Arthur and Vassilvitskii, "k-means++: the advantages of careful seeding", SODA 2
 
 Bahmani et al., "Scalable k-means++", VLDB 2012: k-means||.
 
-Lattanzi and Sohler, "A better k-means++ algorithm via local search", ICML 2019, algorithm 2.
 """
 
 from typing import Any
@@ -16,10 +15,11 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from fastnn.clustering.passes import Rows, nearest_centers
+from fastnn.clustering.local_search import LocalSearch
+from fastnn.clustering.passes import Rows, nearest_centers, weights_or_empty
 from fastnn.kernels import device
 from fastnn.kernels._arrays import Csr
-from fastnn.kernels._threads import threads_for
+from fastnn.kernels._threads import threads_for, workers
 
 # Seeding costs about log(k) assignments of its rows, so on more rows than this it works on a sample.
 # A row in 65,536 stands for clusters of a few dozen rows in a million.
@@ -30,114 +30,6 @@ _SAMPLE_PER_CLUSTER = 64
 _MIN_SWAPS = 20
 # Passes of k-means||, and the candidates that a pass draws on average, for each centre.
 _ROUNDS, _OVERSAMPLING = 5, 0.5
-
-
-class Seeding:
-    """Centres chosen among the rows, with the two centres nearest to each row.
-
-    Parameters
-    ----------
-    X : ndarray of shape (n_samples, n_features)
-        C-contiguous.
-    weights : ndarray of shape (n_samples,)
-        Not negative and not all zero.
-    random_state : RandomState
-        Drawn from.
-    """
-
-    def __init__(self, X: np.ndarray, weights: np.ndarray, random_state: np.random.RandomState) -> None:
-        self.X, self.weights, self.random_state = X, weights, random_state
-        n = X.shape[0]
-        self.n_tasks = device.seeding_tasks(n)
-        # Squared distances and indices; without a centre everything is infinitely far from centre 0.
-        self.closest, self.second = np.full(n, np.inf, X.dtype), np.full(n, np.inf, X.dtype)
-        self.nearest, self.next_nearest = np.zeros(n, np.int32), np.zeros(n, np.int32)
-        self.work = 3.0 * n * X.shape[1]
-
-    def plus_plus(self, n_clusters: int, n_trials: int | None = None) -> None:
-        """Greedy k-means++: each new centre is the best of `n_trials` rows drawn by weight times distance.
-
-        None stands for 2 + log(k).
-
-        The random numbers are drawn as scikit-learn's ``kmeans_plusplus`` draws them, so that the same
-        `random_state` gives the same rows, rounding aside.
-        """
-        X, n = self.X, self.X.shape[0]
-        n_trials = n_trials or 2 + int(np.log(n_clusters))
-        self.indices = np.empty(n_clusters, np.int64)
-        self.centers = np.empty((n_clusters, X.shape[1]), X.dtype)
-        potentials = np.empty((self.n_tasks, n_trials))
-        far = np.zeros((n_trials, n_clusters), X.dtype)
-        probability = self.weights.astype(np.float64)
-        first = self.random_state.choice(n, p=probability / probability.sum())
-        self.indices[0], self.centers[0] = first, X[first]
-        self._add(0, -1, far[0])
-        current = self._own_potential()
-        for j in range(1, n_clusters):
-            drawn = self._draw(n_trials, current)
-            candidates = X[drawn]
-            far[:, :j] = self._quarter_distances(candidates, self.centers[:j])
-            parts = self._potential(candidates, far, potentials)
-            best = int(parts.sum(axis=0).argmin())
-            self.indices[j], self.centers[j] = drawn[best], candidates[best]
-            current = parts[:, best].copy()
-            self._add(j, -1, far[best])
-
-    def local_search(self, n_steps: int) -> None:
-        """Draw a row by weight times distance and swap it for the centre that is least missed, if that lowers
-        the potential; `n_steps` times."""
-        k = len(self.centers)
-        costs = np.empty((self.n_tasks, k + 1))
-        if k == 1 or not n_steps:
-            return
-        current = self._own_potential()
-        for _ in range(n_steps):
-            candidate = self.X[self._draw(1, current)]
-            far = self._quarter_distances(candidate, self.centers)[0]
-            with threads_for(self.work) as parallel:
-                device.swap_costs(
-                    parallel, self.X, self.weights, candidate, far,
-                    self.closest, self.nearest, self.second, costs,
-                )  # fmt: skip
-            total = costs.sum(axis=0)
-            j = int(total[:k].argmin())
-            if not total[k] + total[j] < current.sum():
-                continue
-            self.centers[j] = candidate[0]
-            # The rows that knew the old centre look at all; for the others only the new one is news.
-            self._add(j, j, far)
-            current = self._own_potential()
-
-    def _own_potential(self) -> np.ndarray:
-        """Each task's part of the potential: what a centre that is there already would leave of it."""
-        far = np.zeros((1, len(self.centers)), self.X.dtype)
-        return self._potential(self.centers[:1], far, np.empty((self.n_tasks, 1)))[:, 0].copy()
-
-    def _draw(self, size: int, potential: np.ndarray) -> np.ndarray:
-        picked = np.empty(size, np.int64)
-        targets = self.random_state.uniform(size=size) * potential.sum()
-        device.pick_rows(self.weights, self.closest, potential, targets, picked)
-        return picked
-
-    def _quarter_distances(self, candidates: np.ndarray, centers: np.ndarray) -> np.ndarray:
-        with np.errstate(over="ignore", invalid="ignore"):
-            squares = (candidates[:, None, :] - centers[None, :, :]) ** 2
-        # A hair below the exact bound, so that rounding never discards a row that is nearer.
-        return ((0.25 - 1e-5) * squares.sum(axis=2)).astype(self.X.dtype)
-
-    def _potential(self, candidates: np.ndarray, far: np.ndarray, out: np.ndarray) -> np.ndarray:
-        with threads_for(self.work) as parallel:
-            device.potentials_with(
-                parallel, self.X, self.weights, candidates, far, self.closest, self.nearest, out
-            )
-        return out
-
-    def _add(self, j: int, removed: int, far: np.ndarray) -> None:
-        with threads_for(self.work) as parallel:
-            device.add_center(
-                parallel, self.X, self.centers, j, removed, far,
-                self.closest, self.nearest, self.second, self.next_nearest,
-            )  # fmt: skip
 
 
 def plus_plus_rows(
@@ -168,17 +60,40 @@ def plus_plus_rows(
     indices : ndarray of int64 of shape (n_clusters,)
         The rows that they are.
     """
-    if weights is None:
-        weights = np.ones(X.shape[0], X.dtype)
     if sparse.issparse(X):
         from sklearn.cluster import kmeans_plusplus  # a tenth of a second that few need
 
         return kmeans_plusplus(
             X, n_clusters, sample_weight=weights, random_state=random_state, n_local_trials=n_trials
         )
-    seeding = Seeding(X, weights, random_state)
-    seeding.plus_plus(n_clusters, n_trials)
-    return seeding.centers, seeding.indices
+    n = X.shape[0]
+    n_trials = n_trials or 2 + int(np.log(n_clusters))
+    w = weights_or_empty(weights, X)
+    closest = np.full(n, np.inf, X.dtype)
+    n_tasks = device.seeding_tasks(n)
+    indices, drawn = np.empty(n_clusters, np.int64), np.empty(n_trials, np.int64)
+    # The random numbers are drawn as scikit-learn draws them.
+    p = np.full(n, 1 / n) if weights is None else weights.astype(np.float64) / weights.sum(dtype=np.float64)
+    indices[0] = random_state.choice(n, p=p)
+    potential = _tried(X, w, X[indices[:1]], closest, np.empty((n_tasks, 1)))[:, 0]
+    potentials = np.empty((n_tasks, 1 + n_trials))
+    for j in range(1, n_clusters):
+        last = X[indices[j - 1]]
+        targets = random_state.uniform(size=n_trials) * potential.sum()
+        device.pick_rows(X, w, last, closest, potential, targets, drawn)
+        parts = _tried(X, w, np.vstack([last, X[drawn]]), closest, potentials)[:, 1:]
+        best = int(parts.sum(axis=0).argmin())
+        indices[j], potential = drawn[best], parts[:, best].copy()
+    return X[indices], indices
+
+
+def _tried(
+    X: np.ndarray, weights: np.ndarray, candidates: np.ndarray, closest: np.ndarray, potentials: np.ndarray
+) -> np.ndarray:
+    """``device.try_candidates`` on as many threads as pay; `potentials`."""
+    with threads_for(3.0 * X.size * len(candidates)) as parallel:
+        device.try_candidates(parallel, workers(parallel), X, weights, candidates, closest, potentials)
+    return potentials
 
 
 def plus_plus(
@@ -204,10 +119,10 @@ def searched_plus_plus(
             rows = random_state.choice(n, size, p=weights / weights.sum(dtype=np.float64))
         rows.sort()  # read in order of address; the sample is the same
         X, weights = X[rows], None
-    seeding = Seeding(X, np.ones(X.shape[0], X.dtype) if weights is None else weights, random_state)
-    seeding.plus_plus(n_clusters)
-    seeding.local_search(max(_MIN_SWAPS, n_clusters))
-    return seeding.centers
+    centers, _ = plus_plus_rows(X, n_clusters, weights, random_state)
+    search = LocalSearch(X, weights, centers, random_state)
+    search.run(max(_MIN_SWAPS, n_clusters))
+    return search.centers
 
 
 def parallel_plus_plus(

@@ -1,6 +1,7 @@
 """Kernels for the processor; ``__all__`` is what the engines use, and what another device has to provide."""
 
 from fastnn.kernels.cpu.bounded import Movement, bound_tasks, bounded_assign, center_movement
+from fastnn.kernels.cpu.candidates import pick_rows, seeding_tasks, try_candidates
 from fastnn.kernels.cpu.center_steps import (
     advance,
     cluster_means,
@@ -18,9 +19,9 @@ from fastnn.kernels.cpu.dispatch import (
 from fastnn.kernels.cpu.distances import distances_to
 from fastnn.kernels.cpu.kmeans import assign
 from fastnn.kernels.cpu.leading import leading_assign, leading_slack, leading_tasks, pack_leading
+from fastnn.kernels.cpu.local_search import rank_centers, replace_center, swap_costs
 from fastnn.kernels.cpu.mlp import Model, Rows, Targets, Training, predict_rows, run_batches
 from fastnn.kernels.cpu.nearest import has_bracket
-from fastnn.kernels.cpu.seeding import add_center, pick_rows, potentials_with, seeding_tasks, swap_costs
 from fastnn.kernels.cpu.sweep import new_partials, sweep, sweep_work
 from fastnn.kernels.cpu.sweep_csr import sweep_csr
 from fastnn.kernels.cpu.team import TURNS_PER_MS
@@ -40,7 +41,6 @@ __all__ = [
     "Training",
     "Workspace",
     "activation_loops",
-    "add_center",
     "advance",
     "assign",
     "bound_tasks",
@@ -60,8 +60,9 @@ __all__ = [
     "new_workspace",
     "pack_leading",
     "pick_rows",
-    "potentials_with",
     "predict_rows",
+    "rank_centers",
+    "replace_center",
     "run_batches",
     "run_center_batches",
     "seeding_tasks",
@@ -70,5 +71,6 @@ __all__ = [
     "sweep",
     "sweep_csr",
     "sweep_work",
+    "try_candidates",
     "update_loops",
 ]

@@ -1,5 +1,6 @@
 """The register tile: a loop over p whose accumulators are the phi nodes of one basic block."""
 
+from functools import partial
 from typing import Any, NamedTuple
 
 from llvmlite import ir
@@ -86,7 +87,9 @@ def emit_product(
     return final
 
 
-def _emit_store_tile(v: Vectors, f: ir.Function, rows: int, masks: list[ir.Value | None]) -> None:
+def _emit_store_tile(
+    v: Vectors, f: ir.Function, rows: int, masks: list[ir.Value | None], *, squares: bool
+) -> None:
     """One row count and one column pattern of ``tile_blocks_product``, up to its ``ret``."""
     builder = v.builder
     _, depth, a, step, row, block, jump, b, b_stride, begin, begin_stride, c, c_stride, _, has_begin = f.args
@@ -107,7 +110,8 @@ def _emit_store_tile(v: Vectors, f: ir.Function, rows: int, masks: list[ir.Value
         phi.add_incoming(zero, before)
         phi.add_incoming(value, inside)
         start.append(phi)
-    final = emit_product(v, start, depth, Left(a, step, row, block, jump), b, b_stride, masks)
+    left = Left(a, step, row, block, jump)
+    final = emit_product(v, start, depth, left, b, b_stride, masks, squares=squares)
     for value, offset, mask in zip(final, offsets(c_stride), cell_masks, strict=True):
         v.store(value, c, offset, mask)
     builder.ret_void()
@@ -131,7 +135,7 @@ def _product_type(dtype: Any) -> ir.FunctionType:
     return ir.FunctionType(ir.VoidType(), [I64, I64, pointer, *[I64] * 4, *[pointer, I64] * 3, I64, I1])
 
 
-def _define_product(module: ir.Module, name: str, dtype: Any) -> None:
+def _define_product(module: ir.Module, name: str, dtype: Any, *, squares: bool = False) -> None:
     function = define(module, name, _product_type(dtype))
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     v = Vectors(builder, dtype)
@@ -151,11 +155,14 @@ def _define_product(module: ir.Module, name: str, dtype: Any) -> None:
             masks: list[ir.Value | None] = [None] * width
             if masked:
                 masks[-1] = v.mask(builder.sub(columns, ir.Constant(I64, v.n * (width - 1))))
-            _emit_store_tile(v, function, rows, masks)
+            _emit_store_tile(v, function, rows, masks, squares=squares)
             builder.position_at_end(other)
         builder.ret_void()
 
     _emit_row_switch(builder, function.args[0], emit)
 
 
-LOOPS = {"product": (_define_product, _product_type)}
+LOOPS = {
+    "product": (_define_product, _product_type),
+    "squares": (partial(_define_product, squares=True), _product_type),
+}

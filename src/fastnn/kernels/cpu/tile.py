@@ -146,6 +146,26 @@ def tile_blocks_product(
     """
 
 
+@_tile_function("squares", "iiAiiiiAiAiAiib")
+def tile_blocks_squares(
+    rows, depth, a, a_offset, a_step, a_row, block, a_jump, b, b_offset, b_stride,
+    begin, begin_offset, begin_stride, c, c_offset, c_stride, columns, has_begin,
+):  # fmt: skip
+    """``tile_blocks_product`` with C[i, j] = begin[i, j] + sum_p (A[p, i] - B[p, j])^2.
+
+    FLOPs: 3 rows columns depth.
+    """
+
+
+@register_jitable
+def tile_squares(rows, depth, a, a_offset, a_stride, b, b_offset, b_stride, c, c_offset, c_stride, columns):
+    """C[i, j] = sum_p (A[p, i] - B[p, j])^2, where A[p, i] = a[a_offset + p * a_stride + i]."""
+    tile_blocks_squares(
+        rows, depth, a, a_offset, a_stride, 1, depth, 0, b, b_offset, b_stride,
+        c, c_offset, c_stride, c, c_offset, c_stride, columns, False,
+    )  # fmt: skip
+
+
 @register_jitable
 def tile_rows_product(
     rows, depth, a, a_offset, a_step, a_row, b, b_offset, b_stride,
@@ -321,5 +341,6 @@ __all__ = [
     "tile_lanes",
     "tile_product",
     "tile_rows_product",
+    "tile_squares",
     "tile_transpose",
 ]

@@ -1,0 +1,179 @@
+"""k-means++: what candidates for the next centre would leave of the potential, in one pass over the rows.
+
+Every row keeps the distance to the nearest centre, `closest`. A pass computes a row's distances to the centre
+that was chosen last and to some candidates for the next one, in the direct form; the first one goes into
+`closest`, the others into sums, one for each candidate and task of rows. Nothing is known of a row but
+`closest`, and X is read once for each centre.
+
+Rows of few features lie along the lanes of a register tile of squared differences; for long ones that move
+takes longer than the sums over the lanes that it saves, and the features lie there (``tile_all_distances``).
+"""
+
+import numpy as np
+from numba import prange
+from numba.extending import register_jitable
+
+from fastnn.kernels._jit import jit, parallel_jit
+from fastnn.kernels.cpu.distances import squared_distance
+from fastnn.kernels.cpu.linked import linked
+from fastnn.kernels.cpu.tile import (
+    PAIR_ROWS,
+    TILE_ROWS,
+    lanes,
+    tile_all_distances,
+    tile_columns,
+    tile_lanes,
+    tile_squares,
+)
+
+# Rows per task. Each has a potential of its own, among which the next candidates are looked up.
+TASK_ROWS = 2048
+# Features from which they lie along the lanes.
+_LONG = 48
+
+
+def seeding_tasks(n: int) -> int:
+    """Number of tasks that `n` rows are cut into."""
+    return -(-n // TASK_ROWS)
+
+
+# Loops over a whole tile have a constant number of turns: they become a few vector instructions, where one
+# over some of its columns runs number by number. Arrays begin where the loop does: of an index that might be
+# negative Numba asks at every turn whether it is.
+
+
+@register_jitable
+def _fold(values, closest):
+    """closest[i] becomes values[i], where that is less."""
+    if closest.size == tile_columns(closest):
+        for i in range(tile_columns(closest)):
+            closest[i] = values[i] if values[i] < closest[i] else closest[i]
+    else:
+        for i in range(closest.size):
+            closest[i] = values[i] if values[i] < closest[i] else closest[i]
+
+
+@register_jitable
+def _add(weights, values, closest, sums):
+    """sums[i] += weight times min(closest[i], values[i]), in float64; no weights stand for ones."""
+    if closest.size < tile_columns(closest):
+        for i in range(closest.size):
+            w = np.float64(weights[i]) if weights.size > 0 else 1.0
+            sums[i] += w * np.float64(min(closest[i], values[i]))
+    elif weights.size > 0:
+        for i in range(tile_columns(closest)):
+            least = closest[i] if closest[i] < values[i] else values[i]
+            sums[i] += np.float64(weights[i]) * np.float64(least)
+    else:
+        for i in range(tile_columns(closest)):
+            least = closest[i] if closest[i] < values[i] else values[i]
+            sums[i] += np.float64(least)
+
+
+@linked("candidates-task", "iT2TT2TTTTTDD2")
+def _task(t, X, weights, candidates, panels, closest, panel, values, turned, sums, potentials):
+    """The rows of task t.
+
+    panel, values, turned, sums : WORK, (d, columns), and three times (tiles of candidates, columns): a sum is
+    kept for every column, and they are added up at the end.
+    """
+    (n, d), count = X.shape, candidates.shape[0]
+    width, columns = lanes(X), tile_columns(X)
+    for i in range(count * columns):
+        sums[i] = 0.0
+    for start in range(t * TASK_ROWS, min(n, (t + 1) * TASK_ROWS), columns):
+        rows = min(columns, n - start)
+        if d < _LONG:
+            for i in range(0, columns, width):
+                # A vector without rows of its own repeats the last row.
+                lane = min(i, rows - 1)
+                tile_lanes(min(width, rows - lane), d, X, (start + lane) * d, panel, i, columns)
+            for c in range(0, count, TILE_ROWS):
+                tile_squares(
+                    min(TILE_ROWS, count - c), d, panels, c * d, TILE_ROWS, panel, 0, columns,
+                    values, c * columns, columns, columns,
+                )  # fmt: skip
+        else:
+            for i in range(0, rows, PAIR_ROWS):
+                if i + PAIR_ROWS <= rows:
+                    tile_all_distances(
+                        PAIR_ROWS, count, d, X, (start + i) * d, candidates, turned, i * count, count
+                    )
+                else:
+                    for last in range(i, rows):
+                        tile_all_distances(
+                            1, count, d, X, (start + last) * d, candidates, turned, last * count, count
+                        )
+            for c in range(count):
+                for i in range(rows):
+                    values[c * columns + i] = turned[i * count + c]
+        near, some = closest[start : start + rows], weights[start : start + rows]
+        _fold(values, near)
+        for c in range(count):
+            lane = c * columns
+            _add(some, values[lane : lane + columns], near, sums[lane : lane + columns])
+    for c in range(count):
+        total = 0.0
+        for i in range(columns):
+            total += sums[c * columns + i]
+        potentials[t, c] = total
+
+
+@parallel_jit
+def try_candidates(n_workers, X, weights, candidates, closest, potentials):
+    """Fold the centre chosen last into `closest`, and sum what each candidate would leave.
+
+    Parameters
+    ----------
+    n_workers : int
+        Threads.
+    X : array (n, d)   # IN
+    weights : array (n,), or (0,) for ones   # IN
+    candidates : array (1 + n_candidates, d)   # IN
+        The centre chosen last, then the candidates.
+    closest : array (n,)   # IN/OUT
+        Squared distance to the nearest centre.
+    potentials : array (seeding_tasks(n), 1 + n_candidates) float64   # OUT
+        Weighted sums over a task's rows of the squared distance to the nearest centre: without a candidate,
+        and were candidate c one of them.
+
+    Notes
+    -----
+    FLOPs: 3 n d (1 + n_candidates). Bytes: X, closest and weights once.
+    """
+    (count, d), columns = candidates.shape, tile_columns(X)
+    tiles = (count + TILE_ROWS - 1) // TILE_ROWS
+    panels = np.zeros(tiles * TILE_ROWS * d, X.dtype)
+    for c in range(count):
+        for f in range(d):
+            panels[(c // TILE_ROWS * d + f) * TILE_ROWS + c % TILE_ROWS] = candidates[c, f]
+    panel = np.empty((n_workers, d * columns), X.dtype)
+    values = np.empty((n_workers, tiles * TILE_ROWS * columns), X.dtype)
+    turned, sums = np.empty_like(values), np.empty(values.shape)
+    tasks = potentials.shape[0]
+    for w in prange(n_workers):
+        for t in range(w * tasks // n_workers, (w + 1) * tasks // n_workers):
+            _task(
+                np.int64(t), X, weights, candidates, panels, closest, panel[w], values[w], turned[w],
+                sums[w], potentials,
+            )  # fmt: skip
+
+
+@jit
+def pick_rows(X, weights, last, closest, potentials, targets, picked):
+    """picked[c] = first row at which the running sum of the potential reaches targets[c].
+
+    last : IN (d,), a centre that `closest` does not know of yet. potentials : IN (tasks,), which do.
+    """
+    n = X.shape[0]
+    for c in range(targets.shape[0]):
+        t, below = 0, 0.0
+        while t < potentials.shape[0] - 1 and below + potentials[t] < targets[c]:
+            below += potentials[t]
+            t += 1
+        for i in range(t * TASK_ROWS, n):
+            w = np.float64(weights[i]) if weights.size > 0 else 1.0
+            below += w * np.float64(min(closest[i], squared_distance(X[i], last)))
+            picked[c] = i
+            if below >= targets[c]:
+                break

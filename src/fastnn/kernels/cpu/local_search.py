@@ -1,0 +1,102 @@
+"""Local search after k-means++: what each row knows of the two centres nearest to it, over tasks of rows.
+
+Most rows are decided by the triangle inequality, without reading their features.
+"""
+
+import numpy as np
+from numba import prange
+from numba.extending import register_jitable
+
+from fastnn.kernels._jit import parallel_jit
+from fastnn.kernels.cpu.candidates import TASK_ROWS
+from fastnn.kernels.cpu.distances import squared_distance
+
+
+@register_jitable
+def _offer(X, i, centers, j, closest, nearest, second, next_nearest):
+    """Centre j becomes one of the two that row i knows, if it is near enough."""
+    distance = squared_distance(X[i], centers[j])
+    if distance < closest[i]:
+        second[i] = closest[i]
+        next_nearest[i] = nearest[i]
+        closest[i] = distance
+        nearest[i] = j
+    elif distance < second[i]:
+        second[i] = distance
+        next_nearest[i] = j
+
+
+@register_jitable
+def _look_at_all(X, i, centers, closest, nearest, second, next_nearest):
+    closest[i] = np.inf
+    second[i] = np.inf
+    nearest[i] = 0
+    next_nearest[i] = 0
+    for c in range(centers.shape[0]):
+        _offer(X, i, centers, c, closest, nearest, second, next_nearest)
+
+
+@register_jitable
+def _task_rank(t, X, centers, closest, nearest, second, next_nearest):
+    for i in range(t * TASK_ROWS, min(X.shape[0], (t + 1) * TASK_ROWS)):
+        _look_at_all(X, i, centers, closest, nearest, second, next_nearest)
+
+
+@parallel_jit
+def rank_centers(X, centers, closest, nearest, second, next_nearest):
+    """The two centres nearest to every row, and the squared distances to them.
+
+    FLOPs: 3 n d k.
+    """
+    tasks = (X.shape[0] + TASK_ROWS - 1) // TASK_ROWS
+    for t in prange(tasks):
+        _task_rank(np.int64(t), X, centers, closest, nearest, second, next_nearest)
+
+
+@register_jitable
+def _task_replace(t, X, centers, j, far, closest, nearest, second, next_nearest):
+    for i in range(t * TASK_ROWS, min(X.shape[0], (t + 1) * TASK_ROWS)):
+        if nearest[i] == j or next_nearest[i] == j:
+            _look_at_all(X, i, centers, closest, nearest, second, next_nearest)
+        elif far[nearest[i]] < second[i]:
+            _offer(X, i, centers, j, closest, nearest, second, next_nearest)
+
+
+@parallel_jit
+def replace_center(X, centers, j, far, closest, nearest, second, next_nearest):
+    """Centre j has moved elsewhere: the rows that knew it look at all, for the others the new place is news.
+
+    far : IN (k,), a quarter of the squared distance from its new place to each centre. A row closer than half
+    that distance to its nearest centre cannot be nearer to it (triangle inequality).
+    """
+    tasks = (X.shape[0] + TASK_ROWS - 1) // TASK_ROWS
+    for t in prange(tasks):
+        _task_replace(np.int64(t), X, centers, j, far, closest, nearest, second, next_nearest)
+
+
+@register_jitable
+def _task_swap(t, X, weights, candidate, far, closest, nearest, second, costs):
+    k = far.shape[0]
+    costs[t] = 0
+    for i in range(t * TASK_ROWS, min(X.shape[0], (t + 1) * TASK_ROWS)):
+        j = nearest[i]
+        with_nearest, without = closest[i], second[i]
+        if far[j] < without:
+            distance = squared_distance(X[i], candidate[0])
+            with_nearest, without = min(with_nearest, distance), min(without, distance)
+        w = np.float64(weights[i]) if weights.size > 0 else 1.0
+        costs[t, k] += w * np.float64(with_nearest)
+        costs[t, j] += w * (np.float64(without) - np.float64(with_nearest))
+
+
+@parallel_jit
+def swap_costs(X, weights, candidate, far, closest, nearest, second, costs):
+    """costs[t, k] = task t's part of the potential with the candidate as one more centre; costs[t, j] = what
+    leaving out centre j then adds to it.
+
+    far : as in ``replace_center``.
+    FLOPs: at most 3 n d. Bytes: X, closest, nearest, second and weights once.
+    """
+    tasks = costs.shape[0]
+    for t in prange(tasks):
+        _task_swap(np.int64(t), X, weights, candidate, far, closest, nearest, second, costs)

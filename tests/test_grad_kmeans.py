@@ -4,7 +4,6 @@ import pickle
 
 import numpy as np
 import pytest
-from scipy import sparse
 from sklearn.base import clone
 from sklearn.cluster import KMeans
 from sklearn.datasets import load_digits, make_blobs
@@ -499,12 +498,6 @@ def test_other_columns_than_in_fit():
         with pytest.raises(ValueError, match="X has 2 features, but GradKMeans is expecting 3 features"):
             call(X[:, :2])
     assert_same_state(model, before)
-
-
-def test_sparse_input_is_refused():
-    for method in ("fit", "partial_fit"):
-        with pytest.raises(TypeError, match="Sparse data was passed"):
-            getattr(GradKMeans(2), method)(sparse.csr_array(blobs()))
 
 
 def test_not_fitted():

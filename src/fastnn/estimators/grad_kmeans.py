@@ -8,10 +8,11 @@ from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from fastnn.clustering.gradient import COUNTING, OPTIMIZERS, REDUCTIONS, Motion, Result, Rule, step, train
+from fastnn.clustering.gradient import Result, step, train
 from fastnn.clustering.lloyd import labels_inertia, mean_variance
+from fastnn.clustering.rules import COUNTING, OPTIMIZERS, REDUCTIONS, Motion, Rule
 from fastnn.clustering.seeding import random_rows, searched_plus_plus
-from fastnn.estimators.base_kmeans import BaseKMeans
+from fastnn.estimators.base_kmeans import BaseKMeans, as_rows
 from fastnn.estimators.transaction import Transaction
 from fastnn.kernels._arrays import plain
 from fastnn.kernels._threads import use_threads
@@ -31,8 +32,8 @@ class GradKMeans(BaseKMeans):
             default='k-means++'
         Initial centres. ``'k-means++'`` is scikit-learn's greedy k-means++ followed by a local search, which
         swaps centres for drawn rows where that lowers the inertia; where there are more than 65,536 rows (or
-        64 per cluster) it works on a random sample. ``'random'`` takes rows at random. A callable gets
-        ``X, n_clusters, random_state`` and returns an array.
+        64 per cluster) it works on a random sample; sparse rows get no local search. ``'random'`` takes rows
+        at random. A callable gets ``X, n_clusters, random_state`` and returns an array.
     n_init : 'auto' or int, default='auto'
         Number of runs from different initial centres; the one with the lowest inertia is kept. ``'auto'``
         is 10 for ``init='random'`` or a callable, and 1 for ``'k-means++'`` or an array.
@@ -101,6 +102,9 @@ class GradKMeans(BaseKMeans):
 
     Rows with zero weight take part in nothing but `labels_`. Negative weights are refused.
 
+    Sparse matrices are taken as CSR and never made dense: from the same initial centres they give what the
+    dense array gives, to rounding.
+
     A call that fails, or is interrupted from the keyboard, leaves a fitted estimator as it was. When the
     first fit of an estimator diverges, the last finite centres are kept, and the error is raised.
 
@@ -125,7 +129,6 @@ class GradKMeans(BaseKMeans):
     """
 
     _seeds = {"k-means++": searched_plus_plus, "random": random_rows}  # noqa: RUF012
-    _accepts_sparse = False
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseKMeans._parameter_constraints,
@@ -185,7 +188,7 @@ class GradKMeans(BaseKMeans):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Training data. float32 and float64 are kept.
         y : Ignored
             Not used, present for API consistency.
@@ -208,11 +211,12 @@ class GradKMeans(BaseKMeans):
             weights = self._weights(sample_weight, X)
             init, n_init = self._check_init(X, n_random=10)
             random_state = check_random_state(self.random_state)
-            variance = mean_variance(X)
+            rows = as_rows(X)
+            variance = mean_variance(rows)
             best: Result | None = None
             for _ in range(n_init):
                 result = train(
-                    X,
+                    rows,
                     weights,
                     self._initial_centers(init, X, weights, random_state),
                     rule,
@@ -245,7 +249,7 @@ class GradKMeans(BaseKMeans):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             The batch. It takes the dtype of the centres.
         y : Ignored
             Not used, present for API consistency.
@@ -281,16 +285,16 @@ class GradKMeans(BaseKMeans):
                 # A state that another rule, or other centres, have left behind means nothing here.
                 fits = self._motion_rule == self._rule_name() and len(self._motion.seen) == len(centers)
                 motion = self._motion.copy() if fits else Motion.zeros(*centers.shape)
-                X = plain(X, centers.dtype)
                 weights = None if weights is None else plain(weights, centers.dtype)
+            rows = as_rows(X, centers.dtype)
             before = centers.copy()
-            loss, finite = step(X, weights, centers, rule, motion)
-            labels, inertia = labels_inertia(X, weights, centers)
+            loss, finite = step(rows, weights, centers, rule, motion)
+            labels, inertia = labels_inertia(rows, weights, centers)
             diverged = not (finite and np.isfinite(inertia))
             if diverged and not first:
                 raise ValueError(self._divergence())
             if diverged:
-                labels, inertia = labels_inertia(X, weights, before)
+                labels, inertia = labels_inertia(rows, weights, before)
                 self._keep(Result(before, labels, inertia, 1, [], Motion.zeros(*before.shape), True))
                 transaction.commit()
                 raise ValueError(self._divergence())

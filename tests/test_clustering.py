@@ -103,7 +103,7 @@ def test_newton_is_the_gradient_divided_by_the_curvature():
     np.testing.assert_allclose(moved, C - 0.3 * gradient / (2 * counts[:, None]), rtol=1e-12)
 
 
-def test_momentum_and_adam_follow_their_formulas():
+def test_update_rules_follow_their_formulas():
     X = blobs(200, 2, 2)
     start = np.array([X[0], X[1]])
     momentum, v, motion, C = start.copy(), 0, Motion.zeros(2, 2), start.copy()
@@ -119,6 +119,13 @@ def test_momentum_and_adam_follow_their_formulas():
         adam = adam - 0.1 * np.sqrt(1 - 0.999**t) / (1 - 0.9**t) * m / (np.sqrt(s) + 1e-8)
         step(X, None, C, Rule.of("adam", 0.1, "sum"), motion)
     np.testing.assert_allclose(C, adam, rtol=1e-10)
+    rmsprop, v, motion, C = start.copy(), 0, Motion.zeros(2, 2), start.copy()
+    for _ in range(4):
+        g = reference.kmeans_gradient(X, rmsprop)
+        v = 0.99 * v + 0.01 * g * g
+        rmsprop = rmsprop - 0.01 * g / (np.sqrt(v) + 1e-8)
+        step(X, None, C, Rule.of("rmsprop", 0.01, "sum"), motion)
+    np.testing.assert_allclose(C, rmsprop, rtol=1e-10)
 
 
 @pytest.mark.parametrize(
@@ -130,6 +137,7 @@ def test_momentum_and_adam_follow_their_formulas():
         Rule.of("momentum", 0.1, "cluster"),
         Rule.of("nesterov", 0.1, "cluster"),
         Rule.of("adam", 0.1, "mean"),
+        Rule.of("rmsprop", 0.1, "mean"),
         Rule.of("newton", "count", "sum"),
     ],
 )

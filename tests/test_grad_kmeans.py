@@ -24,6 +24,7 @@ OPTIMIZERS = [
     {"optimizer": "sgd", "learning_rate": 0.1, "reduction": "mean"},
     {"optimizer": "momentum", "learning_rate": 0.05},
     {"optimizer": "adam", "learning_rate": 0.05},
+    {"optimizer": "rmsprop", "learning_rate": 0.05},
     {"optimizer": "newton"},
     {"optimizer": "newton", "learning_rate": 0.5},
 ]
@@ -395,7 +396,7 @@ def test_in_scikit_learns_tools():
         ({"n_clusters": 0}, "The 'n_clusters' parameter of GradKMeans must be"),
         ({"init": "first"}, "The 'init' parameter of GradKMeans must be"),
         ({"n_init": 0}, "The 'n_init' parameter of GradKMeans must be"),
-        ({"optimizer": "rmsprop"}, "The 'optimizer' parameter of GradKMeans must be"),
+        ({"optimizer": "adagrad"}, "The 'optimizer' parameter of GradKMeans must be"),
         ({"learning_rate": 0.0}, "The 'learning_rate' parameter of GradKMeans must be"),
         ({"learning_rate": "constant"}, "The 'learning_rate' parameter of GradKMeans must be"),
         ({"reduction": "max"}, "The 'reduction' parameter of GradKMeans must be"),
@@ -407,6 +408,7 @@ def test_in_scikit_learns_tools():
         ({"random_state": "0"}, "The 'random_state' parameter of GradKMeans must be"),
         ({"optimizer": "adam"}, "learning_rate='count' cannot be used with optimizer='adam'"),
         ({"optimizer": "momentum"}, "learning_rate='count' cannot be used with optimizer='momentum'"),
+        ({"optimizer": "rmsprop"}, "learning_rate='count' cannot be used with optimizer='rmsprop'"),
         ({"n_clusters": 501}, r"n_samples=500 should be >= n_clusters=501\."),
         ({"init": np.zeros((3, 3))}, r"\(3, 3\) does not match the number of clusters 4"),
         ({"init": np.zeros((4, 2))}, r"\(4, 2\) does not match the number of features of the data 3"),
@@ -518,7 +520,7 @@ def test_score_refuses_negative_weights():
 
 
 @pytest.mark.parametrize("batch_size", [100, None])
-@pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adam", "newton"])
+@pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adam", "rmsprop", "newton"])
 def test_divergence_names_the_remedy(optimizer, batch_size):
     X = blobs()
     model = GradKMeans(

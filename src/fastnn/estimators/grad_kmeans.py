@@ -37,11 +37,11 @@ class GradKMeans(BaseKMeans):
     n_init : 'auto' or int, default='auto'
         Number of runs from different initial centres; the one with the lowest inertia is kept. ``'auto'``
         is 10 for ``init='random'`` or a callable, and 1 for ``'k-means++'`` or an array.
-    optimizer : {'sgd', 'momentum', 'nesterov', 'adam', 'newton'}, default='sgd'
+    optimizer : {'sgd', 'momentum', 'nesterov', 'adam', 'rmsprop', 'newton'}, default='sgd'
         How a centre moves along its gradient. ``'momentum'`` and ``'nesterov'`` have a factor of 0.9;
-        ``'adam'`` has ``beta_1=0.9``, ``beta_2=0.999``, ``epsilon=1e-8``; ``'newton'`` divides the gradient
-        by the curvature, which leads to the mean of the centre's points in the batch: with
-        ``batch_size=None`` Lloyd's iteration, exactly.
+        ``'adam'`` has ``beta_1=0.9``, ``beta_2=0.999``, ``epsilon=1e-8``; ``'rmsprop'``, which is PyTorch's,
+        ``alpha=0.99``, ``epsilon=1e-8``; ``'newton'`` divides the gradient by the curvature, which leads to
+        the mean of the centre's points in the batch: with ``batch_size=None`` Lloyd's iteration, exactly.
     learning_rate : 'count' or float, default='count'
         ``'count'``, for ``optimizer='sgd'``, is the mini-batch k-means rule: a centre moves towards the mean
         of its points in the batch by their weight over all the weight it has seen. For ``'newton'`` it
@@ -117,6 +117,8 @@ class GradKMeans(BaseKMeans):
     Arthur and Vassilvitskii, "k-means++: the advantages of careful seeding", SODA 2007.
 
     Lattanzi and Sohler, "A better k-means++ algorithm via local search", ICML 2019, algorithm 2.
+
+    Tieleman and Hinton, "Lecture 6.5: rmsprop", Neural networks for machine learning, 2012.
 
     Examples
     --------

@@ -84,6 +84,22 @@ def test_count_rule_is_the_running_mean_while_labels_do_not_change():
     np.testing.assert_array_equal(motion.seen, [len(rows) for rows in seen])
 
 
+def test_sqrt_rule_moves_by_the_root_of_the_share():
+    X = blobs()
+    w = np.random.default_rng(0).uniform(0, 3, len(X))
+    C = X[:5].copy()
+    moved, motion = C.copy(), Motion.zeros(5, 3)
+    for _ in range(3):  # no step knows of the ones before
+        sums, counts = reference.update_centers(X, reference.assign(X, C)[0], 5, w)
+        C = C + np.sqrt(counts / w.sum())[:, None] * (sums / counts[:, None] - C)
+        step(X, w, moved, Rule.of("sgd", "sqrt", "sum"), motion)
+        np.testing.assert_allclose(moved, C, rtol=1e-12)
+    # The centre of all rows has their mean.
+    one = X[:1].copy()
+    step(X, w, one, Rule.of("sgd", "sqrt", "sum"), Motion.zeros(1, 3))
+    np.testing.assert_allclose(one[0], np.average(X, axis=0, weights=w), rtol=1e-12)
+
+
 @pytest.mark.parametrize("rate", ["count", 1.0])
 def test_newton_is_a_lloyd_iteration(rate):
     X = blobs()
@@ -132,6 +148,7 @@ def test_update_rules_follow_their_formulas():
     "rule",
     [
         Rule.of("sgd", "count", "sum"),
+        Rule.of("sgd", "sqrt", "sum"),
         Rule.of("sgd", 0.1, "sum"),
         Rule.of("sgd", 0.1, "cluster"),
         Rule.of("momentum", 0.1, "cluster"),

@@ -19,6 +19,7 @@ from tests import reference
 
 OPTIMIZERS = [
     {"optimizer": "sgd"},
+    {"optimizer": "sgd", "learning_rate": "sqrt"},
     {"optimizer": "sgd", "learning_rate": 0.1},
     {"optimizer": "sgd", "learning_rate": 1e-3, "reduction": "sum"},
     {"optimizer": "sgd", "learning_rate": 0.1, "reduction": "mean"},
@@ -409,6 +410,14 @@ def test_in_scikit_learns_tools():
         ({"optimizer": "adam"}, "learning_rate='count' cannot be used with optimizer='adam'"),
         ({"optimizer": "momentum"}, "learning_rate='count' cannot be used with optimizer='momentum'"),
         ({"optimizer": "rmsprop"}, "learning_rate='count' cannot be used with optimizer='rmsprop'"),
+        (
+            {"optimizer": "adam", "learning_rate": "sqrt"},
+            "learning_rate='sqrt' cannot be used with optimizer='adam'",
+        ),
+        (
+            {"optimizer": "newton", "learning_rate": "sqrt"},
+            "learning_rate='sqrt' cannot be used with optimizer='newton'",
+        ),
         ({"n_clusters": 501}, r"n_samples=500 should be >= n_clusters=501\."),
         ({"init": np.zeros((3, 3))}, r"\(3, 3\) does not match the number of clusters 4"),
         ({"init": np.zeros((4, 2))}, r"\(4, 2\) does not match the number of features of the data 3"),

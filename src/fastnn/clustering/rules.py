@@ -5,14 +5,24 @@ from typing import NamedTuple
 import numpy as np
 
 from fastnn.kernels import device
-from fastnn.kernels._codes import CLUSTER, COUNT, MEAN, NEWTON, SUM
+from fastnn.kernels._codes import CLUSTER, COUNT, MEAN, NEWTON, SQRT, SUM
 from fastnn.optimizers import CODES, MAX_HYPER, RULES
 
 REDUCTIONS = {"sum": SUM, "mean": MEAN, "cluster": CLUSTER}
 # Ways to move a centre, by name: those of its own, and the update rules. Gradient descent, "sgd", is the
-# momentum rule with a factor of 0, and the only one besides "newton" that has a rate per centre ("count").
+# momentum rule with a factor of 0.
 OPTIMIZERS = ("sgd", "newton", *CODES)
-COUNTING = ("sgd", "newton")
+
+
+class Rate(NamedTuple):
+    """A rate of each centre's own, which follows from its weight."""
+
+    code: int
+    optimizers: tuple[str, ...]  # those that it goes with
+
+
+# Newton's step has a rate already, and takes the default to mean that.
+RATES = {"count": Rate(COUNT, ("sgd", "newton")), "sqrt": Rate(SQRT, ("sgd",))}
 
 
 class Rule(NamedTuple):
@@ -27,14 +37,14 @@ class Rule(NamedTuple):
 
     @classmethod
     def of(cls, optimizer: str, learning_rate: str | float, reduction: str) -> "Rule":
-        """The rule of GradKMeans's parameters; "count" with momentum or adam is refused by the estimator."""
+        """The rule of GradKMeans's parameters; the estimator has seen to it that they go together."""
         hyper = np.zeros(MAX_HYPER)
         if optimizer == "newton":
             return cls(
                 NEWTON, 0, 0, 1.0 if isinstance(learning_rate, str) else float(learning_rate), SUM, hyper
             )
         if isinstance(learning_rate, str):
-            return cls(COUNT, 0, 0, 1.0, SUM, hyper)
+            return cls(RATES[learning_rate].code, 0, 0, 1.0, SUM, hyper)
         rule = RULES[CODES["momentum" if optimizer == "sgd" else optimizer]]
         if optimizer != "sgd":
             hyper[: len(rule.hyper)] = list(rule.hyper.values())

@@ -10,7 +10,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from fastnn.clustering.gradient import Result, step, train
 from fastnn.clustering.lloyd import labels_inertia, mean_variance
-from fastnn.clustering.rules import COUNTING, OPTIMIZERS, REDUCTIONS, Motion, Rule
+from fastnn.clustering.rules import OPTIMIZERS, RATES, REDUCTIONS, Motion, Rule
 from fastnn.clustering.seeding import random_rows, searched_plus_plus
 from fastnn.estimators.base_kmeans import BaseKMeans, as_rows
 from fastnn.estimators.transaction import Transaction
@@ -42,14 +42,16 @@ class GradKMeans(BaseKMeans):
         ``'adam'`` has ``beta_1=0.9``, ``beta_2=0.999``, ``epsilon=1e-8``; ``'rmsprop'``, which is PyTorch's,
         ``alpha=0.99``, ``epsilon=1e-8``; ``'newton'`` divides the gradient by the curvature, which leads to
         the mean of the centre's points in the batch: with ``batch_size=None`` Lloyd's iteration, exactly.
-    learning_rate : 'count' or float, default='count'
+    learning_rate : {'count', 'sqrt'} or float, default='count'
         ``'count'``, for ``optimizer='sgd'``, is the mini-batch k-means rule: a centre moves towards the mean
         of its points in the batch by their weight over all the weight it has seen. For ``'newton'`` it
-        stands for 1.0. The update rules with a state need a number.
+        stands for 1.0. ``'sqrt'``, for ``optimizer='sgd'``, moves it by the square root of their share of the
+        batch's weight: it keeps no memory and does not fall, so that the centres go on following the batches.
+        The update rules with a state need a number.
     reduction : {'sum', 'mean', 'cluster'}, default='cluster'
         What the gradient of centre `c` with points `x` in the batch is: ``2 * sum(c - x)``; that divided by
-        the batch's weight; or ``c - mean(x)``. It makes no difference for ``learning_rate='count'`` and
-        ``optimizer='newton'``.
+        the batch's weight; or ``c - mean(x)``. It makes no difference for ``learning_rate='count'``
+        or ``'sqrt'`` and for ``optimizer='newton'``.
     batch_size : int or None, default=1024
         Rows per step; None for all. Each epoch is a new permutation, the last batch may be smaller.
     max_iter : int, default=100
@@ -114,6 +116,8 @@ class GradKMeans(BaseKMeans):
 
     Sculley, "Web-scale k-means clustering", WWW 2010, algorithm 1.
 
+    Schwartzman, "Mini-batch k-means terminates within O(d/epsilon) iterations", ICLR 2023: ``'sqrt'``.
+
     Arthur and Vassilvitskii, "k-means++: the advantages of careful seeding", SODA 2007.
 
     Lattanzi and Sohler, "A better k-means++ algorithm via local search", ICML 2019, algorithm 2.
@@ -137,7 +141,7 @@ class GradKMeans(BaseKMeans):
         "init": [StrOptions({"k-means++", "random"}), callable, "array-like"],
         "n_init": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "optimizer": [StrOptions(set(OPTIMIZERS))],
-        "learning_rate": [StrOptions({"count"}), Interval(Real, 0, None, closed="neither")],
+        "learning_rate": [StrOptions(set(RATES)), Interval(Real, 0, None, closed="neither")],
         "reduction": [StrOptions(set(REDUCTIONS))],
         "batch_size": [Interval(Integral, 1, None, closed="left"), None],
         "max_no_improvement": [Interval(Integral, 0, None, closed="left"), None],
@@ -324,12 +328,13 @@ class GradKMeans(BaseKMeans):
         return self.optimizer, self.learning_rate == "count"
 
     def _rule(self) -> Rule:
-        if self.learning_rate == "count" and self.optimizer not in COUNTING:
+        rate = self.learning_rate
+        if isinstance(rate, str) and self.optimizer not in RATES[rate].optimizers:
             raise ValueError(
-                f"learning_rate='count' cannot be used with optimizer={self.optimizer!r}; "
+                f"learning_rate={rate!r} cannot be used with optimizer={self.optimizer!r}; "
                 "give learning_rate a number, or use optimizer='sgd'."
             )
-        return Rule.of(self.optimizer, self.learning_rate, self.reduction)
+        return Rule.of(self.optimizer, rate, self.reduction)
 
     def _divergence(self) -> str:
         rate = self.learning_rate

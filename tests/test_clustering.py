@@ -84,6 +84,25 @@ def test_count_rule_is_the_running_mean_while_labels_do_not_change():
     np.testing.assert_array_equal(motion.seen, [len(rows) for rows in seen])
 
 
+def test_forgetting_lets_the_seen_weight_decay():
+    X = blobs(400, 2, 3)
+    w = np.random.default_rng(0).uniform(0.1, 3, len(X))
+    C = X[:3].copy()
+    moved, motion, seen = C.copy(), Motion.zeros(3, 2), np.zeros(3)
+    labels = reference.assign(X, C)[0]
+    # Batches of some centres only: the others forget too.
+    for rows in (labels >= 0, labels > 0, labels == 1, labels == 0, labels >= 0):
+        batch_labels = reference.assign(X[rows], C)[0]
+        sums, counts = reference.update_centers(X[rows], batch_labels, 3, w[rows])
+        seen = 0.7 * seen + counts
+        there = counts > 0
+        means = sums[there] / counts[there, None]
+        C[there] += (counts / seen)[there, None] * (means - C[there])
+        step(X[rows], w[rows], moved, Rule.of("sgd", "count", "sum", 0.3), motion)
+        np.testing.assert_allclose(motion.seen, seen, rtol=1e-12)
+        np.testing.assert_allclose(moved, C, rtol=1e-12)
+
+
 def test_sqrt_rule_moves_by_the_root_of_the_share():
     X = blobs()
     w = np.random.default_rng(0).uniform(0, 3, len(X))

@@ -20,6 +20,7 @@ from tests import reference
 OPTIMIZERS = [
     {"optimizer": "sgd"},
     {"optimizer": "sgd", "learning_rate": "sqrt"},
+    {"forgetting": 0.1},
     {"optimizer": "sgd", "learning_rate": 0.1},
     {"optimizer": "sgd", "learning_rate": 1e-3, "reduction": "sum"},
     {"optimizer": "sgd", "learning_rate": 0.1, "reduction": "mean"},
@@ -311,6 +312,38 @@ def test_partial_fit_does_not_move_centers_without_rows():
         np.testing.assert_array_equal(model.cluster_centers_[1], init[1])
 
 
+def test_forgetting_follows_a_stream_that_drifts():
+    rng = np.random.default_rng(0)
+    start = np.array([[0.0, 0.0], [20.0, 0.0]])
+    models = [GradKMeans(2, init=start, forgetting=share) for share in (0.0, 0.2)]
+    for t in range(100):
+        center = start + np.array([0.0, 0.1 * t])
+        X = center[rng.integers(2, size=50)] + rng.normal(size=(50, 2))
+        for model in models:
+            model.partial_fit(X)
+    still, moving = (np.abs(model.cluster_centers_ - center).max() for model in models)
+    assert still > 3
+    assert moving < 1
+    # By default nothing is forgotten, and what is forgotten may change at any time.
+    plain = GradKMeans(2, init=start).partial_fit(X)
+    none = GradKMeans(2, init=start, forgetting=0.0).partial_fit(X)
+    np.testing.assert_array_equal(plain.partial_fit(X).cluster_centers_, none.partial_fit(X).cluster_centers_)
+    seen = plain._motion.seen
+    plain.set_params(forgetting=0.5).partial_fit(X)
+    np.testing.assert_array_equal(plain._motion.seen, seen / 2 + seen / 2)
+
+
+def test_a_center_that_was_away_for_long_moves_to_its_next_rows():
+    X = blobs(100, 2, 1)
+    init = np.vstack([X.mean(axis=0), [1e3, 1e3]])
+    model = GradKMeans(2, init=init, forgetting=0.5).partial_fit(np.vstack([X, X + 1e3]))
+    for _ in range(2000):  # until nothing is left of its weight
+        model.partial_fit(X)
+    assert model._motion.seen[1] == 0
+    model.partial_fit(X[:10] + 1e3)
+    np.testing.assert_allclose(model.cluster_centers_[1], X[:10].mean(axis=0) + 1e3)
+
+
 def test_partial_fit_may_get_fewer_rows_later():
     X = blobs()
     model = GradKMeans(4, random_state=0).partial_fit(X)
@@ -400,6 +433,13 @@ def test_in_scikit_learns_tools():
         ({"optimizer": "adagrad"}, "The 'optimizer' parameter of GradKMeans must be"),
         ({"learning_rate": 0.0}, "The 'learning_rate' parameter of GradKMeans must be"),
         ({"learning_rate": "constant"}, "The 'learning_rate' parameter of GradKMeans must be"),
+        ({"forgetting": 1.0}, "The 'forgetting' parameter of GradKMeans must be"),
+        ({"forgetting": -0.1}, "The 'forgetting' parameter of GradKMeans must be"),
+        ({"forgetting": np.nan}, "The 'forgetting' parameter of GradKMeans must be"),
+        ({"forgetting": "0.1"}, "The 'forgetting' parameter of GradKMeans must be"),
+        ({"forgetting": 0.1, "learning_rate": 0.1}, "forgetting=0.1 needs learning_rate='count'"),
+        ({"forgetting": 0.1, "learning_rate": "sqrt"}, "forgetting=0.1 needs learning_rate='count'"),
+        ({"forgetting": 0.1, "optimizer": "newton"}, "forgetting=0.1 needs .* and optimizer='sgd'"),
         ({"reduction": "max"}, "The 'reduction' parameter of GradKMeans must be"),
         ({"batch_size": 0}, "The 'batch_size' parameter of GradKMeans must be"),
         ({"max_iter": 0}, "The 'max_iter' parameter of GradKMeans must be"),

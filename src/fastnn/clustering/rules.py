@@ -36,7 +36,9 @@ class Rule(NamedTuple):
     hyper: np.ndarray
 
     @classmethod
-    def of(cls, optimizer: str, learning_rate: str | float, reduction: str) -> "Rule":
+    def of(
+        cls, optimizer: str, learning_rate: str | float, reduction: str, forgetting: float = 0.0
+    ) -> "Rule":
         """The rule of GradKMeans's parameters; the estimator has seen to it that they go together."""
         hyper = np.zeros(MAX_HYPER)
         if optimizer == "newton":
@@ -44,6 +46,7 @@ class Rule(NamedTuple):
                 NEWTON, 0, 0, 1.0 if isinstance(learning_rate, str) else float(learning_rate), SUM, hyper
             )
         if isinstance(learning_rate, str):
+            hyper[0] = forgetting
             return cls(RATES[learning_rate].code, 0, 0, 1.0, SUM, hyper)
         rule = RULES[CODES["momentum" if optimizer == "sgd" else optimizer]]
         if optimizer != "sgd":

@@ -48,6 +48,11 @@ class GradKMeans(BaseKMeans):
         stands for 1.0. ``'sqrt'``, for ``optimizer='sgd'``, moves it by the square root of their share of the
         batch's weight: it keeps no memory and does not fall, so that the centres go on following the batches.
         The update rules with a state need a number.
+    forgetting : float, default=0.0
+        For ``learning_rate='count'`` with ``optimizer='sgd'``, in [0, 1): the share of the weight it has seen
+        that every centre forgets at each step, before the batch is added, whether it has points in the batch
+        or not. So it follows a stream that drifts: the rate of a centre with the same weight in every batch
+        falls no lower than this, and one that has had no points for long moves to the next that it gets.
     reduction : {'sum', 'mean', 'cluster'}, default='cluster'
         What the gradient of centre `c` with points `x` in the batch is: ``2 * sum(c - x)``; that divided by
         the batch's weight; or ``c - mean(x)``. It makes no difference for ``learning_rate='count'``
@@ -142,6 +147,7 @@ class GradKMeans(BaseKMeans):
         "n_init": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "optimizer": [StrOptions(set(OPTIMIZERS))],
         "learning_rate": [StrOptions(set(RATES)), Interval(Real, 0, None, closed="neither")],
+        "forgetting": [Interval(Real, 0, 1, closed="left")],
         "reduction": [StrOptions(set(REDUCTIONS))],
         "batch_size": [Interval(Integral, 1, None, closed="left"), None],
         "max_no_improvement": [Interval(Integral, 0, None, closed="left"), None],
@@ -163,6 +169,7 @@ class GradKMeans(BaseKMeans):
         n_init="auto",
         optimizer="sgd",
         learning_rate="count",
+        forgetting=0.0,
         reduction="cluster",
         batch_size=1024,
         max_iter=100,
@@ -178,6 +185,7 @@ class GradKMeans(BaseKMeans):
         self.n_init = n_init
         self.optimizer = optimizer
         self.learning_rate = learning_rate
+        self.forgetting = forgetting
         self.reduction = reduction
         self.batch_size = batch_size
         self.max_iter = max_iter
@@ -334,7 +342,12 @@ class GradKMeans(BaseKMeans):
                 f"learning_rate={rate!r} cannot be used with optimizer={self.optimizer!r}; "
                 "give learning_rate a number, or use optimizer='sgd'."
             )
-        return Rule.of(self.optimizer, rate, self.reduction)
+        if self.forgetting and (rate, self.optimizer) != ("count", "sgd"):
+            raise ValueError(
+                f"forgetting={self.forgetting!r} needs learning_rate='count' and optimizer='sgd': with "
+                "others a centre does not count what it has seen."
+            )
+        return Rule.of(self.optimizer, rate, self.reduction, self.forgetting)
 
     def _divergence(self) -> str:
         rate = self.learning_rate

@@ -8,6 +8,7 @@ from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from fastnn.clustering.chains import markov_chains
 from fastnn.clustering.gradient import Result, step, train
 from fastnn.clustering.lloyd import labels_inertia, mean_variance
 from fastnn.clustering.rules import OPTIMIZERS, RATES, REDUCTIONS, Motion, Rule
@@ -28,15 +29,17 @@ class GradKMeans(BaseKMeans):
     ----------
     n_clusters : int, default=8
         Number of clusters, and of centres.
-    init : {'k-means++', 'random'}, callable or array-like of shape (n_clusters, n_features), \
-            default='k-means++'
+    init : {'k-means++', 'afk-mc2', 'random'}, callable or array-like of shape \
+            (n_clusters, n_features), default='k-means++'
         Initial centres. ``'k-means++'`` is scikit-learn's greedy k-means++ followed by a local search, which
         swaps centres for drawn rows where that lowers the inertia; where there are more than 65,536 rows (or
-        64 per cluster) it works on a random sample; sparse rows get no local search. ``'random'`` takes rows
-        at random. A callable gets ``X, n_clusters, random_state`` and returns an array.
+        64 per cluster) it works on a random sample; sparse rows get no local search.
+        ``'afk-mc2'`` approaches k-means++ with Markov chains of 200 rows each, after one pass over all rows:
+        for many rows and thousands of clusters. ``'random'`` takes rows at random. A callable gets
+        ``X, n_clusters, random_state`` and returns an array.
     n_init : 'auto' or int, default='auto'
         Number of runs from different initial centres; the one with the lowest inertia is kept. ``'auto'``
-        is 10 for ``init='random'`` or a callable, and 1 for ``'k-means++'`` or an array.
+        is 10 for ``init='random'`` or a callable, and 1 for the others.
     optimizer : {'sgd', 'momentum', 'nesterov', 'adam', 'rmsprop', 'newton'}, default='sgd'
         How a centre moves along its gradient. ``'momentum'`` and ``'nesterov'`` have a factor of 0.9;
         ``'adam'`` has ``beta_1=0.9``, ``beta_2=0.999``, ``epsilon=1e-8``; ``'rmsprop'``, which is PyTorch's,
@@ -127,6 +130,8 @@ class GradKMeans(BaseKMeans):
 
     Lattanzi and Sohler, "A better k-means++ algorithm via local search", ICML 2019, algorithm 2.
 
+    Bachem, Lucic, Hassani and Krause, "Fast and provably good seedings for k-means", NIPS 2016: AFK-MC2.
+
     Tieleman and Hinton, "Lecture 6.5: rmsprop", Neural networks for machine learning, 2012.
 
     Examples
@@ -139,11 +144,15 @@ class GradKMeans(BaseKMeans):
     [[1.0, 2.0], [10.0, 2.0]]
     """
 
-    _seeds = {"k-means++": searched_plus_plus, "random": random_rows}  # noqa: RUF012
+    _seeds = {  # noqa: RUF012
+        "k-means++": searched_plus_plus,
+        "afk-mc2": markov_chains,
+        "random": random_rows,
+    }
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseKMeans._parameter_constraints,
-        "init": [StrOptions({"k-means++", "random"}), callable, "array-like"],
+        "init": [StrOptions(set(_seeds)), callable, "array-like"],
         "n_init": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "optimizer": [StrOptions(set(OPTIMIZERS))],
         "learning_rate": [StrOptions(set(RATES)), Interval(Real, 0, None, closed="neither")],

@@ -4,6 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
+from scipy import sparse
 from sklearn.base import clone
 from sklearn.cluster import KMeans
 from sklearn.datasets import load_digits, make_blobs
@@ -429,9 +430,11 @@ def test_in_scikit_learns_tools():
     [
         ({"n_clusters": 0}, "The 'n_clusters' parameter of GradKMeans must be"),
         ({"init": "first"}, "The 'init' parameter of GradKMeans must be"),
+        ({"init": "k-means||"}, "The 'init' parameter of GradKMeans must be"),
         ({"n_init": 0}, "The 'n_init' parameter of GradKMeans must be"),
         ({"optimizer": "adagrad"}, "The 'optimizer' parameter of GradKMeans must be"),
         ({"learning_rate": 0.0}, "The 'learning_rate' parameter of GradKMeans must be"),
+        ({"learning_rate": "root"}, "The 'learning_rate' parameter of GradKMeans must be"),
         ({"learning_rate": "constant"}, "The 'learning_rate' parameter of GradKMeans must be"),
         ({"forgetting": 1.0}, "The 'forgetting' parameter of GradKMeans must be"),
         ({"forgetting": -0.1}, "The 'forgetting' parameter of GradKMeans must be"),
@@ -539,6 +542,43 @@ def test_a_failing_call_leaves_the_model_as_it_was(name, method):
     with pytest.raises(ValueError, match=message):
         getattr(model, method)(**make(X))
     assert_same_state(model, before)
+
+
+NEW_OPTIONS = [
+    {"optimizer": "rmsprop", "learning_rate": 0.05},
+    {"learning_rate": "sqrt"},
+    {"forgetting": 0.2},
+    {"init": "afk-mc2"},
+]
+
+
+@pytest.mark.parametrize("make", [np.asarray, sparse.csr_matrix])
+@pytest.mark.parametrize("parameters", NEW_OPTIONS, ids=str)
+def test_pickled_and_failed_calls_between_steps_change_nothing(parameters, make):
+    X = blobs(900)
+    straight = GradKMeans(4, random_state=0, **parameters)
+    disturbed = clone(straight)
+    for batch in np.array_split(X, 9):
+        straight.partial_fit(make(batch))
+        if hasattr(disturbed, "cluster_centers_"):
+            disturbed = pickle.loads(pickle.dumps(disturbed))
+            before = state(disturbed)
+            for bad in (with_entry(batch, np.nan), batch[:, :2]):
+                with pytest.raises(ValueError, match=r"NaN|features"):
+                    disturbed.partial_fit(make(bad))
+            with pytest.raises(ValueError, match="Negative"):
+                disturbed.partial_fit(make(batch), sample_weight=-np.ones(len(batch)))
+            assert_same_state(disturbed, before)
+            for name, bad in (("forgetting", 2.0), ("learning_rate", "root"), ("optimizer", "adagrad")):
+                disturbed.set_params(**{name: bad})
+                with pytest.raises(ValueError, match=f"'{name}' parameter of GradKMeans"):
+                    disturbed.partial_fit(make(batch))
+                disturbed.set_params(**{name: getattr(straight, name)})
+        disturbed.partial_fit(make(batch))
+    np.testing.assert_array_equal(straight.cluster_centers_, disturbed.cluster_centers_)
+    assert straight.loss_curve_ == disturbed.loss_curve_
+    for ours, theirs in zip(straight._motion, disturbed._motion):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 def test_other_columns_than_in_fit():

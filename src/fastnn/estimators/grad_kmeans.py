@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import numpy as np
 from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import Interval, StrOptions, validate_parameter_constraints
 
 from fastnn.clustering.chains import markov_chains
 from fastnn.clustering.gradient import Result, step, train
@@ -17,6 +17,9 @@ from fastnn.estimators.base_kmeans import BaseKMeans, as_rows
 from fastnn.estimators.transaction import Transaction
 from fastnn.kernels._arrays import plain
 from fastnn.kernels._threads import use_threads
+
+# Parameters that say how centres move.
+_OF_A_STEP = ("optimizer", "learning_rate", "forgetting", "reduction")
 
 
 class GradKMeans(BaseKMeans):
@@ -345,6 +348,12 @@ class GradKMeans(BaseKMeans):
         return self.optimizer, self.learning_rate == "count"
 
     def _rule(self) -> Rule:
+        # scikit-learn's check passes over `partial_fit` of a fitted estimator; these are what a step reads.
+        validate_parameter_constraints(
+            {name: self._parameter_constraints[name] for name in _OF_A_STEP},
+            {name: getattr(self, name) for name in _OF_A_STEP},
+            type(self).__name__,
+        )
         rate = self.learning_rate
         if isinstance(rate, str) and self.optimizer not in RATES[rate].optimizers:
             raise ValueError(

@@ -150,8 +150,13 @@ def _adam(w, g, state, rate, t, beta_1, beta_2, epsilon):
     w -= rate * state[0] / (np.sqrt(state[1]) + epsilon)
 
 
+def _rmsprop(w, g, state, rate, t, alpha, epsilon, *_):
+    state[0] = alpha * state[0] + (1 - alpha) * g * g
+    w -= rate * g / (np.sqrt(state[0]) + epsilon)
+
+
 # name -> step number t in place, of w and state, from the gradient
-RULES = {"momentum": _momentum, "nesterov": _nesterov, "adam": _adam}
+RULES = {"momentum": _momentum, "nesterov": _nesterov, "adam": _adam, "rmsprop": _rmsprop}
 
 
 class ReferenceNetwork:

@@ -86,6 +86,41 @@ def test_count_rule_is_the_running_mean_while_labels_do_not_change():
     np.testing.assert_array_equal(motion.seen, [len(rows) for rows in seen])
 
 
+def test_forgetting_lets_the_seen_weight_decay():
+    X = blobs(400, 2, 3)
+    w = np.random.default_rng(0).uniform(0.1, 3, len(X))
+    C = X[:3].copy()
+    moved, motion, seen = C.copy(), Motion.zeros(3, 2), np.zeros(3)
+    labels = reference.assign(X, C)[0]
+    # Batches of some centres only: the others forget too.
+    for rows in (labels >= 0, labels > 0, labels == 1, labels == 0, labels >= 0):
+        batch_labels = reference.assign(X[rows], C)[0]
+        sums, counts = reference.update_centers(X[rows], batch_labels, 3, w[rows])
+        seen = 0.7 * seen + counts
+        there = counts > 0
+        means = sums[there] / counts[there, None]
+        C[there] += (counts / seen)[there, None] * (means - C[there])
+        step(X[rows], w[rows], moved, Rule.of("sgd", "count", "sum", 0.3), motion)
+        np.testing.assert_allclose(motion.seen, seen, rtol=1e-12)
+        np.testing.assert_allclose(moved, C, rtol=1e-12)
+
+
+def test_sqrt_rule_moves_by_the_root_of_the_share():
+    X = blobs()
+    w = np.random.default_rng(0).uniform(0, 3, len(X))
+    C = X[:5].copy()
+    moved, motion = C.copy(), Motion.zeros(5, 3)
+    for _ in range(3):  # no step knows of the ones before
+        sums, counts = reference.update_centers(X, reference.assign(X, C)[0], 5, w)
+        C = C + np.sqrt(counts / w.sum())[:, None] * (sums / counts[:, None] - C)
+        step(X, w, moved, Rule.of("sgd", "sqrt", "sum"), motion)
+        np.testing.assert_allclose(moved, C, rtol=1e-12)
+    # The centre of all rows has their mean.
+    one = X[:1].copy()
+    step(X, w, one, Rule.of("sgd", "sqrt", "sum"), Motion.zeros(1, 3))
+    np.testing.assert_allclose(one[0], np.average(X, axis=0, weights=w), rtol=1e-12)
+
+
 @pytest.mark.parametrize("rate", ["count", 1.0])
 def test_newton_is_a_lloyd_iteration(rate):
     X = blobs()
@@ -105,7 +140,7 @@ def test_newton_is_the_gradient_divided_by_the_curvature():
     np.testing.assert_allclose(moved, C - 0.3 * gradient / (2 * counts[:, None]), rtol=1e-12)
 
 
-def test_momentum_and_adam_follow_their_formulas():
+def test_update_rules_follow_their_formulas():
     X = blobs(200, 2, 2)
     start = np.array([X[0], X[1]])
     momentum, v, motion, C = start.copy(), 0, Motion.zeros(2, 2), start.copy()
@@ -121,17 +156,26 @@ def test_momentum_and_adam_follow_their_formulas():
         adam = adam - 0.1 * np.sqrt(1 - 0.999**t) / (1 - 0.9**t) * m / (np.sqrt(s) + 1e-8)
         step(X, None, C, Rule.of("adam", 0.1, "sum"), motion)
     np.testing.assert_allclose(C, adam, rtol=1e-10)
+    rmsprop, v, motion, C = start.copy(), 0, Motion.zeros(2, 2), start.copy()
+    for _ in range(4):
+        g = reference.kmeans_gradient(X, rmsprop)
+        v = 0.99 * v + 0.01 * g * g
+        rmsprop = rmsprop - 0.01 * g / (np.sqrt(v) + 1e-8)
+        step(X, None, C, Rule.of("rmsprop", 0.01, "sum"), motion)
+    np.testing.assert_allclose(C, rmsprop, rtol=1e-10)
 
 
 @pytest.mark.parametrize(
     "rule",
     [
         Rule.of("sgd", "count", "sum"),
+        Rule.of("sgd", "sqrt", "sum"),
         Rule.of("sgd", 0.1, "sum"),
         Rule.of("sgd", 0.1, "cluster"),
         Rule.of("momentum", 0.1, "cluster"),
         Rule.of("nesterov", 0.1, "cluster"),
         Rule.of("adam", 0.1, "mean"),
+        Rule.of("rmsprop", 0.1, "mean"),
         Rule.of("newton", "count", "sum"),
     ],
 )

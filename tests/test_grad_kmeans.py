@@ -20,11 +20,14 @@ from tests import reference
 
 OPTIMIZERS = [
     {"optimizer": "sgd"},
+    {"optimizer": "sgd", "learning_rate": "sqrt"},
+    {"forgetting": 0.1},
     {"optimizer": "sgd", "learning_rate": 0.1},
     {"optimizer": "sgd", "learning_rate": 1e-3, "reduction": "sum"},
     {"optimizer": "sgd", "learning_rate": 0.1, "reduction": "mean"},
     {"optimizer": "momentum", "learning_rate": 0.05},
     {"optimizer": "adam", "learning_rate": 0.05},
+    {"optimizer": "rmsprop", "learning_rate": 0.05},
     {"optimizer": "newton"},
     {"optimizer": "newton", "learning_rate": 0.5},
 ]
@@ -310,6 +313,38 @@ def test_partial_fit_does_not_move_centers_without_rows():
         np.testing.assert_array_equal(model.cluster_centers_[1], init[1])
 
 
+def test_forgetting_follows_a_stream_that_drifts():
+    rng = np.random.default_rng(0)
+    start = np.array([[0.0, 0.0], [20.0, 0.0]])
+    models = [GradKMeans(2, init=start, forgetting=share) for share in (0.0, 0.2)]
+    for t in range(100):
+        center = start + np.array([0.0, 0.1 * t])
+        X = center[rng.integers(2, size=50)] + rng.normal(size=(50, 2))
+        for model in models:
+            model.partial_fit(X)
+    still, moving = (np.abs(model.cluster_centers_ - center).max() for model in models)
+    assert still > 3
+    assert moving < 1
+    # By default nothing is forgotten, and what is forgotten may change at any time.
+    plain = GradKMeans(2, init=start).partial_fit(X)
+    none = GradKMeans(2, init=start, forgetting=0.0).partial_fit(X)
+    np.testing.assert_array_equal(plain.partial_fit(X).cluster_centers_, none.partial_fit(X).cluster_centers_)
+    seen = plain._motion.seen
+    plain.set_params(forgetting=0.5).partial_fit(X)
+    np.testing.assert_array_equal(plain._motion.seen, seen / 2 + seen / 2)
+
+
+def test_a_center_that_was_away_for_long_moves_to_its_next_rows():
+    X = blobs(100, 2, 1)
+    init = np.vstack([X.mean(axis=0), [1e3, 1e3]])
+    model = GradKMeans(2, init=init, forgetting=0.5).partial_fit(np.vstack([X, X + 1e3]))
+    for _ in range(2000):  # until nothing is left of its weight
+        model.partial_fit(X)
+    assert model._motion.seen[1] == 0
+    model.partial_fit(X[:10] + 1e3)
+    np.testing.assert_allclose(model.cluster_centers_[1], X[:10].mean(axis=0) + 1e3)
+
+
 def test_partial_fit_may_get_fewer_rows_later():
     X = blobs()
     model = GradKMeans(4, random_state=0).partial_fit(X)
@@ -395,10 +430,19 @@ def test_in_scikit_learns_tools():
     [
         ({"n_clusters": 0}, "The 'n_clusters' parameter of GradKMeans must be"),
         ({"init": "first"}, "The 'init' parameter of GradKMeans must be"),
+        ({"init": "k-means||"}, "The 'init' parameter of GradKMeans must be"),
         ({"n_init": 0}, "The 'n_init' parameter of GradKMeans must be"),
-        ({"optimizer": "rmsprop"}, "The 'optimizer' parameter of GradKMeans must be"),
+        ({"optimizer": "adagrad"}, "The 'optimizer' parameter of GradKMeans must be"),
         ({"learning_rate": 0.0}, "The 'learning_rate' parameter of GradKMeans must be"),
+        ({"learning_rate": "root"}, "The 'learning_rate' parameter of GradKMeans must be"),
         ({"learning_rate": "constant"}, "The 'learning_rate' parameter of GradKMeans must be"),
+        ({"forgetting": 1.0}, "The 'forgetting' parameter of GradKMeans must be"),
+        ({"forgetting": -0.1}, "The 'forgetting' parameter of GradKMeans must be"),
+        ({"forgetting": np.nan}, "The 'forgetting' parameter of GradKMeans must be"),
+        ({"forgetting": "0.1"}, "The 'forgetting' parameter of GradKMeans must be"),
+        ({"forgetting": 0.1, "learning_rate": 0.1}, "forgetting=0.1 needs learning_rate='count'"),
+        ({"forgetting": 0.1, "learning_rate": "sqrt"}, "forgetting=0.1 needs learning_rate='count'"),
+        ({"forgetting": 0.1, "optimizer": "newton"}, "forgetting=0.1 needs .* and optimizer='sgd'"),
         ({"reduction": "max"}, "The 'reduction' parameter of GradKMeans must be"),
         ({"batch_size": 0}, "The 'batch_size' parameter of GradKMeans must be"),
         ({"max_iter": 0}, "The 'max_iter' parameter of GradKMeans must be"),
@@ -408,6 +452,15 @@ def test_in_scikit_learns_tools():
         ({"random_state": "0"}, "The 'random_state' parameter of GradKMeans must be"),
         ({"optimizer": "adam"}, "learning_rate='count' cannot be used with optimizer='adam'"),
         ({"optimizer": "momentum"}, "learning_rate='count' cannot be used with optimizer='momentum'"),
+        ({"optimizer": "rmsprop"}, "learning_rate='count' cannot be used with optimizer='rmsprop'"),
+        (
+            {"optimizer": "adam", "learning_rate": "sqrt"},
+            "learning_rate='sqrt' cannot be used with optimizer='adam'",
+        ),
+        (
+            {"optimizer": "newton", "learning_rate": "sqrt"},
+            "learning_rate='sqrt' cannot be used with optimizer='newton'",
+        ),
         ({"n_clusters": 501}, r"n_samples=500 should be >= n_clusters=501\."),
         ({"init": np.zeros((3, 3))}, r"\(3, 3\) does not match the number of clusters 4"),
         ({"init": np.zeros((4, 2))}, r"\(4, 2\) does not match the number of features of the data 3"),
@@ -491,6 +544,43 @@ def test_a_failing_call_leaves_the_model_as_it_was(name, method):
     assert_same_state(model, before)
 
 
+NEW_OPTIONS = [
+    {"optimizer": "rmsprop", "learning_rate": 0.05},
+    {"learning_rate": "sqrt"},
+    {"forgetting": 0.2},
+    {"init": "afk-mc2"},
+]
+
+
+@pytest.mark.parametrize("make", [np.asarray, sparse.csr_matrix])
+@pytest.mark.parametrize("parameters", NEW_OPTIONS, ids=str)
+def test_pickled_and_failed_calls_between_steps_change_nothing(parameters, make):
+    X = blobs(900)
+    straight = GradKMeans(4, random_state=0, **parameters)
+    disturbed = clone(straight)
+    for batch in np.array_split(X, 9):
+        straight.partial_fit(make(batch))
+        if hasattr(disturbed, "cluster_centers_"):
+            disturbed = pickle.loads(pickle.dumps(disturbed))
+            before = state(disturbed)
+            for bad in (with_entry(batch, np.nan), batch[:, :2]):
+                with pytest.raises(ValueError, match=r"NaN|features"):
+                    disturbed.partial_fit(make(bad))
+            with pytest.raises(ValueError, match="Negative"):
+                disturbed.partial_fit(make(batch), sample_weight=-np.ones(len(batch)))
+            assert_same_state(disturbed, before)
+            for name, bad in (("forgetting", 2.0), ("learning_rate", "root"), ("optimizer", "adagrad")):
+                disturbed.set_params(**{name: bad})
+                with pytest.raises(ValueError, match=f"'{name}' parameter of GradKMeans"):
+                    disturbed.partial_fit(make(batch))
+                disturbed.set_params(**{name: getattr(straight, name)})
+        disturbed.partial_fit(make(batch))
+    np.testing.assert_array_equal(straight.cluster_centers_, disturbed.cluster_centers_)
+    assert straight.loss_curve_ == disturbed.loss_curve_
+    for ours, theirs in zip(straight._motion, disturbed._motion):
+        np.testing.assert_array_equal(ours, theirs)
+
+
 def test_other_columns_than_in_fit():
     X = blobs()
     model = GradKMeans(4, random_state=0).fit(X)
@@ -499,12 +589,6 @@ def test_other_columns_than_in_fit():
         with pytest.raises(ValueError, match="X has 2 features, but GradKMeans is expecting 3 features"):
             call(X[:, :2])
     assert_same_state(model, before)
-
-
-def test_sparse_input_is_refused():
-    for method in ("fit", "partial_fit"):
-        with pytest.raises(TypeError, match="Sparse data was passed"):
-            getattr(GradKMeans(2), method)(sparse.csr_array(blobs()))
 
 
 def test_not_fitted():
@@ -525,7 +609,7 @@ def test_score_refuses_negative_weights():
 
 
 @pytest.mark.parametrize("batch_size", [100, None])
-@pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adam", "newton"])
+@pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adam", "rmsprop", "newton"])
 def test_divergence_names_the_remedy(optimizer, batch_size):
     X = blobs()
     model = GradKMeans(

@@ -34,10 +34,11 @@ ESTIMATORS = [
     (
         GradKMeans(),
         {
-            "check_sample_weight_equivalence_on_dense_data": (
+            f"check_sample_weight_equivalence_on_{kind}_data": (
                 "Weighted and repeated rows give different random draws for the initial centres and the "
                 "batches; scikit-learn's KMeans fails this for the same reason."
-            ),
+            )
+            for kind in ("dense", "sparse")
         },
     ),
 ]

@@ -9,7 +9,7 @@ from scipy import sparse
 
 from fastnn import kernels
 from fastnn.activations import HIDDEN
-from fastnn.clustering import gradient
+from fastnn.clustering import gradient, rules
 from fastnn.clustering.lloyd import lloyd
 from fastnn.clustering.seeding import searched_plus_plus
 from fastnn.kernels import device
@@ -72,13 +72,13 @@ def _networks(dtype: np.dtype) -> None:
 def _k_means(dtype: np.dtype) -> None:
     """A fit with each update rule, from k-means++; Lloyd's iterations on sparse rows."""
     X = np.random.RandomState(0).normal(size=(60, 2)).astype(dtype)
-    for optimizer in gradient.OPTIMIZERS:
+    for optimizer in rules.OPTIMIZERS:
         random_state = np.random.RandomState(0)
         gradient.train(
             X,
             None,
             searched_plus_plus(X, 3, None, random_state),
-            gradient.Rule.of(optimizer, 0.1, "mean"),
+            rules.Rule.of(optimizer, 0.1, "mean"),
             batch_size=20,
             max_iter=1,
             tol=0.0,

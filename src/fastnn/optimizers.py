@@ -66,6 +66,18 @@ def _adam(w, g, s0, s1, c0, c1, c2, c3, c4, c5):
     return w - c0 * m / (np.sqrt(v) + c5), m, v
 
 
+@register_jitable
+def _rmsprop_coefficients(learning_rate, hyper, t):
+    alpha, epsilon = hyper[0], hyper[1]
+    return learning_rate, alpha, 1.0 - alpha, epsilon, 0.0, 0.0
+
+
+@register_jitable
+def _rmsprop(w, g, s0, s1, c0, c1, c2, c3, c4, c5):
+    v = c1 * s0 + rounded_product(c2, g * g)
+    return w - c0 * g / (np.sqrt(v) + c3), v, s1
+
+
 RULES = (
     # Polyak (1964): v <- mu v - rate g; w <- w + v. Plain gradient descent with mu = 0.
     UpdateRule("momentum", {"momentum": 0.9}, 1, _momentum_coefficients, _momentum),
@@ -73,6 +85,8 @@ RULES = (
     UpdateRule("nesterov", {"momentum": 0.9}, 1, _momentum_coefficients, _nesterov),
     # Kingma and Ba (2014), algorithm 1 with the reordering that ends its section 2.
     UpdateRule("adam", {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-8}, 2, _adam_coefficients, _adam),
+    # Tieleman and Hinton (2012), lecture 6.5, with PyTorch's values and its place of epsilon.
+    UpdateRule("rmsprop", {"alpha": 0.99, "epsilon": 1e-8}, 1, _rmsprop_coefficients, _rmsprop),
 )
 CODES = {rule.name: code for code, rule in enumerate(RULES)}
 

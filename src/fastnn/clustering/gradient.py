@@ -17,81 +17,23 @@ Sculley, "Web-scale k-means clustering", WWW 2010: the mini-batch rule with a co
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
+from scipy import sparse
 
 from fastnn.clustering.lloyd import lloyd
-from fastnn.clustering.passes import Workspace, labels_inertia, weights_or_empty
-from fastnn.clustering.seeding import farthest_rows
+from fastnn.clustering.passes import Rows, Workspace, labels_inertia, weights_or_empty
+from fastnn.clustering.rules import Motion, Rule
+from fastnn.clustering.seeding import dense_rows, farthest_rows
 from fastnn.kernels import device
-from fastnn.kernels._codes import CLUSTER, COUNT, DIVERGED, MEAN, NEWTON, NO_IMPROVEMENT, RUNNING, SUM
+from fastnn.kernels._arrays import Csr, plain
+from fastnn.kernels._codes import DIVERGED, NEWTON, NO_IMPROVEMENT, RUNNING
 from fastnn.kernels._threads import CALL_SECONDS, threads_for, workers
-from fastnn.optimizers import CODES, MAX_HYPER, RULES
 
-REDUCTIONS = {"sum": SUM, "mean": MEAN, "cluster": CLUSTER}
-# Ways to move a centre, by name: those of its own, and the update rules. Gradient descent, "sgd", is the
-# momentum rule with a factor of 0, and the only one besides "newton" that has a rate per centre ("count").
-OPTIMIZERS = ("sgd", "newton", *CODES)
-COUNTING = ("sgd", "newton")
 # Lloyd's iterations of the polish end by `tol`; this bounds them where rounding keeps them from ending.
 _MAX_POLISH = 300
-
-
-class Rule(NamedTuple):
-    """How a centre moves, in the numbers that compiled code takes."""
-
-    code: int
-    update: int  # addresses of the loops of a rule of optimizers.RULES
-    coefficients: int
-    rate: float
-    reduction: int
-    hyper: np.ndarray
-
-    @classmethod
-    def of(cls, optimizer: str, learning_rate: str | float, reduction: str) -> "Rule":
-        """The rule of GradKMeans's parameters; "count" with momentum or adam is refused by the estimator."""
-        hyper = np.zeros(MAX_HYPER)
-        if optimizer == "newton":
-            return cls(
-                NEWTON, 0, 0, 1.0 if isinstance(learning_rate, str) else float(learning_rate), SUM, hyper
-            )
-        if isinstance(learning_rate, str):
-            return cls(COUNT, 0, 0, 1.0, SUM, hyper)
-        rule = RULES[CODES["momentum" if optimizer == "sgd" else optimizer]]
-        if optimizer != "sgd":
-            hyper[: len(rule.hyper)] = list(rule.hyper.values())
-        code = CODES[rule.name]
-        # Centres move in float64.
-        addresses = (
-            device.update_loops.address(code, np.float64),
-            device.coefficient_loops.address(code, np.float64),
-        )
-        return cls(code, *addresses, float(learning_rate), REDUCTIONS[reduction], hyper)
-
-
-class Motion(NamedTuple):
-    """What a centre carries from step to step: arrays, changed in place."""
-
-    seen: np.ndarray  # (k,) weight seen so far: N_j
-    clock: np.ndarray  # (k,) steps in which the centre moved
-    slots: np.ndarray  # (2, k, d) the update rule's state
-
-    @classmethod
-    def zeros(cls, k: int, d: int) -> "Motion":
-        """The state of centres that have not moved."""
-        return cls(np.zeros(k), np.zeros(k), np.zeros((2, k, d)))
-
-    def copy(self) -> "Motion":
-        """An independent copy."""
-        return Motion(self.seen.copy(), self.clock.copy(), self.slots.copy())
-
-    def forget(self, j: np.ndarray) -> None:
-        """Make the centres `j` ones that have not moved."""
-        self.seen[j] = 0
-        self.clock[j] = 0
-        self.slots[:, j] = 0
 
 
 class Result(NamedTuple):
@@ -107,7 +49,7 @@ class Result(NamedTuple):
 
 
 def step(
-    X: np.ndarray,
+    X: Rows,
     weights: np.ndarray | None,
     C: np.ndarray,
     rule: Rule,
@@ -121,8 +63,7 @@ def step(
 
     Parameters
     ----------
-    X : ndarray of shape (n, d)
-        C-contiguous.
+    X : ndarray of shape (n, d), C-contiguous, or Csr
     weights : ndarray of shape (n,) or None
         None stands for ones.
     C : ndarray of shape (k, d)
@@ -164,7 +105,7 @@ class _Epochs:
 
     def __init__(
         self,
-        X: np.ndarray,
+        X: Rows,
         weights: np.ndarray | None,
         C: np.ndarray,
         rule: Rule,
@@ -187,8 +128,17 @@ class _Epochs:
         self.touched = np.zeros(k)
         self.progress = np.array([0, 0, 0, 0, spread])
         self.patience = -1 if patience is None else max(1, patience)
-        self.work = Workspace(self.batch_size, k, d, X.dtype)
-        n_gathered = 0 if self.whole else self.batch_size
+        self.work = self.last_work = Workspace(self.batch_size, k, d, X.dtype)
+        self.matrix = None
+        n_gathered = 0
+        if isinstance(X, Csr):
+            self.matrix = sparse.csr_array((X.data, X.indices, X.indptr), shape=X.shape)
+            # A sweep over CSR rows is one over as many as there are labels.
+            rest = len(rows) % self.batch_size
+            if rest and not self.whole:
+                self.last_work = Workspace(rest, k, d, X.dtype)
+        elif not self.whole:
+            n_gathered = self.batch_size
         self.X_batch = np.empty((n_gathered, d), X.dtype)
         self.weights_batch = np.empty(n_gathered, X.dtype)
         self.batches_per_chunk = 1
@@ -210,13 +160,17 @@ class _Epochs:
         return losses, i + 1
 
     def run(self) -> tuple[np.ndarray, int]:
-        """One epoch in chunks; the losses of the steps done, and the status."""
+        """One epoch; the losses of the steps done, and the status."""
         self.touched[:] = 0
         if self.whole:
-            return self._whole_step()
+            return self._steps([(self.X, self.weights)])
+        device.shuffle(self.rows, self.random_state.randint(0, 2**63, dtype=np.int64))
+        return self._chunks() if self.matrix is None else self._steps(self._csr_batches())
+
+    def _chunks(self) -> tuple[np.ndarray, int]:
+        """An epoch over dense rows, many batches to a call."""
         n_batches = -(-len(self.rows) // self.batch_size)
         losses = np.empty(n_batches)
-        device.shuffle(self.rows, self.random_state.randint(0, 2**63, dtype=np.int64))
         done, status = 0, RUNNING
         k, d = self.C.shape
         with threads_for(device.sweep_work(self.batch_size, k, d)) as parallel:
@@ -239,22 +193,47 @@ class _Epochs:
                 done = reached
         return losses[:done], status
 
-    def _whole_step(self) -> tuple[np.ndarray, int]:
-        loss, finite = step(
-            self.X,
-            self.weights,
-            self.C,
-            self.rule,
-            self.motion,
-            safe=self.safe,
-            progress=self.progress,
-            work=self.work,
-        )
-        self.touched += self.work.counts
-        if not finite:
-            return np.array([loss] if np.isfinite(loss) else []), DIVERGED
-        improved = device.improved(loss, 1.0, self.progress, self.patience)
-        return np.array([loss]), RUNNING if improved else NO_IMPROVEMENT
+    def _csr_batches(self) -> Iterator[tuple[Rows, np.ndarray | None]]:
+        """The batches of an epoch over CSR rows, and their weights."""
+        assert self.matrix is not None
+        for start in range(0, len(self.rows), self.batch_size):
+            rows = self.rows[start : start + self.batch_size]
+            batch = self.matrix[rows]
+            yield (
+                Csr(
+                    plain(batch.data, self.X.dtype),
+                    plain(batch.indices, np.int32),
+                    plain(batch.indptr, np.int32),
+                    batch.shape,
+                ),
+                None if self.weights is None else self.weights[rows],
+            )
+
+    def _steps(self, batches: Iterable[tuple[Rows, np.ndarray | None]]) -> tuple[np.ndarray, int]:
+        """A call for each batch; as ``_chunks``."""
+        losses: list[float] = []
+        for X, weights in batches:
+            n = X.shape[0]
+            work = self.work if n == self.batch_size else self.last_work
+            loss, finite = step(
+                X,
+                weights,
+                self.C,
+                self.rule,
+                self.motion,
+                safe=self.safe,
+                progress=self.progress,
+                work=work,
+            )
+            if finite or np.isfinite(loss):
+                losses.append(loss)
+            if not finite:
+                return np.array(losses), DIVERGED
+            self.touched += work.counts
+            fraction = 1.0 if self.whole else n / len(self.rows)
+            if not device.improved(loss, fraction, self.progress, self.patience):
+                return np.array(losses), NO_IMPROVEMENT
+        return np.array(losses), RUNNING
 
     def reseed(self) -> bool:
         """Move the centres that had no row in the epoch to rows far from all others; whether any was."""
@@ -263,13 +242,13 @@ class _Epochs:
             return False
         rows = farthest_rows(self.X, np.delete(self.C, starved, axis=0), self.weights, len(starved))
         moved = starved[: len(rows)]
-        self.C[moved] = self.X[rows]
+        self.C[moved] = dense_rows(self.X, rows)
         self.motion.forget(moved)
         return bool(moved.size)
 
 
 def train(
-    X: np.ndarray,
+    X: Rows,
     weights: np.ndarray | None,
     C: np.ndarray,
     rule: Rule,
@@ -290,8 +269,7 @@ def train(
 
     Parameters
     ----------
-    X : ndarray of shape (n, d)
-        C-contiguous.
+    X : ndarray of shape (n, d), C-contiguous, or Csr
     weights : ndarray of shape (n,) or None
         None stands for ones.
     C : ndarray of shape (k, d)

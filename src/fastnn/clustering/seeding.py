@@ -10,6 +10,7 @@ Bahmani et al., "Scalable k-means++", VLDB 2012: k-means||.
 
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -104,11 +105,12 @@ def plus_plus(
 
 
 def searched_plus_plus(
-    X: np.ndarray, n_clusters: int, weights: np.ndarray | None, random_state: np.random.RandomState
+    X: Any, n_clusters: int, weights: np.ndarray | None, random_state: np.random.RandomState
 ) -> np.ndarray:
     """Greedy k-means++ and a local search, on a sample where there are many rows.
 
-    Parameters and result are the first ones of ``plus_plus_rows``, for dense data.
+    Parameters and result are the first ones of ``plus_plus_rows``. CSR rows get no local search, whose
+    kernels take dense ones.
     """
     n = X.shape[0]
     size = max(_SAMPLE, _SAMPLE_PER_CLUSTER * n_clusters)
@@ -119,6 +121,8 @@ def searched_plus_plus(
             rows = random_state.choice(n, size, p=weights / weights.sum(dtype=np.float64))
         rows.sort()  # read in order of address; the sample is the same
         X, weights = X[rows], None
+    if sparse.issparse(X):
+        return plus_plus(X, n_clusters, weights, random_state)
     centers, _ = plus_plus_rows(X, n_clusters, weights, random_state)
     search = LocalSearch(X, weights, centers, random_state)
     search.run(max(_MIN_SWAPS, n_clusters))
@@ -179,14 +183,14 @@ def random_rows(
     return _dense(X[random_state.choice(n, n_clusters, replace=False, p=p)])
 
 
-def farthest_rows(X: np.ndarray, centers: np.ndarray, weights: np.ndarray | None, count: int) -> np.ndarray:
+def farthest_rows(X: Rows, centers: np.ndarray, weights: np.ndarray | None, count: int) -> np.ndarray:
     """Rows for `count` new centres: each the farthest from all centres and from the rows before it.
 
     Deterministic: of equals the lowest index. Fewer are returned when every row has a centre on it.
 
     Parameters
     ----------
-    X : ndarray of shape (n_samples, n_features)
+    X : ndarray of shape (n_samples, n_features), C-contiguous, or Csr
         Rows.
     centers : ndarray of shape (n_centers, n_features)
         Centres that stay.
@@ -199,14 +203,31 @@ def farthest_rows(X: np.ndarray, centers: np.ndarray, weights: np.ndarray | None
     -------
     rows : ndarray of int
     """
-    _, distances = device.assign(X, centers)
+    distances = nearest_centers(X, centers)[1]
     if weights is not None:
         distances[weights == 0] = 0
+    least = _rounding(X) if isinstance(X, Csr) else 0.0
     rows: list[int] = []
     while len(rows) < count:
         row = int(distances.argmax())
-        if not distances[row] > 0:
+        if not distances[row] > least:
             break
         rows.append(row)
-        np.minimum(distances, device.assign(X, X[row : row + 1])[1], out=distances)
+        np.minimum(distances, nearest_centers(X, dense_rows(X, [row]))[1], out=distances)
     return np.array(rows, dtype=np.intp)
+
+
+def _rounding(X: Csr) -> float:
+    """What rounding may leave of the distance between a row and a centre that is equal to it."""
+    if not X.data.size:
+        return 0.0
+    stored = int(np.diff(X.indptr).max())
+    # A row's squared norm is at most `stored` largest squares, and is added up in as many steps.
+    return float(np.finfo(np.float64).eps * stored**2 * float(np.abs(X.data).max()) ** 2)
+
+
+def dense_rows(X: Rows, rows: Sequence[int] | np.ndarray) -> np.ndarray:
+    """Some rows, as a new dense array."""
+    if isinstance(X, Csr):
+        return np.array([X.row(i) for i in rows], X.dtype).reshape(len(rows), X.shape[1])
+    return X[rows]

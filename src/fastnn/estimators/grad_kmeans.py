@@ -6,15 +6,20 @@ from typing import Any, ClassVar
 import numpy as np
 from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import Interval, StrOptions, validate_parameter_constraints
 
-from fastnn.clustering.gradient import COUNTING, OPTIMIZERS, REDUCTIONS, Motion, Result, Rule, step, train
+from fastnn.clustering.chains import markov_chains
+from fastnn.clustering.gradient import Result, step, train
 from fastnn.clustering.passes import labels_inertia, mean_variance
+from fastnn.clustering.rules import OPTIMIZERS, RATES, REDUCTIONS, Motion, Rule
 from fastnn.clustering.seeding import random_rows, searched_plus_plus
-from fastnn.estimators.base_kmeans import BaseKMeans
+from fastnn.estimators.base_kmeans import BaseKMeans, as_rows
 from fastnn.estimators.transaction import Transaction
 from fastnn.kernels._arrays import plain
 from fastnn.kernels._threads import use_threads
+
+# Parameters that say how centres move.
+_OF_A_STEP = ("optimizer", "learning_rate", "forgetting", "reduction")
 
 
 class GradKMeans(BaseKMeans):
@@ -27,28 +32,37 @@ class GradKMeans(BaseKMeans):
     ----------
     n_clusters : int, default=8
         Number of clusters, and of centres.
-    init : {'k-means++', 'random'}, callable or array-like of shape (n_clusters, n_features), \
-            default='k-means++'
+    init : {'k-means++', 'afk-mc2', 'random'}, callable or array-like of shape \
+            (n_clusters, n_features), default='k-means++'
         Initial centres. ``'k-means++'`` is scikit-learn's greedy k-means++ followed by a local search, which
         swaps centres for drawn rows where that lowers the inertia; where there are more than 65,536 rows (or
-        64 per cluster) it works on a random sample. ``'random'`` takes rows at random. A callable gets
+        64 per cluster) it works on a random sample; sparse rows get no local search.
+        ``'afk-mc2'`` approaches k-means++ with Markov chains of 200 rows each, after one pass over all rows:
+        for many rows and thousands of clusters. ``'random'`` takes rows at random. A callable gets
         ``X, n_clusters, random_state`` and returns an array.
     n_init : 'auto' or int, default='auto'
         Number of runs from different initial centres; the one with the lowest inertia is kept. ``'auto'``
-        is 10 for ``init='random'`` or a callable, and 1 for ``'k-means++'`` or an array.
-    optimizer : {'sgd', 'momentum', 'nesterov', 'adam', 'newton'}, default='sgd'
+        is 10 for ``init='random'`` or a callable, and 1 for the others.
+    optimizer : {'sgd', 'momentum', 'nesterov', 'adam', 'rmsprop', 'newton'}, default='sgd'
         How a centre moves along its gradient. ``'momentum'`` and ``'nesterov'`` have a factor of 0.9;
-        ``'adam'`` has ``beta_1=0.9``, ``beta_2=0.999``, ``epsilon=1e-8``; ``'newton'`` divides the gradient
-        by the curvature, which leads to the mean of the centre's points in the batch: with
-        ``batch_size=None`` Lloyd's iteration, exactly.
-    learning_rate : 'count' or float, default='count'
+        ``'adam'`` has ``beta_1=0.9``, ``beta_2=0.999``, ``epsilon=1e-8``; ``'rmsprop'``, which is PyTorch's,
+        ``alpha=0.99``, ``epsilon=1e-8``; ``'newton'`` divides the gradient by the curvature, which leads to
+        the mean of the centre's points in the batch: with ``batch_size=None`` Lloyd's iteration, exactly.
+    learning_rate : {'count', 'sqrt'} or float, default='count'
         ``'count'``, for ``optimizer='sgd'``, is the mini-batch k-means rule: a centre moves towards the mean
         of its points in the batch by their weight over all the weight it has seen. For ``'newton'`` it
-        stands for 1.0. The update rules with a state need a number.
+        stands for 1.0. ``'sqrt'``, for ``optimizer='sgd'``, moves it by the square root of their share of the
+        batch's weight: it keeps no memory and does not fall, so that the centres go on following the batches.
+        The update rules with a state need a number.
+    forgetting : float, default=0.0
+        For ``learning_rate='count'`` with ``optimizer='sgd'``, in [0, 1): the share of the weight it has seen
+        that every centre forgets at each step, before the batch is added, whether it has points in the batch
+        or not. So it follows a stream that drifts: the rate of a centre with the same weight in every batch
+        falls no lower than this, and one that has had no points for long moves to the next that it gets.
     reduction : {'sum', 'mean', 'cluster'}, default='cluster'
         What the gradient of centre `c` with points `x` in the batch is: ``2 * sum(c - x)``; that divided by
-        the batch's weight; or ``c - mean(x)``. It makes no difference for ``learning_rate='count'`` and
-        ``optimizer='newton'``.
+        the batch's weight; or ``c - mean(x)``. It makes no difference for ``learning_rate='count'``
+        or ``'sqrt'`` and for ``optimizer='newton'``.
     batch_size : int or None, default=1024
         Rows per step; None for all. Each epoch is a new permutation, the last batch may be smaller.
     max_iter : int, default=100
@@ -101,6 +115,9 @@ class GradKMeans(BaseKMeans):
 
     Rows with zero weight take part in nothing but `labels_`. Negative weights are refused.
 
+    Sparse matrices are taken as CSR and never made dense: from the same initial centres they give what the
+    dense array gives, to rounding.
+
     A call that fails, or is interrupted from the keyboard, leaves a fitted estimator as it was. When the
     first fit of an estimator diverges, the last finite centres are kept, and the error is raised.
 
@@ -110,9 +127,15 @@ class GradKMeans(BaseKMeans):
 
     Sculley, "Web-scale k-means clustering", WWW 2010, algorithm 1.
 
+    Schwartzman, "Mini-batch k-means terminates within O(d/epsilon) iterations", ICLR 2023: ``'sqrt'``.
+
     Arthur and Vassilvitskii, "k-means++: the advantages of careful seeding", SODA 2007.
 
     Lattanzi and Sohler, "A better k-means++ algorithm via local search", ICML 2019, algorithm 2.
+
+    Bachem, Lucic, Hassani and Krause, "Fast and provably good seedings for k-means", NIPS 2016: AFK-MC2.
+
+    Tieleman and Hinton, "Lecture 6.5: rmsprop", Neural networks for machine learning, 2012.
 
     Examples
     --------
@@ -124,15 +147,19 @@ class GradKMeans(BaseKMeans):
     [[1.0, 2.0], [10.0, 2.0]]
     """
 
-    _seeds = {"k-means++": searched_plus_plus, "random": random_rows}  # noqa: RUF012
-    _accepts_sparse = False
+    _seeds = {  # noqa: RUF012
+        "k-means++": searched_plus_plus,
+        "afk-mc2": markov_chains,
+        "random": random_rows,
+    }
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseKMeans._parameter_constraints,
-        "init": [StrOptions({"k-means++", "random"}), callable, "array-like"],
+        "init": [StrOptions(set(_seeds)), callable, "array-like"],
         "n_init": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "optimizer": [StrOptions(set(OPTIMIZERS))],
-        "learning_rate": [StrOptions({"count"}), Interval(Real, 0, None, closed="neither")],
+        "learning_rate": [StrOptions(set(RATES)), Interval(Real, 0, None, closed="neither")],
+        "forgetting": [Interval(Real, 0, 1, closed="left")],
         "reduction": [StrOptions(set(REDUCTIONS))],
         "batch_size": [Interval(Integral, 1, None, closed="left"), None],
         "max_no_improvement": [Interval(Integral, 0, None, closed="left"), None],
@@ -154,6 +181,7 @@ class GradKMeans(BaseKMeans):
         n_init="auto",
         optimizer="sgd",
         learning_rate="count",
+        forgetting=0.0,
         reduction="cluster",
         batch_size=1024,
         max_iter=100,
@@ -169,6 +197,7 @@ class GradKMeans(BaseKMeans):
         self.n_init = n_init
         self.optimizer = optimizer
         self.learning_rate = learning_rate
+        self.forgetting = forgetting
         self.reduction = reduction
         self.batch_size = batch_size
         self.max_iter = max_iter
@@ -185,7 +214,7 @@ class GradKMeans(BaseKMeans):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Training data. float32 and float64 are kept.
         y : Ignored
             Not used, present for API consistency.
@@ -208,11 +237,12 @@ class GradKMeans(BaseKMeans):
             weights = self._weights(sample_weight, X)
             init, n_init = self._check_init(X, n_random=10)
             random_state = check_random_state(self.random_state)
-            variance = mean_variance(X)
+            rows = as_rows(X)
+            variance = mean_variance(rows)
             best: Result | None = None
             for _ in range(n_init):
                 result = train(
-                    X,
+                    rows,
                     weights,
                     self._initial_centers(init, X, weights, random_state),
                     rule,
@@ -245,7 +275,7 @@ class GradKMeans(BaseKMeans):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             The batch. It takes the dtype of the centres.
         y : Ignored
             Not used, present for API consistency.
@@ -281,16 +311,16 @@ class GradKMeans(BaseKMeans):
                 # A state that another rule, or other centres, have left behind means nothing here.
                 fits = self._motion_rule == self._rule_name() and len(self._motion.seen) == len(centers)
                 motion = self._motion.copy() if fits else Motion.zeros(*centers.shape)
-                X = plain(X, centers.dtype)
                 weights = None if weights is None else plain(weights, centers.dtype)
+            rows = as_rows(X, centers.dtype)
             before = centers.copy()
-            loss, finite = step(X, weights, centers, rule, motion)
-            labels, inertia = labels_inertia(X, weights, centers)
+            loss, finite = step(rows, weights, centers, rule, motion)
+            labels, inertia = labels_inertia(rows, weights, centers)
             diverged = not (finite and np.isfinite(inertia))
             if diverged and not first:
                 raise ValueError(self._divergence())
             if diverged:
-                labels, inertia = labels_inertia(X, weights, before)
+                labels, inertia = labels_inertia(rows, weights, before)
                 self._keep(Result(before, labels, inertia, 1, [], Motion.zeros(*before.shape), True))
                 transaction.commit()
                 raise ValueError(self._divergence())
@@ -318,12 +348,24 @@ class GradKMeans(BaseKMeans):
         return self.optimizer, self.learning_rate == "count"
 
     def _rule(self) -> Rule:
-        if self.learning_rate == "count" and self.optimizer not in COUNTING:
+        # scikit-learn's check passes over `partial_fit` of a fitted estimator; these are what a step reads.
+        validate_parameter_constraints(
+            {name: self._parameter_constraints[name] for name in _OF_A_STEP},
+            {name: getattr(self, name) for name in _OF_A_STEP},
+            type(self).__name__,
+        )
+        rate = self.learning_rate
+        if isinstance(rate, str) and self.optimizer not in RATES[rate].optimizers:
             raise ValueError(
-                f"learning_rate='count' cannot be used with optimizer={self.optimizer!r}; "
+                f"learning_rate={rate!r} cannot be used with optimizer={self.optimizer!r}; "
                 "give learning_rate a number, or use optimizer='sgd'."
             )
-        return Rule.of(self.optimizer, self.learning_rate, self.reduction)
+        if self.forgetting and (rate, self.optimizer) != ("count", "sgd"):
+            raise ValueError(
+                f"forgetting={self.forgetting!r} needs learning_rate='count' and optimizer='sgd': with "
+                "others a centre does not count what it has seen."
+            )
+        return Rule.of(self.optimizer, rate, self.reduction, self.forgetting)
 
     def _divergence(self) -> str:
         rate = self.learning_rate

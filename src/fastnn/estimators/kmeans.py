@@ -10,6 +10,7 @@ from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from fastnn.clustering.chains import markov_chains
 from fastnn.clustering.lloyd import Fit, lloyd, same_clusters
 from fastnn.clustering.passes import mean_variance
 from fastnn.clustering.seeding import parallel_plus_plus, plus_plus, random_rows
@@ -28,16 +29,17 @@ class KMeans(CallbackSupport, BaseKMeans):
     ----------
     n_clusters : int, default=8
         Number of clusters, and of centres.
-    init : {'k-means++', 'k-means||', 'random'}, callable or array-like of shape \
+    init : {'k-means++', 'k-means||', 'afk-mc2', 'random'}, callable or array-like of shape \
             (n_clusters, n_features), default='k-means++'
         Initial centres. ``'k-means++'`` is greedy k-means++; with the same `random_state` it chooses the rows
         that scikit-learn's chooses, and so does ``'random'``. ``'k-means||'`` draws some candidates for each
         centre in five passes over the rows, and the centres among these: for many rows and hundreds of
-        clusters. A callable gets ``X, n_clusters, random_state`` and returns an array; unlike scikit-learn's,
-        which passes X less its mean, it gets X as it is.
+        clusters. ``'afk-mc2'`` approaches k-means++ with Markov chains of 200 rows each, after one pass over
+        all rows: for many rows and thousands of clusters. A callable gets ``X, n_clusters, random_state`` and
+        returns an array; unlike scikit-learn's, which passes X less its mean, it gets X as it is.
     n_init : 'auto' or int, default='auto'
         Number of runs from different initial centres; the one with the lowest inertia is kept. ``'auto'``
-        is 10 for ``init='random'`` or a callable, and 1 for ``'k-means++'`` or an array.
+        is 10 for ``init='random'`` or a callable, and 1 for the others.
     max_iter : int, default=300
         Iterations of a run at most.
     tol : float, default=1e-4
@@ -102,6 +104,8 @@ class KMeans(CallbackSupport, BaseKMeans):
 
     Bahmani et al., "Scalable k-means++", VLDB 2012.
 
+    Bachem, Lucic, Hassani and Krause, "Fast and provably good seedings for k-means", NIPS 2016: AFK-MC2.
+
     Dhillon and Modha, "Concept decompositions for large sparse text data using clustering", Machine Learning
     42, 2001: spherical k-means.
 
@@ -123,6 +127,7 @@ class KMeans(CallbackSupport, BaseKMeans):
     _seeds = {  # noqa: RUF012
         "k-means++": plus_plus,
         "k-means||": parallel_plus_plus,
+        "afk-mc2": markov_chains,
         "random": random_rows,
     }
 

@@ -151,3 +151,13 @@ class Csr(NamedTuple):
         row = np.zeros(self.shape[1], self.dtype)
         row[self.indices[begin:end]] = self.data[begin:end]
         return row
+
+    def between(self, start: int, stop: int) -> "Csr":
+        """Rows start..stop, which share their values with these."""
+        begin, end = self.indptr[start], self.indptr[stop]
+        return Csr(
+            self.data[begin:end],
+            self.indices[begin:end],
+            self.indptr[start : stop + 1] - begin,
+            (stop - start, self.shape[1]),
+        )

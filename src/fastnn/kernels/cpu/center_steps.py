@@ -4,7 +4,8 @@ import numpy as np
 from numba import prange
 from numba.extending import register_jitable
 
-from fastnn.kernels._codes import CLUSTER, COUNT, DIVERGED, MEAN, NO_IMPROVEMENT, RUNNING
+from fastnn.elementary import rounded_product
+from fastnn.kernels._codes import CLUSTER, COUNT, DIVERGED, MEAN, NO_IMPROVEMENT, RUNNING, SQRT
 from fastnn.kernels._jit import jit, parallel_jit
 from fastnn.kernels.cpu.dispatch import step_coefficients, update_parameters
 from fastnn.kernels.cpu.sweep import sweep_rows
@@ -33,9 +34,10 @@ def _gather_task(t, X, weights, rows, start, n, X_out, weights_out):
 def move_centers(code, update, fill, rate, reduction, hyper, C, sums, counts, total, seen, clock, slots):
     """One step of all centres in place; False, and `C` partly moved, when it gives a number not finite.
 
-    code : COUNT, NEWTON, or a rule of ``optimizers.RULES``. update, fill : addresses of that rule's loops.
-    C : IN/OUT (k, d). sums : IN (k, d) float64.
+    code : COUNT, SQRT, NEWTON, or a rule of ``optimizers.RULES``.
+    update, fill : addresses of that rule's loops. C : IN/OUT (k, d). sums : IN (k, d) float64.
     counts : IN (k,) float64. total : the batch's weight. seen, clock : IN/OUT (k,).
+    hyper : IN, that rule's. COUNT has the share of `seen` that a step forgets, in hyper[0].
     slots : IN/OUT (2, k, d) float64.
     Arithmetic is in float64: it is a thousandth of the batch's and the rates of "count" become small.
     """
@@ -44,17 +46,23 @@ def move_centers(code, update, fill, rate, reduction, hyper, C, sums, counts, to
     gradient = np.empty(d)
     numbers = np.empty(N_COEFFICIENTS)
     finite = True
+    kept = 1.0 - hyper[0] if code == COUNT else 1.0
     for j in range(k):
         n = counts[j]
+        # A centre forgets without rows too, so that the next ones move it far.
+        seen[j] = rounded_product(kept, seen[j]) + n
         # Not even its momentum moves a centre without rows.
         if n == 0.0:
             continue
-        seen[j] += n
         clock[j] += 1.0
         for f in range(d):
             c[f] = C[j, f]
         if code < 0:
-            step = n / seen[j] if code == COUNT else rate
+            step = rate
+            if code == COUNT:
+                step = n / seen[j]
+            elif code == SQRT:
+                step = np.sqrt(n / total)
             for f in range(d):
                 mean = sums[j, f] / n
                 # c + 1 (mean - c) may differ from the mean in the last bit.

@@ -1,0 +1,121 @@
+"""Initial centres by Markov chains, AFK-MC2: k-means++ without a pass over the rows for each centre.
+
+k-means++ draws the next centre in proportion to p(x) = w_x d(x, C)^2, d being the distance to the nearest of
+the centres C before it. Here it is where a chain of Metropolis and Hastings ends that has p as its limit. A
+chain's candidates are drawn from one distribution for all chains, which takes one pass over the rows::
+
+    q(x) = w_x (1/2 d(x, c_1)^2 / sum_y w_y d(y, c_1)^2  +  1/2 / sum_y w_y)
+
+and the chain moves from x to candidate y with probability min(1, p(y) q(x) / (p(x) q(y))). So only the
+candidates' distances to the centres are needed, and not all rows'.
+
+References
+----------
+Bachem, Lucic, Hassani and Krause, "Fast and provably good seedings for k-means", NIPS 2016, algorithm 1.
+"""
+
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+from fastnn.clustering.passes import Rows, nearest_centers
+from fastnn.kernels._arrays import Csr
+
+# Candidates of a chain: the most in the experiments of the paper.
+_LENGTH = 200
+# Chains whose candidates get their distances to the centres before all of them in one pass; to the centres of
+# the chains among them each gets its own. Many chains make the passes few, few chains make those short.
+_CHAINS = 64
+
+
+def markov_chains(
+    X: Any,
+    n_clusters: int,
+    weights: np.ndarray | None,
+    random_state: np.random.RandomState,
+    length: int = _LENGTH,
+) -> np.ndarray:
+    """Rows at the ends of Markov chains whose limit is the distribution of k-means++.
+
+    Parameters
+    ----------
+    X : ndarray, C-contiguous, or CSR matrix, of shape (n_samples, n_features)
+    n_clusters : int
+        At most n_samples.
+    weights : ndarray of shape (n_samples,) or None
+        Not negative and not all zero; None stands for ones.
+    random_state : RandomState
+        Drawn from.
+    length : int, default=200
+        Candidates of a chain, the one that it begins with included.
+
+    Returns
+    -------
+    centers : ndarray of shape (n_clusters, n_features)
+        A new array.
+
+    Notes
+    -----
+    FLOPs: 3 n d for the proposal, and length d n_clusters^2 for the chains. Bytes: X once.
+    Memory: some numbers a row, and the candidates of ``_CHAINS`` chains.
+    """
+    n, d = X.shape
+    w = np.ones(n) if weights is None else weights.astype(np.float64)
+    centers = np.empty((n_clusters, d), X.dtype)
+    centers[:1] = _dense(X[_draw(np.cumsum(w), 1, random_state)])
+    density = _proposal(_as_rows(X), w, centers[:1])
+    cumulated = np.cumsum(w * density)
+    for start in range(1, n_clusters, _CHAINS):
+        chains = min(_CHAINS, n_clusters - start)
+        drawn = _draw(cumulated, (chains, length), random_state)
+        thresholds = random_state.random_sample((chains, length))
+        candidates = _as_rows(X[drawn.ravel()])
+        distances = nearest_centers(candidates, centers[:start])[1].reshape(chains, length)
+        for i in range(chains):
+            if i > 0:
+                own = _between(candidates, i * length, (i + 1) * length)
+                to_new = nearest_centers(own, centers[start : start + i])[1]
+                np.minimum(distances[i], to_new, out=distances[i])
+            # p / q, in which the weights cancel out.
+            end = _walk(distances[i] / density[drawn[i]], thresholds[i])
+            centers[start + i] = _dense(X[drawn[i, end : end + 1]])[0]
+    return centers
+
+
+def _proposal(rows: Rows, w: np.ndarray, first: np.ndarray) -> np.ndarray:
+    """q(x) / w_x of every row."""
+    squares = nearest_centers(rows, first)[1].astype(np.float64)
+    density = np.full(w.size, 0.5 / w.sum())
+    with np.errstate(invalid="ignore", over="ignore"):
+        total = (w * squares).sum()
+    # Where all rows are equal, or too far apart for their dtype, every candidate is as good.
+    if np.finfo(np.float64).tiny < total < np.inf:
+        density += 0.5 / total * squares
+    return density
+
+
+def _draw(cumulated: np.ndarray, size: Any, random_state: np.random.RandomState) -> np.ndarray:
+    """Indices drawn in proportion to what each adds to `cumulated`; never one that adds nothing."""
+    return np.searchsorted(cumulated, random_state.random_sample(size) * cumulated[-1], side="right")
+
+
+def _walk(values: np.ndarray, thresholds: np.ndarray) -> int:
+    """Where a chain ends that begins at 0, and moves to i if values[i] is above a threshold times its own."""
+    at, value = 0, float(values[0])
+    for i, (other, threshold) in enumerate(zip(values.tolist(), thresholds.tolist(), strict=True)):
+        if other > threshold * value:
+            at, value = i, other
+    return at
+
+
+def _as_rows(X: Any) -> Rows:
+    return Csr.of(X, X.dtype, np.int32) if sparse.issparse(X) else X
+
+
+def _between(rows: Rows, start: int, stop: int) -> Rows:
+    return rows.between(start, stop) if isinstance(rows, Csr) else rows[start:stop]
+
+
+def _dense(rows: Any) -> np.ndarray:
+    return rows.toarray() if sparse.issparse(rows) else rows

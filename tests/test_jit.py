@@ -99,6 +99,38 @@ def test_functions_that_several_processes_have_compiled_are_told_apart(tmp_path)
     assert run(EACH_IN_ITS_PROCESS, tmp_path) == ""
 
 
+FITS = """
+import hashlib, warnings
+import numpy as np
+from fastnn import GradKMeans, KMeans, MLPClassifier, MLPRegressor
+from fastnn.clustering.passes import labels_inertia
+warnings.simplefilter("ignore")
+digest = hashlib.sha256()
+for dtype in (np.float64, np.float32):
+    X = np.random.default_rng(0).normal(size=(400, 6)).astype(dtype)
+    for n in range(350, 400):
+        digest.update(np.float64(labels_inertia(X[:n], None, X[:10])[1]).tobytes())
+    for model in (
+        KMeans(20, random_state=0), GradKMeans(5, batch_size=64, random_state=0),
+        MLPClassifier((9,), activation="tanh", max_iter=3, random_state=0),
+        MLPRegressor(hidden_layer_sizes=(7, 5), max_iter=3, random_state=0),
+    ):
+        y = X[:, 0] > 0 if isinstance(model, MLPClassifier) else X[:, 0]
+        model.fit(X, y)
+        for name, value in sorted(vars(model).items()):
+            if name.endswith("_") and isinstance(value, (float, np.ndarray)):
+                digest.update(np.asarray(value).tobytes())
+            elif name in ("coefs_", "loss_curve_"):
+                digest.update(b"".join(np.asarray(v).tobytes() for v in value))
+print(digest.hexdigest())
+"""
+
+
+def test_the_process_that_compiles_computes_what_later_ones_do(tmp_path):
+    """To the last bit: no sum has two compiled forms."""
+    assert run(FITS, tmp_path) == run(FITS, tmp_path)
+
+
 def test_the_cache_can_be_switched_off(tmp_path):
     run(SMALL, tmp_path, FASTNN_CACHE="0")
     assert not list(tmp_path.rglob("*.nbc"))

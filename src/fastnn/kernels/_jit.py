@@ -25,6 +25,7 @@ from numba.core.caching import (
     NullCache,
     make_library_cache,
 )
+from numba.extending import register_jitable
 
 from fastnn.kernels import _link as link
 from fastnn.kernels._threads import threading_layer
@@ -36,6 +37,17 @@ FASTMATH = frozenset({"contract"})
 # For sums that may be split over vector lanes. The split is fixed at compile time, so results stay
 # reproducible.
 FASTMATH_SUMS = frozenset({"contract", "reassoc", "nsz"})
+
+
+def sums_in_any_order(function: Callable[..., Any]) -> Any:
+    """Decorator of a function for kernels whose sums the compiler may split over vector lanes.
+
+    Always inlined. Left a function of its own, it would stand in its callers, split one way, and by
+    itself, split another way: in the process that compiles LLVM may call the one, in those that load the
+    callers from the cache the other, and the last bit of a sum would differ.
+    """
+    return register_jitable(forceinline=True, fastmath=set(FASTMATH_SUMS))(function)
+
 
 # Only explicit prange loops run in parallel: Numba would otherwise turn every slice assignment of the same
 # function into a parallel region of its own.

@@ -5,13 +5,13 @@ from numba import prange
 from numba.extending import register_jitable
 
 from fastnn.kernels._arrays import plain, working_dtype
-from fastnn.kernels._jit import FASTMATH_SUMS, parallel_jit
+from fastnn.kernels._jit import parallel_jit, sums_in_any_order
 from fastnn.kernels._threads import threads_for
 
 _ROWS = 512  # rows of one task
 
 
-@register_jitable(fastmath=set(FASTMATH_SUMS))
+@sums_in_any_order
 def squared_distance(x, c):
     """sum((x - c)^2) of two vectors of one length, in their dtype."""
     total = x.dtype.type(0)

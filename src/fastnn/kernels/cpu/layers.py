@@ -17,7 +17,7 @@ is cut; and every weight's gradient is one chain over ascending samples, whereve
 
 from numba.extending import register_jitable
 
-from fastnn.kernels._jit import FASTMATH_SUMS
+from fastnn.kernels._jit import sums_in_any_order
 from fastnn.kernels.cpu.dispatch import activate, chain_rule
 from fastnn.kernels.cpu.linked import NOTHING, linked
 from fastnn.kernels.cpu.packing import DEPTH_BLOCK, must_pack, pack_rows
@@ -220,7 +220,7 @@ def _unit_gradient(
             gradient[w_at + t * TILE_ROWS + i] = total
 
 
-@register_jitable(fastmath=set(FASTMATH_SUMS))
+@sums_in_any_order
 def sum_of_squares(w):
     """Sum of w^2, in float64."""
     total = 0.0

@@ -13,7 +13,7 @@ import numpy as np
 from numba import prange
 from numba.extending import register_jitable
 
-from fastnn.kernels._jit import FASTMATH_SUMS, parallel_jit
+from fastnn.kernels._jit import parallel_jit, sums_in_any_order
 from fastnn.kernels.cpu.linked import linked
 from fastnn.kernels.cpu.nearest import nearest_rows, pack_centers
 from fastnn.kernels.cpu.tile import SUM_LANES, TILE_ROWS, tile_add_rows, tile_columns
@@ -58,7 +58,7 @@ def accumulate_rows(X, weights, labels, first, last, begin, end, sums):
         )  # fmt: skip
 
 
-@register_jitable(fastmath=set(FASTMATH_SUMS))
+@sums_in_any_order
 def _weighted_sum(weights, distances, start, stop):
     """Sum of weights times distances over a range of rows, in float64."""
     total = 0.0

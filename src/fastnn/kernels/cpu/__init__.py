@@ -16,6 +16,7 @@ from fastnn.kernels.cpu.dispatch import (
 )
 from fastnn.kernels.cpu.distances import distances_to
 from fastnn.kernels.cpu.kmeans import assign
+from fastnn.kernels.cpu.mini_batch import absorb_batch, judge_batch, run_mini_batches, squared_movement
 from fastnn.kernels.cpu.mlp import Model, Rows, Targets, Training, predict_rows, run_batches
 from fastnn.kernels.cpu.seeding import add_center, pick_rows, potentials_with, seeding_tasks, swap_costs
 from fastnn.kernels.cpu.sweep import new_partials, sweep, sweep_work
@@ -35,6 +36,7 @@ __all__ = [
     "Targets",
     "Training",
     "Workspace",
+    "absorb_batch",
     "activation_loops",
     "add_center",
     "advance",
@@ -44,6 +46,7 @@ __all__ = [
     "derivative_loops",
     "distances_to",
     "improved",
+    "judge_batch",
     "loss_loops",
     "new_partials",
     "new_workspace",
@@ -52,8 +55,10 @@ __all__ = [
     "predict_rows",
     "run_batches",
     "run_center_batches",
+    "run_mini_batches",
     "seeding_tasks",
     "shuffle",
+    "squared_movement",
     "swap_costs",
     "sweep",
     "sweep_csr",

@@ -28,6 +28,7 @@ GROUPS = {
     "scaling": ("benchmarks.peers_scaling", "scaling"),
     "memory": ("benchmarks.peers_memory", "memory"),
     "lloyd": ("benchmarks.peers_lloyd", "iterations"),
+    "minibatch": ("benchmarks.peers_minibatch", "mini_batches"),
     "kmeans": ("benchmarks.peers_kmeans", "estimators"),
     "subnormal": ("benchmarks.peers_subnormal", "subnormal"),
     "startup": ("benchmarks.peers_startup", "startup"),

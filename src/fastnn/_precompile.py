@@ -71,7 +71,7 @@ def _networks(dtype: np.dtype) -> None:
 
 
 def _k_means(dtype: np.dtype) -> None:
-    """A fit with each update rule, from k-means++; Lloyd's iterations on sparse rows; mini-batches of both."""
+    """A fit with each update rule, from k-means++; Lloyd's iterations on sparse rows; mini-batches."""
     X = np.random.RandomState(0).normal(size=(60, 2)).astype(dtype)
     for optimizer in gradient.OPTIMIZERS:
         random_state = np.random.RandomState(0)

@@ -2,8 +2,8 @@
 
 ``choice`` adds up the n probabilities at every call and looks for each of the random numbers in the sums. The
 sums are always the same. For rows of equal weight they are nearly ``(i + 1) / n``: a number u belongs to row
-``floor(u n)``, but for one in some thousand millions that lies between two rows and is decided by how the sums
-have been rounded.
+``floor(u n)``, but for the few that lie so near to the border of two rows that their rounding decides (of a
+million rows, perhaps one number in some thousands).
 """
 
 import math
@@ -29,7 +29,9 @@ class EvenSums:
     """
 
     def __init__(self, share: float, n: int) -> None:
-        starts, sums, steps = [], [], []
+        starts: list[int] = []
+        sums: list[float] = []
+        steps: list[float] = []
         at, total = 0, share
         while at < n - 1:
             step = (total + share) - total
@@ -74,8 +76,8 @@ class Draws:
         if weights is None:
             self._sums = EvenSums(float(dtype.type(1) / dtype.type(n)), n)
         else:
-            self._sums = (weights / weights.sum()).cumsum(dtype=np.float64)
-            self._sums /= self._sums[-1]
+            sums = (weights / weights.sum()).cumsum(dtype=np.float64)
+            self._sums = sums / sums[-1]
         self._before: dict = {}
 
     def rows(self, size: int) -> np.ndarray:

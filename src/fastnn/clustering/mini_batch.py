@@ -240,9 +240,7 @@ class _Steps:
                 # What was drawn beyond the step was drawn for nothing: where this happens often, less is.
                 at_once = reached
                 batch = rows[(reached - 1) * self.batch_size : reached * self.batch_size]
-                reassign(
-                    self.X, batch, self.C, self.seen, self.rule.ratio, self.draws.random_state, verbose
-                )
+                reassign(self.X, batch, self.C, self.seen, self.rule.ratio, self.draws.random_state, verbose)
                 status = self._judge(self.progress[INERTIA])
             done += reached
             if verbose:

@@ -70,7 +70,7 @@ class _Batch:
             rows = self.rows[start : start + self.block]
             block = self._gather(rows)
             weights = None if self.weights is None else self.weights[rows]
-            work = self.work if rows.size == self.block else Workspace(rows.size, *C.shape, C.dtype)
+            work = self.work if rows.size == self.block else Workspace(rows.size, k, C.shape[1], C.dtype)
             inertia += work.sweep(block, weights_or_empty(weights, block), C, summing=True)
             self.sums += work.sums
             self.counts += work.counts

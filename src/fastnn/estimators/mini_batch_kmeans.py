@@ -33,8 +33,8 @@ class MiniBatchKMeans(BaseKMeans):
         Number of clusters, and of centres.
     init : {'k-means++', 'k-means||', 'random'}, callable or array-like of shape \
             (n_clusters, n_features), default='k-means++'
-        Initial centres, chosen among `init_size` random rows. ``'k-means++'`` is greedy k-means++; with the same
-        `random_state` it chooses the rows that scikit-learn's chooses, and so does ``'random'``.
+        Initial centres, chosen among `init_size` random rows. ``'k-means++'`` is greedy k-means++; with the
+        same `random_state` it chooses the rows that scikit-learn's chooses, and so does ``'random'``.
         ``'k-means||'`` needs fewer passes over these rows, for hundreds of clusters. A callable gets ``X,
         n_clusters, random_state``, X being the random rows, and returns an array.
     max_iter : int, default=100
@@ -56,16 +56,16 @@ class MiniBatchKMeans(BaseKMeans):
         Number of random rows among which the initial centres are chosen. None stands for three batches, or
         three rows a cluster where that is fewer than there are clusters.
     n_init : 'auto' or int, default='auto'
-        Initial centres that are tried; those with the lowest inertia on `init_size` other random rows are kept.
-        ``'auto'`` is 3 for ``init='random'`` or a callable, and 1 otherwise.
+        Initial centres that are tried; those with the lowest inertia on `init_size` other random rows are
+        kept. ``'auto'`` is 3 for ``init='random'`` or a callable, and 1 otherwise.
     reassignment_ratio : float, default=0.01
         A centre that has had less than this share of the rows of the one with the most is put on a random row
         of the batch now and then.
     nested : bool, default=False
-        Batches hold the one before: it is `batch_size` random rows first, and is doubled whenever the centres
-        have nearly settled on it, until it is all rows. Every round sets the centres to the means of their rows
-        in it, so that no row counts twice, and the last rounds are Lloyd's iterations. They end when the centres
-        move by no more than `tol` allows, by default not at all, and by `max_iter`.
+        Batches grow: the first is `batch_size` random rows, and it is doubled whenever the centres have
+        nearly settled on it, until it is all rows. Every round sets the centres to the means of their rows
+        in the batch, so that no row counts twice, and the last rounds are Lloyd's iterations. They end when
+        the centres move by no more than `tol` allows, by default not at all, and by `max_iter`.
         `max_no_improvement` and `reassignment_ratio` have no effect.
     n_threads : int, default=None
         Threads that a call of a method uses at most. None stands for all cores that this process may use: as
@@ -97,9 +97,9 @@ class MiniBatchKMeans(BaseKMeans):
 
     Notes
     -----
-    A step takes time for its batch only, however many rows X has, and X may be a memory-mapped array that is larger
-    than memory: besides the batches' rows it is read once to look for values that are not finite, and once for
-    the labels, unless `compute_labels` is False.
+    A step takes time for its batch only, however many rows X has. X may be a memory-mapped array that is
+    larger than memory: besides the rows of the batches it is read once to look for values that are not
+    finite, twice if `tol` is not 0, and once for the labels, unless `compute_labels` is False.
 
     Negative sample weights are refused.
 
@@ -246,9 +246,10 @@ class MiniBatchKMeans(BaseKMeans):
             if self.compute_labels:
                 self.labels_, self.inertia_ = labels_inertia(rows, weights, fit.centers)
             else:
-                # Those of an earlier fit are no labels of these rows.
-                vars(self).pop("labels_", None)
                 self.inertia_ = fit.inertia
+                # Those of an earlier fit are no labels of these rows.
+                if hasattr(self, "labels_"):
+                    del self.labels_
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -332,8 +333,8 @@ class MiniBatchKMeans(BaseKMeans):
         """Number of rows among which initial centres are chosen."""
         if self.init_size is not None and self.init_size < self.n_clusters:
             warnings.warn(
-                f"init_size={self.init_size} should be larger than n_clusters={self.n_clusters}. Setting it to "
-                "min(3*n_clusters, n_samples)",
+                f"init_size={self.init_size} should be larger than n_clusters={self.n_clusters}. Setting it "
+                "to min(3*n_clusters, n_samples)",
                 RuntimeWarning,
                 stacklevel=4,
             )

@@ -90,13 +90,10 @@ def absorb_batch(C, before, sums, counts, seen, batch_size, due_after, ratio, pr
                 C[j, f] = (C[j, f] * weight + sums[j, f]) * scale
     if not (due and ratio > 0.0):
         return False
-    most = 0.0
+    most = least = seen[0]
     for j in range(k):
-        most = max(most, seen[j])
-    for j in range(k):
-        if seen[j] < ratio * most:
-            return True
-    return False
+        most, least = max(most, seen[j]), min(least, seen[j])
+    return least < ratio * most
 
 
 @jit

@@ -31,7 +31,7 @@ from fastnn.kernels._codes import (
     STARVED,
     STEP,
 )
-from fastnn.kernels._threads import CALL_SECONDS, threads_for, workers
+from fastnn.kernels._threads import CALL_SECONDS, Pace, threads_for, workers
 
 # Rows drawn at once, unless a batch has more: 1 MiB of random numbers stays in the cache, and what a call
 # costs is shared by a hundred small batches.
@@ -220,6 +220,9 @@ class _Steps:
         self.seen, self.progress = np.zeros(k), _progress()
         self.before = np.empty((k if rule.tol > 0 else 0, d), C.dtype)
         self.work = Workspace(batch_size, k, d, C.dtype)
+        # A region's threads wait for each other three times in a step of perhaps 100 us: where a core is taken
+        # by another process, that is milliseconds.
+        self.pace, self.called = Pace(), {True: False, False: False}
         self.X_batch = np.empty((0 if sparse.issparse(X) else batch_size, d), C.dtype)
 
     def until(self, n_steps: int, verbose: bool) -> int:
@@ -227,13 +230,13 @@ class _Steps:
         most = 1 if verbose else max(1, _DRAWN // self.batch_size)
         done, status, at_once = 0, RUNNING, 1
         while done < n_steps and status == RUNNING:
-            size = min(at_once, most, n_steps - done)
+            size = min(self.pace.steps(at_once), most, n_steps - done)
             rows = self.draws.rows(size * self.batch_size)
             started = time.perf_counter()
             reached, status = self._run(rows, size)
-            # The first call may compile; a chunk many times as long follows only a chunk that was short.
+            # The first call may compile; a longer chunk follows only a chunk that was short.
             seconds = max(time.perf_counter() - started, 1e-9)
-            at_once = max(1, min(int(CALL_SECONDS / seconds * reached), 8 * at_once))
+            at_once = max(1, min(int(CALL_SECONDS / seconds * reached), 2 * size))
             if reached < size:
                 self.draws.give_back(reached * self.batch_size)
             if status == STARVED:
@@ -252,12 +255,18 @@ class _Steps:
         if sparse.issparse(self.X):
             return self._run_sparse(rows, n_batches)
         work = self.work
-        with threads_for(device.sweep_work(self.batch_size, *self.C.shape)) as parallel:
-            return device.run_mini_batches(
+        step_work = device.sweep_work(self.batch_size, *self.C.shape) if self.pace.allows() else 0.0
+        with threads_for(step_work) as parallel:
+            started = time.perf_counter()
+            reached, status = device.run_mini_batches(
                 parallel, workers(parallel), self.X, rows, n_batches, *self.rule,
                 self.C, self.before, self.seen, self.progress,
                 self.X_batch, work.labels, work.distances, work.sums, work.counts, work.partials,
             )  # fmt: skip
+        if self.called[parallel]:  # the first call may have compiled
+            self.pace.report(parallel, (time.perf_counter() - started) / reached)
+        self.called[parallel] = True
+        return reached, status
 
     def _run_sparse(self, rows: np.ndarray, n_batches: int) -> tuple[int, int]:
         for b in range(n_batches):

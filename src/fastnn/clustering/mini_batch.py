@@ -220,8 +220,8 @@ class _Steps:
         self.seen, self.progress = np.zeros(k), _progress()
         self.before = np.empty((k if rule.tol > 0 else 0, d), C.dtype)
         self.work = Workspace(batch_size, k, d, C.dtype)
-        # A region's threads wait for each other three times in a step of perhaps 100 us: where a core is taken
-        # by another process, that is milliseconds.
+        # The threads wait for each other three times in a step of perhaps 100 us: for milliseconds where
+        # another process has taken a core.
         self.pace, self.called = Pace(), {True: False, False: False}
         self.X_batch = np.empty((0 if sparse.issparse(X) else batch_size, d), C.dtype)
 

@@ -29,6 +29,7 @@ GROUPS = {
     "memory": ("benchmarks.peers_memory", "memory"),
     "lloyd": ("benchmarks.peers_lloyd", "iterations"),
     "convergence": ("benchmarks.peers_convergence", "convergence"),
+    "minibatch": ("benchmarks.peers_minibatch", "mini_batches"),
     "kmeans": ("benchmarks.peers_kmeans", "estimators"),
     "subnormal": ("benchmarks.peers_subnormal", "subnormal"),
     "startup": ("benchmarks.peers_startup", "startup"),

@@ -33,6 +33,16 @@ def lloyd_iteration(X, C, sample_weight=None):
     return new
 
 
+def mini_batch_step(X, C, seen, sample_weight=None):
+    """Every centre becomes the mean of all rows that it has had; the centres, and the weight of each."""
+    sums, counts = update_centers(X, assign(X, C)[0], len(C), sample_weight)
+    new = C.copy()
+    has = counts > 0
+    weights = (seen + counts)[has, None]
+    new[has] = (C[has] * seen[has, None] + sums[has]) / weights
+    return new, seen + counts
+
+
 def kmeans_gradient(X, C):
     """Gradient of the sum of squared distances to the nearest centre, the assignment held constant.
 

@@ -324,7 +324,7 @@ EVERYTHING = """
 import warnings
 import numpy as np
 from scipy import sparse
-from fastnn import GradKMeans, KMeans, MLPClassifier, MLPRegressor, kernels
+from fastnn import GradKMeans, KMeans, MiniBatchKMeans, MLPClassifier, MLPRegressor, kernels
 from fastnn.kernels import _threads
 warnings.simplefilter("ignore")
 rng = np.random.default_rng(0)
@@ -347,6 +347,9 @@ for data in (X, X[:20], sparse.csr_matrix(X)):
 for data in (X, X[:20], sparse.csr_matrix(X)):
     kmeans = KMeans(7).fit(data, sample_weight=w[: data.shape[0]])
     kmeans.predict(data), kmeans.transform(data), kmeans.score(data)
+    for parameters in ({}, {"nested": True}, {"tol": 1e-3, "reassignment_ratio": 0.5}):
+        kmeans = MiniBatchKMeans(7, batch_size=9, max_iter=2, **parameters)
+        kmeans.fit(data, sample_weight=w[: data.shape[0]]).partial_fit(data)
 A = kernels.linear_forward(X, X.T[:, :7].copy())
 kernels.linear_backward(A, X, X.T[:, :7].copy(), A)
 """

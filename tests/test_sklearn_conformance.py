@@ -13,7 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from fastnn import GradKMeans, KMeans, MLPClassifier, MLPRegressor
+from fastnn import GradKMeans, KMeans, MiniBatchKMeans, MLPClassifier, MLPRegressor
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -27,6 +27,16 @@ ESTIMATORS = [
             f"check_sample_weight_equivalence_on_{kind}_data": (
                 "Weighted and repeated rows give different random draws for the initial centres; "
                 "scikit-learn's KMeans fails this for the same reason."
+            )
+            for kind in ("dense", "sparse")
+        },
+    ),
+    (
+        MiniBatchKMeans(),
+        {
+            f"check_sample_weight_equivalence_on_{kind}_data": (
+                "Weighted and repeated rows give different random draws for the initial centres and the "
+                "batches; scikit-learn's MiniBatchKMeans fails this for the same reason."
             )
             for kind in ("dense", "sparse")
         },

@@ -6,7 +6,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from sklearn.preprocessing import normalize
 
-from fastnn import KMeans
+from fastnn import GradKMeans, KMeans, MiniBatchKMeans
 from fastnn.clustering.sphere import unit_rows
 
 DTYPES = [np.float32, np.float64]
@@ -85,6 +85,36 @@ def test_rows_of_zeros_and_rows_that_cancel():
     assert np.isfinite(model.cluster_centers_).all()
     assert_allclose(np.linalg.norm(model.cluster_centers_, axis=1), 1)
     assert np.isfinite(model.inertia_)
+
+
+@pytest.mark.parametrize("form", [np.asarray, sparse.csr_matrix])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda **kw: MiniBatchKMeans(5, batch_size=50, max_iter=3, **kw),
+        lambda **kw: MiniBatchKMeans(5, batch_size=50, nested=True, **kw),
+        lambda **kw: GradKMeans(5, batch_size=50, max_iter=3, polish=False, **kw),
+        lambda **kw: GradKMeans(5, optimizer="adam", learning_rate=0.01, max_iter=20, **kw),
+        lambda **kw: GradKMeans(5, optimizer="newton", batch_size=None, **kw),
+    ],
+)
+def test_batches_on_the_sphere(make, form):
+    """Centres stay at unit length, lengths of rows do not matter, and the directions are found."""
+    X, which = directions()
+    model = make(metric="cosine", random_state=1).fit(form(X))
+    assert_allclose(np.linalg.norm(model.cluster_centers_, axis=1), 1, rtol=1e-12)
+    assert len({*zip(which.tolist(), model.labels_.tolist(), strict=True)}) == 5
+    longer = make(metric="cosine", random_state=1).fit(form(X * 8))
+    assert_allclose(model.cluster_centers_, longer.cluster_centers_, atol=1e-9)
+    model.partial_fit(form(X[:50]))
+    assert_allclose(np.linalg.norm(model.cluster_centers_, axis=1), 1, rtol=1e-12)
+
+
+def test_newton_on_the_sphere_is_spherical_lloyd():
+    X, _ = directions()
+    same = {"init": X[:5], "metric": "cosine", "max_iter": 4, "tol": 0}
+    model = GradKMeans(5, optimizer="newton", batch_size=None, polish=False, **same).fit(X)
+    assert_array_equal(model.cluster_centers_, KMeans(5, n_init=1, **same).fit(X).cluster_centers_)
 
 
 def test_an_unknown_metric():

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from fastnn._precompile import precompile as precompile
     from fastnn.estimators.grad_kmeans import GradKMeans as GradKMeans
     from fastnn.estimators.kmeans import KMeans as KMeans
+    from fastnn.estimators.mini_batch_kmeans import MiniBatchKMeans as MiniBatchKMeans
     from fastnn.estimators.mlp import MLPClassifier as MLPClassifier
     from fastnn.estimators.mlp import MLPRegressor as MLPRegressor
     from fastnn.estimators.plus_plus import kmeans_plusplus as kmeans_plusplus
@@ -24,6 +25,7 @@ _PUBLIC = {
     "KMeans": "fastnn.estimators.kmeans",
     "MLPClassifier": "fastnn.estimators.mlp",
     "MLPRegressor": "fastnn.estimators.mlp",
+    "MiniBatchKMeans": "fastnn.estimators.mini_batch_kmeans",
     "kmeans_plusplus": "fastnn.estimators.plus_plus",
     "precompile": "fastnn._precompile",
 }
@@ -33,6 +35,7 @@ __all__ = [
     "KMeans",
     "MLPClassifier",
     "MLPRegressor",
+    "MiniBatchKMeans",
     "__version__",
     "kernels",
     "kmeans_plusplus",

@@ -11,6 +11,7 @@ from fastnn import kernels
 from fastnn.activations import HIDDEN
 from fastnn.clustering import gradient, rules
 from fastnn.clustering.lloyd import lloyd
+from fastnn.clustering.mini_batch import mini_batches
 from fastnn.clustering.seeding import searched_plus_plus
 from fastnn.kernels import device
 from fastnn.kernels._arrays import Csr
@@ -70,7 +71,7 @@ def _networks(dtype: np.dtype) -> None:
 
 
 def _k_means(dtype: np.dtype) -> None:
-    """A fit with each update rule, from k-means++; Lloyd's iterations on sparse rows."""
+    """A fit with each update rule, from k-means++; Lloyd's iterations on sparse rows; mini-batches."""
     X = np.random.RandomState(0).normal(size=(60, 2)).astype(dtype)
     for optimizer in rules.OPTIMIZERS:
         random_state = np.random.RandomState(0)
@@ -89,6 +90,18 @@ def _k_means(dtype: np.dtype) -> None:
         )
     rows = Csr.of(sparse.csr_matrix(X), dtype, np.int32)
     lloyd(rows, None, X[:3], max_iter=1, tol=0.0)
+    for data in (X, sparse.csr_matrix(X)):
+        mini_batches(
+            data,
+            None,
+            X[:3],
+            batch_size=20,
+            max_iter=1,
+            tol=0.0,
+            patience=None,
+            ratio=0.01,
+            random_state=np.random.RandomState(0),
+        )
 
 
 def _functions(dtype: np.dtype) -> None:

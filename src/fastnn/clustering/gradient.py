@@ -317,7 +317,14 @@ def train(
         # Newton's step on all rows is Lloyd's iteration; an empty cluster need not wait for an epoch's end.
         safe = C
         fit = lloyd(
-            X, weights, C, max_iter=max_iter, tol=tol, report=report("Epoch", total), accelerate=False
+            X,
+            weights,
+            C,
+            max_iter=max_iter,
+            tol=tol,
+            report=report("Epoch", total),
+            accelerate=False,
+            on_sphere=rule.on_sphere,
         )
         C, labels, inertia, losses, converged = (
             fit.centers,
@@ -348,6 +355,7 @@ def train(
             tol=tol,
             report=report("Polish", total),
             accelerate=not verbose,
+            on_sphere=rule.on_sphere,
         )
         C, labels, inertia = fit.centers, fit.labels, fit.inertia
     if not np.isfinite(inertia) and not diverged:

@@ -34,20 +34,26 @@ class Rule(NamedTuple):
     rate: float
     reduction: int
     hyper: np.ndarray
+    on_sphere: bool = False
 
     @classmethod
     def of(
-        cls, optimizer: str, learning_rate: str | float, reduction: str, forgetting: float = 0.0
+        cls,
+        optimizer: str,
+        learning_rate: str | float,
+        reduction: str,
+        forgetting: float = 0.0,
+        *,
+        on_sphere: bool = False,
     ) -> "Rule":
         """The rule of GradKMeans's parameters; the estimator has seen to it that they go together."""
         hyper = np.zeros(MAX_HYPER)
         if optimizer == "newton":
-            return cls(
-                NEWTON, 0, 0, 1.0 if isinstance(learning_rate, str) else float(learning_rate), SUM, hyper
-            )
+            rate = 1.0 if isinstance(learning_rate, str) else float(learning_rate)
+            return cls(NEWTON, 0, 0, rate, SUM, hyper, on_sphere)
         if isinstance(learning_rate, str):
             hyper[0] = forgetting
-            return cls(RATES[learning_rate].code, 0, 0, 1.0, SUM, hyper)
+            return cls(RATES[learning_rate].code, 0, 0, 1.0, SUM, hyper, on_sphere)
         rule = RULES[CODES["momentum" if optimizer == "sgd" else optimizer]]
         if optimizer != "sgd":
             hyper[: len(rule.hyper)] = list(rule.hyper.values())
@@ -57,7 +63,7 @@ class Rule(NamedTuple):
             device.update_loops.address(code, np.float64),
             device.coefficient_loops.address(code, np.float64),
         )
-        return cls(code, *addresses, float(learning_rate), REDUCTIONS[reduction], hyper)
+        return cls(code, *addresses, float(learning_rate), REDUCTIONS[reduction], hyper, on_sphere)
 
 
 class Motion(NamedTuple):

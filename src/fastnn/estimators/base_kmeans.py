@@ -40,7 +40,7 @@ class BaseKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
     }
 
     n_clusters: int
-    metric: str = "euclidean"
+    metric: str
     init: Any
     n_init: str | int
     n_threads: int | None

@@ -79,6 +79,9 @@ class GradKMeans(BaseKMeans):
         For the initial centres and the permutations.
     verbose : int, default=0
         Print the loss of each epoch.
+    metric : {'euclidean', 'cosine'}, default='euclidean'
+        ``'cosine'`` is spherical k-means: rows are divided by their lengths (in a copy, unless they have unit
+        length), and so are the centres after each step; see ``KMeans``.
     n_threads : int, default=None
         Threads that a call of a method uses at most. None stands for all cores that this process may use: as
         ``NUMBA_NUM_THREADS``, ``numba.set_num_threads``, the processor affinity, the cgroup's quota and
@@ -190,6 +193,7 @@ class GradKMeans(BaseKMeans):
         polish=True,
         random_state=None,
         verbose=0,
+        metric="euclidean",
         n_threads=None,
     ):
         self.n_clusters = n_clusters
@@ -206,6 +210,7 @@ class GradKMeans(BaseKMeans):
         self.polish = polish
         self.random_state = random_state
         self.verbose = verbose
+        self.metric = metric
         self.n_threads = n_threads
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -365,7 +370,8 @@ class GradKMeans(BaseKMeans):
                 f"forgetting={self.forgetting!r} needs learning_rate='count' and optimizer='sgd': with "
                 "others a centre does not count what it has seen."
             )
-        return Rule.of(self.optimizer, rate, self.reduction, self.forgetting)
+        on_sphere = self.metric == "cosine"
+        return Rule.of(self.optimizer, rate, self.reduction, self.forgetting, on_sphere=on_sphere)
 
     def _divergence(self) -> str:
         rate = self.learning_rate

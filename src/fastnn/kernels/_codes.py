@@ -6,3 +6,9 @@ COUNT, NEWTON, SQRT = -1, -2, -3
 SUM, MEAN, CLUSTER = 0, 1, 2
 # Status of a run of batches.
 RUNNING, NO_IMPROVEMENT, DIVERGED = 0, 1, 2
+# And of mini-batch steps: the centres have nearly stopped; some have so little weight that they are to move.
+SETTLED, STARVED = 3, 4
+# Places in the progress of mini-batch steps: steps judged, the last batch's inertia per row, its smoothed
+# course and the least of that, steps since then, and rows since centres were last looked at for reassigning.
+STEP, INERTIA, SMOOTHED, LEAST, SINCE_LEAST, SINCE_REASSIGNED = range(6)
+PROGRESS_SIZE = 6

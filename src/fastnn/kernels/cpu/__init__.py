@@ -20,6 +20,7 @@ from fastnn.kernels.cpu.distances import distances_to
 from fastnn.kernels.cpu.kmeans import assign
 from fastnn.kernels.cpu.leading import leading_assign, leading_slack, leading_tasks, pack_leading
 from fastnn.kernels.cpu.local_search import rank_centers, replace_center, swap_costs
+from fastnn.kernels.cpu.mini_batch import absorb_batch, judge_batch, run_mini_batches, squared_movement
 from fastnn.kernels.cpu.mlp import Model, Rows, Targets, Training, predict_rows, run_batches
 from fastnn.kernels.cpu.nearest import has_bracket
 from fastnn.kernels.cpu.sweep import new_partials, sweep, sweep_work
@@ -40,6 +41,7 @@ __all__ = [
     "Targets",
     "Training",
     "Workspace",
+    "absorb_batch",
     "activation_loops",
     "advance",
     "assign",
@@ -52,6 +54,7 @@ __all__ = [
     "distances_to",
     "has_bracket",
     "improved",
+    "judge_batch",
     "leading_assign",
     "leading_slack",
     "leading_tasks",
@@ -65,8 +68,10 @@ __all__ = [
     "replace_center",
     "run_batches",
     "run_center_batches",
+    "run_mini_batches",
     "seeding_tasks",
     "shuffle",
+    "squared_movement",
     "swap_costs",
     "sweep",
     "sweep_csr",

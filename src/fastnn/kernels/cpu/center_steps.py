@@ -30,14 +30,28 @@ def _gather_task(t, X, weights, rows, start, n, X_out, weights_out):
             weights_out[i] = weights[row]
 
 
+@register_jitable
+def to_sphere(c):
+    """A vector divided by its length, in place; zeros stay."""
+    square = 0.0
+    for f in range(c.size):
+        square += np.float64(c[f]) * np.float64(c[f])
+    if square > 0.0:
+        for f in range(c.size):
+            c[f] = c[f] / np.sqrt(square)
+
+
 @jit
-def move_centers(code, update, fill, rate, reduction, hyper, C, sums, counts, total, seen, clock, slots):
+def move_centers(
+    code, update, fill, rate, reduction, hyper, on_sphere, C, sums, counts, total, seen, clock, slots
+):  # fmt: skip
     """One step of all centres in place; False, and `C` partly moved, when it gives a number not finite.
 
     code : COUNT, SQRT, NEWTON, or a rule of ``optimizers.RULES``.
     update, fill : addresses of that rule's loops. C : IN/OUT (k, d). sums : IN (k, d) float64.
     counts : IN (k,) float64. total : the batch's weight. seen, clock : IN/OUT (k,).
     hyper : IN, that rule's. COUNT has the share of `seen` that a step forgets, in hyper[0].
+    on_sphere : whether a centre is divided by its length after the step.
     slots : IN/OUT (2, k, d) float64.
     Arithmetic is in float64: it is a thousandth of the batch's and the rates of "count" become small.
     """
@@ -80,6 +94,8 @@ def move_centers(code, update, fill, rate, reduction, hyper, C, sums, counts, to
                 update, 0.0, 1.0, numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], numbers[5],
                 c, gradient, slots[0, j], slots[1, j],
             )  # fmt: skip
+        if on_sphere:
+            to_sphere(c)
         for f in range(d):
             C[j, f] = c[f]
             finite = finite and np.isfinite(C[j, f])
@@ -136,8 +152,8 @@ def improved(loss, fraction, progress, patience):
 
 @jit
 def advance(
-    code, update, fill, rate, reduction, hyper, C, safe, sums, counts, total, loss, seen, clock, slots,
-    progress,
+    code, update, fill, rate, reduction, hyper, on_sphere, C, safe, sums, counts, total, loss,
+    seen, clock, slots, progress,
 ):  # fmt: skip
     """Move the centres unless they diverge: then go back to `safe` and return False.
 
@@ -149,7 +165,7 @@ def advance(
     if np.isfinite(loss) and loss <= progress[4]:
         _copy(C, safe)
         if move_centers(
-            code, update, fill, rate, reduction, hyper, C, sums, counts, total, seen, clock, slots
+            code, update, fill, rate, reduction, hyper, on_sphere, C, sums, counts, total, seen, clock, slots
         ):
             return True
     _copy(safe, C)
@@ -166,7 +182,7 @@ def _copy(source, target):
 @parallel_jit
 def run_center_batches(
     n_workers, X, weights, rows, first, last, batch_size, code, update, fill, rate, reduction, hyper,
-    C, safe, seen, clock, slots, touched, progress, patience, losses,
+    on_sphere, C, safe, seen, clock, slots, touched, progress, patience, losses,
     X_batch, weights_batch, labels, distances, sums, counts, partials,
 ):  # fmt: skip
     """Steps on the batches first..last of an epoch; returns the number done and the status.
@@ -192,7 +208,7 @@ def run_center_batches(
         loss = inertia / total
         losses[b] = loss
         if not advance(
-            code, update, fill, rate, reduction, hyper, C, safe, sums, counts, total, loss,
+            code, update, fill, rate, reduction, hyper, on_sphere, C, safe, sums, counts, total, loss,
             seen, clock, slots, progress,
         ):  # fmt: skip
             return b + np.isfinite(loss), DIVERGED

@@ -1,0 +1,94 @@
+"""Where mini-batches start: initial centres from a few of the rows, and the best of several."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+from fastnn.clustering.passes import Rows, labels_inertia
+from fastnn.kernels._arrays import Csr
+
+# Rows for the choice of initial centres: so many batches; so many for each cluster if that is too few.
+_INIT_BATCHES, _INIT_ROWS = 3, 3
+
+
+def as_rows(X: Any) -> Rows:
+    """Rows as kernels take them."""
+    return Csr.of(X, X.dtype, np.int32) if sparse.issparse(X) else X
+
+
+def init_rows(n: int, n_clusters: int, batch_size: int, wanted: int | None) -> int:
+    """Number of rows among which initial centres are chosen."""
+    size = _INIT_BATCHES * batch_size if wanted is None else wanted
+    return min(n, size if size >= n_clusters else _INIT_ROWS * n_clusters)
+
+
+def sample(
+    X: Any, weights: np.ndarray | None, size: int, random_state: np.random.RandomState
+) -> tuple[Any, np.ndarray | None]:
+    """Rows drawn with replacement, with their weights."""
+    rows = random_state.randint(0, X.shape[0], size)
+    return X[rows], None if weights is None else weights[rows]
+
+
+def initial_centers(
+    X: Any,
+    weights: np.ndarray | None,
+    make: Callable[[Any, np.ndarray | None], np.ndarray],
+    size: int,
+    random_state: np.random.RandomState,
+) -> np.ndarray:
+    """Centres that ``make(X, weights)`` finds on `size` random rows, or on all where there are no more."""
+    if size < X.shape[0]:
+        X, weights = sample(X, weights, size, random_state)
+    return make(X, weights)
+
+
+def best_centers(
+    X: Any,
+    weights: np.ndarray | None,
+    make: Callable[[Any, np.ndarray | None], np.ndarray],
+    n_init: int,
+    size: int,
+    random_state: np.random.RandomState,
+    title: str | None,
+) -> np.ndarray:
+    """Of `n_init` initial centres those with the least inertia on `size` random rows.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, d), C-contiguous, or CSR matrix
+    weights : ndarray of shape (n,) or None
+        None stands for ones.
+    make : callable
+        As in ``initial_centers``.
+    n_init, size : int
+    random_state : RandomState
+        Drawn from.
+    title : str or None
+        What the lines that are printed call the initial centres; None prints nothing.
+
+    Returns
+    -------
+    centers : ndarray of shape (k, d)
+    """
+    X_valid, weights_valid = sample(X, weights, size, random_state)
+    best: tuple[float, np.ndarray] | None = None
+    for i in range(n_init):
+        which = f"{i + 1}/{n_init}"
+        if title is not None:
+            print(f"Init {which} with method {title}")
+        C = initial_centers(X, weights, make, size, random_state)
+        inertia = labels_inertia(as_rows(X_valid), weights_valid, C)[1]
+        if title is not None:
+            print(f"Inertia for init {which}: {inertia}")
+        if best is None or inertia < best[0]:
+            best = inertia, C
+    assert best is not None
+    return best[1]
+
+
+def total_weight(n: int, weights: np.ndarray | None) -> float:
+    """Weight of n rows."""
+    return float(n) if weights is None else float(weights.sum(dtype=np.float64))

@@ -1,0 +1,173 @@
+"""Steps of mini-batch k-means, compiled: gather a batch, sweep, move the centres, judge the inertia.
+
+A centre is the mean of all rows that it has had, in whatever batch::
+
+    W_j, n_j, s_j   its weight so far, its weight in the batch, and the weighted sum of its rows there
+    c_j             (W_j c_j + s_j) / (W_j + n_j), and then W_j + n_j for W_j; as it was where n_j is 0
+
+What is decided after a step, and in what order, is scikit-learn's ``MiniBatchKMeans``. Reassigning centres
+draws random numbers, which is Python's: a run of steps ends where that is due.
+"""
+
+import numpy as np
+from numba import prange
+
+from fastnn.kernels._codes import (
+    INERTIA,
+    LEAST,
+    NO_IMPROVEMENT,
+    RUNNING,
+    SETTLED,
+    SINCE_LEAST,
+    SINCE_REASSIGNED,
+    SMOOTHED,
+    STARVED,
+    STEP,
+)
+from fastnn.kernels._jit import jit, parallel_jit
+from fastnn.kernels.cpu.center_steps import to_sphere
+from fastnn.kernels.cpu.linked import linked
+from fastnn.kernels.cpu.sweep import sweep_rows
+from fastnn.kernels.cpu.tile import prefetch
+
+# Rows of one task of the gather.
+_GATHER_ROWS = 256
+# How far ahead rows are asked for: some 100 ns of copying, in which memory answers, and no more lines at once
+# than wait for it without being in each other's way.
+_AHEAD_ROWS, _AHEAD_BYTES = 48, 4096
+
+
+@linked("gather-rows", "iiIT2T2")
+def gather_rows(first, last, rows, X, X_out):
+    """X_out[i] = X[rows[i]] for first <= i < last.
+
+    The rows lie anywhere in memory: each is asked for some time before it is read.
+    Bytes: X_out once from memory, as much written.
+    """
+    d, line = X.shape[1], 64 // X.itemsize
+    ahead = max(1, min(_AHEAD_ROWS, _AHEAD_BYTES // max(1, d * X.itemsize)))
+    asked = first
+    for i in range(first, last):
+        while asked < min(last, i + ahead + 1):
+            start = rows[asked] * d
+            for at in range(start, start + d, line):
+                prefetch(X, at)
+            # A row seldom begins with a line.
+            prefetch(X, start + d - 1)
+            asked += 1
+        row = rows[i]
+        for f in range(d):
+            X_out[i, f] = X[row, f]
+
+
+@jit
+def absorb_batch(C, before, sums, counts, seen, batch_size, due_after, ratio, on_sphere, progress):
+    """Move the centres by one batch; whether some have so little weight that they are to be reassigned.
+
+    C : IN/OUT (k, d). before : OUT (k, d), what C was; or (0, d), not written. sums : IN (k, d) float64.
+    counts : IN (k,) float64. seen : IN/OUT (k,) float64, the weight of each centre.
+    batch_size : what the batch counts for in progress[SINCE_REASSIGNED].
+    due_after : rows after which starved centres are looked for; at once where a centre has no weight.
+    ratio : share of the largest weight below which a centre is starved; 0 for never.
+    on_sphere : whether a centre that has moved is divided by its length.
+    Arithmetic is in float64: it is a thousandth of the batch's and the weights become large.
+    """
+    k, d = C.shape
+    progress[SINCE_REASSIGNED] += batch_size
+    due = progress[SINCE_REASSIGNED] >= due_after
+    for j in range(k):
+        due = due or seen[j] == 0.0
+    if due:
+        progress[SINCE_REASSIGNED] = 0.0
+    if before.shape[0] > 0:
+        for j in range(k):
+            for f in range(d):
+                before[j, f] = C[j, f]
+    for j in range(k):
+        if counts[j] > 0.0:
+            weight = seen[j]
+            seen[j] = weight + counts[j]
+            scale = 1.0 / seen[j]
+            for f in range(d):
+                C[j, f] = (C[j, f] * weight + sums[j, f]) * scale
+            if on_sphere:
+                to_sphere(C[j])
+    if not (due and ratio > 0.0):
+        return False
+    most = least = seen[0]
+    for j in range(k):
+        most, least = max(most, seen[j]), min(least, seen[j])
+    return least < ratio * most
+
+
+@jit
+def squared_movement(C, before):
+    """sum((C - before)^2) in float64; 0 where `before` is (0, d)."""
+    moved = 0.0
+    for j in range(before.shape[0]):
+        for f in range(before.shape[1]):
+            difference = np.float64(C[j, f]) - np.float64(before[j, f])
+            moved += difference * difference
+    return moved
+
+
+@jit
+def judge_batch(inertia, moved, alpha, tol, patience, progress):
+    """Note the inertia of a batch, per row, and say whether to go on: RUNNING, SETTLED or NO_IMPROVEMENT.
+
+    moved : squared movement of the centres. alpha : weight of one batch in the smoothed inertia.
+    tol : least squared movement; 0 for any. patience : steps without a smoothed inertia below all before;
+    negative for any number. progress : IN/OUT, see ``_codes``.
+    The first batch counts for nothing: it shows the initial centres.
+    """
+    progress[STEP] += 1.0
+    progress[INERTIA] = inertia
+    if progress[STEP] == 1.0:
+        return RUNNING
+    if progress[STEP] == 2.0:
+        progress[SMOOTHED] = inertia
+    else:
+        progress[SMOOTHED] = progress[SMOOTHED] * (1.0 - alpha) + inertia * alpha
+    if tol > 0.0 and moved <= tol:
+        return SETTLED
+    if progress[STEP] == 2.0 or progress[SMOOTHED] < progress[LEAST]:
+        progress[LEAST] = progress[SMOOTHED]
+        progress[SINCE_LEAST] = 0.0
+    else:
+        progress[SINCE_LEAST] += 1.0
+    if patience >= 0 and progress[SINCE_LEAST] >= patience:
+        return NO_IMPROVEMENT
+    return RUNNING
+
+
+@parallel_jit
+def run_mini_batches(
+    n_workers, X, rows, n_batches, due_after, ratio, alpha, tol, patience, on_sphere,
+    C, before, seen, progress, X_batch, labels, distances, sums, counts, partials,
+):  # fmt: skip
+    """Steps on batches of X_batch.shape[0] rows each; the number of steps done and the status.
+
+    n_workers : threads. X : IN (n, d). rows : IN (n_batches * batch_size,) int64, batch after batch.
+    X_batch and what follows are work; the rest as in ``absorb_batch`` and ``judge_batch``. After STARVED the
+    centres have moved, progress[INERTIA] is the batch's, and it has not been judged.
+    """
+    batch_size = X_batch.shape[0]
+    ones = np.empty(0, X.dtype)
+    for b in range(n_batches):
+        batch = rows[b * batch_size : (b + 1) * batch_size]
+        for t in prange((batch_size + _GATHER_ROWS - 1) // _GATHER_ROWS):
+            first = np.int64(t) * _GATHER_ROWS
+            gather_rows(first, min(batch_size, first + _GATHER_ROWS), batch, X, X_batch)
+        inertia = sweep_rows(
+            n_workers, X_batch, ones, C, labels, distances, sums, counts, partials, True, True,
+        )  # fmt: skip
+        inertia /= batch_size
+        if absorb_batch(
+            C, before, sums, counts, seen, np.float64(batch_size), due_after, ratio, on_sphere, progress
+        ):  # fmt: skip
+            progress[INERTIA] = inertia
+            return b + 1, STARVED
+        status = judge_batch(inertia, squared_movement(C, before), alpha, tol, patience, progress)
+        if status != RUNNING:
+            return b + 1, status
+    return n_batches, RUNNING

@@ -27,6 +27,7 @@ GROUPS = {
     "mlp-avx2": ("benchmarks.peers_mlp", "avx2"),
     "scaling": ("benchmarks.peers_scaling", "scaling"),
     "memory": ("benchmarks.peers_memory", "memory"),
+    "seeding": ("benchmarks.peers_seeding", "seeding"),
     "lloyd": ("benchmarks.peers_lloyd", "iterations"),
     "convergence": ("benchmarks.peers_convergence", "convergence"),
     "minibatch": ("benchmarks.peers_minibatch", "mini_batches"),

@@ -10,8 +10,11 @@ from scipy import sparse
 from fastnn import kernels
 from fastnn.activations import HIDDEN
 from fastnn.clustering import gradient, rules
+from fastnn.clustering.bounds import Bounds
+from fastnn.clustering.leading import Leading
 from fastnn.clustering.lloyd import lloyd
 from fastnn.clustering.mini_batch import mini_batches
+from fastnn.clustering.passes import Workspace
 from fastnn.clustering.seeding import searched_plus_plus
 from fastnn.kernels import device
 from fastnn.kernels._arrays import Csr
@@ -46,6 +49,7 @@ def precompile(dtypes: Sequence[Any] = (np.float32, np.float64)) -> None:
             with force_threads(threads):
                 _networks(np.dtype(dtype))
                 _k_means(np.dtype(dtype))
+                _accelerated(np.dtype(dtype))
                 _functions(np.dtype(dtype))
 
 
@@ -102,6 +106,18 @@ def _k_means(dtype: np.dtype) -> None:
             ratio=0.01,
             random_state=np.random.RandomState(0),
         )
+
+
+def _accelerated(dtype: np.dtype) -> None:
+    """What Lloyd's iterations and k-means++ do for many rows, and for long ones."""
+    X = np.random.RandomState(0).normal(size=(60, 48)).astype(dtype)
+    searched_plus_plus(X, 3, None, np.random.RandomState(0))
+    bounds, work = Bounds(X, 3), Workspace(60, 3, 48, dtype)
+    work.labels[:] = 0
+    bounds.begin()
+    bounds.assign(X[:3], X[:3], work.labels)
+    axes = np.eye(48, 4, dtype=dtype)
+    Leading(X, X[0], axes, 4).sweep(np.empty(0, dtype), X[:3], work, summing=True)
 
 
 def _functions(dtype: np.dtype) -> None:

@@ -50,11 +50,15 @@ class Bounds:
         """A pass without bounds has led to these labels: begin bounds if few of them are new."""
         changed = np.count_nonzero(labels != self._before)
         self._before[:] = labels
-        self.active = bool(changed <= self._limit * labels.size)
-        if self.active:
-            self._upper.fill(np.inf)
-            self._lower.fill(0)
-            self._fresh = True
+        self.active = False
+        if changed <= self._limit * labels.size:
+            self.begin()
+
+    def begin(self) -> None:
+        """Let the next pass be one with bounds, of which nothing is known yet."""
+        self._upper.fill(np.inf)
+        self._lower.fill(0)
+        self.active = self._fresh = True
 
     def assign(self, C: np.ndarray, before: np.ndarray, labels: np.ndarray) -> None:
         """Nearest centre of every row; `before` are the centres for which the bounds are right.

@@ -70,48 +70,18 @@ def _add(weights, values, closest, sums):
             sums[i] += np.float64(least)
 
 
-@linked("candidates-task", "iT2TT2TTTTTDD2")
-def _task(t, X, weights, candidates, panels, closest, panel, values, turned, sums, potentials):
-    """The rows of task t.
+@register_jitable
+def _note(weights, start, rows, count, columns, values, closest, sums):
+    """The distances of a tile of rows, into `closest` and the sums."""
+    near, some = closest[start : start + rows], weights[start : start + rows]
+    _fold(values, near)
+    for c in range(count):
+        lane = c * columns
+        _add(some, values[lane : lane + columns], near, sums[lane : lane + columns])
 
-    panel, values, turned, sums : WORK, (d, columns), and three times (tiles of candidates, columns): a sum is
-    kept for every column, and they are added up at the end.
-    """
-    (n, d), count = X.shape, candidates.shape[0]
-    width, columns = lanes(X), tile_columns(X)
-    for i in range(count * columns):
-        sums[i] = 0.0
-    for start in range(t * TASK_ROWS, min(n, (t + 1) * TASK_ROWS), columns):
-        rows = min(columns, n - start)
-        if d < _LONG:
-            for i in range(0, columns, width):
-                # A vector without rows of its own repeats the last row.
-                lane = min(i, rows - 1)
-                tile_lanes(min(width, rows - lane), d, X, (start + lane) * d, panel, i, columns)
-            for c in range(0, count, TILE_ROWS):
-                tile_squares(
-                    min(TILE_ROWS, count - c), d, panels, c * d, TILE_ROWS, panel, 0, columns,
-                    values, c * columns, columns, columns,
-                )  # fmt: skip
-        else:
-            for i in range(0, rows, PAIR_ROWS):
-                if i + PAIR_ROWS <= rows:
-                    tile_all_distances(
-                        PAIR_ROWS, count, d, X, (start + i) * d, candidates, turned, i * count, count
-                    )
-                else:
-                    for last in range(i, rows):
-                        tile_all_distances(
-                            1, count, d, X, (start + last) * d, candidates, turned, last * count, count
-                        )
-            for c in range(count):
-                for i in range(rows):
-                    values[c * columns + i] = turned[i * count + c]
-        near, some = closest[start : start + rows], weights[start : start + rows]
-        _fold(values, near)
-        for c in range(count):
-            lane = c * columns
-            _add(some, values[lane : lane + columns], near, sums[lane : lane + columns])
+
+@register_jitable
+def _total(count, columns, sums, t, potentials):
     for c in range(count):
         total = 0.0
         for i in range(columns):
@@ -119,28 +89,54 @@ def _task(t, X, weights, candidates, panels, closest, panel, values, turned, sum
         potentials[t, c] = total
 
 
-@parallel_jit
-def try_candidates(n_workers, X, weights, candidates, closest, potentials):
-    """Fold the centre chosen last into `closest`, and sum what each candidate would leave.
+@linked("candidates-short", "iT2TiTTTTDD2")
+def _task_of_short_rows(t, X, weights, count, panels, closest, panel, values, sums, potentials):
+    """The rows of task t, of few features: points along the lanes.
 
-    Parameters
-    ----------
-    n_workers : int
-        Threads.
-    X : array (n, d)   # IN
-    weights : array (n,), or (0,) for ones   # IN
-    candidates : array (1 + n_candidates, d)   # IN
-        The centre chosen last, then the candidates.
-    closest : array (n,)   # IN/OUT
-        Squared distance to the nearest centre.
-    potentials : array (seeding_tasks(n), 1 + n_candidates) float64   # OUT
-        Weighted sums over a task's rows of the squared distance to the nearest centre: without a candidate,
-        and were candidate c one of them.
-
-    Notes
-    -----
-    FLOPs: 3 n d (1 + n_candidates). Bytes: X, closest and weights once.
+    panel, values, sums : WORK, (d, columns), and twice (candidates, columns): a sum is kept for every
+    column, and they are added up at the end.
     """
+    n, d = X.shape
+    width, columns = lanes(X), tile_columns(X)
+    for i in range(count * columns):
+        sums[i] = 0.0
+    for start in range(t * TASK_ROWS, min(n, (t + 1) * TASK_ROWS), columns):
+        rows = min(columns, n - start)
+        for i in range(0, columns, width):
+            # A vector without rows of its own repeats the last row.
+            lane = min(i, rows - 1)
+            tile_lanes(min(width, rows - lane), d, X, (start + lane) * d, panel, i, columns)
+        for c in range(0, count, TILE_ROWS):
+            tile_squares(
+                min(TILE_ROWS, count - c), d, panels, c * d, panel, 0, columns,
+                values, c * columns, columns,
+            )  # fmt: skip
+        _note(weights, start, rows, count, columns, values, closest, sums)
+    _total(count, columns, sums, t, potentials)
+
+
+@linked("candidates-long", "iT2TT2TTTDD2")
+def _task_of_long_rows(t, X, weights, candidates, closest, turned, values, sums, potentials):
+    """The rows of task t, of many features: these along the lanes. turned, values, sums : WORK, as above."""
+    (n, d), count, columns = X.shape, candidates.shape[0], tile_columns(X)
+    for i in range(count * columns):
+        sums[i] = 0.0
+    for start in range(t * TASK_ROWS, min(n, (t + 1) * TASK_ROWS), columns):
+        rows = min(columns, n - start)
+        whole = rows // PAIR_ROWS * PAIR_ROWS
+        for i in range(0, whole, PAIR_ROWS):
+            tile_all_distances(PAIR_ROWS, count, d, X, (start + i) * d, candidates, turned, i * count, count)
+        for i in range(whole, rows):
+            tile_all_distances(1, count, d, X, (start + i) * d, candidates, turned, i * count, count)
+        for c in range(count):
+            for i in range(rows):
+                values[c * columns + i] = turned[i * count + c]
+        _note(weights, start, rows, count, columns, values, closest, sums)
+    _total(count, columns, sums, t, potentials)
+
+
+@parallel_jit
+def _try_short_rows(n_workers, X, weights, candidates, closest, potentials):
     (count, d), columns = candidates.shape, tile_columns(X)
     tiles = (count + TILE_ROWS - 1) // TILE_ROWS
     panels = np.zeros(tiles * TILE_ROWS * d, X.dtype)
@@ -148,15 +144,60 @@ def try_candidates(n_workers, X, weights, candidates, closest, potentials):
         for f in range(d):
             panels[(c // TILE_ROWS * d + f) * TILE_ROWS + c % TILE_ROWS] = candidates[c, f]
     panel = np.empty((n_workers, d * columns), X.dtype)
-    values = np.empty((n_workers, tiles * TILE_ROWS * columns), X.dtype)
-    turned, sums = np.empty_like(values), np.empty(values.shape)
-    tasks = potentials.shape[0]
+    values = np.empty((n_workers, count * columns), X.dtype)
+    sums, tasks = np.empty(values.shape), potentials.shape[0]
     for w in prange(n_workers):
         for t in range(w * tasks // n_workers, (w + 1) * tasks // n_workers):
-            _task(
-                np.int64(t), X, weights, candidates, panels, closest, panel[w], values[w], turned[w],
-                sums[w], potentials,
-            )  # fmt: skip
+            _task_of_short_rows(
+                np.int64(t), X, weights, count, panels, closest, panel[w], values[w], sums[w], potentials
+            )
+
+
+@parallel_jit
+def _try_long_rows(n_workers, X, weights, candidates, closest, potentials):
+    columns = tile_columns(X)
+    values = np.empty((n_workers, candidates.shape[0] * columns), X.dtype)
+    turned, sums, tasks = np.empty_like(values), np.empty(values.shape), potentials.shape[0]
+    for w in prange(n_workers):
+        for t in range(w * tasks // n_workers, (w + 1) * tasks // n_workers):
+            _task_of_long_rows(
+                np.int64(t), X, weights, candidates, closest, turned[w], values[w], sums[w], potentials
+            )
+
+
+def try_candidates(
+    parallel: bool,
+    n_workers: int,
+    X: np.ndarray,
+    weights: np.ndarray,
+    candidates: np.ndarray,
+    closest: np.ndarray,
+    potentials: np.ndarray,
+) -> None:
+    """Fold the centre chosen last into `closest`, and sum what each candidate would leave.
+
+    Parameters
+    ----------
+    parallel : bool
+        Of ``threads_for``.
+    n_workers : int
+        Threads.
+    X : ndarray of shape (n, d)   # IN
+    weights : ndarray of shape (n,), or (0,) for ones   # IN
+    candidates : ndarray of shape (1 + n_candidates, d)   # IN
+        The centre chosen last, then the candidates.
+    closest : ndarray of shape (n,)   # IN/OUT
+        Squared distance to the nearest centre.
+    potentials : ndarray of shape (seeding_tasks(n), 1 + n_candidates), float64   # OUT
+        Weighted sums over a task's rows of the squared distance to the nearest centre: without a candidate,
+        and were candidate c one of them.
+
+    Notes
+    -----
+    FLOPs: 3 n d (1 + n_candidates). Bytes: X, closest and weights once.
+    """
+    try_rows = _try_long_rows if X.shape[1] >= _LONG else _try_short_rows
+    try_rows(parallel, n_workers, X, weights, candidates, closest, potentials)
 
 
 @jit

@@ -1,6 +1,5 @@
 """The register tile: a loop over p whose accumulators are the phi nodes of one basic block."""
 
-from functools import partial
 from typing import Any, NamedTuple
 
 from llvmlite import ir
@@ -87,9 +86,7 @@ def emit_product(
     return final
 
 
-def _emit_store_tile(
-    v: Vectors, f: ir.Function, rows: int, masks: list[ir.Value | None], *, squares: bool
-) -> None:
+def _emit_store_tile(v: Vectors, f: ir.Function, rows: int, masks: list[ir.Value | None]) -> None:
     """One row count and one column pattern of ``tile_blocks_product``, up to its ``ret``."""
     builder = v.builder
     _, depth, a, step, row, block, jump, b, b_stride, begin, begin_stride, c, c_stride, _, has_begin = f.args
@@ -111,7 +108,7 @@ def _emit_store_tile(
         phi.add_incoming(value, inside)
         start.append(phi)
     left = Left(a, step, row, block, jump)
-    final = emit_product(v, start, depth, left, b, b_stride, masks, squares=squares)
+    final = emit_product(v, start, depth, left, b, b_stride, masks)
     for value, offset, mask in zip(final, offsets(c_stride), cell_masks, strict=True):
         v.store(value, c, offset, mask)
     builder.ret_void()
@@ -135,7 +132,7 @@ def _product_type(dtype: Any) -> ir.FunctionType:
     return ir.FunctionType(ir.VoidType(), [I64, I64, pointer, *[I64] * 4, *[pointer, I64] * 3, I64, I1])
 
 
-def _define_product(module: ir.Module, name: str, dtype: Any, *, squares: bool = False) -> None:
+def _define_product(module: ir.Module, name: str, dtype: Any) -> None:
     function = define(module, name, _product_type(dtype))
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     v = Vectors(builder, dtype)
@@ -155,14 +152,40 @@ def _define_product(module: ir.Module, name: str, dtype: Any, *, squares: bool =
             masks: list[ir.Value | None] = [None] * width
             if masked:
                 masks[-1] = v.mask(builder.sub(columns, ir.Constant(I64, v.n * (width - 1))))
-            _emit_store_tile(v, function, rows, masks, squares=squares)
+            _emit_store_tile(v, function, rows, masks)
             builder.position_at_end(other)
         builder.ret_void()
 
     _emit_row_switch(builder, function.args[0], emit)
 
 
+def _squares_type(dtype: Any) -> ir.FunctionType:
+    pointer = LLVM_FLOAT[dtype].as_pointer()
+    return ir.FunctionType(ir.VoidType(), [I64, I64, pointer, pointer, I64, pointer, I64])
+
+
+def _define_squares(module: ir.Module, name: str, dtype: Any) -> None:
+    function = define(module, name, _squares_type(dtype))
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    v = Vectors(builder, dtype)
+    rows, depth, a, b, b_stride, c, c_stride = function.args
+    zero, one, step = (ir.Constant(I64, value) for value in (0, 1, ROW.tile_rows))
+
+    def emit(r: int) -> None:
+        cells = [divmod(cell, ROW.tile_vectors) for cell in range(r * ROW.tile_vectors)]
+        nothing = [ir.Constant(v.type, None)] * len(cells)
+        left = Left(a, step, one, depth, zero)
+        masks: list[ir.Value | None] = [None] * ROW.tile_vectors
+        sums = emit_product(v, nothing, depth, left, b, b_stride, masks, squares=True)
+        for (i, j), value in zip(cells, sums, strict=True):
+            offset = builder.mul(c_stride, ir.Constant(I64, i))
+            v.store(value, c, builder.add(offset, ir.Constant(I64, j * v.n)))
+        builder.ret_void()
+
+    _emit_row_switch(builder, rows, emit)
+
+
 LOOPS = {
     "product": (_define_product, _product_type),
-    "squares": (partial(_define_product, squares=True), _product_type),
+    "squares": (_define_squares, _squares_type),
 }

@@ -146,24 +146,12 @@ def tile_blocks_product(
     """
 
 
-@_tile_function("squares", "iiAiiiiAiAiAiib")
-def tile_blocks_squares(
-    rows, depth, a, a_offset, a_step, a_row, block, a_jump, b, b_offset, b_stride,
-    begin, begin_offset, begin_stride, c, c_offset, c_stride, columns, has_begin,
-):  # fmt: skip
-    """``tile_blocks_product`` with C[i, j] = begin[i, j] + sum_p (A[p, i] - B[p, j])^2.
+@_tile_function("squares", "iiAAiAi")
+def tile_squares(rows, depth, a, a_offset, b, b_offset, b_stride, c, c_offset, c_stride):
+    """C[i, j] = sum_p (A[p, i] - B[p, j])^2 for a full tile's columns; A is a panel (depth, TILE_ROWS).
 
-    FLOPs: 3 rows columns depth.
+    1 <= rows <= TILE_ROWS. FLOPs: 3 rows tile_columns depth.
     """
-
-
-@register_jitable
-def tile_squares(rows, depth, a, a_offset, a_stride, b, b_offset, b_stride, c, c_offset, c_stride, columns):
-    """C[i, j] = sum_p (A[p, i] - B[p, j])^2, where A[p, i] = a[a_offset + p * a_stride + i]."""
-    tile_blocks_squares(
-        rows, depth, a, a_offset, a_stride, 1, depth, 0, b, b_offset, b_stride,
-        c, c_offset, c_stride, c, c_offset, c_stride, columns, False,
-    )  # fmt: skip
 
 
 @register_jitable

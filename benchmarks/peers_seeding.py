@@ -59,8 +59,8 @@ def seeding(settings: Settings) -> list[Table]:
     return [
         Table(
             "Initial centres",
-            "Of normal random numbers (rows, features, clusters). k-means++ with the number of candidates and "
-            "the random numbers of scikit-learn's; k-means|| beside fastnn's own k-means++.",
+            "Of normal random numbers (rows, features, clusters). k-means++ with scikit-learn's number of "
+            "candidates and its random numbers; k-means|| beside fastnn's own k-means++.",
             [*rows, _parallel(settings)],
         )
     ]

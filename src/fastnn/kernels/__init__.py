@@ -7,7 +7,7 @@
           |                   |                    |               |
       linear.py   mlp.py, layers, output,   sweep.py, nearest,  elementary.py
           |       panels, workspace         center_steps,          |
-          |                   |             seeding                |
+          |                   |             bounded, leading, ...  |
           +-------------------+--------------------+       fastnn.elementary
                               |                               (scalars)
              dispatch.py, linked.py  (C functions by name or address)

@@ -1,7 +1,6 @@
 """Memory of a fit beyond its input."""
 
 import warnings
-
 from typing import Any
 
 import numpy as np
@@ -65,7 +64,7 @@ def _kmeans(settings: Settings) -> Table:
             case = f"{name} ({n}, {d}, {k}): {peak / 1e6:.1f} MB beside X of {X.nbytes / 1e6:.1f} MB"
             rows.append(Figure(case, share, "of the bound", 1.0))
     text = (
-        "As above, for (rows, features, clusters). The bound is 32 words of 8 bytes a row; a sixth of X where "
+        "As above, for (rows, features, clusters). The bound is 32 words of 8 bytes a row; a sixth of X if "
         "rows have 192 features or more; k² + 20 k d words; 8 mini-batches; 24 MiB; and for `GradKMeans` the "
         "65,536 rows that its initial centres are chosen from. X is not copied."
     )

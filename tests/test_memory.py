@@ -7,8 +7,8 @@ import pytest
 
 from benchmarks.memory import bound, fit_peak
 from benchmarks.peers_memory import few_directions, kmeans_models, kmeans_share
-from fastnn.clustering.leading import Leading
 from fastnn import KMeans, MLPClassifier
+from fastnn.clustering.leading import Leading
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -111,7 +111,7 @@ def _walk(values: np.ndarray, thresholds: np.ndarray) -> int:
 
 
 def _distances(X: Any, rows: np.ndarray, centers: np.ndarray) -> np.ndarray:
-    """Squared distances of some rows to the nearest of the centres; a block of the rows is copied at a time."""
+    """Squared distances of some rows to the nearest of the centres; rows are copied in blocks."""
     distances = np.empty(rows.size, X.dtype)
     size = max(_BLOCK_ROWS, _BLOCK // X.shape[1])
     for start in range(0, rows.size, size):

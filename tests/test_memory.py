@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from benchmarks.memory import bound, fit_peak
-from fastnn import MLPClassifier
+from benchmarks.peers_memory import few_directions, kmeans_models, kmeans_share
+from fastnn import KMeans, MLPClassifier
+from fastnn.clustering.leading import Leading
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -39,3 +41,34 @@ def test_x_is_not_copied():
         warnings.simplefilter("ignore")
         model.fit(X[:200], y[:200])
         assert fit_peak(model, X, y) < X.nbytes / 8
+
+
+# So many rows that what a row takes dominates the bound's constant; and long rows.
+@pytest.mark.parametrize(
+    ("n", "d", "k", "dtype"), [(200_000, 8, 20, np.float32), (30_000, 256, 64, np.float64)]
+)
+@pytest.mark.parametrize("name", kmeans_models(8))
+def test_a_kmeans_fit_allocates_little(name, n, d, k, dtype):
+    X = few_directions(n, d, dtype)
+    assert kmeans_share(kmeans_models(k)[name], X)[1] <= 1
+
+
+def test_leading_dimensions_are_part_of_what_is_measured():
+    X = few_directions(30_000, 256, np.float64)
+    assert Leading.of(X, X[:64].copy()) is not None
+
+
+@pytest.mark.parametrize("init", ["k-means++", "k-means||", "random", "afk-mc2"])
+def test_weights_and_empty_clusters_allocate_little(init):
+    """Integer weights, many rows that are equal, ten runs."""
+    X = np.repeat(few_directions(20, 8, np.float32), 10_000, axis=0)
+    weights = np.random.default_rng(0).integers(0, 3, size=len(X))
+    model = KMeans(20, init=init, n_init=3, max_iter=3, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.fit(X, sample_weight=weights)
+
+        class Weighted:
+            fit = staticmethod(lambda X, y: model.fit(X, y, sample_weight=weights))
+
+        assert fit_peak(Weighted, X) <= 32 * 8 * len(X)

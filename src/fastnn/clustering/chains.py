@@ -27,6 +27,9 @@ _LENGTH = 200
 # Chains whose candidates get their distances to the centres before all of them in one pass; to the centres of
 # the chains among them each gets its own. Many chains make the passes few, few chains make those short.
 _CHAINS = 64
+# Elements of the candidates that are copied at a time: 4 MiB of float32; and rows at least, so that a pass is
+# longer than what starts it.
+_BLOCK, _BLOCK_ROWS = 1 << 20, 1 << 8
 
 
 def markov_chains(
@@ -58,7 +61,7 @@ def markov_chains(
     Notes
     -----
     FLOPs: 3 n d for the proposal, and length d n_clusters^2 for the chains. Bytes: X once.
-    Memory: some numbers a row, and the candidates of ``_CHAINS`` chains.
+    Memory: some numbers a row, and a block of candidates.
     """
     n, d = X.shape
     w = np.ones(n) if weights is None else weights.astype(np.float64)
@@ -70,12 +73,10 @@ def markov_chains(
         chains = min(_CHAINS, n_clusters - start)
         drawn = _draw(cumulated, (chains, length), random_state)
         thresholds = random_state.random_sample((chains, length))
-        candidates = _as_rows(X[drawn.ravel()])
-        distances = nearest_centers(candidates, centers[:start])[1].reshape(chains, length)
+        distances = _distances(X, drawn.ravel(), centers[:start]).reshape(chains, length)
         for i in range(chains):
             if i > 0:
-                own = _between(candidates, i * length, (i + 1) * length)
-                to_new = nearest_centers(own, centers[start : start + i])[1]
+                to_new = _distances(X, drawn[i], centers[start : start + i])
                 np.minimum(distances[i], to_new, out=distances[i])
             # p / q, in which the weights cancel out.
             end = _walk(distances[i] / density[drawn[i]], thresholds[i])
@@ -109,12 +110,18 @@ def _walk(values: np.ndarray, thresholds: np.ndarray) -> int:
     return at
 
 
+def _distances(X: Any, rows: np.ndarray, centers: np.ndarray) -> np.ndarray:
+    """Squared distances of some rows to the nearest of the centres; rows are copied in blocks."""
+    distances = np.empty(rows.size, X.dtype)
+    size = max(_BLOCK_ROWS, _BLOCK // X.shape[1])
+    for start in range(0, rows.size, size):
+        block = slice(start, start + size)
+        distances[block] = nearest_centers(_as_rows(X[rows[block]]), centers)[1]
+    return distances
+
+
 def _as_rows(X: Any) -> Rows:
     return Csr.of(X, X.dtype, np.int32) if sparse.issparse(X) else X
-
-
-def _between(rows: Rows, start: int, stop: int) -> Rows:
-    return rows.between(start, stop) if isinstance(rows, Csr) else rows[start:stop]
 
 
 def _dense(rows: Any) -> np.ndarray:

@@ -342,6 +342,7 @@ def train(
         )
         losses, n_iter = epochs.until(max_iter, tol, report("Epoch"))
         C, safe, motion, diverged = epochs.C, epochs.safe, epochs.motion, epochs.status == DIVERGED
+        del epochs  # its buffers, before those of Lloyd's iterations
         if diverged:
             motion = Motion.zeros(*C.shape)
         if not polish or diverged:

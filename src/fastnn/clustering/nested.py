@@ -150,9 +150,10 @@ def nested_batches(
         device.cluster_means(before, batch.sums, batch.counts, on_sphere, C)
         if batch.is_settled(C, before):
             batch.hold(2 * batch.rows.size)
-    seen = batch.counts
+    seen, is_whole = batch.counts, batch.is_whole
+    del batch  # its buffers, before those of Lloyd's iterations
     passes = (max_iter * n - rows_seen) // n
-    if batch.is_whole and passes:
+    if is_whole and passes:
 
         def report(iteration: int, inertia: float, centers: np.ndarray) -> bool:
             nonlocal n_steps

@@ -335,7 +335,8 @@ class GradKMeans(BaseKMeans):
             self.cluster_centers_, self.labels_, self.inertia_ = centers, labels, inertia
             self._motion, self._motion_rule = motion, self._rule_name()
             self.n_steps_ += 1
-            self.loss_curve_ = [*self.loss_curve_, loss]
+            # In place, for a stream may be long; nothing that could fail comes after it.
+            self.loss_curve_.append(loss)
         return self
 
     def _keep(self, result: Result) -> None:

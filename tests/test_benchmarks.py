@@ -13,8 +13,10 @@ from benchmarks import (
     contestants,
     peers,
     peers_linear,
+    peers_memory,
     peers_mlp,
     peers_report,
+    peers_scaling,
     race,
 )
 from benchmarks.common import Benchmark
@@ -78,6 +80,10 @@ def _one_round(monkeypatch):
     monkeypatch.setattr(peers_linear, "SHAPES", ((8, 5, 3),))
     monkeypatch.setattr(peers_linear, "NEIGHBOURS", ())
     monkeypatch.setattr(peers_mlp, "NETWORKS", peers_mlp.NETWORKS[:1])
+    monkeypatch.setattr(peers_memory, "KMEANS_SHAPES", ((40, 8, 4),))
+    monkeypatch.setattr(peers_scaling, "IN_MEMORY", 20)  # all rows from a file
+    monkeypatch.setattr(peers_scaling, "KMEANS_FEATURES", (2, 32))
+    monkeypatch.setattr(peers_scaling, "KMEANS_CLUSTERS", (2, 8))
 
 
 @pytest.mark.usefixtures("_one_round")

@@ -21,6 +21,9 @@ IN_FLOAT64 = {
     "add-rows": "weighted sums of rows",
     "pack-centers": "the point amid the centres, and their norms: once a pass",
     "sweep-task": "inertia",
+    "bounded-task": "how far centres have moved, which is added to and taken from a row's bounds",
+    "candidates-short": "the potential",
+    "candidates-long": "the potential",
     "csr-task": "weighted sums of rows, the winner's distance, and inertia",
 }
 

@@ -79,6 +79,7 @@ def test_bounds_hold_and_labels_are_the_nearest(kind, d, k, dtype):
 )
 def test_a_run_is_that_of_the_plain_passes(kind, d, k, weighted, dtype, monkeypatch):
     monkeypatch.setattr(bounds, "_LEAST_WORK", 1)
+    monkeypatch.setattr(bounds, "_LEAST_ROW", 1)
     passes = []
     assigned = bounds.Bounds.assign
     monkeypatch.setattr(
@@ -99,6 +100,7 @@ def test_a_run_is_that_of_the_plain_passes(kind, d, k, weighted, dtype, monkeypa
 
 def test_bounds_change_nothing_for_any_number_of_threads(monkeypatch):
     monkeypatch.setattr(bounds, "_LEAST_WORK", 1)
+    monkeypatch.setattr(bounds, "_LEAST_ROW", 1)
     X = rows_of("blobs", 20000, 16, np.float32)
     runs = [
         on_threads(count, lambda: lloyd(X, None, X[:100].copy(), max_iter=60, tol=0.0)) for count in (1, 2, 3)
@@ -112,6 +114,7 @@ def test_bounds_change_nothing_for_any_number_of_threads(monkeypatch):
 def test_clusters_that_become_empty_among_bounds(monkeypatch):
     """A centre that loses its rows late is moved as in the plain passes."""
     monkeypatch.setattr(bounds, "_LEAST_WORK", 1)
+    monkeypatch.setattr(bounds, "_LEAST_ROW", 1)
     monkeypatch.setattr(bounds, "_CHANGING", 1.0)
     rng = np.random.default_rng(3)
     X = np.concatenate([rng.normal(size=(2000, 4)), rng.normal(size=(30, 4)) * 20])

@@ -351,7 +351,7 @@ for data in (X, X[:20], sparse.csr_matrix(X)):
         kmeans = MiniBatchKMeans(7, batch_size=9, max_iter=2, **parameters)
         kmeans.fit(data, sample_weight=w[: data.shape[0]]).partial_fit(data)
 GradKMeans(7).fit(rng.normal(size=(300, 50)).astype(np.float32))
-KMeans(40, tol=0).fit(rng.normal(size=(8000, 8)).astype(np.float32))
+KMeans(130, tol=0).fit(rng.normal(size=(3000, 8)).astype(np.float32))
 A = kernels.linear_forward(X, X.T[:, :7].copy())
 kernels.linear_backward(A, X, X.T[:, :7].copy(), A)
 """

@@ -8,10 +8,12 @@ from fastnn.kernels._threads import threads_for, workers
 # Distances in a pass, times features, from which bounds may pay: below, a pass is over in the time that its
 # preparations take.
 _LEAST_WORK = 1 << 21
+# The same for a row: the two numbers, and the sums in a pass of their own, take the time of half as much.
+_LEAST_ROW = 1 << 10
 # Share of the rows that may change their centre in a pass, for the next one to begin with bounds; and share
 # that may be compared with all centres in spite of the bounds, for these to be kept. A pass with bounds in
 # which every row is open takes a fifth longer than one without.
-_CHANGING, _OPEN = 0.25, 0.6
+_CHANGING, _OPEN = 0.05, 0.5
 # What _CHANGING is divided by when bounds have been given up.
 _CAUTION = 4.0
 
@@ -44,7 +46,7 @@ class Bounds:
     @staticmethod
     def may_pay(n: int, k: int, d: int) -> bool:
         """Whether there is so much to compute for a row that bounds could save time."""
-        return n * k * d >= _LEAST_WORK and device.has_bracket(k, d)
+        return k * d >= _LEAST_ROW and n * k * d >= _LEAST_WORK and device.has_bracket(k, d)
 
     def watch(self, labels: np.ndarray) -> None:
         """A pass without bounds has led to these labels: begin bounds if few of them are new."""

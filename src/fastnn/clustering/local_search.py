@@ -40,7 +40,7 @@ class LocalSearch:
         self.closest, self.second = np.empty((2, n), X.dtype)
         self.nearest, self.next_nearest = np.empty((2, n), np.int32)
         self._work = 3.0 * X.size
-        with threads_for(self._work * len(centers)) as parallel:
+        with threads_for(device.sweep_work(n, len(centers), X.shape[1])) as parallel:
             device.rank_centers(
                 parallel, X, centers, self.closest, self.nearest, self.second, self.next_nearest
             )

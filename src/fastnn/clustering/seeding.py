@@ -76,23 +76,29 @@ def plus_plus_rows(
     # The random numbers are drawn as scikit-learn draws them.
     p = np.full(n, 1 / n) if weights is None else weights.astype(np.float64) / weights.sum(dtype=np.float64)
     indices[0] = random_state.choice(n, p=p)
-    potential = _tried(X, w, X[indices[:1]], closest, np.empty((n_tasks, 1)))[:, 0]
+    work = device.sweep_work(n, 1 + n_trials, X.shape[1])
+    potential = _tried(work, X, w, X[indices[:1]], closest, np.empty((n_tasks, 1)))[:, 0]
     potentials = np.empty((n_tasks, 1 + n_trials))
     for j in range(1, n_clusters):
         last = X[indices[j - 1]]
         targets = random_state.uniform(size=n_trials) * potential.sum()
         device.pick_rows(X, w, last, closest, potential, targets, drawn)
-        parts = _tried(X, w, np.vstack([last, X[drawn]]), closest, potentials)[:, 1:]
+        parts = _tried(work, X, w, np.vstack([last, X[drawn]]), closest, potentials)[:, 1:]
         best = int(parts.sum(axis=0).argmin())
         indices[j], potential = drawn[best], parts[:, best].copy()
     return X[indices], indices
 
 
 def _tried(
-    X: np.ndarray, weights: np.ndarray, candidates: np.ndarray, closest: np.ndarray, potentials: np.ndarray
+    work: float,
+    X: np.ndarray,
+    weights: np.ndarray,
+    candidates: np.ndarray,
+    closest: np.ndarray,
+    potentials: np.ndarray,
 ) -> np.ndarray:
-    """``device.try_candidates`` on as many threads as pay; `potentials`."""
-    with threads_for(3.0 * X.size * len(candidates)) as parallel:
+    """``device.try_candidates``; `potentials`. Of all passes the same `work`, or both forms were compiled."""
+    with threads_for(work) as parallel:
         device.try_candidates(parallel, workers(parallel), X, weights, candidates, closest, potentials)
     return potentials
 

@@ -41,9 +41,7 @@ class LocalSearch:
         self.nearest, self.next_nearest = np.empty((2, n), np.int32)
         self._work = 3.0 * X.size
         with threads_for(device.sweep_work(n, len(centers), X.shape[1])) as parallel:
-            device.rank_centers(
-                parallel, X, centers, self.closest, self.nearest, self.second, self.next_nearest
-            )
+            self._place(parallel, -1, np.empty(0, X.dtype))
 
     def run(self, n_steps: int) -> None:
         """Draw a row by weight times distance and swap it for the centre that is least missed, if that lowers
@@ -70,11 +68,14 @@ class LocalSearch:
                 continue
             self.centers[j] = candidate[0]
             with threads_for(self._work) as parallel:
-                device.replace_center(
-                    parallel, self.X, self.centers, j, far,
-                    self.closest, self.nearest, self.second, self.next_nearest,
-                )  # fmt: skip
+                self._place(parallel, j, far)
             potential = self._potential()
+
+    def _place(self, parallel: bool, j: int, far: np.ndarray) -> None:
+        device.place_center(
+            parallel, self.X, self.centers, j, far,
+            self.closest, self.nearest, self.second, self.next_nearest,
+        )  # fmt: skip
 
     def _potential(self) -> np.ndarray:
         """Each task's part of the potential: what a centre that is there already leaves of it."""

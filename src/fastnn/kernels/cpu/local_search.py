@@ -27,51 +27,34 @@ def _offer(X, i, centers, j, closest, nearest, second, next_nearest):
 
 
 @register_jitable
-def _look_at_all(X, i, centers, closest, nearest, second, next_nearest):
-    closest[i] = np.inf
-    second[i] = np.inf
-    nearest[i] = 0
-    next_nearest[i] = 0
-    for c in range(centers.shape[0]):
-        _offer(X, i, centers, c, closest, nearest, second, next_nearest)
-
-
-@register_jitable
-def _task_rank(t, X, centers, closest, nearest, second, next_nearest):
+def _task_place(t, X, centers, j, far, closest, nearest, second, next_nearest):
     for i in range(t * TASK_ROWS, min(X.shape[0], (t + 1) * TASK_ROWS)):
-        _look_at_all(X, i, centers, closest, nearest, second, next_nearest)
+        first, last = j, j + 1
+        if j < 0 or nearest[i] == j or next_nearest[i] == j:
+            first, last = 0, centers.shape[0]
+            closest[i] = np.inf
+            second[i] = np.inf
+            nearest[i] = 0
+            next_nearest[i] = 0
+        elif not far[nearest[i]] < second[i]:
+            continue
+        for c in range(first, last):
+            _offer(X, i, centers, c, closest, nearest, second, next_nearest)
 
 
 @parallel_jit
-def rank_centers(X, centers, closest, nearest, second, next_nearest):
-    """The two centres nearest to every row, and the squared distances to them.
-
-    FLOPs: 3 n d k.
-    """
-    tasks = (X.shape[0] + TASK_ROWS - 1) // TASK_ROWS
-    for t in prange(tasks):
-        _task_rank(np.int64(t), X, centers, closest, nearest, second, next_nearest)
-
-
-@register_jitable
-def _task_replace(t, X, centers, j, far, closest, nearest, second, next_nearest):
-    for i in range(t * TASK_ROWS, min(X.shape[0], (t + 1) * TASK_ROWS)):
-        if nearest[i] == j or next_nearest[i] == j:
-            _look_at_all(X, i, centers, closest, nearest, second, next_nearest)
-        elif far[nearest[i]] < second[i]:
-            _offer(X, i, centers, j, closest, nearest, second, next_nearest)
-
-
-@parallel_jit
-def replace_center(X, centers, j, far, closest, nearest, second, next_nearest):
+def place_center(X, centers, j, far, closest, nearest, second, next_nearest):
     """Centre j has moved elsewhere: the rows that knew it look at all, for the others the new place is news.
 
+    j : -1 for rows that know none yet: all look at all.
     far : IN (k,), a quarter of the squared distance from its new place to each centre. A row closer than half
     that distance to its nearest centre cannot be nearer to it (triangle inequality).
+    closest, nearest, second, next_nearest : IN/OUT (n,), the two centres nearest to every row, and how far
+    they are, squared.
     """
     tasks = (X.shape[0] + TASK_ROWS - 1) // TASK_ROWS
     for t in prange(tasks):
-        _task_replace(np.int64(t), X, centers, j, far, closest, nearest, second, next_nearest)
+        _task_place(np.int64(t), X, centers, j, far, closest, nearest, second, next_nearest)
 
 
 @register_jitable
@@ -94,7 +77,7 @@ def swap_costs(X, weights, candidate, far, closest, nearest, second, costs):
     """costs[t, k] = task t's part of the potential with the candidate as one more centre; costs[t, j] = what
     leaving out centre j then adds to it.
 
-    far : as in ``replace_center``.
+    far : as in ``place_center``.
     FLOPs: at most 3 n d. Bytes: X, closest, nearest, second and weights once.
     """
     tasks = costs.shape[0]

@@ -17,10 +17,8 @@ Bachem, Lucic, Hassani and Krause, "Fast and provably good seedings for k-means"
 from typing import Any
 
 import numpy as np
-from scipy import sparse
 
-from fastnn.clustering.passes import Rows, nearest_centers
-from fastnn.kernels._arrays import Csr
+from fastnn.clustering.passes import Rows, as_rows, dense_array, nearest_centers
 
 # Candidates of a chain: the most in the experiments of the paper.
 _LENGTH = 200
@@ -66,8 +64,8 @@ def markov_chains(
     n, d = X.shape
     w = np.ones(n) if weights is None else weights.astype(np.float64)
     centers = np.empty((n_clusters, d), X.dtype)
-    centers[:1] = _dense(X[_draw(np.cumsum(w), 1, random_state)])
-    density = _proposal(_as_rows(X), w, centers[:1])
+    centers[:1] = dense_array(X[_draw(np.cumsum(w), 1, random_state)])
+    density = _proposal(as_rows(X), w, centers[:1])
     cumulated = np.cumsum(w * density)
     for start in range(1, n_clusters, _CHAINS):
         chains = min(_CHAINS, n_clusters - start)
@@ -80,7 +78,7 @@ def markov_chains(
                 np.minimum(distances[i], to_new, out=distances[i])
             # p / q, in which the weights cancel out.
             end = _walk(distances[i] / density[drawn[i]], thresholds[i])
-            centers[start + i] = _dense(X[drawn[i, end : end + 1]])[0]
+            centers[start + i] = dense_array(X[drawn[i, end : end + 1]])[0]
     return centers
 
 
@@ -116,13 +114,5 @@ def _distances(X: Any, rows: np.ndarray, centers: np.ndarray) -> np.ndarray:
     size = max(_BLOCK_ROWS, _BLOCK // X.shape[1])
     for start in range(0, rows.size, size):
         block = slice(start, start + size)
-        distances[block] = nearest_centers(_as_rows(X[rows[block]]), centers)[1]
+        distances[block] = nearest_centers(as_rows(X[rows[block]]), centers)[1]
     return distances
-
-
-def _as_rows(X: Any) -> Rows:
-    return Csr.of(X, X.dtype, np.int32) if sparse.issparse(X) else X
-
-
-def _dense(rows: Any) -> np.ndarray:
-    return rows.toarray() if sparse.issparse(rows) else rows

@@ -24,7 +24,7 @@ import numpy as np
 from scipy import sparse
 
 from fastnn.clustering.lloyd import lloyd
-from fastnn.clustering.passes import Rows, Workspace, labels_inertia, weights_or_empty
+from fastnn.clustering.passes import Rows, Workspace, labels_inertia, total_weight, weights_or_empty
 from fastnn.clustering.rules import Motion, Rule
 from fastnn.clustering.seeding import dense_rows, farthest_rows
 from fastnn.kernels import device
@@ -309,7 +309,7 @@ def train(
 
         return show
 
-    total = float(n) if weights is None else float(weights.sum(dtype=np.float64))
+    total = total_weight(n, weights)
     if batch_size is not None and batch_size >= n:
         batch_size = None
     converged = False

@@ -14,7 +14,7 @@ import numpy as np
 
 from fastnn.clustering.bounds import Bounds
 from fastnn.clustering.leading import Leading
-from fastnn.clustering.passes import Rows, Workspace, weights_or_empty
+from fastnn.clustering.passes import Rows, Workspace, total_weight, weights_or_empty
 from fastnn.kernels import device
 from fastnn.kernels._arrays import Csr
 
@@ -85,7 +85,7 @@ def lloyd(
     n, d = X.shape
     k = C.shape[0]
     w = weights_or_empty(weights, X)
-    total = float(n) if weights is None else float(weights.sum(dtype=np.float64))
+    total = total_weight(n, weights)
     work = Workspace(n, k, d, X.dtype)
     leading = bounds = None
     if accelerate and not isinstance(X, Csr):

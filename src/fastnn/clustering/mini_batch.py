@@ -16,8 +16,7 @@ import numpy as np
 from scipy import sparse
 
 from fastnn.clustering.draws import Draws
-from fastnn.clustering.passes import Workspace, weights_or_empty
-from fastnn.clustering.starts import as_rows, total_weight
+from fastnn.clustering.passes import Workspace, as_rows, total_weight, weights_or_empty
 from fastnn.kernels import device
 from fastnn.kernels._codes import (
     INERTIA,

@@ -23,8 +23,7 @@ from scipy import sparse
 
 from fastnn.clustering.lloyd import lloyd
 from fastnn.clustering.mini_batch import Fit
-from fastnn.clustering.passes import Rows, Workspace, weights_or_empty
-from fastnn.clustering.starts import as_rows, total_weight
+from fastnn.clustering.passes import Rows, Workspace, as_rows, total_weight, weights_or_empty
 from fastnn.kernels import device
 
 # The paper's rho: on its data 100 and 1000 lead to the least inertia in the time of a few passes. A larger

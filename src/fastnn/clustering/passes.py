@@ -1,12 +1,31 @@
 """Whole passes over the data: labels and inertia, sums by cluster, the spread that `tol` is measured in."""
 
+from typing import Any
+
 import numpy as np
+from scipy import sparse
 
 from fastnn.kernels import device
-from fastnn.kernels._arrays import Csr
+from fastnn.kernels._arrays import Csr, plain
 from fastnn.kernels._threads import threads_for, workers
 
 Rows = np.ndarray | Csr
+
+
+def as_rows(X: Any, dtype: Any = None) -> Rows:
+    """An array or a SciPy matrix as the engines take it; in its own dtype, unless another is given."""
+    dtype = X.dtype if dtype is None else dtype
+    return Csr.of(X, dtype, np.int32) if sparse.issparse(X) else plain(X, dtype)
+
+
+def dense_array(rows: Any) -> np.ndarray:
+    """Some rows of an array or a SciPy matrix, as a contiguous array."""
+    return rows.toarray() if sparse.issparse(rows) else np.ascontiguousarray(rows)
+
+
+def total_weight(n: int, weights: np.ndarray | None) -> float:
+    """Weight of n rows."""
+    return float(n) if weights is None else float(weights.sum(dtype=np.float64))
 
 
 class Workspace:

@@ -17,7 +17,7 @@ import numpy as np
 from scipy import sparse
 
 from fastnn.clustering.local_search import LocalSearch
-from fastnn.clustering.passes import Rows, nearest_centers, weights_or_empty
+from fastnn.clustering.passes import Rows, as_rows, dense_array, nearest_centers, weights_or_empty
 from fastnn.kernels import device
 from fastnn.kernels._arrays import Csr
 from fastnn.kernels._threads import threads_for, workers
@@ -147,7 +147,7 @@ def parallel_plus_plus(
     """
     n, wanted = X.shape[0], _OVERSAMPLING * n_clusters
     w = np.ones(n, X.dtype) if weights is None else weights
-    rows: Rows = Csr.of(X, X.dtype, np.int32) if sparse.issparse(X) else X
+    rows = as_rows(X)
     probability = w.astype(np.float64)
     drawn = np.array([random_state.choice(n, p=probability / probability.sum())])
     chosen = np.empty(0, np.int64)
@@ -158,7 +158,7 @@ def parallel_plus_plus(
             drawn = np.flatnonzero(random_state.random_sample(n) * mass.sum() < wanted * mass)
         if drawn.size == 0:
             continue
-        labels, distances = nearest_centers(rows, _dense(X[drawn]))
+        labels, distances = nearest_centers(rows, dense_array(X[drawn]))
         closer = distances < closest
         closest[closer], nearest[closer] = distances[closer], labels[closer] + chosen.size
         chosen = np.concatenate([chosen, drawn])
@@ -166,11 +166,7 @@ def parallel_plus_plus(
         # So few clusters, or so many equal rows, that the passes did not find enough.
         return plus_plus(X, n_clusters, weights, random_state)
     counts = np.bincount(nearest, w, minlength=chosen.size).astype(X.dtype)
-    return plus_plus(_dense(X[chosen]), n_clusters, counts, random_state)
-
-
-def _dense(rows: Any) -> np.ndarray:
-    return rows.toarray() if sparse.issparse(rows) else np.ascontiguousarray(rows)
+    return plus_plus(dense_array(X[chosen]), n_clusters, counts, random_state)
 
 
 def random_rows(
@@ -186,7 +182,7 @@ def random_rows(
         # choice refuses to draw more rows than have a weight; the rest come from those without.
         p = p + np.finfo(np.float64).tiny
         p /= p.sum()
-    return _dense(X[random_state.choice(n, n_clusters, replace=False, p=p)])
+    return dense_array(X[random_state.choice(n, n_clusters, replace=False, p=p)])
 
 
 def farthest_rows(X: Rows, centers: np.ndarray, weights: np.ndarray | None, count: int) -> np.ndarray:

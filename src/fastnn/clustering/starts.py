@@ -4,18 +4,11 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from scipy import sparse
 
-from fastnn.clustering.passes import Rows, labels_inertia
-from fastnn.kernels._arrays import Csr
+from fastnn.clustering.passes import as_rows, labels_inertia
 
 # Rows for the choice of initial centres: so many batches; so many for each cluster if that is too few.
 _INIT_BATCHES, _INIT_ROWS = 3, 3
-
-
-def as_rows(X: Any) -> Rows:
-    """Rows as kernels take them."""
-    return Csr.of(X, X.dtype, np.int32) if sparse.issparse(X) else X
 
 
 def init_rows(n: int, n_clusters: int, batch_size: int, wanted: int | None) -> int:
@@ -87,8 +80,3 @@ def best_centers(
             best = inertia, C
     assert best is not None
     return best[1]
-
-
-def total_weight(n: int, weights: np.ndarray | None) -> float:
-    """Weight of n rows."""
-    return float(n) if weights is None else float(weights.sum(dtype=np.float64))

@@ -13,11 +13,11 @@ from sklearn.utils import check_array
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from fastnn.clustering.passes import Rows, labels_inertia
+from fastnn.clustering.passes import Rows, as_rows, labels_inertia
 from fastnn.clustering.sphere import unit_rows
 from fastnn.estimators.weights import checked_weights
 from fastnn.kernels import device
-from fastnn.kernels._arrays import Csr, plain
+from fastnn.kernels._arrays import plain
 from fastnn.kernels._threads import use_threads
 
 Seed = Callable[[Any, int, np.ndarray | None, np.random.RandomState], np.ndarray]
@@ -259,9 +259,3 @@ class BaseKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
                 ConvergenceWarning,
                 stacklevel=4,
             )
-
-
-def as_rows(X: Any, dtype: Any = None) -> Rows:
-    """Validated data as the engines take it."""
-    dtype = X.dtype if dtype is None else dtype
-    return Csr.of(X, dtype, np.int32) if sparse.issparse(X) else plain(X, dtype)

@@ -10,10 +10,10 @@ from sklearn.utils._param_validation import Interval, StrOptions, validate_param
 
 from fastnn.clustering.chains import markov_chains
 from fastnn.clustering.gradient import Result, step, train
-from fastnn.clustering.passes import labels_inertia, mean_variance
+from fastnn.clustering.passes import as_rows, labels_inertia, mean_variance
 from fastnn.clustering.rules import OPTIMIZERS, RATES, REDUCTIONS, Motion, Rule
 from fastnn.clustering.seeding import random_rows, searched_plus_plus
-from fastnn.estimators.base_kmeans import BaseKMeans, as_rows
+from fastnn.estimators.base_kmeans import BaseKMeans
 from fastnn.estimators.transaction import Transaction
 from fastnn.kernels._arrays import plain
 from fastnn.kernels._threads import use_threads

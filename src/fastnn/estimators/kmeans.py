@@ -12,9 +12,9 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from fastnn.clustering.chains import markov_chains
 from fastnn.clustering.lloyd import Fit, lloyd, same_clusters
-from fastnn.clustering.passes import mean_variance
+from fastnn.clustering.passes import as_rows, mean_variance
 from fastnn.clustering.seeding import parallel_plus_plus, plus_plus, random_rows
-from fastnn.estimators.base_kmeans import BaseKMeans, as_rows
+from fastnn.estimators.base_kmeans import BaseKMeans
 from fastnn.estimators.callbacks import CallbackSupport, Tasks
 from fastnn.estimators.transaction import Transaction
 from fastnn.kernels._threads import use_threads

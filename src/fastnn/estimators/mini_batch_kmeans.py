@@ -13,10 +13,10 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from fastnn.clustering.mini_batch import Fit, mini_batches, partial_step
 from fastnn.clustering.nested import nested_batches
-from fastnn.clustering.passes import labels_inertia, mean_variance
+from fastnn.clustering.passes import as_rows, labels_inertia, mean_variance
 from fastnn.clustering.seeding import parallel_plus_plus, plus_plus, random_rows
 from fastnn.clustering.starts import best_centers, init_rows, initial_centers
-from fastnn.estimators.base_kmeans import BaseKMeans, as_rows
+from fastnn.estimators.base_kmeans import BaseKMeans
 from fastnn.estimators.transaction import Transaction
 from fastnn.kernels._arrays import plain
 from fastnn.kernels._threads import use_threads

@@ -86,7 +86,7 @@ class ClassifierNetworks(Estimator):
 
     def make_data(self, net: Net) -> tuple[np.ndarray, np.ndarray]:
         """Normal inputs, classes of a linear teacher."""
-        return make_data(net.n, net.n_in, net.n_classes)
+        return make_data(net.n, net.n_in, net.n_classes, net.dtype)
 
     def make_estimator(self, net: Net) -> Any:
         """Exactly two epochs."""

@@ -235,6 +235,7 @@ def _predictions(settings: Settings) -> Race:
 def _latency(settings: Settings) -> Race:
     net = Net(*_SMALL, "relu", 1.2)
     ours, theirs, X = fitted_pair(net, 1)
+    check_close("sklearn", theirs.predict_proba(X), ours.predict_proba(X), 1e-3, 1e-5)
     calls = {FASTNN: lambda: ours.predict(X), "sklearn": lambda: theirs.predict(X)}
     return race(f"predict of 1 row, {net.layers}", calls, settings, asked={"sklearn": 1.2})
 
@@ -246,22 +247,28 @@ def _lbfgs(settings: Settings, what: str) -> Race:
     X, y = make_data(n, net.n_in, net.n_classes)
     net = net._replace(batch=n)
     whole = {"solver": "lbfgs", "max_fun": 10**9} if what == "lbfgs" else {}
+    ended: dict[Any, float] = {}
 
     def sampler(kind: Any) -> Callable[[], float]:
         def fit(epochs: int) -> tuple[float, int]:
             model = make_model(kind, net, epochs).set_params(**whole)
-            return clock(lambda: model.fit(X, y)), model.n_iter_
+            seconds = clock(lambda: model.fit(X, y))
+            losses.append(model.loss_)
+            return seconds, model.n_iter_
 
         def sample() -> float:
             (long, many), (short, few) = fit(101), fit(1)
             return (long - short) / (many - few)
 
-        fit(2)
+        losses: list[float] = []
+        fit(3)  # compiles; a few iterations, that rounding cannot lead astray
+        ended[kind] = losses[0]
         return sample
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         samplers = {FASTNN: sampler(MLPClassifier), "sklearn": sampler(SklearnMLPClassifier)}
+        check_close("sklearn", ended[SklearnMLPClassifier], ended[MLPClassifier], 1e-3, 1e-5)
         seconds, ratios = alternate(samplers, settings.budget)
     return Race(f"{what}, {n} rows, {net.layers}", seconds, ratios, {"sklearn": net.asked})
 

@@ -8,7 +8,17 @@ from pathlib import Path
 
 from benchmarks.race import FASTNN, TOLERANCE, Figure, Lines, Race, Settings, Table
 
-PACKAGES = ("fastnn", "numpy", "numba", "llvmlite", "scipy", "scikit-learn", "torch", "faiss-cpu")
+PACKAGES = (
+    "fastnn",
+    "numpy",
+    "numba",
+    "llvmlite",
+    "scipy",
+    "scikit-learn",
+    "scikit-learn-intelex",
+    "torch",
+    "faiss-cpu",
+)
 
 # Folder of the pictures, beside the page.
 PICTURES = "images"

@@ -102,9 +102,11 @@ def test_functions_that_several_processes_have_compiled_are_told_apart(tmp_path)
 FITS = """
 import hashlib, warnings
 import numpy as np
-from fastnn import GradKMeans, KMeans, MLPClassifier, MLPRegressor
+from fastnn import GradKMeans, KMeans, MiniBatchKMeans, MLPClassifier, MLPRegressor
+from fastnn.clustering import bounds, leading
 from fastnn.clustering.passes import labels_inertia
 warnings.simplefilter("ignore")
+bounds._LEAST_WORK, bounds._CHANGING, bounds._OPEN = 0, 1.0, 1.0
 digest = hashlib.sha256()
 for dtype in (np.float64, np.float32):
     X = np.random.default_rng(0).normal(size=(400, 6)).astype(dtype)
@@ -122,6 +124,19 @@ for dtype in (np.float64, np.float32):
                 digest.update(np.asarray(value).tobytes())
             elif name in ("coefs_", "loss_curve_"):
                 digest.update(b"".join(np.asarray(v).tobytes() for v in value))
+    # Centres that are compared by the bracket, with bounds and without; mini-batches; long rows, in full
+    # and by their leading dimensions.
+    wide = np.random.default_rng(1).normal(size=(900, 256)) * np.arange(1, 257) ** -1.0
+    for X, model in (
+        (wide[:, :16], KMeans(70, random_state=0)),
+        (wide[:, :16], KMeans(70, random_state=0, algorithm="plain")),
+        (wide[:, :16], MiniBatchKMeans(40, batch_size=128, random_state=0)),
+        (wide[:, :60], KMeans(5, random_state=0)),
+        (wide, KMeans(100, max_iter=4, random_state=0)),
+    ):
+        model.fit(X.astype(dtype))
+        for value in (model.cluster_centers_, model.labels_, np.float64(model.inertia_)):
+            digest.update(value.tobytes())
 print(digest.hexdigest())
 """
 
@@ -291,6 +306,8 @@ def test_a_child_that_is_forked_lives(first, started, tmp_path):
     if child == 0:
         with _threads.threads_for(1e12) as parallel:
             wrong = parallel == want_serial
+        with _threads.force_threads(True), _threads.threads_for(1) as parallel:
+            wrong = wrong or parallel == want_serial
         np.save(os.environ["RESULT"], linear_forward(X, W))
         os._exit(1 if wrong else 0)
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
@@ -302,13 +319,26 @@ def test_a_child_that_is_forked_lives(first, started, tmp_path):
 
 
 def test_workqueue_layer_gives_the_same_result():
+    """In a product, a training call and a k-means, all with threads."""
     code = """
+    import hashlib, warnings
     import numpy as np
-    from fastnn.kernels import linear_forward
+    from fastnn import KMeans, MLPRegressor, network
+    warnings.simplefilter("ignore")
+    from fastnn.kernels import _threads, linear_forward
+    _threads.MIN_WORK.update(omp=0, tbb=0, workqueue=0)
+    network.MIN_STEP_WORK = 0
+    with _threads.threads_for(1) as parallel:
+        assert parallel
     X = np.random.default_rng(0).normal(size=(600, 300))
-    print(linear_forward(X, X.T.copy(), activation="tanh").sum().hex())
+    net = MLPRegressor(hidden_layer_sizes=(100, 10), max_iter=3, tol=0, random_state=0)
+    found = [linear_forward(X, X.T.copy(), activation="tanh"), KMeans(9, random_state=0).fit(X).labels_]
+    found += net.fit(X, X[:, 0]).coefs_
+    print(_threads.threading_layer(), hashlib.sha256(b"".join(a.tobytes() for a in found)).hexdigest())
     """
-    assert run(code, NUMBA_THREADING_LAYER="workqueue") == run(code)
+    by_workqueue = run(code, NUMBA_THREADING_LAYER="workqueue", NUMBA_NUM_THREADS="2").split()
+    usual = run(code, NUMBA_NUM_THREADS="2").split()
+    assert by_workqueue == ["workqueue", usual[1]]
 
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="a read-only folder stops no administrator")

@@ -97,6 +97,22 @@ def test_a_derivative_of_the_argument_asks_for_it(name):
     A = linear_forward(X, W, b, name)
     with pytest.raises(ValueError, match="return_z=True"):
         linear_backward(A, X, W, A, activation=name)
+    dtypes = [
+        g.dtype for g in linear_backward(*(a.astype(np.float32) for a in (A, X, W, A)), Z=A, activation=name)
+    ]
+    assert dtypes == [np.float64] * 3
+    with pytest.raises(TypeError, match="real"):
+        linear_backward(A, X, W, A, A.astype(complex), name)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_rows_that_push_each_other_out_of_the_cache(dtype, any_size_uses_threads):
+    """They are packed, by each thread chunk after chunk."""
+    n = 4 * CHUNK_ROWS + 5
+    X, W, b = layer(n, 512, 19, dtype)
+    assert_close(linear_forward(X, W, b), X @ W + b, dtype, 512)
+    dX = linear_backward(X, np.ones((n, 3), dtype), W.T[:3, :1] @ np.ones((1, 512), dtype), X)[0]
+    assert_close(dX, X @ (W.T[:3, :1] @ np.ones((1, 512), dtype)).T, dtype, 512)
 
 
 @pytest.mark.parametrize("name", NAMES)

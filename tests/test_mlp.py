@@ -478,6 +478,9 @@ def test_ctrl_c_is_answered_within_an_epoch():
         signal.signal(signal.SIGINT, handler)
     assert model.n_iter_ == 0
     assert model.predict(X[:10]).shape == (10,)
+    # Adam has counted the steps that its state holds: the first step's weights of old gradients are gone.
+    assert 0 < model._optimizer.t < 300
+    assert model._optimizer.state.any()
 
 
 # Continued training.

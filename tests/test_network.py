@@ -147,6 +147,15 @@ SHAPES = [([64, 100, 10], 200), ([64, 100, 37, 10], 173), ([50, 100, 1], 200), (
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_shapes_are_of_both_kinds(dtype):
+    kinds = set()
+    for sizes, batch in SHAPES:
+        work = device.new_workspace(Layout(sizes).sizes, batch, dtype, keep_z=False, n_threads=2)
+        kinds.add(work.partials.size > 0)
+    assert kinds == {True, False}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(("sizes", "batch"), SHAPES)
 def test_results_do_not_depend_on_the_number_of_threads(
     sizes, batch, dtype, one_thread, any_size_uses_threads

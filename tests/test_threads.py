@@ -34,7 +34,7 @@ def fitted(name, **parameters):
     return model, [*model.coefs_, *model.intercepts_, model.predict(X)]
 
 
-NAMES = ["MLPClassifier", "MLPRegressor", "GradKMeans", "KMeans"]
+NAMES = [name for name in fastnn.__all__ if isinstance(getattr(fastnn, name), type)]
 
 
 @TWO

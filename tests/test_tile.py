@@ -304,7 +304,17 @@ def test_narrower_rows_pass_the_kernel_tests(row):
     features = targets.host_features()
     if not next(r for r in targets.TABLE if r.name == row).features <= features:
         pytest.skip(f"this processor has no {row}")
-    names = ["tile", "dispatch", "linear", "mlp_kernels", "team", "network", "kmeans_kernels"]
+    names = [
+        "tile",
+        "dispatch",
+        "linear",
+        "mlp_kernels",
+        "team",
+        "network",
+        "kmeans_kernels",
+        "bounds",
+        "leading",
+    ]
     tests = [f"tests/test_{name}.py" for name in names]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests],

@@ -216,11 +216,15 @@ class Network:
                 work.counts[device.STEPS] = optimizer.t
                 work.sums[device.TOTAL] = total
                 started = time.perf_counter()
-                device.run_batches(
-                    parallel, n_workers, patience, batch, stop, batch_size, n,
-                    model, rows, targets, training, work, True, optimizer.learning_rate,
-                )  # fmt: skip
-            done, optimizer.t = work.counts[device.DONE], int(work.counts[device.STEPS])
+                try:
+                    device.run_batches(
+                        parallel, n_workers, patience, batch, stop, batch_size, n,
+                        model, rows, targets, training, work, True, optimizer.learning_rate,
+                    )  # fmt: skip
+                finally:
+                    # Ctrl-C is raised when the compiled call is over, whose steps are done.
+                    optimizer.t = int(work.counts[device.STEPS])
+            done = work.counts[device.DONE]
             total, loss = work.sums[device.TOTAL], work.sums[device.LOSS]
             per_batch = (time.perf_counter() - started) / max(done, 1)
             if self._called[parallel]:  # the first call may have compiled
@@ -259,7 +263,7 @@ class Network:
         total, weight = 0.0, 0.0
         for first in range(0, n_blocks, at_once):
             stop = min(n_blocks, first + at_once)
-            with threads_for(step_work) as parallel:
+            with threads_for(step_work * (stop - first)) as parallel:
                 work, n_workers = self._workspace(block, workers(parallel))
                 work.sums[[device.TOTAL, device.TOTAL_WEIGHT]] = total, weight
                 device.run_batches(
@@ -277,7 +281,7 @@ class Network:
         return float(total / weight), gradient
 
     def _step_work(self, n_rows: int) -> float:
-        """FLOPs of the forward pass, about a third of a step's: what ``threads_for`` is told."""
+        """FLOPs of the forward pass, a third of a step's: what ``threads_for`` is told of a batch."""
         return n_rows * self.layout.row_flops
 
     def _prepare_data(

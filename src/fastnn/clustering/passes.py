@@ -28,6 +28,12 @@ def total_weight(n: int, weights: np.ndarray | None) -> float:
     return float(n) if weights is None else float(weights.sum(dtype=np.float64))
 
 
+def seeding_work(n: int, k: int, d: int) -> float:
+    """What ``threads_for`` is told about a pass of k-means++ or of its local search: the same about all of
+    them, or both forms of their kernels were compiled."""
+    return device.sweep_work(n, 3 + int(np.log(k)), d)
+
+
 class Workspace:
     """Buffers for sweeps over up to `n` rows of one problem."""
 

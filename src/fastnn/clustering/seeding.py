@@ -17,7 +17,14 @@ import numpy as np
 from scipy import sparse
 
 from fastnn.clustering.local_search import LocalSearch
-from fastnn.clustering.passes import Rows, as_rows, dense_array, nearest_centers, weights_or_empty
+from fastnn.clustering.passes import (
+    Rows,
+    as_rows,
+    dense_array,
+    nearest_centers,
+    seeding_work,
+    weights_or_empty,
+)
 from fastnn.kernels import device
 from fastnn.kernels._arrays import Csr
 from fastnn.kernels._threads import threads_for, workers
@@ -76,7 +83,7 @@ def plus_plus_rows(
     # The random numbers are drawn as scikit-learn draws them.
     p = np.full(n, 1 / n) if weights is None else weights.astype(np.float64) / weights.sum(dtype=np.float64)
     indices[0] = random_state.choice(n, p=p)
-    work = device.sweep_work(n, 1 + n_trials, X.shape[1])
+    work = seeding_work(n, n_clusters, X.shape[1])
     potential = _tried(work, X, w, X[indices[:1]], closest, np.empty((n_tasks, 1)))[:, 0]
     potentials = np.empty((n_tasks, 1 + n_trials))
     for j in range(1, n_clusters):
@@ -97,7 +104,7 @@ def _tried(
     closest: np.ndarray,
     potentials: np.ndarray,
 ) -> np.ndarray:
-    """``device.try_candidates``; `potentials`. Of all passes the same `work`, or both forms were compiled."""
+    """``device.try_candidates``; `potentials`."""
     with threads_for(work) as parallel:
         device.try_candidates(parallel, workers(parallel), X, weights, candidates, closest, potentials)
     return potentials

@@ -26,10 +26,8 @@ from fastnn.estimators.transaction import Transaction
 from fastnn.estimators.weights import checked_weights
 from fastnn.initializers import initialize
 from fastnn.kernels._threads import use_threads
-from fastnn.losses import LOSSES
 from fastnn.network import Network, predict
 
-_OUTPUT_ACTIVATIONS = {loss.name: loss.output_activation for loss in LOSSES}
 _DIVERGED = (
     "Solver produced non-finite parameter weights. The input data may contain large values and need to be "
     "preprocessed. Scale the inputs (and the targets of a regressor), for example with StandardScaler, or "
@@ -202,7 +200,7 @@ class BaseMLP(BaseEstimator, ABC):
             self.coefs_, self.intercepts_ = network.coefs, network.intercepts
             self.n_layers_ = len(network.coefs) + 1
             self.n_outputs_ = data.Y.shape[1]
-            self.out_activation_ = _OUTPUT_ACTIVATIONS[self._network_loss()]
+            self.out_activation_ = network.loss.output_activation
             if not result.finite:
                 if first_fit:
                     transaction.commit()

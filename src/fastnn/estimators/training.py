@@ -32,7 +32,7 @@ class Data(NamedTuple):
 
     X: Any  # (n, n_features) C-contiguous or CSR
     Y: np.ndarray  # (n, n_outputs), 0 or 1 for classes
-    sample_weight: np.ndarray | None  # (n,) float64
+    sample_weight: np.ndarray | None  # (n,) of X's dtype
 
 
 class Result(NamedTuple):
@@ -314,7 +314,8 @@ def _warn_not_converged(max_iter: int) -> Callable[[], None]:
 def train_lbfgs(model: Any, network: Network, data: Data, *, first_pass: bool) -> Result:
     """Minimise the full-batch loss with SciPy's L-BFGS-B.
 
-    Parameters and result are those of ``train_stochastic``.
+    Parameters and result are those of ``train_stochastic`` that have the same names: nothing is drawn at
+    random, and a run is a whole fit.
     """
     parameters = network.parameters
     kept = parameters.copy()

@@ -225,10 +225,10 @@ class parallel_jit:
 
 
 @contextmanager
-def _no_collection() -> Iterator[None]:
+def no_collection() -> Iterator[None]:
     """Let Python's garbage collector rest.
 
-    It would walk all that Numba builds, again and again, and free little: a tenth of a compilation's time.
+    It would walk all that Numba builds, again and again, and free little.
     """
     enabled = gc.isenabled()
     gc.disable()
@@ -248,7 +248,7 @@ def _dispatcher(function: Callable[..., Any], *, parallel: bool) -> Any:
         if parallel:
             # Numba starts its threads when parallel code is compiled or loaded, not only when it runs.
             threading_layer()
-        with _no_collection():
+        with no_collection():
             return compile_or_load(signature)
 
     dispatcher.compile = prepare_and_compile

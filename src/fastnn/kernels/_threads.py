@@ -90,7 +90,10 @@ def use_threads(n: int | None) -> Iterator[None]:
 
 @contextmanager
 def force_threads(parallel: bool) -> Iterator[None]:
-    """Let every launch inside the block use threads, or none, whatever its work: to compile both forms."""
+    """Let every launch inside the block use threads, or none, whatever its work: to compile both forms.
+
+    In a forked child, and beside a region of the workqueue layer, none are used all the same.
+    """
     token = _forced.set(parallel)
     try:
         yield
@@ -160,18 +163,22 @@ def threads_for(work: float) -> Iterator[bool]:
         Python thread is inside a region of the workqueue layer, which is not thread-safe.
     """
     forced = _forced.get()
-    if forced is not None:
-        yield forced
-        return
-    # OpenMP's floor is the lowest: below it no layer has to be started to know the answer.
-    n = 1 if work < MIN_WORK["omp"] or _state["forked"] else _allowed_threads()
-    if n == 1 or work < MIN_WORK[threading_layer()]:
+    if forced is False or _state["forked"]:
         yield False
         return
+    if forced is None:
+        # OpenMP's floor is the lowest: below it no layer has to be started to know the answer.
+        n = 1 if work < MIN_WORK["omp"] else _allowed_threads()
+        if n == 1 or work < MIN_WORK[threading_layer()]:
+            yield False
+            return
+    else:
+        threading_layer()
+        n = _allowed_threads()
     before = numba.get_num_threads()
     if _limit.get() is None:
         n = min(n, before)
-    if n == 1:
+    if n == 1 and forced is None:
         yield False
         return
     lock = _workqueue_lock if threading_layer() == "workqueue" else None

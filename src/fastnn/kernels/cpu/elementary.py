@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastnn import elementary
+from fastnn.kernels._arrays import plain
 from fastnn.kernels._jit import jit
 
 
@@ -50,7 +51,7 @@ def _elementwise(loop: Callable[..., Any], x: ArrayLike, out: NDArray[Any] | Non
     # memory of its own.
     separate = out.flags.c_contiguous and not np.may_share_memory(x, out)
     result = out if separate else np.empty(x.shape, dtype)
-    loop(np.ascontiguousarray(x, dtype).reshape(-1), result.reshape(-1))
+    loop(plain(x, dtype).reshape(-1), result.reshape(-1))
     if result is not out:
         np.copyto(out, result)
     return out

@@ -27,7 +27,7 @@ from numba.extending import register_jitable
 from fastnn.activations import ACTIVATIONS, CODES, IDENTITY
 from fastnn.kernels._arrays import checked, output_array, plain, several, working_dtype
 from fastnn.kernels._jit import parallel_jit
-from fastnn.kernels._threads import threads_for
+from fastnn.kernels._threads import threads_for, workers
 from fastnn.kernels.cpu.dispatch import activate, activation_loops, chain_rule, derivative_loops
 from fastnn.kernels.cpu.linked import NOTHING
 from fastnn.kernels.cpu.packing import DEPTH_BLOCK, must_pack, pack_rows, panel_size
@@ -60,17 +60,18 @@ def chunk_bounds(chunk, n_chunks, n):
 
 
 @register_jitable
-def forward_rows(x, start, rows, depth, w, n_out, bias, has_bias, z, z_offset, activation, a, keep_z):
+def forward_rows(x, start, rows, depth, w, n_out, bias, has_bias, z, z_offset, activation, a, keep_z, panel):
     """a = act(X W + b) for a chunk of rows from `start` on; z and a are contiguous, from `z_offset` on.
 
-    With `keep_z` the argument of the activation stays in z; otherwise z is `a` itself.
+    With `keep_z` the argument of the activation stays in z; otherwise z is `a` itself. panel : WORK, a row of
+    ``_row_panels``.
     """
     columns = tile_columns(x)
     group = GROUP_TILES * columns
     scalars, origin, step, apart = x, start * depth, 1, depth
     if must_pack(x, depth) and rows > 1:
-        scalars, origin, step, apart = np.empty(panel_size(rows, depth), x.dtype), 0, TILE_ROWS, 1
-        pack_rows(x, start * depth, depth, rows, depth, scalars)
+        scalars, origin, step, apart = panel, 0, TILE_ROWS, 1
+        pack_rows(x, start * depth, depth, rows, depth, panel)
     for g0 in range(0, n_out, group):
         g1 = min(g0 + group, n_out)
         for p0 in range(0, max(depth, 1), DEPTH_BLOCK):
@@ -103,9 +104,16 @@ def forward_rows(x, start, rows, depth, w, n_out, bias, has_bias, z, z_offset, a
 
 
 @register_jitable
-def input_gradient_rows(dz, start, rows, n_out, wt, n_in, dx):
+def _row_panels(n_workers, x, depth):
+    """Where each thread packs its chunks of rows; empty if they are read where they lie."""
+    size = panel_size(CHUNK_ROWS, depth) if must_pack(x, depth) else 0
+    return np.empty((n_workers, size), x.dtype)
+
+
+@register_jitable
+def input_gradient_rows(dz, start, rows, n_out, wt, n_in, dx, panel):
     """dX = dZ W^T for a chunk of rows from `start` on; `wt` is W^T, contiguous (n_out, n_in)."""
-    forward_rows(dz, start, rows, n_out, wt, n_in, wt, False, dx, start * n_in, NOTHING, dx, False)
+    forward_rows(dz, start, rows, n_out, wt, n_in, wt, False, dx, start * n_in, NOTHING, dx, False, panel)
 
 
 @register_jitable
@@ -152,29 +160,45 @@ def transpose_into(w, n_rows, n_columns, target):
 
 
 @register_jitable
-def _forward_chunk(chunk, n_chunks, x, n, depth, w, n_out, bias, has_bias, z, activation, a, keep_z):
+def _forward_chunk(chunk, n_chunks, x, n, depth, w, n_out, bias, has_bias, z, activation, a, keep_z, panel):
     start, stop = chunk_bounds(chunk, n_chunks, n)
     forward_rows(
-        x, start, stop - start, depth, w, n_out, bias, has_bias, z, start * n_out, activation, a, keep_z
+        x,
+        start,
+        stop - start,
+        depth,
+        w,
+        n_out,
+        bias,
+        has_bias,
+        z,
+        start * n_out,
+        activation,
+        a,
+        keep_z,
+        panel,
     )
 
 
 @parallel_jit
-def _forward(n_chunks, x, n, depth, w, n_out, bias, has_bias, z, activation, a, keep_z):
-    for chunk in prange(n_chunks):
-        _forward_chunk(
-            np.int64(chunk), n_chunks, x, n, depth, w, n_out, bias, has_bias, z, activation, a, keep_z
-        )
+def _forward(n_workers, n_chunks, x, n, depth, w, n_out, bias, has_bias, z, activation, a, keep_z):
+    panels = _row_panels(n_workers, x, depth)
+    for worker in prange(n_workers):
+        for chunk in range(worker * n_chunks // n_workers, (worker + 1) * n_chunks // n_workers):
+            _forward_chunk(
+                np.int64(chunk), n_chunks, x, n, depth, w, n_out, bias, has_bias, z, activation, a, keep_z,
+                panels[worker],
+            )  # fmt: skip
 
 
 @register_jitable
-def _backward_rows_chunk(chunk, n_chunks, da, z, a, derivative, n, n_out, wt, n_in, dz, dx):
+def _backward_rows_chunk(chunk, n_chunks, da, z, a, derivative, n, n_out, wt, n_in, dz, dx, panel):
     start, stop = chunk_bounds(chunk, n_chunks, n)
     begin, end = start * n_out, stop * n_out
     for i in range(begin, end):
         dz[i] = da[i]
     chain_rule(derivative, dz[begin:end], z[begin:end], a[begin:end])
-    input_gradient_rows(dz, start, stop - start, n_out, wt, n_in, dx)
+    input_gradient_rows(dz, start, stop - start, n_out, wt, n_in, dx, panel)
 
 
 @register_jitable
@@ -192,10 +216,16 @@ def _backward_weights_chunk(chunk, n_chunks, x, dz, start, stop, n_in, n_out, dw
 
 
 @parallel_jit
-def _backward(n_chunks, w_chunks, da, x, w, z, a, derivative, n, n_in, n_out, add, wt, dz, dx, dw, db):
+def _backward(
+    n_workers, n_chunks, w_chunks, da, x, w, z, a, derivative, n, n_in, n_out, add, wt, dz, dx, dw, db
+):  # fmt: skip
     transpose_into(w, n_in, n_out, wt)
-    for chunk in prange(n_chunks):
-        _backward_rows_chunk(np.int64(chunk), n_chunks, da, z, a, derivative, n, n_out, wt, n_in, dz, dx)
+    panels = _row_panels(n_workers, dz, n_out)
+    for worker in prange(n_workers):
+        for chunk in range(worker * n_chunks // n_workers, (worker + 1) * n_chunks // n_workers):
+            _backward_rows_chunk(
+                np.int64(chunk), n_chunks, da, z, a, derivative, n, n_out, wt, n_in, dz, dx, panels[worker]
+            )
     # All row tiles of dW pass over one block of dZ before the next one is read from memory.
     for start in range(0, max(n, 1), DEPTH_BLOCK):
         stop = min(start + DEPTH_BLOCK, n)
@@ -275,8 +305,8 @@ def linear_forward(
         n_chunks = forward_chunks(n)
         with threads_for(2.0 * n * max(depth, 1) * n_out) as parallel:
             _forward(
-                parallel, n_chunks, X.reshape(-1), n, depth, W.reshape(-1), n_out, bias, has_bias,
-                Z.reshape(-1), activation_loops.address(code, dtype), A.reshape(-1), keep_z,
+                parallel, workers(parallel), n_chunks, X.reshape(-1), n, depth, W.reshape(-1), n_out,
+                bias, has_bias, Z.reshape(-1), activation_loops.address(code, dtype), A.reshape(-1), keep_z,
             )  # fmt: skip
     if not return_z:
         return A
@@ -329,9 +359,12 @@ def linear_backward(
     ------
     ValueError
         Shapes that do not fit each other, an unknown activation, a missing `Z` or `out`, an unfit `out`.
+    TypeError
+        An array does not hold real numbers.
 
     Notes
     -----
+    Computed in float32 if every input is float32, else in float64.
     FLOPs: 4 n_samples n_in n_out. Bytes: (2 n_samples n_in + 3 n_in n_out + 4 n_samples n_out) times the item
     size: X, W and the results once, dZ and a transposed copy of W written and read.
     """
@@ -342,7 +375,7 @@ def linear_backward(
     given = several(out, 3)
     if accumulate and (given[1] is None or given[2] is None):
         raise ValueError("accumulate=True needs out=(dX, dW, db) with arrays dW and db to add to")
-    dtype = working_dtype(dA, X, W, A)
+    dtype = working_dtype(dA, X, W, A, Z) if needs_z else working_dtype(dA, X, W, A)
     X = _matrix(X, "X", dtype, (None, None))
     n, n_in = X.shape
     W = _matrix(W, "W", dtype, (n_in, None))
@@ -359,8 +392,8 @@ def linear_backward(
     w_chunks = min(-(-n_in // TILE_ROWS) + 1, 64)
     with threads_for(2.0 * n * n_in * n_out) as parallel:
         _backward(
-            parallel, forward_chunks(n), w_chunks, dA.reshape(-1), X.reshape(-1), W.reshape(-1),
-            Z.reshape(-1), A.reshape(-1), derivative_loops.address(code, dtype), n, n_in, n_out, accumulate,
-            Wt, dZ, dX.reshape(-1), dW.reshape(-1), db,
+            parallel, workers(parallel), forward_chunks(n), w_chunks, dA.reshape(-1), X.reshape(-1),
+            W.reshape(-1), Z.reshape(-1), A.reshape(-1), derivative_loops.address(code, dtype), n, n_in,
+            n_out, accumulate, Wt, dZ, dX.reshape(-1), dW.reshape(-1), db,
         )  # fmt: skip
     return dX, dW, db

@@ -34,7 +34,7 @@ from numba.core.ccallback import CFunc
 from numba.extending import intrinsic, register_jitable
 
 from fastnn.kernels import _link as link
-from fastnn.kernels._jit import compiler_options, function_cache
+from fastnn.kernels._jit import compiler_options, function_cache, no_collection
 
 # Address of the loop of an entry that has none: there is nothing to call.
 NOTHING = 0
@@ -111,7 +111,8 @@ def _compile(function: Callable[..., Any], parameters: Parameters, dtype_name: s
         options={"nopython": True, **compiler_options()},
     )
     compiled._cache = function_cache(_compile, key)
-    compiled.compile()
+    with no_collection():
+        compiled.compile()
     return compiled
 
 

@@ -47,8 +47,9 @@ def place_center(X, centers, j, far, closest, nearest, second, next_nearest):
     """Centre j has moved elsewhere: the rows that knew it look at all, for the others the new place is news.
 
     j : -1 for rows that know none yet: all look at all.
-    far : IN (k,), a quarter of the squared distance from its new place to each centre. A row closer than half
-    that distance to its nearest centre cannot be nearer to it (triangle inequality).
+    far : IN (k,), a quarter of the squared distance from its new place to each centre. Where half
+    the distance from a row's nearest centre is more than the row's to its second one, the new place is none
+    of its two (triangle inequality).
     closest, nearest, second, next_nearest : IN/OUT (n,), the two centres nearest to every row, and how far
     they are, squared.
     """

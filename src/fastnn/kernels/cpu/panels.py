@@ -112,8 +112,7 @@ def _expand_row(indices, values, begin, end, target, target_at, n):
     for i in range(n):
         target[target_at + i] = 0
     for p in range(begin, end):
-        # Duplicate entries of a CSR row add up.
-        target[target_at + indices[p]] += values[p]
+        target[target_at + indices[p]] = values[p]
 
 
 @register_jitable

@@ -50,7 +50,7 @@ def test_bounds_hold_and_labels_are_the_nearest(kind, d, k, dtype):
     before, counts = C, []
     eps = np.finfo(dtype).eps
     for _ in range(12):
-        device.center_movement(C, before, np.empty((k, k), dtype), movement)
+        device.center_movement(False, 1, C, before, movement)
         device.bounded_assign(False, 1, X, C, movement, labels, upper, lower, searched)
         counts.append(searched.sum())
         exact = np.sqrt(((X[:, None].astype(np.float64) - C[None].astype(np.float64)) ** 2).sum(axis=2))

@@ -39,7 +39,6 @@ class Bounds:
         self._before = np.full(n, -1, np.int32)
         self._upper, self._lower = np.empty(n, X.dtype), np.empty(n, X.dtype)
         self._searched = np.empty(device.bound_tasks(n), np.int64)
-        self._distances = np.empty((k, k), X.dtype)
         self._movement = device.Movement(*np.zeros((4, k)))
         self._work = device.sweep_work(n, k, X.shape[1])
 
@@ -68,8 +67,8 @@ class Bounds:
         labels : ndarray of shape (n,), int32
             Those for `before`; they change in place.
         """
-        device.center_movement(C, before, self._distances, self._movement)
         with threads_for(self._work) as parallel:
+            device.center_movement(parallel, workers(parallel), C, before, self._movement)
             device.bounded_assign(
                 parallel, workers(parallel), self._X, C, self._movement, labels, self._upper, self._lower,
                 self._searched,

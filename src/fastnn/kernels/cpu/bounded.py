@@ -1,7 +1,7 @@
 """Lloyd's pass over the rows that leaves out those whose centre cannot have changed.
 
 Every row keeps two distances, in the order of Hamerly (2010): at most `upper` to its own centre, at least
-`lower` to any other. When the centres move, the triangle inequality says by how much these may have changed::
+`lower` to any other. When the centres move, the triangle inequality says by how much these may have changed (``movement``)::
 
     upper += how far its own centre has moved
     lower -= how far another centre may have moved         upper <= lower: the row stays where it is
@@ -11,15 +11,9 @@ their own centre is computed; those that are still open wait in a queue, until t
 the register tile to compare them with all centres (``nearest``), which also finds the second smallest
 distance.
 
-How far another centre may have moved. With hundreds of clusters one of them nearly always moves, far from
-most rows. So for every centre its neighbours are known, the _NEIGHBORS nearest ones: a row's lower bound
-falls with the movement of these only; all others are at least as far away as the nearest of them is from the
-row's own centre, less the row's distance to that (Ryšavý and Hamerly, 2016, have a ball for our count).
-
 References
 ----------
 Hamerly, "Making k-means even faster", SIAM International Conference on Data Mining 2010.
-Ryšavý and Hamerly, "Geometric methods to accelerate k-means algorithms", SDM 2016.
 """
 
 from typing import NamedTuple
@@ -28,14 +22,13 @@ import numpy as np
 from numba import prange
 from numba.extending import register_jitable
 
-from fastnn.kernels._jit import jit, parallel_jit
+from fastnn.kernels._jit import parallel_jit
 from fastnn.kernels.cpu.linked import linked
+from fastnn.kernels.cpu.movement import ROUNDING, Movement
 from fastnn.kernels.cpu.nearest import BLUR, is_certain, settle_rows
 from fastnn.kernels.cpu.sweep import prepare_centers
 from fastnn.kernels.cpu.tile import (
-    PAIR_ROWS,
     lanes,
-    tile_all_distances,
     tile_argmin_two,
     tile_columns,
     tile_difference,
@@ -46,11 +39,8 @@ from fastnn.kernels.cpu.tile import (
 _ROWS = 2048
 # Elements of a block of rows, whose copy stays in the second-level cache.
 _BLOCK = 1 << 14
-_NEIGHBORS = 16
 # Error of the bracket, in eps of |x|^2: eight times what BLUR takes it for.
 _SLACK = 32
-# What `upper` and `lower` may lose or gain by rounding in an iteration, in eps.
-_ROUNDING = 4
 
 
 def bound_tasks(n: int) -> int:
@@ -63,87 +53,6 @@ def _block_rows(X):
     """Rows of a block and of the queue: whole tiles."""
     columns = tile_columns(X)
     return max(columns, min(_ROWS, _BLOCK // max(1, X.shape[1])) // columns * columns)
-
-
-class Movement(NamedTuple):
-    """What ``center_movement`` finds, (k,) float64 each."""
-
-    moved: np.ndarray  # |c_j - before|
-    others_moved: np.ndarray  # the largest of `moved` among all other centres
-    near_moved: np.ndarray  # the same among the neighbours
-    far: np.ndarray  # distance to the nearest centre that is no neighbour; infinite if there is none
-
-
-@jit
-def center_movement(C, before, distances, movement):
-    """How far each centre has moved, how far the others have, and how near those are.
-
-    C, before : IN (k, d). distances : WORK (k, k). movement : OUT.
-    """
-    moved, others_moved, near_moved, far = movement
-    k, d = C.shape
-    eps = np.finfo(C.dtype).eps
-    for j in range(k):
-        total = 0.0
-        for f in range(d):
-            difference = np.float64(C[j, f]) - np.float64(before[j, f])
-            total += difference * difference
-        moved[j] = np.sqrt(total) * (1.0 + _ROUNDING * eps)
-    farthest, next_farthest = 0.0, 0.0
-    for j in range(k):
-        if moved[j] > farthest:
-            farthest, next_farthest = moved[j], farthest
-        else:
-            next_farthest = max(next_farthest, moved[j])
-    whole = k // PAIR_ROWS * PAIR_ROWS
-    for j in range(0, whole, PAIR_ROWS):
-        tile_all_distances(PAIR_ROWS, k, d, C, j * d, C, distances, j * k, k)
-    for j in range(whole, k):
-        tile_all_distances(1, k, d, C, j * d, C, distances, j * k, k)
-    # Below the exact distance whatever the order of the sum was.
-    shrink = 1.0 - (d + 8) * eps
-    ordered = np.empty(k, C.dtype)
-    for j in range(k):
-        distances[j, j] = np.inf
-        for c in range(k):
-            ordered[c] = distances[j, c]
-        limit = np.inf if k <= _NEIGHBORS + 1 else _kth_smallest(ordered, _NEIGHBORS)
-        near, nearest_far = 0.0, np.inf
-        for c in range(k):
-            if c == j:
-                continue
-            if distances[j, c] < limit:
-                near = max(near, moved[c])
-            else:
-                nearest_far = min(nearest_far, np.float64(distances[j, c]))
-        others_moved[j] = next_farthest if moved[j] == farthest else farthest
-        near_moved[j] = near
-        far[j] = np.sqrt(nearest_far) * shrink
-
-
-@register_jitable
-def _kth_smallest(values, index):
-    """The value that sorting would put at `index`; the order of `values` is lost. Hoare's selection."""
-    low, high = 0, values.size - 1
-    while low < high:
-        pivot = values[(low + high) // 2]
-        i, j = low, high
-        while i <= j:
-            while values[i] < pivot:
-                i += 1
-            while values[j] > pivot:
-                j -= 1
-            if i <= j:
-                values[i], values[j] = values[j], values[i]
-                i += 1
-                j -= 1
-        if index <= j:
-            high = j
-        elif index >= i:
-            low = i
-        else:
-            break
-    return values[index]
 
 
 class Packed(NamedTuple):
@@ -235,7 +144,7 @@ def _task(t, X, C, packed, movement, labels, upper, lower, work, searched):
     room = work.queue.shape[0]
     eps = np.finfo(X.dtype).eps
     grow = 1.0 + (d + 8) * eps
-    more, less = 1.0 + _ROUNDING * eps, 1.0 - _ROUNDING * eps
+    more, less = 1.0 + ROUNDING * eps, 1.0 - ROUNDING * eps
     count, total = 0, 0
     for start in range(first, last, room):
         open_rows = 0

@@ -1,0 +1,129 @@
+"""How far the centres have moved, for the bounds that rows have on their distances to them (``bounded``).
+
+With hundreds of clusters one of them nearly always moves, far from most rows. So every centre has its
+_NEIGHBORS nearest ones as neighbours: a row's lower bound falls with the movement of these only; all others
+are at least as far away as the nearest of them is from the row's own centre, less the row's distance to that
+(Ryšavý and Hamerly have a ball for our count).
+
+References
+----------
+Ryšavý and Hamerly, "Geometric methods to accelerate k-means algorithms", SDM 2016.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import prange
+from numba.extending import register_jitable
+
+from fastnn.kernels._jit import parallel_jit
+from fastnn.kernels.cpu.tile import PAIR_ROWS, tile_all_distances
+
+_NEIGHBORS = 16
+# What a bound may lose or gain by rounding in an iteration, in eps.
+ROUNDING = 4
+
+
+class Movement(NamedTuple):
+    """What ``center_movement`` finds, (k,) float64 each."""
+
+    moved: np.ndarray  # |c_j - before|
+    others_moved: np.ndarray  # the largest of `moved` among all other centres
+    near_moved: np.ndarray  # the same among the neighbours
+    far: np.ndarray  # distance to the nearest centre that is no neighbour; infinite if there is none
+
+
+@register_jitable
+def _movements(C, before, moved, others_moved):
+    """The first two of a ``Movement``."""
+    k, d = C.shape
+    eps = np.finfo(C.dtype).eps
+    farthest, next_farthest = 0.0, 0.0
+    for j in range(k):
+        total = 0.0
+        for f in range(d):
+            difference = np.float64(C[j, f]) - np.float64(before[j, f])
+            total += difference * difference
+        moved[j] = np.sqrt(total) * (1.0 + ROUNDING * eps)
+        if moved[j] > farthest:
+            farthest, next_farthest = moved[j], farthest
+        else:
+            next_farthest = max(next_farthest, moved[j])
+    for j in range(k):
+        others_moved[j] = next_farthest if moved[j] == farthest else farthest
+
+
+@register_jitable
+def _kth_smallest(values, index):
+    """The value that sorting would put at `index`; the order of `values` is lost. Hoare's selection."""
+    low, high = 0, values.size - 1
+    while low < high:
+        pivot = values[(low + high) // 2]
+        i, j = low, high
+        while i <= j:
+            while values[i] < pivot:
+                i += 1
+            while values[j] > pivot:
+                j -= 1
+            if i <= j:
+                values[i], values[j] = values[j], values[i]
+                i += 1
+                j -= 1
+        if index <= j:
+            high = j
+        elif index >= i:
+            low = i
+        else:
+            break
+    return values[index]
+
+
+@register_jitable
+def _neighborhoods(first, rows, C, distances, ordered, moved, near_moved, far):
+    """The rest of a ``Movement``, for centres first : first + rows, PAIR_ROWS at most.
+
+    distances, ordered : WORK, (PAIR_ROWS * k,) and (k,).
+    """
+    k, d = C.shape
+    if rows == PAIR_ROWS:
+        tile_all_distances(PAIR_ROWS, k, d, C, first * d, C, distances, 0, k)
+    else:
+        for i in range(rows):
+            tile_all_distances(1, k, d, C, (first + i) * d, C, distances, i * k, k)
+    # Below the exact distance whatever the order of the sum was.
+    shrink = 1.0 - (d + 8) * np.finfo(C.dtype).eps
+    for i in range(rows):
+        own = distances[i * k : (i + 1) * k]
+        own[first + i] = np.inf
+        for c in range(k):
+            ordered[c] = own[c]
+        limit = np.inf if k <= _NEIGHBORS + 1 else _kth_smallest(ordered, _NEIGHBORS)
+        near, nearest_far = 0.0, np.inf
+        for c in range(k):
+            if own[c] < limit:
+                near = max(near, moved[c])
+            elif c != first + i:
+                nearest_far = min(nearest_far, np.float64(own[c]))
+        near_moved[first + i] = near
+        far[first + i] = np.sqrt(nearest_far) * shrink
+
+
+@parallel_jit
+def center_movement(n_workers, C, before, movement):
+    """How far each centre has moved, how far the others have, and how near those are.
+
+    n_workers : threads.
+    C, before : IN (k, d). movement : OUT.
+    FLOPs: 3 d k^2, and a selection among k numbers for each centre.
+    """
+    k = C.shape[0]
+    _movements(C, before, movement.moved, movement.others_moved)
+    distances, ordered = np.empty((n_workers, PAIR_ROWS * k), C.dtype), np.empty((n_workers, k), C.dtype)
+    groups = (k + PAIR_ROWS - 1) // PAIR_ROWS
+    for w in prange(n_workers):
+        for group in range(w * groups // n_workers, (w + 1) * groups // n_workers):
+            first = np.int64(group * PAIR_ROWS)
+            _neighborhoods(
+                first, min(PAIR_ROWS, k - first), C, distances[w], ordered[w], movement.moved,
+                movement.near_moved, movement.far,
+            )  # fmt: skip

@@ -1,7 +1,8 @@
 """Lloyd's pass over the rows that leaves out those whose centre cannot have changed.
 
 Every row keeps two distances, in the order of Hamerly (2010): at most `upper` to its own centre, at least
-`lower` to any other. When the centres move, the triangle inequality says by how much these may have changed (``movement``)::
+`lower` to any other. When the centres move, the triangle inequality says by how much these may have changed
+(``movement``)::
 
     upper += how far its own centre has moved
     lower -= how far another centre may have moved         upper <= lower: the row stays where it is

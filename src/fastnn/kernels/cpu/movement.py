@@ -1,9 +1,8 @@
 """How far the centres have moved, for the bounds that rows have on their distances to them (``bounded``).
 
-With hundreds of clusters one of them nearly always moves, far from most rows. So every centre has its
-_NEIGHBORS nearest ones as neighbours: a row's lower bound falls with the movement of these only; all others
-are at least as far away as the nearest of them is from the row's own centre, less the row's distance to that
-(Ryšavý and Hamerly have a ball for our count).
+With hundreds of clusters one of them nearly always moves, far from most rows. So every centre has some of
+its nearest ones as neighbours: a row's lower bound falls with the movement of these only; all others are at
+least as far away as the nearest of them is from the row's own centre, less the row's distance to that.
 
 References
 ----------
@@ -19,7 +18,9 @@ from numba.extending import register_jitable
 from fastnn.kernels._jit import parallel_jit
 from fastnn.kernels.cpu.tile import PAIR_ROWS, tile_all_distances
 
-_NEIGHBORS = 16
+# The least distance of each of 16 groups of centres, in order: below the one of this rank are about 22.
+_GROUPS, _RANK = 16, 12
+_NEIGHBORS = 22
 # What a bound may lose or gain by rounding in an iteration, in eps.
 ROUNDING = 4
 
@@ -54,35 +55,32 @@ def _movements(C, before, moved, others_moved):
 
 
 @register_jitable
-def _kth_smallest(values, index):
-    """The value that sorting would put at `index`; the order of `values` is lost. Hoare's selection."""
-    low, high = 0, values.size - 1
-    while low < high:
-        pivot = values[(low + high) // 2]
-        i, j = low, high
-        while i <= j:
-            while values[i] < pivot:
-                i += 1
-            while values[j] > pivot:
-                j -= 1
-            if i <= j:
-                values[i], values[j] = values[j], values[i]
-                i += 1
-                j -= 1
-        if index <= j:
-            high = j
-        elif index >= i:
-            low = i
-        else:
-            break
-    return values[index]
+def _limit(distances, minima):
+    """What about _NEIGHBORS of the distances are below. minima : WORK (_GROUPS,).
+
+    Of the least ones of some groups, a middle one: to select the n-th of all takes ten times as long.
+    """
+    k = distances.size
+    if k <= _NEIGHBORS:
+        return np.inf
+    for g in range(_GROUPS):
+        least = distances[k * g // _GROUPS]
+        for c in range(k * g // _GROUPS + 1, k * (g + 1) // _GROUPS):
+            least = min(least, distances[c])
+        # Into its place among those before it.
+        place = g
+        while place > 0 and minima[place - 1] > least:
+            minima[place] = minima[place - 1]
+            place -= 1
+        minima[place] = least
+    return minima[_RANK]
 
 
 @register_jitable
-def _neighborhoods(first, rows, C, distances, ordered, moved, near_moved, far):
+def _neighborhoods(first, rows, C, distances, minima, moved, near_moved, far):
     """The rest of a ``Movement``, for centres first : first + rows, PAIR_ROWS at most.
 
-    distances, ordered : WORK, (PAIR_ROWS * k,) and (k,).
+    distances, minima : WORK, (PAIR_ROWS * k,) and (_GROUPS,).
     """
     k, d = C.shape
     if rows == PAIR_ROWS:
@@ -95,9 +93,7 @@ def _neighborhoods(first, rows, C, distances, ordered, moved, near_moved, far):
     for i in range(rows):
         own = distances[i * k : (i + 1) * k]
         own[first + i] = np.inf
-        for c in range(k):
-            ordered[c] = own[c]
-        limit = np.inf if k <= _NEIGHBORS + 1 else _kth_smallest(ordered, _NEIGHBORS)
+        limit = _limit(own, minima)
         near, nearest_far = 0.0, np.inf
         for c in range(k):
             if own[c] < limit:
@@ -114,16 +110,17 @@ def center_movement(n_workers, C, before, movement):
 
     n_workers : threads.
     C, before : IN (k, d). movement : OUT.
-    FLOPs: 3 d k^2, and a selection among k numbers for each centre.
+    FLOPs: 3 d k^2.
     """
     k = C.shape[0]
     _movements(C, before, movement.moved, movement.others_moved)
-    distances, ordered = np.empty((n_workers, PAIR_ROWS * k), C.dtype), np.empty((n_workers, k), C.dtype)
+    distances = np.empty((n_workers, PAIR_ROWS * k), C.dtype)
+    minima = np.empty((n_workers, _GROUPS), C.dtype)
     groups = (k + PAIR_ROWS - 1) // PAIR_ROWS
     for w in prange(n_workers):
         for group in range(w * groups // n_workers, (w + 1) * groups // n_workers):
             first = np.int64(group * PAIR_ROWS)
             _neighborhoods(
-                first, min(PAIR_ROWS, k - first), C, distances[w], ordered[w], movement.moved,
+                first, min(PAIR_ROWS, k - first), C, distances[w], minima[w], movement.moved,
                 movement.near_moved, movement.far,
             )  # fmt: skip

@@ -13,6 +13,13 @@ from tests.test_kmeans_kernels import on_threads
 DTYPES = [np.float32, np.float64]
 
 
+@pytest.fixture
+def bounds_may_pay(monkeypatch):
+    """However small the data are."""
+    for name in ("_LEAST_WORK", "_LEAST_ROW", "_LEAST_SHARE"):
+        monkeypatch.setattr(bounds, name, 0)
+
+
 def rows_of(kind, n, d, dtype):
     rng = np.random.default_rng(0)
     if kind == "normal":
@@ -77,9 +84,7 @@ def test_bounds_hold_and_labels_are_the_nearest(kind, d, k, dtype):
 @pytest.mark.parametrize(
     ("kind", "d", "k"), [("blobs", 8, 64), ("blobs", 33, 100), ("far", 5, 90), ("grid", 6, 64)]
 )
-def test_a_run_is_that_of_the_plain_passes(kind, d, k, weighted, dtype, monkeypatch):
-    monkeypatch.setattr(bounds, "_LEAST_WORK", 1)
-    monkeypatch.setattr(bounds, "_LEAST_ROW", 1)
+def test_a_run_is_that_of_the_plain_passes(kind, d, k, weighted, dtype, monkeypatch, bounds_may_pay):
     passes = []
     assigned = bounds.Bounds.assign
     monkeypatch.setattr(
@@ -98,9 +103,7 @@ def test_a_run_is_that_of_the_plain_passes(kind, d, k, weighted, dtype, monkeypa
         assert min(passes) < 1000
 
 
-def test_bounds_change_nothing_for_any_number_of_threads(monkeypatch):
-    monkeypatch.setattr(bounds, "_LEAST_WORK", 1)
-    monkeypatch.setattr(bounds, "_LEAST_ROW", 1)
+def test_bounds_change_nothing_for_any_number_of_threads(bounds_may_pay):
     X = rows_of("blobs", 20000, 16, np.float32)
     runs = [
         on_threads(count, lambda: lloyd(X, None, X[:100].copy(), max_iter=60, tol=0.0)) for count in (1, 2, 3)
@@ -111,10 +114,8 @@ def test_bounds_change_nothing_for_any_number_of_threads(monkeypatch):
         assert run.n_iter == runs[0].n_iter
 
 
-def test_clusters_that_become_empty_among_bounds(monkeypatch):
+def test_clusters_that_become_empty_among_bounds(monkeypatch, bounds_may_pay):
     """A centre that loses its rows late is moved as in the plain passes."""
-    monkeypatch.setattr(bounds, "_LEAST_WORK", 1)
-    monkeypatch.setattr(bounds, "_LEAST_ROW", 1)
     monkeypatch.setattr(bounds, "_CHANGING", 1.0)
     rng = np.random.default_rng(3)
     X = np.concatenate([rng.normal(size=(2000, 4)), rng.normal(size=(30, 4)) * 20])

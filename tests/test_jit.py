@@ -10,6 +10,7 @@ import threading
 import numpy as np
 import pytest
 
+import fastnn
 from fastnn.kernels import _jit, _threads, linear_forward
 
 SMALL = """
@@ -106,7 +107,8 @@ from fastnn import GradKMeans, KMeans, MiniBatchKMeans, MLPClassifier, MLPRegres
 from fastnn.clustering import bounds, leading
 from fastnn.clustering.passes import labels_inertia
 warnings.simplefilter("ignore")
-bounds._LEAST_WORK, bounds._CHANGING, bounds._OPEN = 0, 1.0, 1.0
+bounds._LEAST_WORK = bounds._LEAST_SHARE = leading._LEAST_WORK = 0
+bounds._CHANGING = bounds._OPEN = 1.0
 digest = hashlib.sha256()
 for dtype in (np.float64, np.float32):
     X = np.random.default_rng(0).normal(size=(400, 6)).astype(dtype)
@@ -389,5 +391,11 @@ kernels.linear_backward(A, X, X.T[:, :7].copy(), A)
 
 @pytest.mark.slow
 def test_after_precompile_nothing_is_compiled(tmp_path):
-    run("import fastnn; fastnn.precompile(['float32'])", tmp_path)
+    run("import fastnn; fastnn.precompile('float32')", tmp_path)
     assert run(COUNT.format(body=EVERYTHING), tmp_path) == "0"
+
+
+def test_precompile_knows_two_dtypes():
+    for dtypes in ("int32", [np.float64, np.float16]):
+        with pytest.raises(ValueError, match="float32"):
+            fastnn.precompile(dtypes)

@@ -589,6 +589,11 @@ def test_a_regressor_refuses_text_targets(dtype):
         MLPRegressor().fit(np.zeros((4, 2)), np.array(["1", "2", "3", "4"]).astype(dtype))
 
 
+def test_a_regressor_refuses_dates():
+    with pytest.raises(TypeError, match="real numbers"):
+        MLPRegressor().fit(np.zeros((2, 2)), np.array(["2020-01-01", "2020-01-02"], "M8[D]"))
+
+
 def test_the_fitted_output_activation_counts():
     X = np.random.default_rng(0).normal(size=(60, 3))
     model = MLPRegressor(max_iter=2, random_state=0)

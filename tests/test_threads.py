@@ -1,10 +1,12 @@
 """n_threads of every estimator: what it limits and restores, and that results do not depend on it."""
 
 import os
+import signal
 import subprocess
 import sys
 import textwrap
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import joblib
 import numba
@@ -12,7 +14,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
-from threadpoolctl import threadpool_info
+from threadpoolctl import threadpool_info, threadpool_limits
 
 import fastnn
 from fastnn.kernels import _threads
@@ -129,9 +131,8 @@ def test_refuses_other_values(bad):
         with pytest.raises(ValueError, match="n_threads"):
             getattr(fastnn, name)(n_threads=bad).fit(X, y)
     model, _ = fitted("GradKMeans")
-    if isinstance(bad, int):
-        with pytest.raises(ValueError, match="n_threads"):
-            model.set_params(n_threads=bad).predict(X)
+    with pytest.raises(ValueError, match="n_threads"):
+        model.set_params(n_threads=bad).predict(X)
 
 
 def test_a_process_with_one_core_uses_no_threads():
@@ -172,10 +173,43 @@ def test_blas_limits_of_overlapping_fits_are_taken_away():
         return [info["num_threads"] for info in threadpool_info() if info["user_api"] == "blas"]
 
     before = limits()
-    first, second = _threads.one_blas_thread, _threads.one_blas_thread
-    first.__enter__()
-    second.__enter__()
-    first.__exit__()
-    assert all(n == 1 for n in limits())
-    second.__exit__()
+
+    def in_another_thread(function):
+        with ThreadPoolExecutor(1) as executor:
+            return executor.submit(function).result()
+
+    blas = _threads.one_blas_thread
+    for _ in range(2):
+        # Each change comes from a Python thread of its own, as of the fits of a grid search.
+        for change, want in (
+            (blas.__enter__, [1] * len(before)),
+            (blas.__enter__, [1] * len(before)),
+            (blas.__exit__, [1] * len(before)),
+            (blas.__exit__, before),
+        ):
+            in_another_thread(change)
+            assert limits() == want
+
+    def users_own():
+        with threadpool_limits(1, user_api="blas"):
+            return limits()
+
+    with blas:
+        pass
+    assert in_another_thread(users_own) == [1] * len(before)
     assert limits() == before
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_child_forked_inside_anothers_blas_limit_is_free():
+    blas = _threads.one_blas_thread
+    limits = [info["num_threads"] for info in threadpool_info() if info["user_api"] == "blas"]
+    with blas, blas._lock:
+        child = os.fork()
+        if child == 0:
+            signal.alarm(20)  # for a deadlock
+            with blas:
+                pass
+            after = [info["num_threads"] for info in threadpool_info() if info["user_api"] == "blas"]
+            os._exit(0 if after == limits else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

@@ -1,6 +1,5 @@
 """Compile everything ahead of time: for container images and continuous integration."""
 
-from collections.abc import Sequence
 from itertools import zip_longest
 from typing import Any
 
@@ -24,7 +23,7 @@ from fastnn.network import Network, predict
 from fastnn.optimizers import RULES, Optimizer
 
 
-def precompile(dtypes: Sequence[Any] = (np.float32, np.float64)) -> None:
+def precompile(dtypes: Any = (np.float32, np.float64)) -> None:
     """Fill the cache with every compiled function that the estimators and kernels use.
 
     Takes about a minute, once for each version of the package, kind of processor and cache directory; another
@@ -32,8 +31,13 @@ def precompile(dtypes: Sequence[Any] = (np.float32, np.float64)) -> None:
 
     Parameters
     ----------
-    dtypes : sequence of dtype, default=(float32, float64)
+    dtypes : dtype or sequence of dtype, default=(float32, float64)
         Float types to compile for.
+
+    Raises
+    ------
+    ValueError
+        A dtype is neither float32 nor float64.
 
     Examples
     --------
@@ -44,13 +48,17 @@ def precompile(dtypes: Sequence[Any] = (np.float32, np.float64)) -> None:
 
     The processor that compiles must be of the kind that runs the image: Numba keeps code for each apart.
     """
-    for dtype in dtypes:
+    wanted = [np.dtype(dtype) for dtype in (dtypes if isinstance(dtypes, list | tuple | set) else [dtypes])]
+    for dtype in wanted:
+        if dtype not in (np.float32, np.float64):
+            raise ValueError(f"dtypes must be float32 and float64, or one of them, got {dtype}.")
+    for dtype in wanted:
         for threads in (False, True):
             with force_threads(threads):
-                _networks(np.dtype(dtype))
-                _k_means(np.dtype(dtype))
-                _accelerated(np.dtype(dtype))
-                _functions(np.dtype(dtype))
+                _networks(dtype)
+                _k_means(dtype)
+                _accelerated(dtype)
+                _functions(dtype)
 
 
 def _networks(dtype: np.dtype) -> None:

@@ -10,6 +10,9 @@ from fastnn.kernels._threads import threads_for, workers
 _LEAST_WORK = 1 << 21
 # The same for a row: the two numbers, and the sums in a pass of their own, take the time of half as much.
 _LEAST_ROW = 1 << 10
+# Rows times features for each centre: how the centres have moved takes 2.5 ns for each pair of them, which is
+# a tenth of a pass here and the more the fewer the rows.
+_LEAST_SHARE = 800
 # Share of the rows that may change their centre in a pass, for the next one to begin with bounds; and share
 # that may be compared with all centres in spite of the bounds, for these to be kept. A pass with bounds in
 # which every row is open takes a fifth longer than one without.
@@ -45,7 +48,12 @@ class Bounds:
     @staticmethod
     def may_pay(n: int, k: int, d: int) -> bool:
         """Whether there is so much to compute for a row that bounds could save time."""
-        return k * d >= _LEAST_ROW and n * k * d >= _LEAST_WORK and device.has_bracket(k, d)
+        return (
+            k * d >= _LEAST_ROW
+            and n * k * d >= _LEAST_WORK
+            and n * d >= k * _LEAST_SHARE
+            and device.has_bracket(k, d)
+        )
 
     def watch(self, labels: np.ndarray) -> None:
         """A pass without bounds has led to these labels: begin bounds if few of them are new."""

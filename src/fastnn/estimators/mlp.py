@@ -495,6 +495,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
             reset=reset,
         )
         check_array(y, ensure_2d=False, dtype="numeric", input_name="y")  # no sparse matrix, no strings
+        if y.dtype.kind not in "biuf":  # dates
+            raise TypeError(f"y must hold real numbers, got dtype {y.dtype}.")
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         if self.loss == "poisson" and (y < 0).any():

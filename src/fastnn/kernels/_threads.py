@@ -8,10 +8,13 @@ import os
 import sys
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
+from numbers import Integral
+from typing import Any
 
 import joblib
 import numba
@@ -77,10 +80,10 @@ def use_threads(n: int | None) -> Iterator[None]:
     Raises
     ------
     ValueError
-        `n` is less than 1.
+        `n` is no integer or less than 1.
     """
-    if n is not None and n < 1:
-        raise ValueError(f"n_threads must be None or at least 1, got {n}.")
+    if n is not None and not (isinstance(n, Integral) and n >= 1):
+        raise ValueError(f"n_threads must be None or an integer of at least 1, got {n!r}.")
     token = _limit.set(n)
     try:
         yield
@@ -106,28 +109,45 @@ class _OneBlasThread:
 
     It belongs to the process: if each took back what it had found, the second of two Python threads would
     restore the limit that the first had set.
+
+    threadpoolctl lets one Python thread alone change the limits, the first that asks, until it ends. So both
+    changes are made by threads of their own, which end at once: the last who leaves need not be the first who
+    entered, and the user's own ``threadpool_limits`` go on working in every thread.
     """
 
     def __init__(self) -> None:
+        self._limits: threadpool_limits | None = None
+        self.after_fork_in_child()
+
+    def after_fork_in_child(self) -> None:
+        """Nobody is inside; what a thread of the parent had limited is set free by the next who leaves."""
         self._lock = threading.Lock()
         self._inside = 0
-        self._limits: threadpool_limits | None = None
 
     def __enter__(self) -> None:
         with self._lock:
-            if self._inside == 0:
-                self._limits = threadpool_limits(1, user_api="blas")
+            if self._inside == 0 and self._limits is None:
+                self._limits = _in_a_thread_of_its_own(lambda: threadpool_limits(1, user_api="blas"))
             self._inside += 1
 
     def __exit__(self, *exception: object) -> None:
         with self._lock:
             self._inside -= 1
             if self._inside == 0 and self._limits is not None:
-                self._limits.restore_original_limits()
+                _in_a_thread_of_its_own(self._limits.restore_original_limits)
+                self._limits = None
+
+
+def _in_a_thread_of_its_own(function: Callable[[], Any]) -> Any:
+    with ThreadPoolExecutor(1) as executor:
+        return executor.submit(function).result()
 
 
 # BLAS threads spin for a tenth of a second after each operation, and leave ours half of the cores.
 one_blas_thread = _OneBlasThread()
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=one_blas_thread.after_fork_in_child)
 
 
 @cache

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable
+from functools import cache
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -48,6 +49,12 @@ class BaseKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
     labels_: np.ndarray
     inertia_: float
     n_features_in_: int
+
+    @classmethod
+    @cache
+    def _get_param_names(cls) -> list[str]:
+        """scikit-learn's, which looks at the signature of ``__init__`` anew in every fit: 30 of 500 us."""
+        return super()._get_param_names()
 
     def predict(self, X):
         """Index of the nearest centre.

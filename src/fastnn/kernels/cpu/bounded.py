@@ -24,15 +24,14 @@ from numba import prange
 from numba.extending import register_jitable
 
 from fastnn.kernels._jit import parallel_jit
+from fastnn.kernels.cpu.lanes import differences_to_lanes
 from fastnn.kernels.cpu.linked import linked
 from fastnn.kernels.cpu.movement import ROUNDING, Movement
 from fastnn.kernels.cpu.nearest import BLUR, is_certain, settle_rows
 from fastnn.kernels.cpu.sweep import prepare_centers
 from fastnn.kernels.cpu.tile import (
-    lanes,
     tile_argmin_two,
     tile_columns,
-    tile_difference,
     tile_distances,
 )
 
@@ -84,20 +83,14 @@ class Buffers(NamedTuple):
 @register_jitable
 def _search(first, count, C, packed, work, labels, upper, lower):
     """Compare the `count` rows of the queue with all centres: their labels and bounds."""
-    k, d = C.shape
-    width, columns = lanes(C), tile_columns(C)
+    (k, d), columns = C.shape, tile_columns(C)
     real = C.dtype.type
     eps = np.finfo(C.dtype).eps
     blur, slack, zero, one = real(BLUR * eps), real(_SLACK * eps), real(0), real(1)
     grow, shrink = real(1 + (d + 8) * eps), real(1 - (d + 8) * eps)
     for start in range(0, count, columns):
         rows = min(columns, count - start)
-        for i in range(0, columns, width):
-            lane = min(i, rows - 1)
-            tile_difference(
-                min(width, rows - lane), d, work.queue, (start + lane) * d, d, packed.shift,
-                work.panel, i, columns,
-            )  # fmt: skip
+        differences_to_lanes(work.queue, start, rows, packed.shift, work.panel)
         for i in range(columns):
             work.best[i] = np.inf
         for i in range(columns):

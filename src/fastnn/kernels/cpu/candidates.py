@@ -15,14 +15,13 @@ from numba.extending import register_jitable
 
 from fastnn.kernels._jit import jit, parallel_jit
 from fastnn.kernels.cpu.distances import squared_distance
+from fastnn.kernels.cpu.lanes import rows_to_lanes
 from fastnn.kernels.cpu.linked import linked
 from fastnn.kernels.cpu.tile import (
     PAIR_ROWS,
     TILE_ROWS,
-    lanes,
     tile_all_distances,
     tile_columns,
-    tile_lanes,
     tile_squares,
 )
 
@@ -96,16 +95,12 @@ def _task_of_short_rows(t, X, weights, count, panels, closest, panel, values, su
     panel, values, sums : WORK, (d, columns), and twice (candidates, columns): a sum is kept for every
     column, and they are added up at the end.
     """
-    n, d = X.shape
-    width, columns = lanes(X), tile_columns(X)
+    (n, d), columns = X.shape, tile_columns(X)
     for i in range(count * columns):
         sums[i] = 0.0
     for start in range(t * TASK_ROWS, min(n, (t + 1) * TASK_ROWS), columns):
         rows = min(columns, n - start)
-        for i in range(0, columns, width):
-            # A vector without rows of its own repeats the last row.
-            lane = min(i, rows - 1)
-            tile_lanes(min(width, rows - lane), d, X, (start + lane) * d, panel, i, columns)
+        rows_to_lanes(X, start, rows, panel)
         for c in range(0, count, TILE_ROWS):
             tile_squares(
                 min(TILE_ROWS, count - c), d, panels, c * d, panel, 0, columns,

@@ -20,8 +20,9 @@ from numba.extending import register_jitable
 
 from fastnn.kernels._jit import parallel_jit
 from fastnn.kernels.cpu.distances import squared_distance
+from fastnn.kernels.cpu.lanes import rows_to_lanes
 from fastnn.kernels.cpu.linked import linked
-from fastnn.kernels.cpu.tile import TILE_ROWS, lanes, tile_columns, tile_distances, tile_lanes, tile_product
+from fastnn.kernels.cpu.tile import TILE_ROWS, tile_columns, tile_distances, tile_product
 
 # Rows of one task.
 _ROWS = 512
@@ -89,17 +90,14 @@ def _task(
     counts : OUT (tasks,), comparisons in full besides those with the lowest bound.
     """
     (n, d), k, depth = X.shape, C.shape[0], panels.shape[1]
-    width, columns = lanes(X), tile_columns(X)
+    columns = tile_columns(X)
     half, one, zero = X.dtype.type(0.5), X.dtype.type(1), X.dtype.type(0)
     m, count = lead.shape[1], np.int64(0)
     for i in range(columns):
         panel[m * columns + i] = one
     for start in range(t * _ROWS, min(n, (t + 1) * _ROWS), columns):
         rows = min(columns, n - start)
-        for i in range(0, columns, width):
-            # A vector without rows of its own repeats the last row.
-            lane = min(i, rows - 1)
-            tile_lanes(min(width, rows - lane), m, lead, (start + lane) * m, panel, i, columns)
+        rows_to_lanes(lead, start, rows, panel)
         for tile in range(panels.shape[0]):
             tile_product(
                 min(TILE_ROWS, k - tile * TILE_ROWS), depth, panels, tile * depth * TILE_ROWS, TILE_ROWS,

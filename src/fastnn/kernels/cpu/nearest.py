@@ -21,19 +21,17 @@ from numba.extending import register_jitable
 
 from fastnn.kernels._jit import sums_in_any_order
 from fastnn.kernels.cpu.distances import squared_distance
+from fastnn.kernels.cpu.lanes import differences_to_lanes, rows_to_lanes
 from fastnn.kernels.cpu.linked import linked
 from fastnn.kernels.cpu.tile import (
     PAIR_ROWS,
     TILE_ROWS,
-    lanes,
     prefetch,
     tile_all_distances,
     tile_argmin,
     tile_argmin_squares,
     tile_columns,
-    tile_difference,
     tile_distances,
-    tile_lanes,
 )
 
 # A distance below this many eps of |x|^2 is compared with all others in the direct form: the winner of the
@@ -221,15 +219,11 @@ def _reset(best, best_at, index, index_at):
 @register_jitable
 def _nearest_of_few(X, C, panels, starts, first, last, panel, best, index, labels, distances):
     """``nearest_rows`` in the direct form: what is compared is the distance."""
-    k, d = C.shape
-    width, columns = lanes(X), tile_columns(X)
+    (k, d), columns = C.shape, tile_columns(X)
     infinity, zero = X.dtype.type(np.inf), X.dtype.type(0)
     for start in range(first, last, columns):
         rows = min(columns, last - start)
-        for i in range(0, columns, width):
-            # A vector without rows of its own repeats the last row.
-            lane = min(i, rows - 1)
-            tile_lanes(min(width, rows - lane), d, X, (start + lane) * d, panel, i, columns)
+        rows_to_lanes(X, start, rows, panel)
         infinite = 0
         if rows == columns:
             _reset(distances, start, labels, start)
@@ -300,7 +294,7 @@ def nearest_rows(X, C, shift, panels, starts, first, last, panel, best, index, l
     if is_long(k, d):
         _nearest_along_features(X, C, first, last, panel, labels, distances)
         return
-    width, columns = lanes(X), tile_columns(X)
+    columns = tile_columns(X)
     blur = X.dtype.type(BLUR * np.finfo(X.dtype).eps)
     # While one block of rows is compared with the centres, the next one is fetched from memory, a share of it
     # beside each group of centres.
@@ -311,12 +305,7 @@ def nearest_rows(X, C, shift, panels, starts, first, last, panel, best, index, l
         ahead = (start + columns) * d
         end = min(ahead + columns * d, X.size)
         rows = min(columns, last - start)
-        for i in range(0, columns, width):
-            # A vector without rows of its own repeats the last row.
-            first_lane = min(i, rows - 1)
-            tile_difference(
-                min(width, rows - first_lane), d, X, (start + first_lane) * d, d, shift, panel, i, columns
-            )
+        differences_to_lanes(X, start, rows, shift, panel)
         _reset(best, 0, index, 0)
         for j in range(0, k, group):
             tile_argmin(

@@ -111,16 +111,14 @@ def main(argv: list[str] | None = None) -> None:
         report.set_shares(tables, peaks)
         for table in measured:
             report.show(table)
+        if not options.no_write:
+            # After every group: one that fails, half an hour later, shall not cost the others.
+            report.write(tables, peaks, settings, options.output)
     for name, fact in report.machine(settings):
         print(f"{name}: {fact}")
     print(f"FMA peak: {report.describe_peaks(peaks)}")
     print(f"{report.summary(tables)} {time.perf_counter() - started:.0f} s in all.")
     if not options.no_write:
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        for table in tables:
-            if table.lines:
-                report.draw(table.lines, options.output.parent / report.PICTURES)
-        options.output.write_text(report.markdown(tables, peaks, settings), encoding="utf-8")
         print(f"Written to {options.output}")
 
 

@@ -199,6 +199,15 @@ def draw(lines: Lines, folder: Path) -> None:
     picture.savefig(folder / lines.file, metadata={"Date": None})
 
 
+def write(tables: list[Table], peaks: dict[str, list[float]], settings: Settings, page: Path) -> None:
+    """The page and its pictures."""
+    page.parent.mkdir(parents=True, exist_ok=True)
+    for table in tables:
+        if table.lines:
+            draw(table.lines, page.parent / PICTURES)
+    page.write_text(markdown(tables, peaks, settings), encoding="utf-8")
+
+
 def show(table: Table) -> None:
     """Print a table; in plain text where rich is not installed."""
     head, body = cells(table)

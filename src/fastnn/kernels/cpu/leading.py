@@ -19,7 +19,6 @@ from numba import prange
 from numba.extending import register_jitable
 
 from fastnn.kernels._jit import parallel_jit
-from fastnn.kernels.cpu.distances import squared_distance
 from fastnn.kernels.cpu.lanes import rows_to_lanes
 from fastnn.kernels.cpu.linked import linked
 from fastnn.kernels.cpu.tile import TILE_ROWS, tile_columns, tile_distances, tile_product
@@ -86,7 +85,8 @@ def _task(
 ):  # fmt: skip
     """The rows of task t.
 
-    panel, values, near, limits, winner : WORK, of a tile of rows: (m + 2, columns), (k, columns), (columns,).
+    panel, values, near, limits, winner : WORK, of a tile of rows: (m + 2, columns), (k, columns), (columns,);
+    `near` and `winner` have a place more.
     counts : OUT (tasks,), comparisons in full besides those with the lowest bound.
     """
     (n, d), k, depth = X.shape, C.shape[0], panels.shape[1]
@@ -119,7 +119,10 @@ def _task(
                 if j == winner[i] or not values[at + i] <= limits[i]:
                     continue
                 count += 1
-                distance = squared_distance(X[start + i], C[j])
+                # By the same loop as the one that it is compared with: those to equal centres are equal.
+                winner[columns] = j
+                tile_distances(1, d, X, (start + i) * d, C, winner, columns, near, columns)
+                distance = near[columns]
                 if distance < near[i] or (distance == near[i] and j < labels[start + i]):
                     square = squares[start + i]
                     near[i], labels[start + i] = distance, j
@@ -161,8 +164,8 @@ def leading_assign(n_workers, X, C, lead, squares, panels, slack, labels, distan
         np.empty((n_workers, depth * columns), X.dtype),
         np.empty((n_workers, k * columns), X.dtype),
     )
-    near, limits = np.empty((n_workers, columns), X.dtype), np.empty((n_workers, columns), X.dtype)
-    winner = np.empty((n_workers, columns), np.int32)
+    near, limits = np.empty((n_workers, columns + 1), X.dtype), np.empty((n_workers, columns), X.dtype)
+    winner = np.empty((n_workers, columns + 1), np.int32)
     tasks = counts.size
     for w in prange(n_workers):
         for t in range(w, tasks, n_workers):

@@ -199,6 +199,13 @@ def test_blas_limits_of_overlapping_fits_are_taken_away():
     assert in_another_thread(users_own) == [1] * len(before)
     assert limits() == before
 
+    with threadpool_limits(2, user_api="blas"):  # this Python thread's, and other ones fit
+        in_another_thread(blas.__enter__)
+        assert limits() == [1] * len(before)
+        in_another_thread(blas.__exit__)
+        assert limits() == [2] * len(before)
+    assert limits() == before
+
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_a_child_forked_inside_anothers_blas_limit_is_free():

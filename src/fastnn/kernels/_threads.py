@@ -8,17 +8,15 @@ import os
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
 from numbers import Integral
-from typing import Any
 
 import joblib
 import numba
-from threadpoolctl import threadpool_limits
+from threadpoolctl import OpenBLASController, threadpool_limits
 
 # FLOPs (or bytes moved) below which a second thread costs more than it saves. An empty parallel region takes
 # 2 us with OpenMP, in which one core does about 2e5 FLOPs; workqueue takes about 100 us.
@@ -110,9 +108,9 @@ class _OneBlasThread:
     It belongs to the process: if each took back what it had found, the second of two Python threads would
     restore the limit that the first had set.
 
-    threadpoolctl lets one Python thread alone change the limits, the first that asks, until it ends. So both
-    changes are made by threads of their own, which end at once: the last who leaves need not be the first who
-    entered, and the user's own ``threadpool_limits`` go on working in every thread.
+    threadpoolctl lets one Python thread alone change OpenBLAS's limit, the first that asks. It is made to
+    forget who that was before each change and after: the last who leaves need not be the first who entered,
+    and the user's own ``threadpool_limits`` go on working in every thread.
     """
 
     def __init__(self) -> None:
@@ -127,20 +125,24 @@ class _OneBlasThread:
     def __enter__(self) -> None:
         with self._lock:
             if self._inside == 0 and self._limits is None:
-                self._limits = _in_a_thread_of_its_own(lambda: threadpool_limits(1, user_api="blas"))
+                _let_any_thread_set_limits()
+                self._limits = threadpool_limits(1, user_api="blas")
+                _let_any_thread_set_limits()
             self._inside += 1
 
     def __exit__(self, *exception: object) -> None:
         with self._lock:
             self._inside -= 1
             if self._inside == 0 and self._limits is not None:
-                _in_a_thread_of_its_own(self._limits.restore_original_limits)
+                _let_any_thread_set_limits()
+                self._limits.restore_original_limits()
+                _let_any_thread_set_limits()
                 self._limits = None
 
 
-def _in_a_thread_of_its_own(function: Callable[[], Any]) -> Any:
-    with ThreadPoolExecutor(1) as executor:
-        return executor.submit(function).result()
+def _let_any_thread_set_limits() -> None:
+    if hasattr(OpenBLASController, "clear_controlling_thread"):  # threadpoolctl 3.8
+        OpenBLASController.clear_controlling_thread(force=True)
 
 
 # BLAS threads spin for a tenth of a second after each operation, and leave ours half of the cores.

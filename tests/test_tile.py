@@ -173,6 +173,20 @@ def test_argmin_keeps_the_first_of_equals_and_ignores_nan(dtype, squares, count,
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("count", [1, TILE_ROWS - 1, TILE_ROWS + 1])
+def test_argmin_begins_anew_with_the_first_candidate(dtype, count):
+    columns = columns_of(dtype)
+    A, B = np.ones((count, 1), dtype), np.full((1, columns), 7, dtype)
+    B[0, 1] = np.nan
+    best, labels = np.full(columns, -5, dtype), np.full(columns, -5, np.int32)
+    argmin(panels_of(A), np.zeros(count, dtype), B.ravel(), best, labels, count, 1, columns, 0)
+    want = np.full(columns, 7, dtype)
+    want[1] = np.inf
+    np.testing.assert_array_equal(best, want)
+    assert not labels.any()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_distances_of_rows_to_their_centers(dtype):
     rng = np.random.default_rng(0)
     width = targets.ROW.lanes(np.dtype(dtype).itemsize)

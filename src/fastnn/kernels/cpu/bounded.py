@@ -24,6 +24,7 @@ from numba import prange
 from numba.extending import register_jitable
 
 from fastnn.kernels._jit import parallel_jit
+from fastnn.kernels.cpu.buffers import thread_buffers
 from fastnn.kernels.cpu.lanes import differences_to_lanes
 from fastnn.kernels.cpu.linked import linked
 from fastnn.kernels.cpu.movement import ROUNDING, Movement
@@ -91,12 +92,6 @@ def _search(first, count, C, packed, work, labels, upper, lower):
     for start in range(0, count, columns):
         rows = min(columns, count - start)
         differences_to_lanes(work.queue, start, rows, packed.shift, work.panel)
-        for i in range(columns):
-            work.best[i] = np.inf
-        for i in range(columns):
-            work.second[i] = np.inf
-        for i in range(columns):
-            work.winner[i] = 0
         tile_argmin_two(
             k, d, packed.panels, 0, packed.starts, 0, work.panel, 0, columns,
             work.best, 0, work.winner, 0, np.int32(0), work.second, 0,
@@ -204,12 +199,12 @@ def bounded_assign(n_workers, X, C, movement, labels, upper, lower, searched):
     columns, room = tile_columns(X), _block_rows(X)
     shift, panels, starts = prepare_centers(C, True)
     rows, lines = np.empty((2, n_workers, room, d), X.dtype), np.empty((n_workers, room), X.dtype)
-    numbers, panel = np.empty((n_workers, 3, room), np.int32), np.empty((n_workers, d * columns), X.dtype)
-    tile, indices = np.empty((n_workers, 3, columns), X.dtype), np.empty((n_workers, 2, columns), np.int32)
+    numbers, panel = np.empty((n_workers, 3, room), np.int32), thread_buffers(n_workers, d * columns, X)
+    tile, indices = thread_buffers(3 * n_workers, columns, X), thread_buffers(2 * n_workers, columns, labels)
     for w in prange(n_workers):
         work = Buffers(
             rows[0, w], numbers[w, 0], numbers[w, 1], lines[w], rows[1, w], numbers[w, 2], panel[w],
-            tile[w, 0], tile[w, 1], tile[w, 2], indices[w, 0], indices[w, 1],
+            tile[3 * w], tile[3 * w + 1], tile[3 * w + 2], indices[2 * w], indices[2 * w + 1],
         )  # fmt: skip
         # Tasks by turns: open rows may come in crowds.
         for t in range(w, tasks, n_workers):

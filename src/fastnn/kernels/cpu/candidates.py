@@ -14,6 +14,7 @@ from numba import prange
 from numba.extending import register_jitable
 
 from fastnn.kernels._jit import jit, parallel_jit
+from fastnn.kernels.cpu.buffers import thread_buffers
 from fastnn.kernels.cpu.distances import squared_distance
 from fastnn.kernels.cpu.lanes import rows_to_lanes
 from fastnn.kernels.cpu.linked import linked
@@ -138,9 +139,8 @@ def _try_short_rows(n_workers, X, weights, candidates, closest, potentials):
     for c in range(count):
         for f in range(d):
             panels[(c // TILE_ROWS * d + f) * TILE_ROWS + c % TILE_ROWS] = candidates[c, f]
-    panel = np.empty((n_workers, d * columns), X.dtype)
-    values = np.empty((n_workers, count * columns), X.dtype)
-    sums, tasks = np.empty(values.shape), potentials.shape[0]
+    panel, values = thread_buffers(n_workers, d * columns, X), thread_buffers(n_workers, count * columns, X)
+    sums, tasks = thread_buffers(n_workers, count * columns, potentials), potentials.shape[0]
     for w in prange(n_workers):
         for t in range(w * tasks // n_workers, (w + 1) * tasks // n_workers):
             _task_of_short_rows(
@@ -150,9 +150,9 @@ def _try_short_rows(n_workers, X, weights, candidates, closest, potentials):
 
 @parallel_jit
 def _try_long_rows(n_workers, X, weights, candidates, closest, potentials):
-    columns = tile_columns(X)
-    values = np.empty((n_workers, candidates.shape[0] * columns), X.dtype)
-    turned, sums, tasks = np.empty_like(values), np.empty(values.shape), potentials.shape[0]
+    size, tasks = candidates.shape[0] * tile_columns(X), potentials.shape[0]
+    values, turned = thread_buffers(n_workers, size, X), thread_buffers(n_workers, size, X)
+    sums = thread_buffers(n_workers, size, potentials)
     for w in prange(n_workers):
         for t in range(w * tasks // n_workers, (w + 1) * tasks // n_workers):
             _task_of_long_rows(

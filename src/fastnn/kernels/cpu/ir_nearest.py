@@ -86,14 +86,17 @@ def _define_argmin(
     def carried() -> list[ir.Value]:
         return [builder.phi(I64), *(builder.phi(kind) for _ in vectors for _, kind in places)]
 
+    anew = builder.icmp_signed("==", first, ir.Constant(I32, 0))
+    nothing = {v.type: ir.Constant(v.type, [float("inf")] * v.n), v.labels: ir.Constant(v.labels, None)}
+
+    def begun(base: ir.Value, j: int, kind: ir.Type) -> ir.Value:
+        """What is best among the candidates before; nothing, if these are the first."""
+        pointer = v.address(base, ir.Constant(I64, j * v.n), kind)
+        stored = builder.load(pointer, align=4 if kind == v.labels else v.itemsize)
+        return builder.select(anew, nothing[kind], stored)
+
     before = builder.block
-    begin = [
-        builder.load(
-            v.address(base, ir.Constant(I64, j * v.n), kind), align=4 if kind == v.labels else v.itemsize
-        )
-        for j in vectors
-        for base, kind in places
-    ]
+    begin = [begun(base, j, kind) for j in vectors for base, kind in places]
     tiles, rest, done = (builder.append_basic_block(part) for part in ("tiles", "rest", "done"))
     builder.cbranch(builder.icmp_signed(">=", count, step), tiles, rest)
 

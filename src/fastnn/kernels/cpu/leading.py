@@ -19,6 +19,7 @@ from numba import prange
 from numba.extending import register_jitable
 
 from fastnn.kernels._jit import parallel_jit
+from fastnn.kernels.cpu.buffers import thread_buffers
 from fastnn.kernels.cpu.lanes import rows_to_lanes
 from fastnn.kernels.cpu.linked import linked
 from fastnn.kernels.cpu.tile import TILE_ROWS, tile_columns, tile_distances, tile_product
@@ -72,10 +73,10 @@ def _lowest(k, columns, values, best, winner):
         best[i] = np.inf
         winner[i] = 0
     for j in range(k):
-        at = j * columns
+        some = values[j * columns : (j + 1) * columns]
         for i in range(tile_columns(values)):
-            closer = values[at + i] < best[i]
-            best[i] = values[at + i] if closer else best[i]
+            closer = some[i] < best[i]
+            best[i] = some[i] if closer else best[i]
             winner[i] = np.int32(j) if closer else winner[i]
 
 
@@ -110,13 +111,13 @@ def _task(
             square = squares[start + i]
             limits[i] = half * (near[i] * (one + slack) - square) + slack * square
         for j in range(k):
-            at, hits = j * columns, zero
+            some, hits = values[j * columns : (j + 1) * columns], zero
             for i in range(tile_columns(X)):
-                hits += one if values[at + i] <= limits[i] else zero
+                hits += one if some[i] <= limits[i] else zero
             if hits == zero:
                 continue
             for i in range(rows):
-                if j == winner[i] or not values[at + i] <= limits[i]:
+                if j == winner[i] or not some[i] <= limits[i]:
                     continue
                 count += 1
                 # By the same loop as the one that it is compared with: those to equal centres are equal.
@@ -160,12 +161,9 @@ def leading_assign(n_workers, X, C, lead, squares, panels, slack, labels, distan
     FLOPs: 2 n k (m + 2), and 3 d for each comparison in full.
     """
     k, depth, columns = C.shape[0], panels.shape[1], tile_columns(X)
-    panel, values = (
-        np.empty((n_workers, depth * columns), X.dtype),
-        np.empty((n_workers, k * columns), X.dtype),
-    )
-    near, limits = np.empty((n_workers, columns + 1), X.dtype), np.empty((n_workers, columns), X.dtype)
-    winner = np.empty((n_workers, columns + 1), np.int32)
+    panel, values = thread_buffers(n_workers, depth * columns, X), thread_buffers(n_workers, k * columns, X)
+    near, limits = thread_buffers(n_workers, columns + 1, X), thread_buffers(n_workers, columns, X)
+    winner = thread_buffers(n_workers, columns + 1, labels)
     tasks = counts.size
     for w in prange(n_workers):
         for t in range(w, tasks, n_workers):

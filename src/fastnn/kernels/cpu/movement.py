@@ -16,6 +16,7 @@ from numba import prange
 from numba.extending import register_jitable
 
 from fastnn.kernels._jit import parallel_jit
+from fastnn.kernels.cpu.buffers import thread_buffers
 from fastnn.kernels.cpu.tile import PAIR_ROWS, tile_all_distances
 
 # The least distance of each of 16 groups of centres, in order: below the one of this rank are about 22.
@@ -114,8 +115,7 @@ def center_movement(n_workers, C, before, movement):
     """
     k = C.shape[0]
     _movements(C, before, movement.moved, movement.others_moved)
-    distances = np.empty((n_workers, PAIR_ROWS * k), C.dtype)
-    minima = np.empty((n_workers, _GROUPS), C.dtype)
+    distances, minima = thread_buffers(n_workers, PAIR_ROWS * k, C), thread_buffers(n_workers, _GROUPS, C)
     groups = (k + PAIR_ROWS - 1) // PAIR_ROWS
     for w in prange(n_workers):
         for group in range(w * groups // n_workers, (w + 1) * groups // n_workers):

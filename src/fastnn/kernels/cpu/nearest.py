@@ -204,41 +204,46 @@ def settle_rows(first, last, X, C, brackets, blur, labels, distances):
 
 
 # A loop over all columns of a tile has a constant number of turns: it becomes a few vector instructions. One
-# over some of them would be vectorised for longer ones, and run number by number.
+# over some of them would be vectorised for longer ones, and run number by number. So would one that does not
+# begin where its array does: of an index that might be negative Numba asks at every turn whether it is.
 
 
 @register_jitable
-def _reset(best, best_at, index, index_at):
-    """No centre has been looked at for the columns of a tile."""
-    for i in range(tile_columns(best)):
-        best[best_at + i] = np.inf
-    for i in range(tile_columns(best)):
-        index[index_at + i] = 0
+def _are_finite(distances):
+    """Whether all distances of a tile are."""
+    infinite = 0
+    for i in range(tile_columns(distances)):
+        infinite += 0 if distances[i] < distances.dtype.type(np.inf) else 1
+    return infinite == 0
+
+
+@register_jitable
+def _are_certain(distances, brackets, blur):
+    """Whether those of a tile are, see ``is_certain``."""
+    doubtful = 0
+    for i in range(tile_columns(distances)):
+        doubtful += 0 if is_certain(distances[i], brackets[i], blur) else 1
+    return doubtful == 0
 
 
 @register_jitable
 def _nearest_of_few(X, C, panels, starts, first, last, panel, best, index, labels, distances):
     """``nearest_rows`` in the direct form: what is compared is the distance."""
     (k, d), columns = C.shape, tile_columns(X)
-    infinity, zero = X.dtype.type(np.inf), X.dtype.type(0)
+    zero = X.dtype.type(0)
     for start in range(first, last, columns):
         rows = min(columns, last - start)
+        own, near = labels[start : start + rows], distances[start : start + rows]
         rows_to_lanes(X, start, rows, panel)
-        infinite = 0
         if rows == columns:
-            _reset(distances, start, labels, start)
-            tile_argmin_squares(
-                k, d, panels, 0, starts, 0, panel, 0, columns, distances, start, labels, start, np.int32(0)
-            )
-            for i in range(columns):
-                infinite += 0 if distances[start + i] < infinity else 1
+            tile_argmin_squares(k, d, panels, 0, starts, 0, panel, 0, columns, near, 0, own, 0, np.int32(0))
+            finite = _are_finite(near)
         else:
-            _reset(best, 0, index, 0)
             tile_argmin_squares(k, d, panels, 0, starts, 0, panel, 0, columns, best, 0, index, 0, np.int32(0))
             for i in range(rows):
-                labels[start + i], distances[start + i] = index[i], best[i]
-                infinite += 0 if best[i] < infinity else 1
-        if infinite > 0:
+                own[i], near[i] = index[i], best[i]
+            finite = _are_finite(best)
+        if not finite:
             settle_rows(start, start + rows, X, C, best[:0], zero, labels, distances)
 
 
@@ -305,8 +310,8 @@ def nearest_rows(X, C, shift, panels, starts, first, last, panel, best, index, l
         ahead = (start + columns) * d
         end = min(ahead + columns * d, X.size)
         rows = min(columns, last - start)
+        own, near = labels[start : start + rows], distances[start : start + rows]
         differences_to_lanes(X, start, rows, shift, panel)
-        _reset(best, 0, index, 0)
         for j in range(0, k, group):
             tile_argmin(
                 min(group, k - j), d, panels, j * d, starts, j, panel, 0, columns,
@@ -315,16 +320,14 @@ def nearest_rows(X, C, shift, panels, starts, first, last, panel, best, index, l
             for offset in range(ahead, min(ahead + share, end), line):
                 prefetch(X, offset)
             ahead += share
-        tile_distances(rows, d, X, start * d, C, index, 0, distances, start)
+        tile_distances(rows, d, X, start * d, C, index, 0, near, 0)
         if rows == columns:
-            doubtful = 0
             for i in range(columns):
-                labels[start + i] = index[i]
-            for i in range(columns):
-                doubtful += 0 if is_certain(distances[start + i], best[i], blur) else 1
+                own[i] = index[i]
+            certain = _are_certain(near, best, blur)
         else:
-            doubtful = rows
             for i in range(rows):
-                labels[start + i] = index[i]
-        if doubtful > 0:
+                own[i] = index[i]
+            certain = False
+        if not certain:
             settle_rows(start, start + rows, X, C, best, blur, labels, distances)

@@ -51,11 +51,13 @@ def loss_and_gradient(
             rows = min(lanes(in_lanes), samples - block)
             tile_gather(rows, order, first + s + block, n_units, y, n_units, targets, block, panel)
         losses_and_dz(loss, targets[:cells], in_lanes[base : base + cells])
+        losses = row_loss[s : s + samples]
         for i in range(samples):
-            row_loss[s + i] = 0.0
+            losses[i] = 0.0
         for j in range(n_units):
+            terms = targets[j * panel : j * panel + samples]
             for i in range(samples):
-                row_loss[s + i] += targets[j * panel + i]
+                losses[i] += terms[i]
         if weighted:
             for i in range(samples):
                 weight = weights[order[first + s + i]]

@@ -14,6 +14,7 @@ from numba import njit, prange
 from numba.extending import register_jitable
 
 from fastnn.kernels._jit import parallel_jit, sums_in_any_order
+from fastnn.kernels.cpu.buffers import thread_buffers
 from fastnn.kernels.cpu.linked import linked
 from fastnn.kernels.cpu.nearest import nearest_rows, pack_centers
 from fastnn.kernels.cpu.tile import SUM_LANES, TILE_ROWS, tile_add_rows, tile_columns
@@ -61,13 +62,14 @@ def accumulate_rows(X, weights, labels, first, last, begin, end, sums):
 @sums_in_any_order
 def _weighted_sum(weights, distances, start, stop):
     """Sum of weights times distances over a range of rows, in float64."""
-    total = 0.0
+    total, some = 0.0, distances[start:stop]
     if weights.size > 0:
-        for i in range(start, stop):
-            total += np.float64(weights[i]) * np.float64(distances[i])
+        own = weights[start:stop]
+        for i in range(some.size):
+            total += np.float64(own[i]) * np.float64(some[i])
     else:
-        for i in range(start, stop):
-            total += np.float64(distances[i])
+        for i in range(some.size):
+            total += np.float64(some[i])
     return total
 
 
@@ -137,8 +139,8 @@ def sweep_rows(n_workers, X, weights, C, labels, distances, sums, counts, partia
     inertias = np.empty(tasks)
     shift, panels, starts = prepare_centers(C, assigning)
     columns = tile_columns(X)
-    panel = np.empty((n_workers, d * columns if assigning else 0), X.dtype)
-    best, index = np.empty((n_workers, columns), X.dtype), np.empty((n_workers, columns), np.int32)
+    panel = thread_buffers(n_workers, d * columns if assigning else 0, X)
+    best, index = thread_buffers(n_workers, columns, X), thread_buffers(n_workers, columns, labels)
     for w in prange(n_workers):
         for t in range(w * tasks // n_workers, (w + 1) * tasks // n_workers):
             _row_task(

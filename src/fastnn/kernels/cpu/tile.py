@@ -186,7 +186,8 @@ def tile_argmin(
     """Fold `count` candidates into the running minimum of every column of a full tile.
 
     value[i, j] = start[i] + sum_p A[p, i] B[p, j]; where it is below best[j], best[j] takes it and labels[j]
-    becomes first + i. A lies in panels of TILE_ROWS candidates, each (depth, TILE_ROWS).
+    becomes first + i. With first = 0 the minimum begins anew: with infinity, and label 0.
+    A lies in panels of TILE_ROWS candidates, each (depth, TILE_ROWS).
     FLOPs: 2 count tile_columns depth. The values never leave the registers.
     """
 

@@ -1,34 +1,90 @@
 """Moves between rows and lanes: transposition in registers, of rows that lie anywhere."""
 
-from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
 
-from fastnn.kernels.cpu.ir_vectors import I32, I64, LLVM_FLOAT, Vectors, define
+from fastnn.kernels.cpu.ir_vectors import I32, I64, LLVM_FLOAT, Vectors, define, join
+
+# Shuffles within 16 bytes of a vector are the fast ones, and a load may put 16 bytes anywhere in it. So rows
+# are loaded in pieces of 16 bytes, each into the place of its row, and are turned within these places.
+_PIECE_BYTES = 16
 
 
-def _emit_transposition(v: Vectors, vectors: list[ir.Value]) -> list[ir.Value]:
-    """The transpose of as many vectors as they have lanes."""
-    builder = v.builder
-    # An element's address is the bits of its row followed by the bits of its column. Interleaving row i with
-    # row i + n/2 into rows 2i and 2i + 1 rotates these bits left by one; log2(n) rotations exchange the two.
-    half = v.n // 2
-    low = [lane for k in range(half) for lane in (k, v.n + k)]
-    high = [lane for k in range(half, v.n) for lane in (k, v.n + k)]
+def _piece(v: Vectors) -> int:
+    """Elements of a piece."""
+    return _PIECE_BYTES // v.itemsize
+
+
+def _emit_turn(v: Vectors, rows: list[ir.Value]) -> list[ir.Value]:
+    """Vectors of one feature each, of the pieces of as many rows as a vector has lanes."""
+    builder, piece = v.builder, _piece(v)
     indices = ir.VectorType(I32, v.n)
-    for _ in range(v.n.bit_length() - 1):
-        vectors = [
-            builder.shuffle_vector(vectors[i], vectors[i + half], ir.Constant(indices, lanes_))
-            for i in range(half)
-            for lanes_ in (low, high)
-        ]
+    # Vector i takes the pieces of the rows i, i + piece, ...: row l of a piece's place ends on its lane l.
+    vectors = [_joined(v, rows[i::piece]) for i in range(piece)]
+    # An element's address in its place is the bits of its vector followed by the bits of its lane. To
+    # interleave vector i with vector i + piece/2 into vectors 2i and 2i + 1 rotates these bits left by one;
+    # log2(piece) rotations exchange the two.
+    half = piece // 2
+    for _ in range(piece.bit_length() - 1):
+        turned = []
+        for i in range(half):
+            for begin in (0, half):
+                order = [
+                    lane
+                    for place in range(0, v.n, piece)
+                    for k in range(place + begin, place + begin + half)
+                    for lane in (k, v.n + k)
+                ]
+                mask = ir.Constant(indices, order)
+                turned.append(builder.shuffle_vector(vectors[i], vectors[i + half], mask))
+        vectors = turned
     return vectors
 
 
-def _store_rows(v: Vectors, vectors: list[ir.Value], target: ir.Value, stride: ir.Value) -> None:
-    for i, vector in enumerate(vectors):
-        v.store(vector, target, v.builder.mul(stride, ir.Constant(I64, i)))
+def _joined(v: Vectors, pieces: list[ir.Value]) -> ir.Value:
+    """The pieces, end to end."""
+    while len(pieces) > 1:
+        size = pieces[0].type.count
+        order = ir.Constant(ir.VectorType(I32, 2 * size), list(range(2 * size)))
+        pieces = [
+            v.builder.shuffle_vector(a, b, order) for a, b in zip(pieces[::2], pieces[1::2], strict=True)
+        ]
+    return pieces[0]
+
+
+def _emit_columns(
+    v: Vectors,
+    pointers: list[ir.Value],
+    first: ir.Value,
+    count: int,
+    target: ir.Value,
+    stride: ir.Value,
+    origin: ir.Value | None = None,
+) -> None:
+    """target[j, i] = pointers[i][j] for every lane i and `count` columns j from `first` on, whole pieces.
+
+    Less origin[j], where there is an origin.
+    """
+    builder, piece = v.builder, Vectors(v.builder, v.dtype, _piece(v))
+    for begin in range(0, count, piece.n):
+        column = builder.add(first, ir.Constant(I64, begin))
+        turned = _emit_turn(v, [piece.load(pointer, column) for pointer in pointers])
+        for i, vector in enumerate(turned):
+            _store_column(v, vector, builder.add(column, ir.Constant(I64, i)), target, stride, origin)
+
+
+def _store_column(
+    v: Vectors,
+    vector: ir.Value,
+    column: ir.Value,
+    target: ir.Value,
+    stride: ir.Value,
+    origin: ir.Value | None,
+) -> None:
+    if origin is not None:
+        vector = v.builder.fsub(vector, v.broadcast(origin, column))
+    v.store(vector, target, v.builder.mul(stride, column))
 
 
 def _rows_or_last(builder: ir.IRBuilder, rows: ir.Value, n: int) -> list[ir.Value]:
@@ -48,10 +104,10 @@ def _define_transpose(module: ir.Module, name: str, dtype: Any) -> None:
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     v = Vectors(builder, dtype)
     rows, source, source_stride, target, target_stride = function.args
-    offsets = [builder.mul(row, source_stride) for row in _rows_or_last(builder, rows, v.n)]
-    _store_rows(
-        v, _emit_transposition(v, [v.load(source, offset) for offset in offsets]), target, target_stride
-    )
+    pointers = [
+        builder.gep(source, [builder.mul(row, source_stride)]) for row in _rows_or_last(builder, rows, v.n)
+    ]
+    _emit_columns(v, pointers, ir.Constant(I64, 0), v.n, target, target_stride)
     builder.ret_void()
 
 
@@ -69,7 +125,7 @@ def _define_gather(module: ir.Module, name: str, dtype: Any) -> None:
         builder.gep(source, [builder.mul(builder.load(builder.gep(order, [row])), stride)])
         for row in _rows_or_last(builder, rows, v.n)
     ]
-    _emit_rows_to_lanes(v, pointers, n_columns, target, target_stride, v.load)
+    _emit_rows_to_lanes(v, pointers, n_columns, target, target_stride)
     builder.ret_void()
 
 
@@ -84,11 +140,7 @@ def _define_difference(module: ir.Module, name: str, dtype: Any) -> None:
     v = Vectors(builder, dtype)
     rows, n_columns, source, stride, origin, target, target_stride = function.args
     pointers = [builder.gep(source, [builder.mul(row, stride)]) for row in _rows_or_last(builder, rows, v.n)]
-
-    def load(pointer: ir.Value, column: ir.Value, mask: ir.Value | None = None) -> ir.Value:
-        return builder.fsub(v.load(pointer, column, mask), v.load(origin, column, mask))
-
-    _emit_rows_to_lanes(v, pointers, n_columns, target, target_stride, load)
+    _emit_rows_to_lanes(v, pointers, n_columns, target, target_stride, origin)
     builder.ret_void()
 
 
@@ -130,7 +182,7 @@ def _define_lanes(module: ir.Module, name: str, dtype: Any) -> None:
     pointers = [
         builder.gep(source, [builder.mul(row, n_columns)]) for row in _rows_or_last(builder, rows, v.n)
     ]
-    _emit_rows_to_lanes(v, pointers, n_columns, target, target_stride, v.load)
+    _emit_rows_to_lanes(v, pointers, n_columns, target, target_stride)
     builder.ret_void()
 
 
@@ -139,44 +191,47 @@ def _emit_rows_to_lanes(
     pointers: list[ir.Value],
     n_columns: ir.Value,
     target: ir.Value,
-    target_stride: ir.Value,
-    load: Callable[..., ir.Value],
+    stride: ir.Value,
+    origin: ir.Value | None = None,
 ) -> None:
-    """target[j, i] = load(pointers[i], j) for every lane i and j < n_columns."""
-    builder, function = v.builder, v.builder.function
-    narrow, wide, end = (function.append_basic_block(name) for name in ("narrow", "wide", "end"))
-    builder.cbranch(builder.icmp_signed("<", n_columns, ir.Constant(I64, v.n)), narrow, wide)
+    """As ``_emit_columns``, for all columns from 0 on. The last ones overlap those before them."""
+    builder, function, piece = v.builder, v.builder.function, _piece(v)
+    few, some, many, end = (function.append_basic_block(name) for name in ("few", "some", "many", "end"))
+    whole_pieces = builder.icmp_signed(">=", n_columns, ir.Constant(I64, piece))
+    whole_vectors = builder.icmp_signed(">=", n_columns, ir.Constant(I64, v.n))
+    switch = builder.append_basic_block("switch")
+    builder.cbranch(whole_vectors, many, switch)
+    builder.position_at_end(switch)
+    builder.cbranch(whole_pieces, some, few)
 
-    # Fewer columns than lanes: nothing beyond them may be read or written.
-    builder.position_at_end(narrow)
-    mask = v.mask(n_columns)
+    # Fewer columns than a piece has: nothing beyond them may be read or written.
+    builder.position_at_end(few)
+    short = Vectors(builder, v.dtype, piece)
+    mask = short.mask(n_columns)
     zero = ir.Constant(I64, 0)
-    transposed = _emit_transposition(v, [load(pointer, zero, mask) for pointer in pointers])
-    for j, vector in enumerate(transposed):
+    turned = _emit_turn(v, [short.load(pointer, zero, mask) for pointer in pointers])
+    for j, vector in enumerate(turned):
         store, after = builder.append_basic_block("store"), builder.append_basic_block("next")
         column = ir.Constant(I64, j)
         builder.cbranch(builder.icmp_signed("<", column, n_columns), store, end)
         builder.position_at_end(store)
-        v.store(vector, target, builder.mul(target_stride, column))
+        _store_column(v, vector, column, target, stride, origin)
         builder.branch(after)
         builder.position_at_end(after)
     builder.branch(end)
 
-    # Blocks of columns, the last one shifted back so that it ends with the row: it repeats some columns.
-    builder.position_at_end(wide)
-    final = builder.sub(n_columns, ir.Constant(I64, v.n))
-    loop = builder.append_basic_block("columns")
-    builder.branch(loop)
-    builder.position_at_end(loop)
-    column = builder.phi(I64)
-    here = builder.gep(target, [builder.mul(column, target_stride)])
-    transposed = _emit_transposition(v, [load(pointer, column) for pointer in pointers])
-    _store_rows(v, transposed, here, target_stride)
-    following = builder.add(column, ir.Constant(I64, v.n))
-    shifted = builder.select(builder.icmp_signed("<", following, final), following, final)
-    column.add_incoming(zero, wide)
-    column.add_incoming(shifted, builder.block)
-    builder.cbranch(builder.icmp_signed("<", column, final), loop, end)
+    for block, count in ((some, piece), (many, v.n)):
+        builder.position_at_end(block)
+        final = builder.sub(n_columns, ir.Constant(I64, count))
+        loop = builder.append_basic_block("columns")
+        builder.branch(loop)
+        builder.position_at_end(loop)
+        column = builder.phi(I64)
+        _emit_columns(v, pointers, column, count, target, stride, origin)
+        following = builder.add(column, ir.Constant(I64, count))
+        shifted = builder.select(builder.icmp_signed("<", following, final), following, final)
+        join([column], (block, [zero]), (builder.block, [shifted]))
+        builder.cbranch(builder.icmp_signed("<", column, final), loop, end)
     builder.position_at_end(end)
 
 

@@ -25,7 +25,7 @@ class Vectors:
 
     def __init__(self, builder: ir.IRBuilder, dtype: Any, n_lanes: int | None = None) -> None:
         self.builder = builder
-        self.scalar = LLVM_FLOAT[dtype]
+        self.dtype, self.scalar = dtype, LLVM_FLOAT[dtype]
         self.itemsize = dtype.bitwidth // 8
         self.n = n_lanes or vector_lanes(dtype)
         self.type = ir.VectorType(self.scalar, self.n)

@@ -16,6 +16,7 @@ from fastnn.kernels.cpu.tile import (
     divide_by_sum,
     lanes,
     subtract_max,
+    tile_add_least,
     tile_add_rows,
     tile_all_distances,
     tile_argmin,
@@ -64,6 +65,11 @@ def add_rows(x, labels, weights, sums, rows, n_columns, stride, is_weighted, cou
     tile_add_rows(
         rows, n_columns, x, 1, stride, labels, 0, weights, 0, is_weighted, counting, sums, 0, sums.shape[1]
     )
+
+
+@jit
+def add_least(values, closest, weights, sums, count, is_weighted):
+    tile_add_least(count, values, 0, closest, 1, weights, 1, is_weighted, sums, 0, sums.shape[1])
 
 
 @jit
@@ -233,6 +239,26 @@ def test_rows_are_added_up_by_label(dtype, weighted, counting):
         if counting:
             np.add.at(want[:, n_columns], labels, w)
         np.testing.assert_allclose(sums, want, rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("count", [1, 5])
+def test_sums_of_the_least_values(dtype, weighted, count):
+    rng = np.random.default_rng(0)
+    columns, width = columns_of(dtype), targets.ROW.lanes(np.dtype(dtype).itemsize)
+    values = rng.uniform(size=(count, columns)).astype(dtype)
+    closest, weights = rng.uniform(size=(2, columns + 2)).astype(dtype)
+    closest[3] = np.inf
+    want_closest = closest.copy()
+    want_closest[1:-1] = np.minimum(closest[1:-1], values[0])
+    terms = np.minimum(values, want_closest[1:-1]) * (weights[1:-1] if weighted else 1)
+    sums = np.ones((count, width + 3))
+    add_least(values.ravel(), closest, weights, sums, count, weighted)
+    np.testing.assert_array_equal(closest, want_closest)
+    want = 1 + terms.reshape(count, -1, width).sum(axis=1)
+    np.testing.assert_allclose(sums[:, :width], want, rtol=1e-6)
+    assert (sums[:, width:] == 1).all()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -18,18 +18,25 @@ from fastnn.kernels.cpu.buffers import thread_buffers
 from fastnn.kernels.cpu.distances import squared_distance
 from fastnn.kernels.cpu.lanes import rows_to_lanes
 from fastnn.kernels.cpu.linked import linked
+from fastnn.kernels.cpu.sweep import clear
 from fastnn.kernels.cpu.tile import (
     PAIR_ROWS,
     TILE_ROWS,
+    lanes,
+    prefetch,
+    tile_add_least,
     tile_all_distances,
     tile_columns,
     tile_squares,
 )
 
-# Rows per task. Each has a potential of its own, among which the next candidates are looked up.
-TASK_ROWS = 2048
+# Rows per task. Each has a potential of its own, among which the next candidates are looked up; one of half
+# these rows is then found by their distances, on one thread.
+TASK_ROWS = 512
 # Features from which they lie along the lanes.
 _LONG = 48
+# How far ahead of a tile the next rows are asked for.
+_AHEAD_BYTES = 8192
 
 
 def seeding_tasks(n: int) -> int:
@@ -37,86 +44,62 @@ def seeding_tasks(n: int) -> int:
     return -(-n // TASK_ROWS)
 
 
-# Loops over a whole tile have a constant number of turns: they become a few vector instructions, where one
-# over some of its columns runs number by number. Arrays begin where the loop does: of an index that might be
-# negative Numba asks at every turn whether it is.
-
-
 @register_jitable
-def _fold(values, closest):
-    """closest[i] becomes values[i], where that is less."""
-    if closest.size == tile_columns(closest):
-        for i in range(tile_columns(closest)):
-            closest[i] = values[i] if values[i] < closest[i] else closest[i]
-    else:
-        for i in range(closest.size):
-            closest[i] = values[i] if values[i] < closest[i] else closest[i]
-
-
-@register_jitable
-def _add(weights, values, closest, sums):
-    """sums[i] += weight times min(closest[i], values[i]), in float64; no weights stand for ones."""
-    if closest.size < tile_columns(closest):
-        for i in range(closest.size):
-            w = np.float64(weights[i]) if weights.size > 0 else 1.0
-            sums[i] += w * np.float64(min(closest[i], values[i]))
-    elif weights.size > 0:
-        for i in range(tile_columns(closest)):
-            least = closest[i] if closest[i] < values[i] else values[i]
-            sums[i] += np.float64(weights[i]) * np.float64(least)
-    else:
-        for i in range(tile_columns(closest)):
-            least = closest[i] if closest[i] < values[i] else values[i]
-            sums[i] += np.float64(least)
-
-
-@register_jitable
-def _note(weights, start, rows, count, columns, values, closest, sums):
-    """The distances of a tile of rows, into `closest` and the sums."""
-    near, some = closest[start : start + rows], weights[start : start + rows]
-    _fold(values, near)
+def _note(weights, start, rows, count, values, closest, sums):
+    """The distances of a tile of rows, into `closest` and the sums; no weights stand for ones."""
+    columns, weighted = tile_columns(closest), weights.size > 0
+    if rows == columns:
+        tile_add_least(
+            count, values, 0, closest, start, weights, start if weighted else 0, weighted,
+            sums, 0, sums.shape[1],
+        )  # fmt: skip
+        return
+    for i in range(rows):
+        closest[start + i] = min(closest[start + i], values[i])
     for c in range(count):
-        lane = c * columns
-        _add(some, values[lane : lane + columns], near, sums[lane : lane + columns])
+        for i in range(rows):
+            w = np.float64(weights[start + i]) if weighted else 1.0
+            sums[c, 0] += w * np.float64(min(closest[start + i], values[c * columns + i]))
 
 
 @register_jitable
-def _total(count, columns, sums, t, potentials):
+def _total(count, sums, t, potentials):
     for c in range(count):
         total = 0.0
-        for i in range(columns):
-            total += sums[c * columns + i]
+        for i in range(sums.shape[1]):
+            total += sums[c, i]
         potentials[t, c] = total
 
 
-@linked("candidates-short", "iT2TiTTTTDD2")
+@linked("candidates-short", "iT2TiTTTTD2D2")
 def _task_of_short_rows(t, X, weights, count, panels, closest, panel, values, sums, potentials):
     """The rows of task t, of few features: points along the lanes.
 
-    panel, values, sums : WORK, (d, columns), and twice (candidates, columns): a sum is kept for every
-    column, and they are added up at the end.
+    panel, values, sums : WORK, (d, columns), (candidates, columns), and (candidates, lanes): a sum is kept
+    for every lane, and they are added up at the end.
     """
-    (n, d), columns = X.shape, tile_columns(X)
-    for i in range(count * columns):
-        sums[i] = 0.0
+    (n, d), columns, line = X.shape, tile_columns(X), 64 // X.itemsize
+    clear(sums)
     for start in range(t * TASK_ROWS, min(n, (t + 1) * TASK_ROWS), columns):
         rows = min(columns, n - start)
+        ahead = start * d + _AHEAD_BYTES // X.itemsize
+        for offset in range(ahead, min(ahead + columns * d, X.size), line):
+            prefetch(X, offset)
         rows_to_lanes(X, start, rows, panel)
         for c in range(0, count, TILE_ROWS):
             tile_squares(
                 min(TILE_ROWS, count - c), d, panels, c * d, panel, 0, columns,
                 values, c * columns, columns,
             )  # fmt: skip
-        _note(weights, start, rows, count, columns, values, closest, sums)
-    _total(count, columns, sums, t, potentials)
+        _note(weights, start, rows, count, values, closest, sums)
+    _total(count, sums, t, potentials)
 
 
-@linked("candidates-long", "iT2TT2TTTDD2")
+@linked("candidates-long", "iT2TT2TTTD2D2")
 def _task_of_long_rows(t, X, weights, candidates, closest, turned, values, sums, potentials):
     """The rows of task t, of many features: these along the lanes. turned, values, sums : WORK, as above."""
     (n, d), count, columns = X.shape, candidates.shape[0], tile_columns(X)
-    for i in range(count * columns):
-        sums[i] = 0.0
+    clear(sums)
     for start in range(t * TASK_ROWS, min(n, (t + 1) * TASK_ROWS), columns):
         rows = min(columns, n - start)
         whole = rows // PAIR_ROWS * PAIR_ROWS
@@ -127,8 +110,8 @@ def _task_of_long_rows(t, X, weights, candidates, closest, turned, values, sums,
         for c in range(count):
             for i in range(rows):
                 values[c * columns + i] = turned[i * count + c]
-        _note(weights, start, rows, count, columns, values, closest, sums)
-    _total(count, columns, sums, t, potentials)
+        _note(weights, start, rows, count, values, closest, sums)
+    _total(count, sums, t, potentials)
 
 
 @parallel_jit
@@ -140,23 +123,41 @@ def _try_short_rows(n_workers, X, weights, candidates, closest, potentials):
         for f in range(d):
             panels[(c // TILE_ROWS * d + f) * TILE_ROWS + c % TILE_ROWS] = candidates[c, f]
     panel, values = thread_buffers(n_workers, d * columns, X), thread_buffers(n_workers, count * columns, X)
-    sums, tasks = thread_buffers(n_workers, count * columns, potentials), potentials.shape[0]
+    sums, tasks = thread_buffers(n_workers * count, lanes(X), potentials), potentials.shape[0]
     for w in prange(n_workers):
         for t in range(w * tasks // n_workers, (w + 1) * tasks // n_workers):
             _task_of_short_rows(
-                np.int64(t), X, weights, count, panels, closest, panel[w], values[w], sums[w], potentials
+                np.int64(t),
+                X,
+                weights,
+                count,
+                panels,
+                closest,
+                panel[w],
+                values[w],
+                sums[w * count : (w + 1) * count],
+                potentials,
             )
 
 
 @parallel_jit
 def _try_long_rows(n_workers, X, weights, candidates, closest, potentials):
-    size, tasks = candidates.shape[0] * tile_columns(X), potentials.shape[0]
+    count, tasks = candidates.shape[0], potentials.shape[0]
+    size = count * tile_columns(X)
     values, turned = thread_buffers(n_workers, size, X), thread_buffers(n_workers, size, X)
-    sums = thread_buffers(n_workers, size, potentials)
+    sums = thread_buffers(n_workers * count, lanes(X), potentials)
     for w in prange(n_workers):
         for t in range(w * tasks // n_workers, (w + 1) * tasks // n_workers):
             _task_of_long_rows(
-                np.int64(t), X, weights, candidates, closest, turned[w], values[w], sums[w], potentials
+                np.int64(t),
+                X,
+                weights,
+                candidates,
+                closest,
+                turned[w],
+                values[w],
+                sums[w * count : (w + 1) * count],
+                potentials,
             )
 
 

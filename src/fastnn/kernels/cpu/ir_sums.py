@@ -1,4 +1,4 @@
-"""Sums: rows by label, products of rows with a vector, and what a panel's columns are scaled by."""
+"""Sums: rows by label, least values, products of rows with a vector, and the scales of a panel's columns."""
 
 from functools import partial
 from typing import Any
@@ -18,6 +18,7 @@ from fastnn.kernels.cpu.ir_vectors import (
     join,
     vector_lanes,
 )
+from fastnn.kernels.cpu.targets import ROW
 
 
 def _add_rows_type(dtype: Any) -> ir.FunctionType:
@@ -145,7 +146,51 @@ def _define_fold(module: ir.Module, name: str, dtype: Any, *, fold: str, apply: 
     builder.ret_void()
 
 
+def _add_least_type(dtype: Any) -> ir.FunctionType:
+    pointer, double = LLVM_FLOAT[dtype].as_pointer(), ir.DoubleType().as_pointer()
+    return ir.FunctionType(ir.VoidType(), [I64, pointer, pointer, pointer, I1, double, I64])
+
+
+def _define_add_least(module: ir.Module, name: str, dtype: Any) -> None:
+    function = define(module, name, _add_least_type(dtype))
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    v, wide = Vectors(builder, dtype), Vectors(builder, types.float64, vector_lanes(dtype))
+    count, values, closest, weights, is_weighted, sums, sums_stride = function.args
+    offsets = [ir.Constant(I64, j * v.n) for j in range(ROW.tile_vectors)]
+    columns = ir.Constant(I64, ROW.tile_vectors * v.n)
+
+    def lower(a: ir.Value, b: ir.Value) -> ir.Value:
+        return builder.select(builder.fcmp_ordered("<", a, b), a, b)
+
+    near = [lower(v.load(values, at), v.load(closest, at)) for at in offsets]
+    for at, vector in zip(offsets, near, strict=True):
+        v.store(vector, closest, at)
+    before, ones = builder.block, ir.Constant(v.type, [1.0] * v.n)
+    with builder.if_then(is_weighted):
+        given = [v.load(weights, at) for at in offsets]
+        inside = builder.block
+    factors = [builder.phi(v.type) for _ in offsets]
+    join(factors, (before, [ones] * len(offsets)), (inside, given))
+
+    def candidate(c: ir.Value, _: Any) -> None:
+        row = builder.gep(values, [builder.mul(c, columns)])
+        terms = [
+            builder.fmul(factor, lower(v.load(row, at), vector))
+            for at, vector, factor in zip(offsets, near, factors, strict=True)
+        ]
+        # Added before they become float64, which takes longer than all the rest.
+        while len(terms) > 1:
+            terms = [builder.fadd(terms[0], terms[1]), *terms[2:]]
+        target = builder.mul(c, sums_stride)
+        total = terms[0] if v.type == wide.type else builder.fpext(terms[0], wide.type)
+        wide.store(builder.fadd(wide.load(sums, target), total), sums, target)
+
+    emit_loop(v, "candidates", count, ir.Constant(I64, 1), None, candidate)
+    builder.ret_void()
+
+
 LOOPS = {
+    "add-least": (_define_add_least, _add_least_type),
     "add-rows": (_define_add_rows, _add_rows_type),
     "dots": (_define_dots, _dots_type),
     "subtract-max": (partial(_define_fold, fold="max", apply="subtract"), _fold_type),

@@ -241,6 +241,18 @@ def tile_add_rows(
     """
 
 
+@_tile_function("add-least", "iAAAbAi")
+def tile_add_least(
+    count, values, values_offset, closest, closest_offset, weights, weights_offset, is_weighted,
+    sums, sums_offset, sums_stride,
+):  # fmt: skip
+    """Of a full tile's columns i: closest[i] = min(closest[i], values[0, i]), and then for each c < count
+    sums[c, i % lanes] += weights[i] min(closest[i], values[c, i]), in float64.
+
+    `values` is (count, tile_columns). `weights` are not read, and count as 1, without `is_weighted`.
+    """
+
+
 @_tile_function("transpose", "iAiAi")
 def tile_transpose(rows, source, source_offset, source_stride, target, target_offset, target_stride):
     """target[j, i] = source[i, j] for i < rows <= lanes and j < lanes.
@@ -316,6 +328,7 @@ __all__ = [
     "lanes",
     "prefetch",
     "subtract_max",
+    "tile_add_least",
     "tile_add_rows",
     "tile_all_distances",
     "tile_argmin",

@@ -52,13 +52,15 @@ def test_bounds_hold_and_labels_are_the_nearest(kind, d, k, dtype):
     C = X[:k].copy()
     labels = np.zeros(n, np.int32)
     upper, lower = np.full(n, np.inf, dtype), np.zeros(n, dtype)
-    searched = np.empty(device.bound_tasks(n), np.int64)
-    movement = device.Movement(*np.zeros((4, k)))
+    searched, changed = np.empty((2, device.bound_tasks(n)), np.int64)
+    movement = device.Movement(*np.zeros((4, k), dtype))
     before, counts = C, []
     eps = np.finfo(dtype).eps
     for _ in range(12):
         device.center_movement(False, 1, C, before, movement)
-        device.bounded_assign(False, 1, X, C, movement, labels, upper, lower, searched)
+        old = labels.copy()
+        device.bounded_assign(False, 1, X, C, movement, labels, upper, lower, searched, changed)
+        assert changed.sum() == np.count_nonzero(labels != old)
         counts.append(searched.sum())
         exact = np.sqrt(((X[:, None].astype(np.float64) - C[None].astype(np.float64)) ** 2).sum(axis=2))
         own = exact[np.arange(n), labels]
@@ -86,9 +88,11 @@ def test_bounds_hold_and_labels_are_the_nearest(kind, d, k, dtype):
 )
 def test_a_run_is_that_of_the_plain_passes(kind, d, k, weighted, dtype, monkeypatch, bounds_may_pay):
     passes = []
-    assigned = bounds.Bounds.assign
+    assigned = bounds.Bounds._assign
     monkeypatch.setattr(
-        bounds.Bounds, "assign", lambda self, *a: (assigned(self, *a), passes.append(self._searched.sum()))[0]
+        bounds.Bounds,
+        "_assign",
+        lambda self, *a: (assigned(self, *a), passes.append(self._searched.sum()))[0],
     )
     X = rows_of(kind, 4000, d, dtype)
     weights = np.random.default_rng(1).uniform(0, 2, 4000).astype(dtype) if weighted else None

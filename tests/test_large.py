@@ -18,7 +18,7 @@ from fastnn.clustering.rules import Rule
 from fastnn.kernels import device
 from fastnn.kernels._arrays import plain
 from fastnn.kernels._threads import threads_for, workers
-from fastnn.kernels.cpu.nearest import has_bracket
+from fastnn.kernels.cpu.nearest import is_small
 
 # What a fit may take of its own: 32 words a row, and 60 MB for compiled code, partial sums and blocks.
 ROW_BYTES, CONSTANT = 32 * 8, 60e6
@@ -158,7 +158,7 @@ def test_all_of_many_elements(k, many_elements, centers):
     """In the direct form, with the features along the lanes, and by the bracket."""
     C = np.ascontiguousarray(centers[:k])
     if k == 2:
-        assert not has_bracket(k, FEATURES)
+        assert is_small(k, FEATURES)
     work, end = swept(many_elements, C), swept(many_elements[-LAST:].copy(), C)
     np.testing.assert_array_equal(work.labels[-LAST:], end.labels)
     np.testing.assert_allclose(work.distances[-LAST:], end.distances, rtol=1e-6)
@@ -175,7 +175,7 @@ def test_bounds_of_many_elements(many_elements, centers):
     bounds.watch(labels)
     bounds.watch(labels)
     assert bounds.active
-    bounds.assign(centers, centers, labels)
+    bounds._assign(centers, centers, labels)
     np.testing.assert_array_equal(labels[-LAST:], swept(many_elements[-LAST:].copy(), centers).labels)
     assert not labels[:-LAST].any()
 

@@ -123,9 +123,11 @@ def _accelerated(dtype: np.dtype) -> None:
     bounds, work = Bounds(X, 3), Workspace(60, 3, 48, dtype)
     work.labels[:] = 0
     bounds.begin()
-    bounds.assign(X[:3], X[:3], work.labels)
+    none = np.empty(0, dtype)
+    bounds.sweep(none, X[:3], X[:3], work)
+    device.move_rows(X, work.labels.copy(), work.labels, work.sums, work.counts)
     axes = np.eye(48, 4, dtype=dtype)
-    Leading(X, X[0], axes, 4).sweep(np.empty(0, dtype), X[:3], work, summing=True)
+    Leading(X, X[0], axes, 4).sweep(none, X[:3], work, summing=True)
 
 
 def _functions(dtype: np.dtype) -> None:

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from fastnn.clustering.passes import Workspace
 from fastnn.kernels import device
 from fastnn.kernels._threads import threads_for, workers
 
@@ -17,6 +18,10 @@ _LEAST_SHARE = 800
 # that may be compared with all centres in spite of the bounds, for these to be kept. A pass with bounds in
 # which every row is open takes a fifth longer than one without.
 _CHANGING, _OPEN = 0.05, 0.5
+# Share of the rows that may change their centre for the sums to be corrected by these rows, on one thread.
+# Corrections round as sums do: after as many as there are rows, all rows are added up again. Rows that have
+# weights always are: the weight of a cluster that loses them all would not come back to 0.
+_MOVED = 1 / 64
 # What _CHANGING is divided by when bounds have been given up.
 _CAUTION = 4.0
 
@@ -41,8 +46,10 @@ class Bounds:
         self._X, self._limit = X, _CHANGING
         self._before = np.full(n, -1, np.int32)
         self._upper, self._lower = np.empty(n, X.dtype), np.empty(n, X.dtype)
-        self._searched = np.empty(device.bound_tasks(n), np.int64)
-        self._movement = device.Movement(*np.zeros((4, k)))
+        self._searched, self._changed = np.empty((2, device.bound_tasks(n)), np.int64)
+        self._movement = device.Movement(*np.zeros((4, k), X.dtype))
+        # Rows whose labels have changed since the sums were added up; None while there are no such sums.
+        self._moved_rows: int | None = None
         self._work = device.sweep_work(n, k, X.shape[1])
 
     @staticmethod
@@ -52,14 +59,14 @@ class Bounds:
             k * d >= _LEAST_ROW
             and n * k * d >= _LEAST_WORK
             and n * d >= k * _LEAST_SHARE
-            and device.has_bracket(k, d)
+            and not device.is_small(k, d)
         )
 
     def watch(self, labels: np.ndarray) -> None:
         """A pass without bounds has led to these labels: begin bounds if few of them are new."""
         changed = np.count_nonzero(labels != self._before)
         self._before[:] = labels
-        self.active = False
+        self.active, self._moved_rows = False, None
         if changed <= self._limit * labels.size:
             self.begin()
 
@@ -69,17 +76,28 @@ class Bounds:
         self._lower.fill(0)
         self.active = self._fresh = True
 
-    def assign(self, C: np.ndarray, before: np.ndarray, labels: np.ndarray) -> None:
-        """Nearest centre of every row; `before` are the centres for which the bounds are right.
+    def sweep(self, weights: np.ndarray, C: np.ndarray, before: np.ndarray, work: Workspace) -> None:
+        """Nearest centre of every row, and the sums of the clusters, into `work`.
 
-        labels : ndarray of shape (n,), int32
-            Those for `before`; they change in place.
+        Its labels are those for `before`, the centres for which the bounds are right.
         """
+        self._assign(C, before, work.labels)
+        changed = int(self._changed.sum())
+        n = self._before.size
+        if self._moved_rows is None or weights.size or changed > _MOVED * n or self._moved_rows > n:
+            work.sweep(self._X, weights, C, summing=True, assigning=False)
+            self._before[:] = work.labels
+            self._moved_rows = 0
+        elif changed:
+            device.move_rows(self._X, self._before, work.labels, work.sums, work.counts)
+            self._moved_rows += changed
+
+    def _assign(self, C: np.ndarray, before: np.ndarray, labels: np.ndarray) -> None:
         with threads_for(self._work) as parallel:
             device.center_movement(parallel, workers(parallel), C, before, self._movement)
             device.bounded_assign(
                 parallel, workers(parallel), self._X, C, self._movement, labels, self._upper, self._lower,
-                self._searched,
+                self._searched, self._changed,
             )  # fmt: skip
         if not self._fresh and self._searched.sum() > _OPEN * labels.size:
             self.active, self._limit = False, self._limit / _CAUTION

@@ -93,14 +93,14 @@ def lloyd(
         if leading is None and Bounds.may_pay(n, k, d):
             bounds = Bounds(X, k)
     losses: list[float] = []
+    bounded = False
     moved, before = np.inf, C
     means, spare = np.empty_like(C), np.empty_like(C)
     for i in range(max_iter):
         inertia = np.nan
         bounded = bounds is not None and bounds.active
         if bounds and bounded:
-            bounds.assign(C, before, work.labels)
-            work.sweep(X, w, C, summing=True, assigning=False)
+            bounds.sweep(w, C, before, work)
         # Where a cluster is empty all distances are wanted.
         if not (bounded and work.counts.all()):
             if leading:
@@ -117,17 +117,29 @@ def lloyd(
         if moved == 0:
             # Equal labels give equal sums to the last bit, so this is where scikit-learn finds them equal.
             if bounded:
-                inertia = work.sweep(X, w, C, summing=True)
+                _settle(X, w, C, work, on_sphere, means)
+                # With the sums, though nobody needs them: the inertia is added up in their chunks.
+                inertia = work.sweep(X, w, means, summing=True)
             return Fit(means, work.labels, inertia, i + 1, losses, 0.0, True)
         # The initial centres are the caller's: from here on two arrays take turns.
         before, C, means, spare = C, means, spare, means
         if moved <= tol or stop:
             break
+    if bounded:
+        _settle(X, w, before, work, on_sphere, C)
     if leading:
         inertia = leading.sweep(w, C, work, summing=False)
     else:
         inertia = work.sweep(X, w, C, summing=False)
     return Fit(C, work.labels, inertia, len(losses), losses, moved, moved <= tol)
+
+
+def _settle(
+    X: Rows, weights: np.ndarray, C: np.ndarray, work: Workspace, on_sphere: bool, means: np.ndarray
+) -> None:
+    """The means of the clusters, of all rows: bounds correct the sums row by row, which rounds otherwise."""
+    work.sweep(X, weights, C, summing=True, assigning=False)
+    device.cluster_means(C, work.sums, work.counts, on_sphere, means)
 
 
 def _relocate_empty(X: Rows, weights: np.ndarray | None, work: Workspace) -> None:

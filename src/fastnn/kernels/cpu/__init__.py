@@ -1,6 +1,6 @@
 """Kernels for the processor; ``__all__`` is what the engines use, and what another device has to provide."""
 
-from fastnn.kernels.cpu.bounded import bound_tasks, bounded_assign
+from fastnn.kernels.cpu.bounded import bound_tasks, bounded_assign, move_rows
 from fastnn.kernels.cpu.candidates import pick_rows, seeding_tasks, try_candidates
 from fastnn.kernels.cpu.center_steps import (
     advance,
@@ -23,7 +23,7 @@ from fastnn.kernels.cpu.local_search import place_center, swap_costs
 from fastnn.kernels.cpu.mini_batch import absorb_batch, judge_batch, run_mini_batches, squared_movement
 from fastnn.kernels.cpu.mlp import Model, Rows, Targets, Training, predict_rows, run_batches
 from fastnn.kernels.cpu.movement import Movement, center_movement
-from fastnn.kernels.cpu.nearest import has_bracket
+from fastnn.kernels.cpu.nearest import is_small
 from fastnn.kernels.cpu.sweep import new_partials, sweep, sweep_work
 from fastnn.kernels.cpu.sweep_csr import sweep_csr
 from fastnn.kernels.cpu.team import TURNS_PER_MS
@@ -53,13 +53,14 @@ __all__ = [
     "coefficient_loops",
     "derivative_loops",
     "distances_to",
-    "has_bracket",
     "improved",
+    "is_small",
     "judge_batch",
     "leading_assign",
     "leading_slack",
     "leading_tasks",
     "loss_loops",
+    "move_rows",
     "new_partials",
     "new_workspace",
     "pack_leading",

@@ -23,14 +23,16 @@ import numpy as np
 from numba import prange
 from numba.extending import register_jitable
 
-from fastnn.kernels._jit import parallel_jit
+from fastnn.kernels._jit import jit, parallel_jit
 from fastnn.kernels.cpu.buffers import thread_buffers
 from fastnn.kernels.cpu.lanes import differences_to_lanes
 from fastnn.kernels.cpu.linked import linked
 from fastnn.kernels.cpu.movement import ROUNDING, Movement
-from fastnn.kernels.cpu.nearest import BLUR, is_certain, settle_rows
+from fastnn.kernels.cpu.nearest import BLUR, is_certain, is_long, settle_rows
 from fastnn.kernels.cpu.sweep import prepare_centers
 from fastnn.kernels.cpu.tile import (
+    PAIR_ROWS,
+    tile_all_distances,
     tile_argmin_two,
     tile_columns,
     tile_distances,
@@ -117,6 +119,68 @@ def _search(first, count, C, packed, work, labels, upper, lower):
 
 
 @register_jitable
+def _search_along_features(first, count, C, work, labels, upper, lower):
+    """``_search`` where ``nearest_rows`` does without the bracket: the same distances as there."""
+    k, d = C.shape
+    eps = np.finfo(C.dtype).eps
+    grow, shrink = C.dtype.type(1 + (d + 8) * eps), C.dtype.type(1 - (d + 8) * eps)
+    for start in range(0, count, PAIR_ROWS):
+        rows = min(PAIR_ROWS, count - start)
+        if rows == PAIR_ROWS:
+            tile_all_distances(PAIR_ROWS, k, d, work.queue, start * d, C, work.panel, 0, k)
+        else:
+            for i in range(rows):
+                tile_all_distances(1, k, d, work.queue, (start + i) * d, C, work.panel, i * k, k)
+        for i in range(rows):
+            nearest, least, second = np.int32(0), C.dtype.type(np.inf), C.dtype.type(np.inf)
+            for j in range(k):
+                distance = work.panel[i * k + j]
+                if distance < least:
+                    nearest, least, second = np.int32(j), distance, least
+                else:
+                    second = min(second, distance)
+            row = first + work.waiting[start + i]
+            labels[row] = nearest
+            upper[row] = np.sqrt(least) * grow
+            lower[row] = np.sqrt(second) * shrink
+
+
+@register_jitable
+def _search_queue(first, count, C, packed, work, labels, upper, lower):
+    """``_search`` by the form that suits the shapes; how many of the rows change their centre."""
+    for i in range(count):
+        work.owner[i] = labels[first + work.waiting[i]]
+    if is_long(C.shape[0], C.shape[1]):
+        _search_along_features(first, count, C, work, labels, upper, lower)
+    else:
+        _search(first, count, C, packed, work, labels, upper, lower)
+    changed = 0
+    for i in range(count):
+        changed += 0 if labels[first + work.waiting[i]] == work.owner[i] else 1
+    return changed
+
+
+@register_jitable
+def _follow(own, upper, lower, movement):
+    """The bounds of a tile of rows after the centres have moved; how many rows are open.
+
+    Branch-free, in the dtype of the rows; `moved` and `far` are rounded to the safe side.
+    """
+    eps = np.finfo(upper.dtype).eps
+    more, less = upper.dtype.type(1 + ROUNDING * eps), upper.dtype.type(1 - ROUNDING * eps)
+    zero, hits = upper.dtype.type(0), 0
+    for i in range(tile_columns(upper)):
+        # Unsigned: of one that might be negative Numba asks whether it is.
+        j = np.uint32(own[i])
+        above, below = (upper[i] + movement.moved[j]) * more, lower[i]
+        near = min(below - movement.near_moved[j], movement.far[j] - above)
+        below = max(max(below - movement.others_moved[j], near), zero) * less
+        upper[i], lower[i] = above, below
+        hits += 0 if above < below else 1  # one that is not a number is open
+    return hits
+
+
+@register_jitable
 def _copy_row(source, i, target, j):
     for f in range(source.shape[1]):
         target[j, f] = source[i, f]
@@ -124,30 +188,39 @@ def _copy_row(source, i, target, j):
 
 @linked(
     "bounded-task",
-    ["iT2T2", (Packed, "TTT"), (Movement, "DDDD"), "JTT", (Buffers, "T2JJTT2JTTTTJJ"), "I"],
+    ["iT2T2", (Packed, "TTT"), (Movement, "TTTT"), "JTT", (Buffers, "T2JJTT2JTTTTJJ"), "II"],
 )
-def _task(t, X, C, packed, movement, labels, upper, lower, work, searched):
-    """The rows of task t. searched : OUT (tasks,), how many of them were compared with all centres."""
+def _task(t, X, C, packed, movement, labels, upper, lower, work, searched, changed):
+    """The rows of task t.
+
+    searched, changed : OUT (tasks,), how many of them were compared with all centres, and changed theirs.
+    """
     n, d = X.shape
     first, last = t * _ROWS, min(n, (t + 1) * _ROWS)
-    room = work.queue.shape[0]
-    eps = np.finfo(X.dtype).eps
-    grow = 1.0 + (d + 8) * eps
-    more, less = 1.0 + ROUNDING * eps, 1.0 - ROUNDING * eps
-    count, total = 0, 0
+    room, columns = work.queue.shape[0], tile_columns(X)
+    grow = 1.0 + (d + 8) * np.finfo(X.dtype).eps
+    count, total, moved = 0, 0, 0
     for start in range(first, last, room):
         open_rows = 0
-        for i in range(start, min(start + room, last)):
-            j = labels[i]
-            above = (np.float64(upper[i]) + movement.moved[j]) * more
-            below = np.float64(lower[i])
-            below = max(
-                below - movement.others_moved[j], min(below - movement.near_moved[j], movement.far[j] - above)
-            )
-            below = max(below, 0.0) * less
-            upper[i], lower[i] = above, below
-            work.found[open_rows] = i - first
-            open_rows += 0 if above < below else 1  # one that is not a number is open
+        for tile in range(start, min(start + room, last), columns):
+            rows = min(columns, last - tile)
+            own = labels[tile : tile + rows]
+            above, below = upper[tile : tile + rows], lower[tile : tile + rows]
+            if rows < columns:
+                # A tile's copy: what lies behind the rows is not theirs.
+                for i in range(columns):
+                    work.labels[i], work.best[i], work.second[i] = own[0], above[0], below[0]
+                for i in range(rows):
+                    work.labels[i], work.best[i], work.second[i] = own[i], above[i], below[i]
+                hits = _follow(work.labels, work.best, work.second, movement)
+                for i in range(rows):
+                    above[i], below[i] = work.best[i], work.second[i]
+            else:
+                hits = _follow(own, above, below, movement)
+            if hits > 0:
+                for i in range(rows):
+                    work.found[open_rows] = tile - first + i
+                    open_rows += 0 if above[i] < below[i] else 1
         if open_rows == 0:
             continue
         for i in range(open_rows):
@@ -165,16 +238,15 @@ def _task(t, X, C, packed, movement, labels, upper, lower, work, searched):
             work.waiting[count] = work.found[i]
             count += 1
             if count == room:
-                _search(first, count, C, packed, work, labels, upper, lower)
+                moved += _search_queue(first, count, C, packed, work, labels, upper, lower)
                 total += count
                 count = 0
-    if count > 0:
-        _search(first, count, C, packed, work, labels, upper, lower)
-    searched[t] = total + count
+    moved += _search_queue(first, count, C, packed, work, labels, upper, lower)
+    searched[t], changed[t] = total + count, moved
 
 
 @parallel_jit
-def bounded_assign(n_workers, X, C, movement, labels, upper, lower, searched):
+def bounded_assign(n_workers, X, C, movement, labels, upper, lower, searched, changed):
     """The nearest centre of every row, of which bounds are known.
 
     Parameters
@@ -188,8 +260,8 @@ def bounded_assign(n_workers, X, C, movement, labels, upper, lower, searched):
     labels : array (n,) int32   # IN/OUT
     upper, lower : arrays (n,) of X's dtype   # IN/OUT
         Infinite and 0 where nothing is known.
-    searched : array (bound_tasks(n),) int64   # OUT
-        How many rows of each task were compared with all centres.
+    searched, changed : arrays (bound_tasks(n),) int64   # OUT
+        How many rows of each task were compared with all centres, and how many changed theirs.
 
     Notes
     -----
@@ -210,5 +282,42 @@ def bounded_assign(n_workers, X, C, movement, labels, upper, lower, searched):
         for t in range(w, tasks, n_workers):
             _task(
                 np.int64(t), X, C, Packed(shift, panels, starts), movement, labels, upper, lower,
-                work, searched,
+                work, searched, changed,
             )  # fmt: skip
+
+
+@jit
+def move_rows(X, before, labels, sums, counts):
+    """Take every row whose label has changed out of one cluster's sum and add it to another's.
+
+    Parameters
+    ----------
+    X : array (n, d)   # IN
+    before : array (n,) int32   # IN/OUT
+        The labels that `sums` and `counts` are of; then `labels`.
+    labels : array (n,) int32   # IN
+    sums, counts : arrays (k, d) and (k,) float64   # IN/OUT
+
+    Notes
+    -----
+    Bytes: both arrays of labels, and the rows that have changed.
+    """
+    (n, d), some = X.shape, 64
+    for start in range(0, n, some):
+        old, new = before[start : start + some], labels[start : start + some]
+        differ = 0
+        for i in range(new.size):
+            differ += 0 if old[i] == new[i] else 1
+        if differ == 0:
+            continue
+        for i in range(new.size):
+            a, b = old[i], new[i]
+            if a == b:
+                continue
+            for f in range(d):
+                value = np.float64(X[start + i, f])
+                sums[a, f] -= value
+                sums[b, f] += value
+            counts[a] -= 1.0
+            counts[b] += 1.0
+            old[i] = b

@@ -27,7 +27,7 @@ ROUNDING = 4
 
 
 class Movement(NamedTuple):
-    """What ``center_movement`` finds, (k,) float64 each."""
+    """What ``center_movement`` finds, (k,) of the centres' dtype each, rounded to the safe side."""
 
     moved: np.ndarray  # |c_j - before|
     others_moved: np.ndarray  # the largest of `moved` among all other centres
@@ -40,7 +40,7 @@ def _movements(C, before, moved, others_moved):
     """The first two of a ``Movement``."""
     k, d = C.shape
     eps = np.finfo(C.dtype).eps
-    farthest, next_farthest = 0.0, 0.0
+    farthest, next_farthest = moved.dtype.type(0), moved.dtype.type(0)
     for j in range(k):
         total = 0.0
         for f in range(d):
@@ -95,14 +95,14 @@ def _neighborhoods(first, rows, C, distances, minima, moved, near_moved, far):
         own = distances[i * k : (i + 1) * k]
         own[first + i] = np.inf
         limit = _limit(own, minima)
-        near, nearest_far = 0.0, np.inf
+        near, nearest_far = moved.dtype.type(0), moved.dtype.type(np.inf)
         for c in range(k):
             if own[c] < limit:
                 near = max(near, moved[c])
             elif c != first + i:
-                nearest_far = min(nearest_far, np.float64(own[c]))
+                nearest_far = min(nearest_far, own[c])
         near_moved[first + i] = near
-        far[first + i] = np.sqrt(nearest_far) * shrink
+        far[first + i] = np.sqrt(np.float64(nearest_far)) * shrink
 
 
 @parallel_jit

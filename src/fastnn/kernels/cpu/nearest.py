@@ -81,11 +81,6 @@ def _square_from(c, point):
     return total
 
 
-def has_bracket(k: int, d: int) -> bool:
-    """Whether ``nearest_rows`` compares by the bracket, points along the lanes."""
-    return not is_small(k, d) and not is_long(k, d)
-
-
 @register_jitable
 def _point_amid(C, spread, mean):
     """mean : OUT (d,), of some half of the usable centres, those nearest to the mean of all: a few far

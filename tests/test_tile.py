@@ -26,6 +26,8 @@ from fastnn.kernels.cpu.tile import (
     tile_distances,
     tile_gather,
     tile_lanes,
+    tile_lowest,
+    tile_lowest_two,
     tile_product,
     tile_transpose,
 )
@@ -48,6 +50,16 @@ def argmin(A, start, B, best, labels, count, depth, columns, first):
 @jit
 def argmin_squares(A, start, B, best, labels, count, depth, columns, first):
     tile_argmin_squares(count, depth, A, 0, start, 0, B, 0, columns, best, 0, labels, 0, np.int32(first))
+
+
+@jit
+def lowest(values, best, labels, count):
+    tile_lowest(count, values, 0, best, labels)
+
+
+@jit
+def lowest_two(values, best, labels, second, count):
+    tile_lowest_two(count, values, 0, best, labels, second)
 
 
 @jit
@@ -190,6 +202,27 @@ def test_argmin_begins_anew_with_the_first_candidate(dtype, count):
     want[1] = np.inf
     np.testing.assert_array_equal(best, want)
     assert not labels.any()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("count", [1, 2, 9])
+def test_lowest_of_every_column(dtype, count):
+    rng = np.random.default_rng(count)
+    columns = columns_of(dtype)
+    values = rng.integers(0, 4, size=(count, columns)).astype(dtype)
+    values[0, 1], values[:, 2] = np.nan, np.inf
+    known = np.where(np.isnan(values), np.inf, values)
+    for seconds in (False, True):
+        best, second = np.full((2, columns), -5, dtype)
+        labels = np.full(columns, -5, np.int32)
+        if seconds:
+            lowest_two(values.ravel(), best, labels, second, count)
+            ordered = np.vstack([np.sort(known, axis=0), np.full((1, columns), np.inf)])
+            np.testing.assert_array_equal(second, ordered[1])
+        else:
+            lowest(values.ravel(), best, labels, count)
+        np.testing.assert_array_equal(best, known.min(axis=0))
+        np.testing.assert_array_equal(labels, known.argmin(axis=0))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

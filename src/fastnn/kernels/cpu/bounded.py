@@ -29,13 +29,13 @@ from fastnn.kernels.cpu.lanes import differences_to_lanes
 from fastnn.kernels.cpu.linked import linked
 from fastnn.kernels.cpu.movement import ROUNDING, Movement
 from fastnn.kernels.cpu.nearest import BLUR, is_certain, is_long, settle_rows
+from fastnn.kernels.cpu.pairs import distances_in_lanes
 from fastnn.kernels.cpu.sweep import prepare_centers
 from fastnn.kernels.cpu.tile import (
-    PAIR_ROWS,
-    tile_all_distances,
     tile_argmin_two,
     tile_columns,
     tile_distances,
+    tile_lowest_two,
 )
 
 # Rows of one task: its open rows fill the queue's tiles, and there are enough tasks for the threads.
@@ -124,25 +124,16 @@ def _search_along_features(first, count, C, work, labels, upper, lower):
     k, d = C.shape
     eps = np.finfo(C.dtype).eps
     grow, shrink = C.dtype.type(1 + (d + 8) * eps), C.dtype.type(1 - (d + 8) * eps)
-    for start in range(0, count, PAIR_ROWS):
-        rows = min(PAIR_ROWS, count - start)
-        if rows == PAIR_ROWS:
-            tile_all_distances(PAIR_ROWS, k, d, work.queue, start * d, C, work.panel, 0, k)
-        else:
-            for i in range(rows):
-                tile_all_distances(1, k, d, work.queue, (start + i) * d, C, work.panel, i * k, k)
+    columns = tile_columns(C)
+    by_row, by_center = work.panel[: k * columns], work.panel[k * columns :]
+    for start in range(0, count, columns):
+        rows = min(columns, count - start)
+        distances_in_lanes(work.queue, start, rows, C, by_row, by_center)
+        tile_lowest_two(k, by_center, 0, work.best, work.winner, work.second)
         for i in range(rows):
-            nearest, least, second = np.int32(0), C.dtype.type(np.inf), C.dtype.type(np.inf)
-            for j in range(k):
-                distance = work.panel[i * k + j]
-                if distance < least:
-                    nearest, least, second = np.int32(j), distance, least
-                else:
-                    second = min(second, distance)
             row = first + work.waiting[start + i]
-            labels[row] = nearest
-            upper[row] = np.sqrt(least) * grow
-            lower[row] = np.sqrt(second) * shrink
+            labels[row] = work.winner[i]
+            upper[row], lower[row] = np.sqrt(work.best[i]) * grow, np.sqrt(work.second[i]) * shrink
 
 
 @register_jitable

@@ -6,7 +6,7 @@ that was chosen last and to some candidates for the next one, in the direct form
 `closest`, and X is read once for each centre.
 
 Rows of few features lie along the lanes of a register tile of squared differences; for long ones that move
-takes longer than the sums over the lanes that it saves, and the features lie there (``tile_all_distances``).
+takes longer than the sums over the lanes that it saves, and the features lie there (``pairs``).
 """
 
 import numpy as np
@@ -18,14 +18,13 @@ from fastnn.kernels.cpu.buffers import thread_buffers
 from fastnn.kernels.cpu.distances import squared_distance
 from fastnn.kernels.cpu.lanes import rows_to_lanes
 from fastnn.kernels.cpu.linked import linked
+from fastnn.kernels.cpu.pairs import distances_in_lanes
 from fastnn.kernels.cpu.sweep import clear
 from fastnn.kernels.cpu.tile import (
-    PAIR_ROWS,
     TILE_ROWS,
     lanes,
     prefetch,
     tile_add_least,
-    tile_all_distances,
     tile_columns,
     tile_squares,
 )
@@ -96,20 +95,13 @@ def _task_of_short_rows(t, X, weights, count, panels, closest, panel, values, su
 
 
 @linked("candidates-long", "iT2TT2TTTD2D2")
-def _task_of_long_rows(t, X, weights, candidates, closest, turned, values, sums, potentials):
-    """The rows of task t, of many features: these along the lanes. turned, values, sums : WORK, as above."""
-    (n, d), count, columns = X.shape, candidates.shape[0], tile_columns(X)
+def _task_of_long_rows(t, X, weights, candidates, closest, by_row, values, sums, potentials):
+    """The rows of task t, of many features: these along the lanes. by_row, values, sums : WORK, as above."""
+    n, count, columns = X.shape[0], candidates.shape[0], tile_columns(X)
     clear(sums)
     for start in range(t * TASK_ROWS, min(n, (t + 1) * TASK_ROWS), columns):
         rows = min(columns, n - start)
-        whole = rows // PAIR_ROWS * PAIR_ROWS
-        for i in range(0, whole, PAIR_ROWS):
-            tile_all_distances(PAIR_ROWS, count, d, X, (start + i) * d, candidates, turned, i * count, count)
-        for i in range(whole, rows):
-            tile_all_distances(1, count, d, X, (start + i) * d, candidates, turned, i * count, count)
-        for c in range(count):
-            for i in range(rows):
-                values[c * columns + i] = turned[i * count + c]
+        distances_in_lanes(X, start, rows, candidates, by_row, values)
         _note(weights, start, rows, count, values, closest, sums)
     _total(count, sums, t, potentials)
 
@@ -144,7 +136,7 @@ def _try_short_rows(n_workers, X, weights, candidates, closest, potentials):
 def _try_long_rows(n_workers, X, weights, candidates, closest, potentials):
     count, tasks = candidates.shape[0], potentials.shape[0]
     size = count * tile_columns(X)
-    values, turned = thread_buffers(n_workers, size, X), thread_buffers(n_workers, size, X)
+    values, by_row = thread_buffers(n_workers, size, X), thread_buffers(n_workers, size, X)
     sums = thread_buffers(n_workers * count, lanes(X), potentials)
     for w in prange(n_workers):
         for t in range(w * tasks // n_workers, (w + 1) * tasks // n_workers):
@@ -154,7 +146,7 @@ def _try_long_rows(n_workers, X, weights, candidates, closest, potentials):
                 weights,
                 candidates,
                 closest,
-                turned[w],
+                by_row[w],
                 values[w],
                 sums[w * count : (w + 1) * count],
                 potentials,

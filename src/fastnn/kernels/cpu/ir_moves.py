@@ -4,16 +4,15 @@ from typing import Any
 
 from llvmlite import ir
 
-from fastnn.kernels.cpu.ir_vectors import I32, I64, LLVM_FLOAT, Vectors, define, join
+from fastnn.kernels.cpu.ir_vectors import I32, I64, LLVM_FLOAT, PIECE_BYTES, Vectors, define, join
 
-# Shuffles within 16 bytes of a vector are the fast ones, and a load may put 16 bytes anywhere in it. So rows
-# are loaded in pieces of 16 bytes, each into the place of its row, and are turned within these places.
-_PIECE_BYTES = 16
+# A load may put 16 bytes anywhere in a vector. So rows are loaded in such pieces, each into the place of its
+# row, and are turned within these places.
 
 
 def _piece(v: Vectors) -> int:
     """Elements of a piece."""
-    return _PIECE_BYTES // v.itemsize
+    return PIECE_BYTES // v.itemsize
 
 
 def _emit_turn(v: Vectors, rows: list[ir.Value]) -> list[ir.Value]:

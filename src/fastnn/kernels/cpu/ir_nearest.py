@@ -15,6 +15,7 @@ from fastnn.kernels.cpu.ir_vectors import (
     I32,
     I64,
     LLVM_FLOAT,
+    PIECE_BYTES,
     Vectors,
     define,
     emit_loop,
@@ -32,6 +33,18 @@ def _argmin_type(dtype: Any, *, seconds: bool) -> ir.FunctionType:
         ir.VoidType(),
         [I64, I64, pointer, pointer, pointer, I64, pointer, I32.as_pointer(), I32, *[pointer] * seconds],
     )
+
+
+def _emit_closer(v: Vectors, value: ir.Value, label: ir.Value, held: Sequence[ir.Value]) -> list[ir.Value]:
+    """The minimum, its label, and maybe the second smallest value, after one more value in each lane."""
+    builder, (minimum, winner, *others) = v.builder, held
+    # Ordered and strict: NaN never wins, and of equals the first does.
+    closer = builder.fcmp_ordered("<", value, minimum)
+    seconds = []
+    for other in others:
+        loser = builder.select(closer, minimum, value)
+        seconds.append(builder.select(builder.fcmp_ordered("<", loser, other), loser, other))
+    return [builder.select(closer, value, minimum), builder.select(closer, label, winner), *seconds]
 
 
 def _define_argmin(
@@ -61,21 +74,13 @@ def _define_argmin(
             v, accumulators, depth, left, b, b_stride, [None] * len(vectors), squares=squares
         )
         base = v.splat(builder.add(first, builder.trunc(at, I32)))
-        minima, winners, *others = (list(state[i :: len(places)]) for i in range(len(places)))
+        held = [list(state[j * len(places) : (j + 1) * len(places)]) for j in vectors]
         for i in range(rows):
             # A sum of vectors: to fill a vector from a scalar register takes longer than to compare.
             label = builder.add(base, ir.Constant(v.labels, [i] * v.n))
             for j in vectors:
-                value = values[i * len(vectors) + j]
-                # Ordered and strict: NaN never wins, and of equals the first does.
-                closer = builder.fcmp_ordered("<", value, minima[j])
-                if others:
-                    loser = builder.select(closer, minima[j], value)
-                    second = builder.fcmp_ordered("<", loser, others[0][j])
-                    others[0][j] = builder.select(second, loser, others[0][j])
-                minima[j] = builder.select(closer, value, minima[j])
-                winners[j] = builder.select(closer, label, winners[j])
-        return [part[j] for j in vectors for part in (minima, winners, *others)]
+                held[j] = _emit_closer(v, values[i * len(vectors) + j], label, held[j])
+        return [value for part in held for value in part]
 
     def keep(state: Sequence[ir.Value]) -> None:
         for i, value in enumerate(state):
@@ -185,11 +190,8 @@ def _emit_pairs(v: Vectors, function: ir.Function, n_rows: int, n_centers: int, 
         for j in range(n_centers)
     ]
 
-    # Rows of these groups that are asked for: as many as are asked for in the time that memory takes.
-    group = builder.mul(depth, ir.Constant(I64, n_rows))
-    least = ir.Constant(I64, _AHEAD_BYTES // v.itemsize)
-    groups = builder.add(builder.sdiv(least, group), ir.Constant(I64, 1))
-    ahead = builder.mul(group, groups)
+    group, least = builder.mul(depth, ir.Constant(I64, n_rows)), ir.Constant(I64, _AHEAD_BYTES // v.itemsize)
+    ahead = builder.select(builder.icmp_signed(">", group, least), group, least)
 
     def add(at: ir.Value, totals: Sequence[ir.Value], mask: ir.Value | None = None) -> list[ir.Value]:
         points = [v.load(row, at, mask) for row in x_rows]
@@ -216,16 +218,30 @@ def _emit_pairs(v: Vectors, function: ir.Function, n_rows: int, n_centers: int, 
 
 
 def _emit_sums_of_lanes(v: Vectors, vectors: list[ir.Value]) -> ir.Value:
-    """Lane i of the result is the sum of the lanes of vector i; there are a power of two of them."""
-    builder = v.builder
+    """Lane i of the result is the sum of the lanes of vector i; there are a power of two of them.
+
+    Neighbours are added, and what is left of two vectors goes into one: first lanes within pieces of 16
+    bytes, where shuffles are fast, then the pieces.
+    """
+    builder, piece = v.builder, PIECE_BYTES // v.itemsize
     indices = ir.VectorType(I32, v.n)
-    even, odd = (ir.Constant(indices, list(range(first, 2 * v.n, 2))) for first in (0, 1))
     lanes = v.n  # of a vector that hold its sum
     while lanes > 1:
-        # Neighbouring lanes are added, and what is left of two vectors goes into one.
+        within = lanes > v.n // piece
+        group, size = (piece, 1) if within else (v.n, piece)
+        halves = []
+        for first in (0, size):
+            order = [
+                start + begin + at + i
+                for start in range(0, v.n, group)
+                for begin in (0, v.n)
+                for at in range(first, group, 2 * size)
+                for i in range(size)
+            ]
+            halves.append(ir.Constant(indices, order))
         others = vectors[1::2] or vectors
         vectors = [
-            builder.fadd(builder.shuffle_vector(a, b, even), builder.shuffle_vector(a, b, odd))
+            builder.fadd(builder.shuffle_vector(a, b, halves[0]), builder.shuffle_vector(a, b, halves[1]))
             for a, b in zip(vectors[::2], others, strict=True)
         ]
         lanes //= 2
@@ -315,7 +331,45 @@ def _emit_long_row(v: Vectors, depth: ir.Value, add: Callable[..., ir.Value]) ->
     return lanes
 
 
+def _lowest_type(dtype: Any, *, seconds: bool) -> ir.FunctionType:
+    pointer = LLVM_FLOAT[dtype].as_pointer()
+    return ir.FunctionType(ir.VoidType(), [I64, pointer, pointer, I32.as_pointer(), *[pointer] * seconds])
+
+
+def _define_lowest(module: ir.Module, name: str, dtype: Any, *, seconds: bool = False) -> None:
+    """``_define_argmin`` of values that lie in memory."""
+    function = define(module, name, _lowest_type(dtype, seconds=seconds))
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    v = Vectors(builder, dtype)
+    count, values, best, labels = function.args[:4]
+    columns = [ir.Constant(I64, j * v.n) for j in range(ROW.tile_vectors)]
+    stride = ir.Constant(I64, len(columns) * v.n)
+    infinity, zeros = ir.Constant(v.type, [float("inf")] * v.n), ir.Constant(v.labels, None)
+    places = [(best, infinity), (labels, zeros), *((second, infinity) for second in function.args[4:])]
+    before = builder.block
+    loop, end = builder.append_basic_block("candidates"), builder.append_basic_block("end")
+    builder.branch(loop)
+    builder.position_at_end(loop)
+    at, *state = (builder.phi(kind) for kind in [I64, *(start.type for _ in columns for _, start in places)])
+    row, label = builder.gep(values, [builder.mul(at, stride)]), v.splat(builder.trunc(at, I32))
+    folded = []
+    for j, column in enumerate(columns):
+        held = state[j * len(places) : (j + 1) * len(places)]
+        folded += _emit_closer(v, v.load(row, column), label, held)
+    following = builder.add(at, ir.Constant(I64, 1))
+    begin = [ir.Constant(I64, 0), *(start for _ in columns for _, start in places)]
+    join([at, *state], (before, begin), (loop, [following, *folded]))
+    builder.cbranch(builder.icmp_signed("<", following, count), loop, end)
+    builder.position_at_end(end)
+    for i, value in enumerate(folded):
+        j, place = divmod(i, len(places))
+        v.store(value, places[place][0], columns[j])
+    builder.ret_void()
+
+
 LOOPS = {
+    "lowest": (_define_lowest, partial(_lowest_type, seconds=False)),
+    "lowest-two": (partial(_define_lowest, seconds=True), partial(_lowest_type, seconds=True)),
     "argmin": (_define_argmin, partial(_argmin_type, seconds=False)),
     "argmin-squares": (partial(_define_argmin, squares=True), partial(_argmin_type, seconds=False)),
     "argmin-two": (partial(_define_argmin, seconds=True), partial(_argmin_type, seconds=True)),

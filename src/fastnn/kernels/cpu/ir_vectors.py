@@ -13,6 +13,8 @@ from numba.core import cgutils, types
 from fastnn.kernels.cpu.targets import ROW
 
 I1, I32, I64 = ir.IntType(1), ir.IntType(32), ir.IntType(64)
+# Shuffles within 16 bytes of a vector are the fast ones.
+PIECE_BYTES = 16
 LLVM_FLOAT = {types.float32: ir.FloatType(), types.float64: ir.DoubleType()}
 
 

@@ -16,13 +16,12 @@ are compared in full too, so the result is exact: the bound is a lower one also 
 
 import numpy as np
 from numba import prange
-from numba.extending import register_jitable
 
 from fastnn.kernels._jit import parallel_jit
 from fastnn.kernels.cpu.buffers import thread_buffers
 from fastnn.kernels.cpu.lanes import rows_to_lanes
 from fastnn.kernels.cpu.linked import linked
-from fastnn.kernels.cpu.tile import TILE_ROWS, tile_columns, tile_distances, tile_product
+from fastnn.kernels.cpu.tile import TILE_ROWS, tile_columns, tile_distances, tile_lowest, tile_product
 
 # Rows of one task.
 _ROWS = 512
@@ -66,20 +65,6 @@ def pack_leading(turned: np.ndarray, lengths: np.ndarray, squares: np.ndarray, s
     return np.ascontiguousarray(rows.reshape(tiles, TILE_ROWS, m + 2).transpose(0, 2, 1))
 
 
-@register_jitable
-def _lowest(k, columns, values, best, winner):
-    """The lowest bound of every column, and whose it is."""
-    for i in range(tile_columns(values)):
-        best[i] = np.inf
-        winner[i] = 0
-    for j in range(k):
-        some = values[j * columns : (j + 1) * columns]
-        for i in range(tile_columns(values)):
-            closer = some[i] < best[i]
-            best[i] = some[i] if closer else best[i]
-            winner[i] = np.int32(j) if closer else winner[i]
-
-
 @linked("leading-task", "iT2T2T2TT3tTTTTJJTI")
 def _task(
     t, X, C, lead, squares, panels, slack, panel, values, near, limits, winner, labels, distances, counts
@@ -104,7 +89,7 @@ def _task(
                 min(TILE_ROWS, k - tile * TILE_ROWS), depth, panels, tile * depth * TILE_ROWS, TILE_ROWS,
                 panel, 0, columns, values, 0, 0, values, tile * TILE_ROWS * columns, columns, columns, False,
             )  # fmt: skip
-        _lowest(k, columns, values, limits, winner)
+        tile_lowest(k, values, 0, limits, winner)
         tile_distances(rows, d, X, start * d, C, winner, 0, near, 0)
         for i in range(rows):
             labels[start + i] = winner[i]

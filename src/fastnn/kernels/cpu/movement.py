@@ -17,7 +17,8 @@ from numba.extending import register_jitable
 
 from fastnn.kernels._jit import parallel_jit
 from fastnn.kernels.cpu.buffers import thread_buffers
-from fastnn.kernels.cpu.tile import PAIR_ROWS, tile_all_distances
+from fastnn.kernels.cpu.pairs import distances_of_rows
+from fastnn.kernels.cpu.tile import PAIR_ROWS
 
 # The least distance of each of 16 groups of centres, in order: below the one of this rank are about 22.
 _GROUPS, _RANK = 16, 12
@@ -84,11 +85,7 @@ def _neighborhoods(first, rows, C, distances, minima, moved, near_moved, far):
     distances, minima : WORK, (PAIR_ROWS * k,) and (_GROUPS,).
     """
     k, d = C.shape
-    if rows == PAIR_ROWS:
-        tile_all_distances(PAIR_ROWS, k, d, C, first * d, C, distances, 0, k)
-    else:
-        for i in range(rows):
-            tile_all_distances(1, k, d, C, (first + i) * d, C, distances, i * k, k)
+    distances_of_rows(C, first, rows, C, distances)
     # Below the exact distance whatever the order of the sum was.
     shrink = 1.0 - (d + 8) * np.finfo(C.dtype).eps
     for i in range(rows):

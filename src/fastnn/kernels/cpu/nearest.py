@@ -23,15 +23,16 @@ from fastnn.kernels._jit import sums_in_any_order
 from fastnn.kernels.cpu.distances import squared_distance
 from fastnn.kernels.cpu.lanes import differences_to_lanes, rows_to_lanes
 from fastnn.kernels.cpu.linked import linked
+from fastnn.kernels.cpu.pairs import distances_in_lanes
 from fastnn.kernels.cpu.tile import (
     PAIR_ROWS,
     TILE_ROWS,
     prefetch,
-    tile_all_distances,
     tile_argmin,
     tile_argmin_squares,
     tile_columns,
     tile_distances,
+    tile_lowest,
 )
 
 # A distance below this many eps of |x|^2 is compared with all others in the direct form: the winner of the
@@ -243,25 +244,21 @@ def _nearest_of_few(X, C, panels, starts, first, last, panel, best, index, label
 
 
 @register_jitable
-def _nearest_along_features(X, C, first, last, scores, labels, distances):
-    """``nearest_rows`` in the direct form, for long rows and few centres. scores : WORK."""
-    k, d = C.shape
-    infinity, zero = X.dtype.type(np.inf), X.dtype.type(0)
-    for start in range(first, last, PAIR_ROWS):
-        rows = min(PAIR_ROWS, last - start)
-        if rows == PAIR_ROWS:
-            tile_all_distances(PAIR_ROWS, k, d, X, start * d, C, scores, 0, k)
-        else:
-            for i in range(rows):
-                tile_all_distances(1, k, d, X, (start + i) * d, C, scores, i * k, k)
+def _nearest_along_features(X, C, first, last, panel, best, index, labels, distances):
+    """``nearest_rows`` in the direct form, for long rows and few centres."""
+    k, columns = C.shape[0], tile_columns(X)
+    whole, zero = columns // PAIR_ROWS * PAIR_ROWS, X.dtype.type(0)
+    # Two buffers: twice the centres are not more than the features.
+    by_row, by_center = panel[: k * columns], panel[k * columns :]
+    for start in range(first, last, whole):
+        rows = min(whole, last - start)
+        own, near = labels[start : start + rows], distances[start : start + rows]
+        distances_in_lanes(X, start, rows, C, by_row, by_center)
+        tile_lowest(k, by_center, 0, best, index)
         for i in range(rows):
-            nearest, least = np.int32(0), infinity
-            for j in range(k):
-                if scores[i * k + j] < least:
-                    nearest, least = np.int32(j), scores[i * k + j]
-            labels[start + i], distances[start + i] = nearest, least
-            if not least < infinity:
-                settle_rows(start + i, start + i + 1, X, C, scores[:0], zero, labels, distances)
+            own[i], near[i] = index[i], best[i]
+        if not _are_finite(best):
+            settle_rows(start, start + rows, X, C, best[:0], zero, labels, distances)
 
 
 @register_jitable
@@ -292,7 +289,7 @@ def nearest_rows(X, C, shift, panels, starts, first, last, panel, best, index, l
         _nearest_of_few(X, C, panels, starts, first, last, panel, best, index, labels, distances)
         return
     if is_long(k, d):
-        _nearest_along_features(X, C, first, last, panel, labels, distances)
+        _nearest_along_features(X, C, first, last, panel, best, index, labels, distances)
         return
     columns = tile_columns(X)
     blur = X.dtype.type(BLUR * np.finfo(X.dtype).eps)

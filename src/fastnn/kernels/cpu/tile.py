@@ -211,6 +211,19 @@ def tile_argmin_two(
     """``tile_argmin`` that keeps the second smallest value of every column too."""
 
 
+@_tile_function("lowest", "iAPP")
+def tile_lowest(count, values, values_offset, best, labels):
+    """best[j] = min_i values[i, j] and labels[j] = the first i that has it, for a full tile's columns.
+
+    Infinity and 0 where no value is below infinity; count >= 1.
+    """
+
+
+@_tile_function("lowest-two", "iAPPP")
+def tile_lowest_two(count, values, values_offset, best, labels, second):
+    """``tile_lowest``, and second[j] = the least of the other values; infinity if there are none."""
+
+
 @_tile_function("distances", "iiAPAA")
 def tile_distances(rows, depth, x, x_offset, centers, labels, labels_offset, out, out_offset):
     """out[i] = sum_p (x[i, p] - centers[labels[i], p])^2 for i < rows, at least one, and p < depth.
@@ -341,6 +354,8 @@ __all__ = [
     "tile_dots",
     "tile_gather",
     "tile_lanes",
+    "tile_lowest",
+    "tile_lowest_two",
     "tile_product",
     "tile_rows_product",
     "tile_squares",

@@ -7,6 +7,7 @@ from sklearn.datasets import load_digits, make_blobs
 from fastnn import KMeans
 from fastnn.clustering import bounds
 from fastnn.clustering.lloyd import lloyd
+from fastnn.clustering.passes import Workspace
 from fastnn.kernels import assign, device
 from tests.test_kmeans_kernels import on_threads
 
@@ -51,15 +52,17 @@ def test_bounds_hold_and_labels_are_the_nearest(kind, d, k, dtype):
     X = rows_of(kind, n, d, dtype)
     C = X[:k].copy()
     labels = np.zeros(n, np.int32)
-    upper, lower = np.full(n, np.inf, dtype), np.zeros(n, dtype)
+    upper, lower = np.full((2, n), np.nan, dtype)
     searched, changed = np.empty((2, device.bound_tasks(n)), np.int64)
     movement = device.Movement(*np.zeros((4, k), dtype))
     before, counts = C, []
     eps = np.finfo(dtype).eps
-    for _ in range(12):
+    for turn in range(12):
         device.center_movement(False, 1, C, before, movement)
         old = labels.copy()
-        device.bounded_assign(False, 1, X, C, movement, labels, upper, lower, searched, changed)
+        device.bounded_assign(
+            False, 1, X, C, movement, labels, upper, lower, searched, changed, int(turn == 0)
+        )
         assert changed.sum() == np.count_nonzero(labels != old)
         counts.append(searched.sum())
         exact = np.sqrt(((X[:, None].astype(np.float64) - C[None].astype(np.float64)) ** 2).sum(axis=2))
@@ -79,6 +82,22 @@ def test_bounds_hold_and_labels_are_the_nearest(kind, d, k, dtype):
     assert counts[0] == n
     if kind == "blobs":
         assert counts[-1] < n / 2
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_moved_rows_correct_the_sums(dtype):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 7)).astype(dtype)
+    before, labels = rng.integers(0, 5, size=(2, 300)).astype(np.int32)
+    labels[:200] = before[:200]
+    work, after = (Workspace(300, 5, 7, np.dtype(dtype)) for _ in range(2))
+    for each, own in ((work, before), (after, labels)):
+        each.labels[:] = own
+        each.sweep(X, np.empty(0, dtype), X[:5], summing=True, assigning=False)
+    device.move_rows(X, before, labels, work.sums, work.counts)
+    np.testing.assert_array_equal(before, labels)
+    np.testing.assert_allclose(work.sums, after.sums, atol=1e-12)
+    np.testing.assert_array_equal(work.counts, after.counts)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

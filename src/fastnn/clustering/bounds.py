@@ -9,19 +9,20 @@ from fastnn.kernels._threads import threads_for, workers
 # Distances in a pass, times features, from which bounds may pay: below, a pass is over in the time that its
 # preparations take.
 _LEAST_WORK = 1 << 21
-# The same for a row: the two numbers, and the sums in a pass of their own, take the time of half as much.
-_LEAST_ROW = 1 << 10
+# The same for a row: to follow its two numbers, and to read it again where they do not settle it, takes the
+# time of half as much.
+_LEAST_ROW = 1 << 8
 # Rows times features for each centre: how the centres have moved takes 2.5 ns for each pair of them, which is
 # a tenth of a pass here and the more the fewer the rows.
 _LEAST_SHARE = 800
 # Share of the rows that may change their centre in a pass, for the next one to begin with bounds; and share
 # that may be compared with all centres in spite of the bounds, for these to be kept. A pass with bounds in
-# which every row is open takes a fifth longer than one without.
+# which every row is open takes longer than one without.
 _CHANGING, _OPEN = 0.05, 0.5
 # Share of the rows that may change their centre for the sums to be corrected by these rows, on one thread.
 # Corrections round as sums do: after as many as there are rows, all rows are added up again. Rows that have
 # weights always are: the weight of a cluster that loses them all would not come back to 0.
-_MOVED = 1 / 64
+_MOVED = 1 / 32
 # What _CHANGING is divided by when bounds have been given up.
 _CAUTION = 4.0
 
@@ -72,8 +73,6 @@ class Bounds:
 
     def begin(self) -> None:
         """Let the next pass be one with bounds, of which nothing is known yet."""
-        self._upper.fill(np.inf)
-        self._lower.fill(0)
         self.active = self._fresh = True
 
     def sweep(self, weights: np.ndarray, C: np.ndarray, before: np.ndarray, work: Workspace) -> None:
@@ -97,7 +96,7 @@ class Bounds:
             device.center_movement(parallel, workers(parallel), C, before, self._movement)
             device.bounded_assign(
                 parallel, workers(parallel), self._X, C, self._movement, labels, self._upper, self._lower,
-                self._searched, self._changed,
+                self._searched, self._changed, int(self._fresh),
             )  # fmt: skip
         if not self._fresh and self._searched.sum() > _OPEN * labels.size:
             self.active, self._limit = False, self._limit / _CAUTION

@@ -32,6 +32,7 @@ from fastnn.kernels.cpu.nearest import BLUR, is_certain, is_long, settle_rows
 from fastnn.kernels.cpu.pairs import distances_in_lanes
 from fastnn.kernels.cpu.sweep import prepare_centers
 from fastnn.kernels.cpu.tile import (
+    prefetch,
     tile_argmin_two,
     tile_columns,
     tile_distances,
@@ -69,12 +70,10 @@ class Packed(NamedTuple):
 class Buffers(NamedTuple):
     """What a thread works with: rows of a block that are open, rows that wait in the queue, and a tile."""
 
-    block: np.ndarray  # (block rows, d)
-    found: np.ndarray  # (block rows,) int32: which rows of the data these are
-    owner: np.ndarray  # (block rows,) int32: their labels
-    distances: np.ndarray  # (block rows,)
+    found: np.ndarray  # (block rows,) int32: which rows of the task these are
     queue: np.ndarray  # (block rows, d)
-    waiting: np.ndarray  # (block rows,) int32
+    waiting: np.ndarray  # (block rows,) int32: which rows of the task these are
+    owner: np.ndarray  # (block rows,) int32: their labels
     panel: np.ndarray  # (d * tile_columns,)
     best: np.ndarray  # (tile_columns,), as the others of a tile
     second: np.ndarray
@@ -84,8 +83,8 @@ class Buffers(NamedTuple):
 
 
 @register_jitable
-def _search(first, count, C, packed, work, labels, upper, lower):
-    """Compare the `count` rows of the queue with all centres: their labels and bounds."""
+def _search(X, first, count, C, packed, work, labels, upper, lower):
+    """Compare `count` rows with all centres: their labels and bounds. X : IN, rows of work.waiting."""
     (k, d), columns = C.shape, tile_columns(C)
     real = C.dtype.type
     eps = np.finfo(C.dtype).eps
@@ -93,18 +92,18 @@ def _search(first, count, C, packed, work, labels, upper, lower):
     grow, shrink = real(1 + (d + 8) * eps), real(1 - (d + 8) * eps)
     for start in range(0, count, columns):
         rows = min(columns, count - start)
-        differences_to_lanes(work.queue, start, rows, packed.shift, work.panel)
+        differences_to_lanes(X, start, rows, packed.shift, work.panel)
         tile_argmin_two(
             k, d, packed.panels, 0, packed.starts, 0, work.panel, 0, columns,
             work.best, 0, work.winner, 0, np.int32(0), work.second, 0,
         )  # fmt: skip
-        tile_distances(rows, d, work.queue, start * d, C, work.winner, 0, work.nearest, 0)
+        tile_distances(rows, d, X, start * d, C, work.winner, 0, work.nearest, 0)
         doubtful = 0
         for i in range(rows):
             work.labels[i] = work.winner[i]
             doubtful += 0 if is_certain(work.nearest[i], work.best[i], blur) else 1
         if doubtful > 0:
-            settle_rows(np.int64(0), rows, work.queue[start:], C, work.best, blur, work.labels, work.nearest)
+            settle_rows(np.int64(0), rows, X[start:], C, work.best, blur, work.labels, work.nearest)
         for i in range(rows):
             # |x - shift|^2 is the distance less twice the bracket, for the second nearest centre as well.
             distance, best = work.nearest[i], work.best[i]
@@ -119,7 +118,7 @@ def _search(first, count, C, packed, work, labels, upper, lower):
 
 
 @register_jitable
-def _search_along_features(first, count, C, work, labels, upper, lower):
+def _search_along_features(X, first, count, C, work, labels, upper, lower):
     """``_search`` where ``nearest_rows`` does without the bracket: the same distances as there."""
     k, d = C.shape
     eps = np.finfo(C.dtype).eps
@@ -128,7 +127,7 @@ def _search_along_features(first, count, C, work, labels, upper, lower):
     by_row, by_center = work.panel[: k * columns], work.panel[k * columns :]
     for start in range(0, count, columns):
         rows = min(columns, count - start)
-        distances_in_lanes(work.queue, start, rows, C, by_row, by_center)
+        distances_in_lanes(X, start, rows, C, by_row, by_center)
         tile_lowest_two(k, by_center, 0, work.best, work.winner, work.second)
         for i in range(rows):
             row = first + work.waiting[start + i]
@@ -137,14 +136,14 @@ def _search_along_features(first, count, C, work, labels, upper, lower):
 
 
 @register_jitable
-def _search_queue(first, count, C, packed, work, labels, upper, lower):
+def _search_queue(rows, first, count, C, packed, work, labels, upper, lower):
     """``_search`` by the form that suits the shapes; how many of the rows change their centre."""
     for i in range(count):
         work.owner[i] = labels[first + work.waiting[i]]
     if is_long(C.shape[0], C.shape[1]):
-        _search_along_features(first, count, C, work, labels, upper, lower)
+        _search_along_features(rows, first, count, C, work, labels, upper, lower)
     else:
-        _search(first, count, C, packed, work, labels, upper, lower)
+        _search(rows, first, count, C, packed, work, labels, upper, lower)
     changed = 0
     for i in range(count):
         changed += 0 if labels[first + work.waiting[i]] == work.owner[i] else 1
@@ -171,28 +170,30 @@ def _follow(own, upper, lower, movement):
     return hits
 
 
-@register_jitable
-def _copy_row(source, i, target, j):
-    for f in range(source.shape[1]):
-        target[j, f] = source[i, f]
-
-
 @linked(
     "bounded-task",
-    ["iT2T2", (Packed, "TTT"), (Movement, "TTTT"), "JTT", (Buffers, "T2JJTT2JTTTTJJ"), "II"],
+    ["iT2T2", (Packed, "TTT"), (Movement, "TTTT"), "JTT", (Buffers, "JT2JJTTTTJJ"), "IIi"],
 )
-def _task(t, X, C, packed, movement, labels, upper, lower, work, searched, changed):
+def _task(t, X, C, packed, movement, labels, upper, lower, work, searched, changed, fresh):
     """The rows of task t.
 
     searched, changed : OUT (tasks,), how many of them were compared with all centres, and changed theirs.
     """
     n, d = X.shape
     first, last = t * _ROWS, min(n, (t + 1) * _ROWS)
-    room, columns = work.queue.shape[0], tile_columns(X)
-    grow = 1.0 + (d + 8) * np.finfo(X.dtype).eps
+    room, columns, line = work.queue.shape[0], tile_columns(X), 64 // X.itemsize
+    grow = X.dtype.type(1 + (d + 8) * np.finfo(X.dtype).eps)
     count, total, moved = 0, 0, 0
     for start in range(first, last, room):
         open_rows = 0
+        if fresh:
+            for i in range(min(room, last - start)):
+                work.waiting[i] = start - first + i
+            count = min(room, last - start)
+            moved += _search_queue(X[start:], first, count, C, packed, work, labels, upper, lower)
+            total += count
+            count = 0
+            continue
         for tile in range(start, min(start + room, last), columns):
             rows = min(columns, last - tile)
             own = labels[tile : tile + rows]
@@ -209,35 +210,36 @@ def _task(t, X, C, packed, movement, labels, upper, lower, work, searched, chang
             else:
                 hits = _follow(own, above, below, movement)
             if hits > 0:
+                known = open_rows
                 for i in range(rows):
                     work.found[open_rows] = tile - first + i
                     open_rows += 0 if above[i] < below[i] else 1
-        if open_rows == 0:
-            continue
+                # They are read when the block has been gone through: no sooner than memory answers.
+                for i in range(known, open_rows):
+                    row = first + work.found[i]
+                    for at in range(row * d, (row + 1) * d, line):
+                        prefetch(X, at)
         for i in range(open_rows):
             row = first + work.found[i]
-            work.owner[i] = labels[row]
-            _copy_row(X, row, work.block, i)
-        tile_distances(open_rows, d, work.block, 0, C, work.owner, 0, work.distances, 0)
-        for i in range(open_rows):
-            row = first + work.found[i]
-            above = np.sqrt(np.float64(work.distances[i])) * grow
+            tile_distances(1, d, X, row * d, C, labels, row, work.nearest, 0)
+            above = np.sqrt(work.nearest[0]) * grow
             upper[row] = above
             if above < lower[row]:
                 continue
-            _copy_row(work.block, i, work.queue, count)
+            for f in range(d):
+                work.queue[count, f] = X[row, f]
             work.waiting[count] = work.found[i]
             count += 1
             if count == room:
-                moved += _search_queue(first, count, C, packed, work, labels, upper, lower)
+                moved += _search_queue(work.queue, first, count, C, packed, work, labels, upper, lower)
                 total += count
                 count = 0
-    moved += _search_queue(first, count, C, packed, work, labels, upper, lower)
+    moved += _search_queue(work.queue, first, count, C, packed, work, labels, upper, lower)
     searched[t], changed[t] = total + count, moved
 
 
 @parallel_jit
-def bounded_assign(n_workers, X, C, movement, labels, upper, lower, searched, changed):
+def bounded_assign(n_workers, X, C, movement, labels, upper, lower, searched, changed, fresh):
     """The nearest centre of every row, of which bounds are known.
 
     Parameters
@@ -250,9 +252,11 @@ def bounded_assign(n_workers, X, C, movement, labels, upper, lower, searched, ch
         Since `upper` and `lower` were right.
     labels : array (n,) int32   # IN/OUT
     upper, lower : arrays (n,) of X's dtype   # IN/OUT
-        Infinite and 0 where nothing is known.
+        Nothing is read of them if `fresh`.
     searched, changed : arrays (bound_tasks(n),) int64   # OUT
         How many rows of each task were compared with all centres, and how many changed theirs.
+    fresh : int
+        Whether there are no bounds yet: all rows are compared with all centres.
 
     Notes
     -----
@@ -261,19 +265,19 @@ def bounded_assign(n_workers, X, C, movement, labels, upper, lower, searched, ch
     d, tasks = X.shape[1], searched.size
     columns, room = tile_columns(X), _block_rows(X)
     shift, panels, starts = prepare_centers(C, True)
-    rows, lines = np.empty((2, n_workers, room, d), X.dtype), np.empty((n_workers, room), X.dtype)
+    queue = np.empty((n_workers, room, d), X.dtype)
     numbers, panel = np.empty((n_workers, 3, room), np.int32), thread_buffers(n_workers, d * columns, X)
     tile, indices = thread_buffers(3 * n_workers, columns, X), thread_buffers(2 * n_workers, columns, labels)
     for w in prange(n_workers):
         work = Buffers(
-            rows[0, w], numbers[w, 0], numbers[w, 1], lines[w], rows[1, w], numbers[w, 2], panel[w],
+            numbers[w, 0], queue[w], numbers[w, 1], numbers[w, 2], panel[w],
             tile[3 * w], tile[3 * w + 1], tile[3 * w + 2], indices[2 * w], indices[2 * w + 1],
         )  # fmt: skip
         # Tasks by turns: open rows may come in crowds.
         for t in range(w, tasks, n_workers):
             _task(
                 np.int64(t), X, C, Packed(shift, panels, starts), movement, labels, upper, lower,
-                work, searched, changed,
+                work, searched, changed, fresh,
             )  # fmt: skip
 
 
@@ -305,10 +309,11 @@ def move_rows(X, before, labels, sums, counts):
             a, b = old[i], new[i]
             if a == b:
                 continue
+            # Two loops: in one, the compiler would have to know that a is not b.
             for f in range(d):
-                value = np.float64(X[start + i, f])
-                sums[a, f] -= value
-                sums[b, f] += value
+                sums[a, f] -= np.float64(X[start + i, f])
+            for f in range(d):
+                sums[b, f] += np.float64(X[start + i, f])
             counts[a] -= 1.0
             counts[b] += 1.0
             old[i] = b

@@ -1,7 +1,6 @@
 """Gradient steps of k-means on mini-batches, compiled: gather, sweep, move the centres, judge the loss."""
 
 import numpy as np
-from numba import prange
 from numba.extending import register_jitable
 
 from fastnn.elementary import rounded_product
@@ -14,20 +13,6 @@ from fastnn.optimizers import N_COEFFICIENTS
 # A stable rate raises the loss by a small factor at most. One that has raised it a millionfold is on its way
 # to infinity, and only the re-seeding of the centres that lost all rows keeps it from getting there.
 DIVERGENCE = 1e6
-# Rows of one task of the gather.
-_GATHER_ROWS = 256
-
-
-@register_jitable
-def _gather_task(t, X, weights, rows, start, n, X_out, weights_out):
-    """X_out[i] = X[rows[start + i]] for the i < n of task t; the weights too, unless there are none."""
-    d = X.shape[1]
-    for i in range(t * _GATHER_ROWS, min(n, (t + 1) * _GATHER_ROWS)):
-        row = rows[start + i]
-        for f in range(d):
-            X_out[i, f] = X[row, f]
-        if weights.size > 0:
-            weights_out[i] = weights[row]
 
 
 @register_jitable
@@ -188,19 +173,17 @@ def run_center_batches(
     """Steps on the batches first..last of an epoch; returns the number done and the status.
 
     n_workers : threads.
-    rows : IN, the epoch's permutation. losses : OUT, one per batch. touched : IN/OUT (k,), the weight that
-    each centre had in the epoch. The rest as in ``move_centers``, ``advance`` and ``improved``; the last two
-    lines of arguments are work.
+    rows : IN, the epoch's permutation, int64. losses : OUT, one per batch. touched : IN/OUT (k,), the weight
+    that each centre had in the epoch. The rest as in ``move_centers``, ``advance`` and ``improved``; the last
+    two lines of arguments are work.
     """
     n = rows.shape[0]
     for b in range(first, last):
         start = b * batch_size
         m = min(batch_size, n - start)
-        for t in prange((m + _GATHER_ROWS - 1) // _GATHER_ROWS):
-            _gather_task(np.int64(t), X, weights, rows, start, m, X_batch, weights_batch)
         inertia = sweep_rows(
-            n_workers, X_batch[:m], weights_batch[: m if weights.size > 0 else 0], C,
-            labels[:m], distances[:m], sums, counts, partials, True, True,
+            n_workers, X_batch[:m], weights_batch[: m if weights.size > 0 else 0], X, weights,
+            rows[start : start + m], C, labels[:m], distances[:m], sums, counts, partials, True, True,
         )  # fmt: skip
         total = 0.0
         for j in range(counts.size):

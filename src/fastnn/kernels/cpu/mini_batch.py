@@ -10,7 +10,6 @@ draws random numbers, which is Python's: a run of steps ends where that is due.
 """
 
 import numpy as np
-from numba import prange
 
 from fastnn.kernels._codes import (
     INERTIA,
@@ -26,38 +25,7 @@ from fastnn.kernels._codes import (
 )
 from fastnn.kernels._jit import jit, parallel_jit
 from fastnn.kernels.cpu.center_steps import to_sphere
-from fastnn.kernels.cpu.linked import linked
 from fastnn.kernels.cpu.sweep import sweep_rows
-from fastnn.kernels.cpu.tile import prefetch
-
-# Rows of one task of the gather.
-_GATHER_ROWS = 256
-# How far ahead rows are asked for: some 100 ns of copying, in which memory answers, and no more lines at once
-# than wait for it without being in each other's way.
-_AHEAD_ROWS, _AHEAD_BYTES = 48, 4096
-
-
-@linked("gather-rows", "iiIT2T2")
-def gather_rows(first, last, rows, X, X_out):
-    """X_out[i] = X[rows[i]] for first <= i < last.
-
-    The rows lie anywhere in memory: each is asked for some time before it is read.
-    Bytes: X_out once from memory, as much written.
-    """
-    d, line = X.shape[1], 64 // X.itemsize
-    ahead = max(1, min(_AHEAD_ROWS, _AHEAD_BYTES // max(1, d * X.itemsize)))
-    asked = first
-    for i in range(first, last):
-        while asked < min(last, i + ahead + 1):
-            start = rows[asked] * d
-            for at in range(start, start + d, line):
-                prefetch(X, at)
-            # A row seldom begins with a line.
-            prefetch(X, start + d - 1)
-            asked += 1
-        row = rows[i]
-        for f in range(d):
-            X_out[i, f] = X[row, f]
 
 
 @jit
@@ -155,11 +123,9 @@ def run_mini_batches(
     ones = np.empty(0, X.dtype)
     for b in range(n_batches):
         batch = rows[b * batch_size : (b + 1) * batch_size]
-        for t in prange((batch_size + _GATHER_ROWS - 1) // _GATHER_ROWS):
-            first = np.int64(t) * _GATHER_ROWS
-            gather_rows(first, min(batch_size, first + _GATHER_ROWS), batch, X, X_batch)
         inertia = sweep_rows(
-            n_workers, X_batch, ones, C, labels, distances, sums, counts, partials, True, True,
+            n_workers, X_batch, ones, X, ones, batch, C, labels, distances, sums, counts, partials,
+            True, True,
         )  # fmt: skip
         inertia /= batch_size
         if absorb_batch(

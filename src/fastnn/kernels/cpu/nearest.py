@@ -27,10 +27,12 @@ from fastnn.kernels.cpu.pairs import distances_in_lanes
 from fastnn.kernels.cpu.tile import (
     PAIR_ROWS,
     TILE_ROWS,
+    lanes,
     prefetch,
     tile_argmin,
     tile_argmin_squares,
     tile_columns,
+    tile_difference,
     tile_distances,
     tile_lowest,
 )
@@ -139,7 +141,7 @@ def pack_centers(C, shift, panels, starts, spread, mean):
     C : array (k, d)   # IN
     shift : array (d,)   # OUT
         A point amid the centres.
-    panels : array (ceil(k / TILE_ROWS) * TILE_ROWS * d,)   # OUT
+    panels : array (ceil(k / TILE_ROWS) * TILE_ROWS * d + lanes,)   # OUT
         shift - C, in panels of TILE_ROWS centres that are contiguous at each dimension; C if ``is_small``.
     starts : array (k,)   # OUT
         |c - shift|^2 / 2, or 0 if ``is_small``; infinite for a centre that is not finite, so that it is
@@ -158,16 +160,26 @@ def pack_centers(C, shift, panels, starts, spread, mean):
         _point_amid(C, spread, mean)
     for f in range(d):
         shift[f] = 0.0 if direct else mean[f]
+    width = lanes(C)
+    for first in range(0, k, TILE_ROWS):
+        rows = min(TILE_ROWS, k - first)
+        # Whole vectors are written, and the lanes behind a panel's rows are the next column's first ones: so
+        # these come last.
+        for i in range((TILE_ROWS - 1) // width * width, -1, -width):
+            row = min(i, rows - 1)
+            tile_difference(
+                min(width, rows - row), d, C, (first + row) * d, d, shift, panels, first * d + i, TILE_ROWS
+            )
+    if not direct:
+        for i in range(panels.size):
+            panels[i] = -panels[i]
     for j in range(k):
-        tile, row = divmod(j, TILE_ROWS)
-        start = tile * TILE_ROWS * d + row
-        for f in range(d):
-            value = C[j, f] - shift[f] if spread[j] < np.inf else C.dtype.type(0)
-            panels[start + f * TILE_ROWS] = value if direct else -value
-        if spread[j] == np.inf:
-            starts[j] = np.inf
-        else:
+        if spread[j] < np.inf:
             starts[j] = 0.0 if direct else 0.5 * _square_from(C[j], shift)
+        else:
+            starts[j] = np.inf
+            for f in range(d):
+                panels[j // TILE_ROWS * TILE_ROWS * d + f * TILE_ROWS + j % TILE_ROWS] = 0
 
 
 @register_jitable

@@ -2,7 +2,8 @@
 
 Both are halves of one function, which reads a block of rows once for the two of them::
 
-    sweep_rows ── task of rows ── block that fits the L2 cache ──┬── nearest_rows     labels, distances
+    sweep_rows ── task of rows ── block that fits the L2 cache ──┬── gather_rows      of a mini-batch
+                                                                 ├── nearest_rows     labels, distances
                                                                  └── accumulate_rows  sums, counts
 
 How the rows are cut into chunks depends on the shapes alone and the chunks' sums are added in order, so the
@@ -15,12 +16,13 @@ from numba.extending import register_jitable
 
 from fastnn.kernels._jit import parallel_jit, sums_in_any_order
 from fastnn.kernels.cpu.buffers import thread_buffers
+from fastnn.kernels.cpu.gather import gather_rows
 from fastnn.kernels.cpu.linked import linked
 from fastnn.kernels.cpu.nearest import nearest_rows, pack_centers
-from fastnn.kernels.cpu.tile import SUM_LANES, TILE_ROWS, tile_add_rows, tile_columns
+from fastnn.kernels.cpu.tile import SUM_LANES, TILE_ROWS, lanes, tile_add_rows, tile_columns
 
 # Rows per task when nothing has to be summed: enough to hide the launch, few enough to balance the threads.
-_ROWS = 512
+_ROWS = 256
 # Partial sums are kept per chunk; together they may take 8 MiB, and a quarter of what the rows take.
 _MAX_PARTIALS = 1 << 20
 _MAX_CHUNKS = 64
@@ -28,8 +30,10 @@ _MAX_CHUNKS = 64
 _BLOCK_BYTES = 1 << 17
 # Rows of a block at least: whole tiles for every row of ``targets``.
 _BLOCK_ROWS = 64
-# Columns of one task where the sums are cut by columns; two cache lines of float64 or more.
-_COLUMNS = 64
+# Where the sums are cut by columns: two cache lines of float64.
+_COLUMNS = 16
+# Partial sums that one thread adds up in the time that others take to begin.
+_FEW_PARTIALS = 1 << 14
 
 
 @register_jitable
@@ -37,7 +41,7 @@ def prepare_centers(C, assigning):
     """What ``pack_centers`` makes of the centres; empty where nothing is assigned."""
     k, d = (C.shape[0], C.shape[1]) if assigning else (0, 0)
     shift = np.empty(d, C.dtype)
-    panels = np.empty(-(-k // TILE_ROWS) * TILE_ROWS * d, C.dtype)
+    panels = np.empty(-(-k // TILE_ROWS) * TILE_ROWS * d + lanes(C), C.dtype)
     starts = np.empty(k, C.dtype)
     if assigning:
         pack_centers(C, shift, panels, starts, np.empty(k), np.empty(d))
@@ -79,13 +83,14 @@ def _whole_tiles(row, n, columns):
     return n if row == n else row // columns * columns
 
 
-@linked("sweep-task", "iT2TT2TTTJTD3DTTJii")
+@linked("sweep-task", "iT2TT2TIT2TTTJTD3DTTJii")
 def _row_task(
-    t, X, weights, C, shift, panels, starts, labels, distances, partials, inertias,
-    panel, best, index, assigning, summing,
+    t, X, weights, source, source_weights, order, C, shift, panels, starts, labels, distances, partials,
+    inertias, panel, best, index, assigning, summing,
 ):  # fmt: skip
     """Rows of task t: assign them, or add them up in partials[t], or both; their part of the inertia.
 
+    order : IN, of the rows of `source` that are copied to X first; or (0,).
     panel, best, index : WORK, as in ``nearest_rows``.
     """
     (n, d), tasks, columns = X.shape, inertias.shape[0], tile_columns(X)
@@ -98,6 +103,8 @@ def _row_task(
     inertia = 0.0
     for start in range(first, last, block):
         stop = min(start + block, last)
+        if order.size > 0:
+            gather_rows(start, stop, order, source, source_weights, X, weights)
         if assigning:
             nearest_rows(
                 X, C, shift, panels, starts, start, stop, panel, best, index, labels, distances
@@ -108,21 +115,44 @@ def _row_task(
     inertias[t] = inertia
 
 
-@linked("columns-task", "iT2TJD2")
-def _column_task(s, X, weights, labels, sums):
-    """Columns of task s of the sums over all rows; _COLUMNS is a multiple of a vector."""
-    begin, end = s * _COLUMNS, min(X.shape[1], (s + 1) * _COLUMNS)
-    accumulate_rows(X, weights, labels, np.int64(0), X.shape[0], begin, end, sums)
+@linked("sum-task", "iiT2TJD3D2Di")
+def _sum_task(s, tasks, X, weights, labels, partials, sums, counts, by_rows):
+    """Share s of the sums: of the clusters, from the chunks' sums; or of the columns, from all rows."""
+    d, k = X.shape[1], counts.size
+    if by_rows:
+        add_partials(partials, sums, counts, k * s // tasks, k * (s + 1) // tasks)
+        return
+    width = (d + tasks * _COLUMNS - 1) // (tasks * _COLUMNS) * _COLUMNS
+    begin, end = s * width, min(d, (s + 1) * width)
+    if begin >= d and s > 0:
+        return
+    # Slices: of an index that might be negative Numba asks at every turn whether it is.
+    for j in range(k):
+        own = partials[0, j, begin : end + 1 if end == d else end]
+        for f in range(own.size):
+            own[f] = 0.0
+    accumulate_rows(X, weights, labels, np.int64(0), X.shape[0], begin, end, partials[0])
+    for j in range(k):
+        own, target = partials[0, j, begin:end], sums[j, begin:end]
+        for f in range(target.size):
+            target[f] = own[f]
+        if end == d:
+            counts[j] = partials[0, j, d]
 
 
 @njit(inline="always")
-def sweep_rows(n_workers, X, weights, C, labels, distances, sums, counts, partials, assigning, summing):
+def sweep_rows(
+    n_workers, X, weights, source, source_weights, order, C, labels, distances, sums, counts, partials,
+    assigning, summing,
+):  # fmt: skip
     """Assign all rows to their centres, or add them up by label, or both; returns the inertia.
 
     Inlined into its callers before Numba looks for `prange`, so that the loops are theirs; and, by ``njit``,
     before it looks at types: ``register_jitable`` would have it compiled by itself too, for 0.8 s.
 
     X : IN (n, d). weights : IN (n,), or (0,) for ones. C : IN (k, d), read if `assigning`.
+    source, source_weights, order : IN, whose rows X and the weights are, and which: these are copied first,
+    and X and `weights` are OUT. Or any, with an `order` of (0,).
     labels : OUT (n,) int32, or IN if not `assigning`. distances : OUT (n,) if `assigning`.
     sums : OUT (k, d) float64. counts : OUT (k,) float64.
     partials : WORK, of ``new_partials``.
@@ -144,16 +174,17 @@ def sweep_rows(n_workers, X, weights, C, labels, distances, sums, counts, partia
     for w in prange(n_workers):
         for t in range(w * tasks // n_workers, (w + 1) * tasks // n_workers):
             _row_task(
-                np.int64(t), X, weights, C, shift, panels, starts, labels, distances,
-                partials, inertias, panel[w], best[w], index[w], assigning, by_rows,
+                np.int64(t), X, weights, source, source_weights, order, C, shift, panels, starts, labels,
+                distances, partials, inertias, panel[w], best[w], index[w], assigning, by_rows,
             )  # fmt: skip
-    if summing and not by_rows:
-        # Few rows for so many sums: partial sums would cost more than the rows, so columns are shared out.
-        clear(partials[0])
-        for s in prange(max(1, (d + _COLUMNS - 1) // _COLUMNS)):
-            _column_task(np.int64(s), X, weights, labels, partials[0])
-    if summing:
-        add_partials(partials, sums, counts)
+    if summing and by_rows and partials.size < _FEW_PARTIALS:
+        _sum_task(np.int64(0), np.int64(1), X, weights, labels, partials, sums, counts, by_rows)
+    elif summing:
+        # Of few rows in many clusters no partial sums are made, these would cost more than the rows.
+        for s in prange(n_workers):
+            _sum_task(
+                np.int64(s), np.int64(n_workers), X, weights, labels, partials, sums, counts, by_rows
+            )  # fmt: skip
     inertia = 0.0
     for t in range(tasks):
         inertia += inertias[t]
@@ -164,7 +195,8 @@ def sweep_rows(n_workers, X, weights, C, labels, distances, sums, counts, partia
 def sweep(n_workers, X, weights, C, labels, distances, sums, counts, partials, assigning, summing):
     """``sweep_rows``, for callers in Python."""
     return sweep_rows(
-        n_workers, X, weights, C, labels, distances, sums, counts, partials, assigning, summing,
+        n_workers, X, weights, X, weights, np.empty(0, np.int64), C, labels, distances, sums, counts,
+        partials, assigning, summing,
     )  # fmt: skip
 
 
@@ -179,14 +211,15 @@ def clear(sums):
 
 
 @register_jitable
-def add_partials(partials, sums, counts):
-    """The sums and counts of all chunks, in the order of the chunks."""
-    clear(sums)
+def add_partials(partials, sums, counts, first, last):
+    """The sums and counts of all chunks, in the order of the chunks, for first <= j < last."""
     d = sums.shape[1]
-    for j in range(counts.size):
-        counts[j] = 0
+    for j in range(first, last):
+        for f in range(d):
+            sums[j, f] = 0.0
+        counts[j] = 0.0
     for t in range(partials.shape[0]):
-        for j in range(counts.size):
+        for j in range(first, last):
             for f in range(d):
                 sums[j, f] += partials[t, j, f]
             counts[j] += partials[t, j, d]

@@ -94,7 +94,7 @@ def sweep_csr(
                 partials, inertias, scores[w], assigning, summing,
             )  # fmt: skip
     if summing:
-        add_partials(partials, sums, counts)
+        add_partials(partials, sums, counts, 0, counts.size)
     inertia = 0.0
     for t in range(tasks):
         inertia += inertias[t]

@@ -33,7 +33,7 @@ SHAPES = (
     (60_000, 784, 100),
 )
 # What is asked of `assign` on these: the share of the FMA peak, and the least ratios. The first three shares
-# are 1.5, 8 and 21 ms where the peak is 220 GFLOP/s. X is read by a scalar product with itself, on all threads.
+# are 1.5, 8 and 21 ms where the peak is 220 GFLOP/s. X is read by its scalar product with itself.
 READ = "read X"
 ASKED: tuple[tuple[float, dict[str, float]], ...] = (
     (0.12, {"faiss": 1.6, "sklearn": 5.0}),

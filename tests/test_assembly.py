@@ -22,6 +22,7 @@ IN_FLOAT64 = {
     "add-rows": "weighted sums of rows",
     "pack-centers": "the point amid the centres, and their norms: once a pass",
     "sweep-task": "inertia",
+    "sum-task": "the sums of clusters, over chunks of rows",
     "bounded-task": "the margins for rounding: once a task, or a queue of rows",
     "candidates-short": "the potential",
     "candidates-long": "the potential",

@@ -42,7 +42,10 @@ def rows_of(kind, n, d, dtype):
         ("blobs", 3, 70),
         ("blobs", 33, 25),
         ("blobs", 100, 40),
+        ("blobs", 100, 12),
+        ("normal", 300, 10),
         ("far", 5, 40),
+        ("far", 60, 9),
         ("grid", 6, 30),
     ],
 )
@@ -147,6 +150,75 @@ def test_clusters_that_become_empty_among_bounds(monkeypatch, bounds_may_pay):
     fast = lloyd(X, None, C, max_iter=50, tol=0.0)
     np.testing.assert_array_equal(fast.labels, plain.labels)
     np.testing.assert_array_equal(fast.centers, plain.centers)
+
+
+def test_any_number_of_iterations_ends_as_the_plain_passes(monkeypatch, bounds_may_pay):
+    """Also where the last one has moved a centre without rows, or was the user's wish."""
+    monkeypatch.setattr(bounds, "_CHANGING", 1.0)
+    rng = np.random.default_rng(3)
+    X = np.concatenate([rng.normal(size=(600, 4)), rng.normal(size=(30, 4)) * 20])
+    C = np.concatenate([X[:60], X[:60] + 1e-3, np.full((8, 4), 200.0)])
+    for count in range(1, 12):
+        for report in (None, lambda i, inertia, means, count=count: i == count):
+            most = 50 if report else count
+            plain = lloyd(X, None, C, max_iter=most, tol=0.0, report=report, accelerate=False)
+            fast = lloyd(X, None, C, max_iter=most, tol=0.0, report=report)
+            np.testing.assert_array_equal(fast.centers, plain.centers)
+            np.testing.assert_array_equal(fast.labels, plain.labels)
+            assert fast.n_iter == plain.n_iter
+
+
+def test_a_row_beside_which_all_others_vanish(monkeypatch, bounds_may_pay):
+    """When it leaves its cluster, after some passes, what the corrected sum has of the others is rounding."""
+    monkeypatch.setattr(bounds, "_CHANGING", 1.0)
+    far = np.array([1.0, 1.9, 3.0, 3.4, 5.0, 5.4])
+    X = np.random.default_rng(0).normal(size=(500 + far.size, 64))
+    X[500:] = 0
+    X[500:, 0] = far * 1e18
+    C = np.zeros((4, 64))
+    C[:, 0] = np.array([0, 2.45, 4.2, 6.0]) * 1e18
+    fast = lloyd(X, None, C, max_iter=100, tol=0.0)
+    plain = lloyd(X, None, C, max_iter=100, tol=0.0, accelerate=False)
+    assert plain.n_iter > 4
+    np.testing.assert_array_equal(fast.labels, plain.labels)
+    np.testing.assert_array_equal(fast.centers, plain.centers)
+    assert fast.inertia == plain.inertia
+
+
+def test_equal_rows_and_centres_that_lose_theirs(bounds_may_pay):
+    """Iterations that end where a centre was moved, whatever the passes were."""
+    rng = np.random.default_rng(0)
+    X = np.repeat(rng.normal(size=(70, 8)), 100, axis=0)
+    C = X[rng.integers(0, 3, 64) * 100] + 1e-3 * rng.normal(size=(64, 8))
+    for most in range(3, 17):
+        fast, plain = (lloyd(X, None, C, max_iter=most, tol=0.0, accelerate=a) for a in (True, False))
+        assert fast.inertia == plain.inertia
+        np.testing.assert_array_equal(fast.centers, plain.centers)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_bounds_that_are_given_up_cost_no_iteration(seed, bounds_may_pay):
+    """Corrected sums and added ones differ by rounding, which is no movement of the centres."""
+    rng = np.random.default_rng(seed)
+    X = rng.standard_cauchy(size=(2833, 65))
+    C = X.mean(axis=0) + rng.normal(size=(24, 65)) * X.std(axis=0) * rng.choice([0.1, 1, 5])
+    fast, plain = (lloyd(X, None, C, max_iter=300, tol=0.0, accelerate=a) for a in (True, False))
+    assert fast.n_iter == plain.n_iter
+    np.testing.assert_array_equal(fast.centers, plain.centers)
+    assert fast.inertia == plain.inertia
+
+
+def test_sums_are_added_up_again_after_many_corrections(monkeypatch, bounds_may_pay):
+    monkeypatch.setattr(bounds, "_CHANGING", 1.0)
+    monkeypatch.setattr(bounds, "_MOVED", 1.0)
+    added = []
+    add_up = bounds.Bounds.add_up
+    monkeypatch.setattr(bounds.Bounds, "add_up", lambda self, *a: (added.append(1), add_up(self, *a)))
+    X = np.random.default_rng(0).normal(size=(3000, 8)).astype(np.float32)
+    fast = lloyd(X, None, X[:64].copy(), max_iter=300, tol=0.0)
+    plain = lloyd(X, None, X[:64].copy(), max_iter=300, tol=0.0, accelerate=False)
+    np.testing.assert_array_equal(fast.labels, plain.labels)
+    assert 2 < len(added) < fast.n_iter / 2
 
 
 @pytest.mark.parametrize("algorithm", ["lloyd", "elkan", "plain"])

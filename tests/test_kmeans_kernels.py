@@ -105,6 +105,14 @@ def test_a_center_that_is_not_finite_is_never_the_nearest(bad, at, d, k):
     np.testing.assert_array_equal(assign(X, C)[0], 0)
 
 
+def test_infinity_does_not_win_over_a_distance_that_is_no_number():
+    for X, C in (
+        ([[np.inf, 0.0]], [[np.inf, 0.0], [1.0, 1.0]]),
+        ([[np.inf] * 60], [[np.inf] * 60, [1.0] * 60]),
+    ):
+        assert assign(np.array(X), np.array(C))[0] == 0
+
+
 @pytest.mark.parametrize("row", [[np.nan, 0, 0], [np.inf, 0, 0], [np.inf, -np.inf, 1]])
 @pytest.mark.parametrize(("d", "k"), FORMS)
 def test_a_row_without_a_finite_distance_gets_label_0(row, d, k):

@@ -25,6 +25,15 @@ def test_same_rows_as_scikit_learn(make, n_local_trials, weighted):
         np.testing.assert_array_equal(centers, X[indices])
 
 
+def test_large_weights_times_large_distances():
+    """Neither is near the largest float32, their product is far above it."""
+    data = (make_blobs(300, 3, random_state=0)[0] * 1e8).astype(np.float32)
+    weights = np.full(300, 1e30)
+    _, indices = kmeans_plusplus(data, 3, sample_weight=weights, random_state=0)
+    assert len(set(indices)) == 3
+    np.testing.assert_array_equal(indices, kmeans_plusplus(data, 3, random_state=0)[1])
+
+
 def test_float32_is_kept_and_whole_numbers_are_taken():
     data = make_blobs(200, 3, random_state=0)[0]
     assert kmeans_plusplus(data.astype(np.float32), 4, random_state=0)[0].dtype == np.float32

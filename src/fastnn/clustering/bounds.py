@@ -20,7 +20,7 @@ _LEAST_SHARE = 800
 # which every row is open takes longer than one without.
 _CHANGING, _OPEN = 0.05, 0.5
 # Share of the rows that may change their centre for the sums to be corrected by these rows, on one thread.
-# Corrections round as sums do: after as many as there are rows, all rows are added up again. Rows that have
+# What corrections round adds up: after as many as there are rows, all rows are added up again. Rows that have
 # weights always are: the weight of a cluster that loses them all would not come back to 0.
 _MOVED = 1 / 32
 # What _CHANGING is divided by when bounds have been given up.
@@ -39,11 +39,18 @@ class Bounds:
         C-contiguous.
     n_clusters : int
         Number of centres.
+
+    Attributes
+    ----------
+    active : bool
+        Whether the next pass should be one with bounds.
+    unchanged : bool
+        Whether no row has changed its centre in the last pass.
     """
 
     def __init__(self, X: np.ndarray, n_clusters: int) -> None:
         n, k = X.shape[0], n_clusters
-        self.active = False
+        self.active = self.unchanged = False
         self._X, self._limit = X, _CHANGING
         self._before = np.full(n, -1, np.int32)
         self._upper, self._lower = np.empty(n, X.dtype), np.empty(n, X.dtype)
@@ -52,6 +59,11 @@ class Bounds:
         # Rows whose labels have changed since the sums were added up; None while there are no such sums.
         self._moved_rows: int | None = None
         self._work = device.sweep_work(n, k, X.shape[1])
+
+    @property
+    def corrected(self) -> bool:
+        """Whether the sums have been corrected since they were added up."""
+        return bool(self._moved_rows)
 
     @staticmethod
     def may_pay(n: int, k: int, d: int) -> bool:
@@ -67,6 +79,7 @@ class Bounds:
         """A pass without bounds has led to these labels: begin bounds if few of them are new."""
         changed = np.count_nonzero(labels != self._before)
         self._before[:] = labels
+        self.unchanged = changed == 0
         self.active, self._moved_rows = False, None
         if changed <= self._limit * labels.size:
             self.begin()
@@ -83,17 +96,27 @@ class Bounds:
         self._assign(C, before, work.labels)
         changed = int(self._changed.sum())
         n = self._before.size
-        if self._moved_rows is None or weights.size or changed > _MOVED * n or self._moved_rows > n:
-            work.sweep(self._X, weights, C, summing=True, assigning=False)
-            self._before[:] = work.labels
-            self._moved_rows = 0
-        elif changed:
+        self.unchanged = changed == 0
+        if self._moved_rows is None:
+            self.add_up(weights, C, work)
+        elif self.unchanged:
+            return
+        elif weights.size or changed > _MOVED * n or self._moved_rows > n:
+            self.add_up(weights, C, work)
+        else:
             device.move_rows(self._X, self._before, work.labels, work.sums, work.counts)
             self._moved_rows += changed
 
+    def add_up(self, weights: np.ndarray, C: np.ndarray, work: Workspace) -> None:
+        """The sums of the clusters, from all rows."""
+        work.sweep(self._X, weights, C, summing=True, assigning=False)
+        self._before[:] = work.labels
+        self._moved_rows = 0
+
     def _assign(self, C: np.ndarray, before: np.ndarray, labels: np.ndarray) -> None:
         with threads_for(self._work) as parallel:
-            device.center_movement(parallel, workers(parallel), C, before, self._movement)
+            if not self._fresh:
+                device.center_movement(parallel, workers(parallel), C, before, self._movement)
             device.bounded_assign(
                 parallel, workers(parallel), self._X, C, self._movement, labels, self._upper, self._lower,
                 self._searched, self._changed, int(self._fresh),

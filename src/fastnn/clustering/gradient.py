@@ -118,7 +118,7 @@ class _Epochs:
         self.random_state = random_state
         # Rows without weight are no part of any batch, so every batch has a weight.
         rows = np.arange(X.shape[0]) if weights is None else np.flatnonzero(weights)
-        self.rows = rows.astype(np.int64)
+        self.rows = rows.astype(np.int64, copy=False)
         # None: all rows, in place and in order, for neither changes the sums but by rounding.
         self.batch_size = X.shape[0] if batch_size is None else min(batch_size, len(rows))
         self.whole = batch_size is None

@@ -98,11 +98,12 @@ def lloyd(
     means, spare = np.empty_like(C), np.empty_like(C)
     for i in range(max_iter):
         inertia = np.nan
-        bounded = bounds is not None and bounds.active
+        bounded, corrected = bounds is not None and bounds.active, bounds is not None and bounds.corrected
         if bounds and bounded:
             bounds.sweep(w, C, before, work)
         # Where a cluster is empty all distances are wanted.
         if not (bounded and work.counts.all()):
+            bounded = False
             if leading:
                 inertia = leading.sweep(w, C, work, summing=True)
             else:
@@ -112,21 +113,31 @@ def lloyd(
         losses.append(inertia / total)
         if not work.counts.all():
             _relocate_empty(X, weights, work)
+            corrected = False
         moved = device.cluster_means(C, work.sums, work.counts, on_sphere, means)
         stop = report is not None and report(i + 1, inertia, means)
+        if bounds and corrected and bounds.unchanged:
+            moved = 0.0  # but for the rounding of the sums that C was made from
+        if moved == 0 and bounds and (bounded or corrected):
+            if bounds.corrected:
+                _settle(bounds, w, C, work, on_sphere, means)
+            labels = work.labels.copy()
+            # With the sums, though nobody needs them: the inertia is added up in their chunks.
+            inertia = work.sweep(X, w, means, summing=True)
+            if (labels != work.labels).any():
+                # Corrected sums are right but for rounding, and nothing else is left of them where a row has
+                # gone beside which the others vanish.
+                bounds.watch(work.labels)
+                moved = np.inf
         if moved == 0:
             # Equal labels give equal sums to the last bit, so this is where scikit-learn finds them equal.
-            if bounded:
-                _settle(X, w, C, work, on_sphere, means)
-                # With the sums, though nobody needs them: the inertia is added up in their chunks.
-                inertia = work.sweep(X, w, means, summing=True)
             return Fit(means, work.labels, inertia, i + 1, losses, 0.0, True)
         # The initial centres are the caller's: from here on two arrays take turns.
         before, C, means, spare = C, means, spare, means
         if moved <= tol or stop:
             break
-    if bounded:
-        _settle(X, w, before, work, on_sphere, C)
+    if bounds and bounds.corrected:
+        _settle(bounds, w, before, work, on_sphere, C)
     if leading:
         inertia = leading.sweep(w, C, work, summing=False)
     else:
@@ -135,10 +146,10 @@ def lloyd(
 
 
 def _settle(
-    X: Rows, weights: np.ndarray, C: np.ndarray, work: Workspace, on_sphere: bool, means: np.ndarray
+    bounds: Bounds, weights: np.ndarray, C: np.ndarray, work: Workspace, on_sphere: bool, means: np.ndarray
 ) -> None:
-    """The means of the clusters, of all rows: bounds correct the sums row by row, which rounds otherwise."""
-    work.sweep(X, weights, C, summing=True, assigning=False)
+    """The means of the clusters, of sums that are added up from all rows."""
+    bounds.add_up(weights, C, work)
     device.cluster_means(C, work.sums, work.counts, on_sphere, means)
 
 

@@ -49,8 +49,7 @@ class LocalSearch:
         k = len(self.centers)
         if k == 1 or not n_steps:
             return
-        n_tasks = device.seeding_tasks(len(self.X))
-        costs, picked = np.empty((n_tasks, k + 1)), np.empty(1, np.int64)
+        costs, picked = np.empty((device.swap_tasks(len(self.X)), k + 1)), np.empty(1, np.int64)
         potential = self._potential()
         for _ in range(n_steps):
             targets = self.random_state.uniform(size=1) * potential.sum()

@@ -19,7 +19,7 @@ from fastnn.kernels.cpu.dispatch import (
 from fastnn.kernels.cpu.distances import distances_to
 from fastnn.kernels.cpu.kmeans import assign
 from fastnn.kernels.cpu.leading import leading_assign, leading_slack, leading_tasks, pack_leading
-from fastnn.kernels.cpu.local_search import place_center, swap_costs
+from fastnn.kernels.cpu.local_search import place_center, swap_costs, swap_tasks
 from fastnn.kernels.cpu.mini_batch import absorb_batch, judge_batch, run_mini_batches, squared_movement
 from fastnn.kernels.cpu.mlp import Model, Rows, Targets, Training, predict_rows, run_batches
 from fastnn.kernels.cpu.movement import Movement, center_movement
@@ -74,6 +74,7 @@ __all__ = [
     "shuffle",
     "squared_movement",
     "swap_costs",
+    "swap_tasks",
     "sweep",
     "sweep_csr",
     "sweep_work",

@@ -5,7 +5,7 @@ Every row keeps two distances, in the order of Hamerly (2010): at most `upper` t
 (``movement``)::
 
     upper += how far its own centre has moved
-    lower -= how far another centre may have moved         upper <= lower: the row stays where it is
+    lower -= how far another centre may have moved         upper < lower: the row stays where it is
 
 Most rows are settled by these two numbers, without a look at their features. For the others the distance to
 their own centre is computed; those that are still open wait in a queue, until there are enough of them for
@@ -32,7 +32,7 @@ from fastnn.kernels.cpu.nearest import BLUR, is_certain, is_long, settle_rows
 from fastnn.kernels.cpu.pairs import distances_in_lanes
 from fastnn.kernels.cpu.sweep import prepare_centers
 from fastnn.kernels.cpu.tile import (
-    prefetch,
+    prefetch_row,
     tile_argmin_two,
     tile_columns,
     tile_distances,
@@ -41,9 +41,9 @@ from fastnn.kernels.cpu.tile import (
 
 # Rows of one task: its open rows fill the queue's tiles, and there are enough tasks for the threads.
 _ROWS = 2048
-# Elements of a block of rows, whose copy stays in the second-level cache.
+# Elements of the rows of a queue, which stays in the second-level cache; a block has as many rows.
 _BLOCK = 1 << 14
-# Error of the bracket, in eps of |x|^2: eight times what BLUR takes it for.
+# Error of the bracket, in eps of |x|^2: this and as many as there are features, more than it can be.
 _SLACK = 32
 
 
@@ -68,7 +68,7 @@ class Packed(NamedTuple):
 
 
 class Buffers(NamedTuple):
-    """What a thread works with: rows of a block that are open, rows that wait in the queue, and a tile."""
+    """What a thread works with: which rows of a block are open, rows that wait in the queue, and a tile."""
 
     found: np.ndarray  # (block rows,) int32: which rows of the task these are
     queue: np.ndarray  # (block rows, d)
@@ -88,7 +88,8 @@ def _search(X, first, count, C, packed, work, labels, upper, lower):
     (k, d), columns = C.shape, tile_columns(C)
     real = C.dtype.type
     eps = np.finfo(C.dtype).eps
-    blur, slack, zero, one = real(BLUR * eps), real(_SLACK * eps), real(0), real(1)
+    blur, slack, zero, one = real((BLUR + d) * eps), real((_SLACK + d) * eps), real(0), real(1)
+    infinity = real(np.inf)
     grow, shrink = real(1 + (d + 8) * eps), real(1 - (d + 8) * eps)
     for start in range(0, count, columns):
         rows = min(columns, count - start)
@@ -110,7 +111,7 @@ def _search(X, first, count, C, packed, work, labels, upper, lower):
             gap = work.second[i] - best
             other = (distance + (gap + gap)) * (one - slack) - slack * (distance - (best + best))
             # Where another centre than the bracket's was nearest the brackets say nothing about the others.
-            known = (work.labels[i] == work.winner[i]) & (other > zero)
+            known = (work.labels[i] == work.winner[i]) & (other > zero) & (other < infinity)
             row = first + work.waiting[start + i]
             labels[row] = work.labels[i]
             upper[row] = np.sqrt(distance) * grow
@@ -130,13 +131,14 @@ def _search_along_features(X, first, count, C, work, labels, upper, lower):
         distances_in_lanes(X, start, rows, C, by_row, by_center)
         tile_lowest_two(k, by_center, 0, work.best, work.winner, work.second)
         for i in range(rows):
-            row = first + work.waiting[start + i]
-            labels[row] = work.winner[i]
-            upper[row], lower[row] = np.sqrt(work.best[i]) * grow, np.sqrt(work.second[i]) * shrink
+            row, second = first + work.waiting[start + i], work.second[i]
+            labels[row], upper[row] = work.winner[i], np.sqrt(work.best[i]) * grow
+            # An infinite bound would never fall again.
+            lower[row] = np.sqrt(second) * shrink if second < C.dtype.type(np.inf) else C.dtype.type(0)
 
 
 @register_jitable
-def _search_queue(rows, first, count, C, packed, work, labels, upper, lower):
+def _search_rows(rows, first, count, C, packed, work, labels, upper, lower):
     """``_search`` by the form that suits the shapes; how many of the rows change their centre."""
     for i in range(count):
         work.owner[i] = labels[first + work.waiting[i]]
@@ -181,18 +183,17 @@ def _task(t, X, C, packed, movement, labels, upper, lower, work, searched, chang
     """
     n, d = X.shape
     first, last = t * _ROWS, min(n, (t + 1) * _ROWS)
-    room, columns, line = work.queue.shape[0], tile_columns(X), 64 // X.itemsize
+    room, columns = work.queue.shape[0], tile_columns(X)
     grow = X.dtype.type(1 + (d + 8) * np.finfo(X.dtype).eps)
     count, total, moved = 0, 0, 0
     for start in range(first, last, room):
         open_rows = 0
         if fresh:
-            for i in range(min(room, last - start)):
+            block = min(room, last - start)
+            for i in range(block):
                 work.waiting[i] = start - first + i
-            count = min(room, last - start)
-            moved += _search_queue(X[start:], first, count, C, packed, work, labels, upper, lower)
-            total += count
-            count = 0
+            moved += _search_rows(X[start:], first, block, C, packed, work, labels, upper, lower)
+            total += block
             continue
         for tile in range(start, min(start + room, last), columns):
             rows = min(columns, last - tile)
@@ -216,9 +217,7 @@ def _task(t, X, C, packed, movement, labels, upper, lower, work, searched, chang
                     open_rows += 0 if above[i] < below[i] else 1
                 # They are read when the block has been gone through: no sooner than memory answers.
                 for i in range(known, open_rows):
-                    row = first + work.found[i]
-                    for at in range(row * d, (row + 1) * d, line):
-                        prefetch(X, at)
+                    prefetch_row(X, (first + work.found[i]) * d, d)
         for i in range(open_rows):
             row = first + work.found[i]
             tile_distances(1, d, X, row * d, C, labels, row, work.nearest, 0)
@@ -231,16 +230,16 @@ def _task(t, X, C, packed, movement, labels, upper, lower, work, searched, chang
             work.waiting[count] = work.found[i]
             count += 1
             if count == room:
-                moved += _search_queue(work.queue, first, count, C, packed, work, labels, upper, lower)
+                moved += _search_rows(work.queue, first, count, C, packed, work, labels, upper, lower)
                 total += count
                 count = 0
-    moved += _search_queue(work.queue, first, count, C, packed, work, labels, upper, lower)
+    moved += _search_rows(work.queue, first, count, C, packed, work, labels, upper, lower)
     searched[t], changed[t] = total + count, moved
 
 
 @parallel_jit
 def bounded_assign(n_workers, X, C, movement, labels, upper, lower, searched, changed, fresh):
-    """The nearest centre of every row, of which bounds are known.
+    """The nearest centre of every row, of which bounds are known; not for ``is_small`` shapes.
 
     Parameters
     ----------
@@ -266,11 +265,11 @@ def bounded_assign(n_workers, X, C, movement, labels, upper, lower, searched, ch
     columns, room = tile_columns(X), _block_rows(X)
     shift, panels, starts = prepare_centers(C, True)
     queue = np.empty((n_workers, room, d), X.dtype)
-    numbers, panel = np.empty((n_workers, 3, room), np.int32), thread_buffers(n_workers, d * columns, X)
+    numbers, panel = thread_buffers(3 * n_workers, room, labels), thread_buffers(n_workers, d * columns, X)
     tile, indices = thread_buffers(3 * n_workers, columns, X), thread_buffers(2 * n_workers, columns, labels)
     for w in prange(n_workers):
         work = Buffers(
-            numbers[w, 0], queue[w], numbers[w, 1], numbers[w, 2], panel[w],
+            numbers[3 * w], queue[w], numbers[3 * w + 1], numbers[3 * w + 2], panel[w],
             tile[3 * w], tile[3 * w + 1], tile[3 * w + 2], indices[2 * w], indices[2 * w + 1],
         )  # fmt: skip
         # Tasks by turns: open rows may come in crowds.

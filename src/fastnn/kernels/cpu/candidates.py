@@ -21,6 +21,7 @@ from fastnn.kernels.cpu.linked import linked
 from fastnn.kernels.cpu.pairs import distances_in_lanes
 from fastnn.kernels.cpu.sweep import clear
 from fastnn.kernels.cpu.tile import (
+    AHEAD_BYTES,
     TILE_ROWS,
     lanes,
     prefetch,
@@ -29,13 +30,11 @@ from fastnn.kernels.cpu.tile import (
     tile_squares,
 )
 
-# Rows per task. Each has a potential of its own, among which the next candidates are looked up; one of half
-# these rows is then found by their distances, on one thread.
+# Rows per task. Each has a potential of its own, by which the task of a candidate is found; its row is then
+# looked for among half of these on average, on one thread.
 TASK_ROWS = 512
 # Features from which they lie along the lanes.
 _LONG = 48
-# How far ahead of a tile the next rows are asked for.
-_AHEAD_BYTES = 8192
 
 
 def seeding_tasks(n: int) -> int:
@@ -81,7 +80,7 @@ def _task_of_short_rows(t, X, weights, count, panels, closest, panel, values, su
     clear(sums)
     for start in range(t * TASK_ROWS, min(n, (t + 1) * TASK_ROWS), columns):
         rows = min(columns, n - start)
-        ahead = start * d + _AHEAD_BYTES // X.itemsize
+        ahead = start * d + AHEAD_BYTES // X.itemsize
         for offset in range(ahead, min(ahead + columns * d, X.size), line):
             prefetch(X, offset)
         rows_to_lanes(X, start, rows, panel)

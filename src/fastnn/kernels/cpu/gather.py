@@ -1,7 +1,7 @@
 """Rows of a mini-batch, copied to where they lie one after the other."""
 
 from fastnn.kernels.cpu.linked import linked
-from fastnn.kernels.cpu.tile import prefetch
+from fastnn.kernels.cpu.tile import prefetch_row
 
 # How far ahead rows are asked for: some 100 ns of copying, in which memory answers, and no more lines at once
 # than wait for it without being in each other's way.
@@ -15,16 +15,12 @@ def gather_rows(first, last, order, X, weights, X_out, weights_out):
     The rows lie anywhere in memory: each is asked for some time before it is read.
     Bytes: X_out once from memory, as much written.
     """
-    d, line = X.shape[1], 64 // X.itemsize
+    d = X.shape[1]
     ahead = max(1, min(_AHEAD_ROWS, _AHEAD_BYTES // max(1, d * X.itemsize)))
     asked = first
     for i in range(first, last):
         while asked < min(last, i + ahead + 1):
-            start = order[asked] * d
-            for at in range(start, start + d, line):
-                prefetch(X, at)
-            # A row seldom begins with a line.
-            prefetch(X, start + d - 1)
+            prefetch_row(X, order[asked] * d, d)
             asked += 1
         row = order[i]
         for f in range(d):

@@ -137,7 +137,7 @@ PAIR_ROWS, _PAIR_CENTERS = (3, 8) if ROW.tile_rows * ROW.tile_vectors >= 24 else
 
 
 # How far ahead rows are asked for: with 4 KiB or more a core reads 15 GB/s while it computes, with 1 KiB 9.
-_AHEAD_BYTES = 8192
+AHEAD_BYTES = 8192
 
 
 def _all_distances_type(dtype: Any) -> ir.FunctionType:
@@ -190,7 +190,7 @@ def _emit_pairs(v: Vectors, function: ir.Function, n_rows: int, n_centers: int, 
         for j in range(n_centers)
     ]
 
-    group, least = builder.mul(depth, ir.Constant(I64, n_rows)), ir.Constant(I64, _AHEAD_BYTES // v.itemsize)
+    group, least = builder.mul(depth, ir.Constant(I64, n_rows)), ir.Constant(I64, AHEAD_BYTES // v.itemsize)
     ahead = builder.select(builder.icmp_signed(">", group, least), group, least)
 
     def add(at: ir.Value, totals: Sequence[ir.Value], mask: ir.Value | None = None) -> list[ir.Value]:

@@ -165,27 +165,36 @@ def _define_add_least(module: ir.Module, name: str, dtype: Any) -> None:
     near = [lower(v.load(values, at), v.load(closest, at)) for at in offsets]
     for at, vector in zip(offsets, near, strict=True):
         v.store(vector, closest, at)
-    before, ones = builder.block, ir.Constant(v.type, [1.0] * v.n)
-    with builder.if_then(is_weighted):
-        given = [v.load(weights, at) for at in offsets]
-        inside = builder.block
-    factors = [builder.phi(v.type) for _ in offsets]
-    join(factors, (before, [ones] * len(offsets)), (inside, given))
 
-    def candidate(c: ir.Value, _: Any) -> None:
-        row = builder.gep(values, [builder.mul(c, columns)])
-        terms = [
-            builder.fmul(factor, lower(v.load(row, at), vector))
-            for at, vector, factor in zip(offsets, near, factors, strict=True)
-        ]
-        # Added before they become float64, which takes longer than all the rest.
+    def widened(value: ir.Value) -> ir.Value:
+        return value if v.type == wide.type else builder.fpext(value, wide.type)
+
+    def added(terms: list[ir.Value]) -> ir.Value:
         while len(terms) > 1:
             terms = [builder.fadd(terms[0], terms[1]), *terms[2:]]
-        target = builder.mul(c, sums_stride)
-        total = terms[0] if v.type == wide.type else builder.fpext(terms[0], wide.type)
-        wide.store(builder.fadd(wide.load(sums, target), total), sums, target)
+        return terms[0]
 
-    emit_loop(v, "candidates", count, ir.Constant(I64, 1), None, candidate)
+    def candidates(factors: list[ir.Value] | None) -> None:
+        def candidate(c: ir.Value, _: Any) -> None:
+            row = builder.gep(values, [builder.mul(c, columns)])
+            terms = [lower(v.load(row, at), vector) for at, vector in zip(offsets, near, strict=True)]
+            if factors is None:
+                # Added before they become float64, which takes longer than all the rest.
+                total = widened(added(terms))
+            else:
+                # Not multiplied before: large weights times large distances may be infinite in float32.
+                pairs = zip(factors, terms, strict=True)
+                total = added([builder.fmul(factor, widened(term)) for factor, term in pairs])
+            target = builder.mul(c, sums_stride)
+            wide.store(builder.fadd(wide.load(sums, target), total), sums, target)
+
+        emit_loop(v, "candidates", count, ir.Constant(I64, 1), None, candidate)
+
+    with builder.if_else(is_weighted) as (weighted, unweighted):
+        with weighted:
+            candidates([widened(v.load(weights, at)) for at in offsets])
+        with unweighted:
+            candidates(None)
     builder.ret_void()
 
 

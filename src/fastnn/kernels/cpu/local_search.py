@@ -8,8 +8,15 @@ from numba import prange
 from numba.extending import register_jitable
 
 from fastnn.kernels._jit import parallel_jit
-from fastnn.kernels.cpu.candidates import TASK_ROWS
 from fastnn.kernels.cpu.distances import squared_distance
+
+# Rows per task. Each has a cost for every centre: 131,072 numbers at 4096 centres and 65,536 rows.
+_ROWS = 2048
+
+
+def swap_tasks(n: int) -> int:
+    """Number of tasks that `n` rows are cut into."""
+    return -(-n // _ROWS)
 
 
 @register_jitable
@@ -28,7 +35,7 @@ def _offer(X, i, centers, j, closest, nearest, second, next_nearest):
 
 @register_jitable
 def _task_place(t, X, centers, j, far, closest, nearest, second, next_nearest):
-    for i in range(t * TASK_ROWS, min(X.shape[0], (t + 1) * TASK_ROWS)):
+    for i in range(t * _ROWS, min(X.shape[0], (t + 1) * _ROWS)):
         first, last = j, j + 1
         if j < 0 or nearest[i] == j or next_nearest[i] == j:
             first, last = 0, centers.shape[0]
@@ -53,7 +60,7 @@ def place_center(X, centers, j, far, closest, nearest, second, next_nearest):
     closest, nearest, second, next_nearest : IN/OUT (n,), the two centres nearest to every row, and how far
     they are, squared.
     """
-    tasks = (X.shape[0] + TASK_ROWS - 1) // TASK_ROWS
+    tasks = (X.shape[0] + _ROWS - 1) // _ROWS
     for t in prange(tasks):
         _task_place(np.int64(t), X, centers, j, far, closest, nearest, second, next_nearest)
 
@@ -62,7 +69,7 @@ def place_center(X, centers, j, far, closest, nearest, second, next_nearest):
 def _task_swap(t, X, weights, candidate, far, closest, nearest, second, costs):
     k = far.shape[0]
     costs[t] = 0
-    for i in range(t * TASK_ROWS, min(X.shape[0], (t + 1) * TASK_ROWS)):
+    for i in range(t * _ROWS, min(X.shape[0], (t + 1) * _ROWS)):
         j = nearest[i]
         with_nearest, without = closest[i], second[i]
         if far[j] < without:

@@ -37,8 +37,9 @@ from fastnn.kernels.cpu.tile import (
     tile_lowest,
 )
 
-# A distance below this many eps of |x|^2 is compared with all others in the direct form: the winner of the
-# bracket, whose error is a few eps of |x|^2, might be farther than the nearest centre by a hundredth.
+# A distance below this many eps of |x|^2, and one more for each feature, is compared with all others in the
+# direct form: the winner of the bracket, whose error is a few eps of |x|^2 and grows with the features, might
+# be farther than the nearest centre by a hundredth.
 BLUR = 400
 # Centres times features up to which the direct form is used throughout: there its subtractions take less time
 # than the distances of the winners, which the bracket leaves to do.
@@ -206,7 +207,7 @@ def settle_rows(first, last, X, C, brackets, blur, labels, distances):
         nearest, least = np.int32(0), squared_distance(X[i], C[0])
         for j in range(1, C.shape[0]):
             distance = squared_distance(X[i], C[j])
-            if distance < least or (np.isnan(least) and not np.isnan(distance)):
+            if distance < least or (np.isnan(least) and distance < np.inf):
                 nearest, least = np.int32(j), distance
         labels[i], distances[i] = nearest, least
 
@@ -304,7 +305,7 @@ def nearest_rows(X, C, shift, panels, starts, first, last, panel, best, index, l
         _nearest_along_features(X, C, first, last, panel, best, index, labels, distances)
         return
     columns = tile_columns(X)
-    blur = X.dtype.type(BLUR * np.finfo(X.dtype).eps)
+    blur = X.dtype.type((BLUR + d) * np.finfo(X.dtype).eps)
     # While one block of rows is compared with the centres, the next one is fetched from memory, a share of it
     # beside each group of centres.
     line = 64 // X.itemsize

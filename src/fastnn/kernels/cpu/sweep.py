@@ -152,7 +152,7 @@ def sweep_rows(
 
     X : IN (n, d). weights : IN (n,), or (0,) for ones. C : IN (k, d), read if `assigning`.
     source, source_weights, order : IN, whose rows X and the weights are, and which: these are copied first,
-    and X and `weights` are OUT. Or any, with an `order` of (0,).
+    and X and `weights` are OUT; only when `assigning`. Or any, with an `order` of (0,).
     labels : OUT (n,) int32, or IN if not `assigning`. distances : OUT (n,) if `assigning`.
     sums : OUT (k, d) float64. counts : OUT (k,) float64.
     partials : WORK, of ``new_partials``.

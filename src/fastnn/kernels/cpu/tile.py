@@ -29,7 +29,7 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic, register_jitable
 
-from fastnn.kernels.cpu.ir_nearest import PAIR_ROWS
+from fastnn.kernels.cpu.ir_nearest import AHEAD_BYTES, PAIR_ROWS
 from fastnn.kernels.cpu.ir_vectors import emit_prefetch, vector_lanes
 from fastnn.kernels.cpu.targets import ROW
 from fastnn.kernels.cpu.tile_ir import declare
@@ -260,9 +260,10 @@ def tile_add_least(
     sums, sums_offset, sums_stride,
 ):  # fmt: skip
     """Of a full tile's columns i: closest[i] = min(closest[i], values[0, i]), and then for each c < count
-    sums[c, i % lanes] += weights[i] min(closest[i], values[c, i]), in float64.
+    sums[c, i % lanes] += weights[i] min(closest[i], values[c, i]).
 
-    `values` is (count, tile_columns). `weights` are not read, and count as 1, without `is_weighted`.
+    `values` is (count, tile_columns). `weights` are not read, and count as 1, without `is_weighted`: then the
+    values of a lane are added in their own type first. Sums are float64.
     """
 
 
@@ -322,6 +323,15 @@ def divide_by_sum(rows, width, panel, offset):
     """Every element over the sum of its column, for a panel as in ``subtract_max``."""
 
 
+@register_jitable
+def prefetch_row(X, first, count):
+    """Ask for the cache lines of `count` elements of an array from `first` on, counted in C order."""
+    for at in range(first, first + count, 64 // X.itemsize):
+        prefetch(X, at)
+    # A row seldom begins with a line.
+    prefetch(X, first + count - 1)
+
+
 @intrinsic
 def prefetch(typingctx, array, offset):
     """Ask for the cache line of an element, into the second level; any offset is allowed."""
@@ -334,12 +344,14 @@ def prefetch(typingctx, array, offset):
 
 
 __all__ = [
+    "AHEAD_BYTES",
     "PAIR_ROWS",
     "SUM_LANES",
     "TILE_ROWS",
     "divide_by_sum",
     "lanes",
     "prefetch",
+    "prefetch_row",
     "subtract_max",
     "tile_add_least",
     "tile_add_rows",

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from sklearn import cluster
+from sklearn.datasets import load_iris
 
 from benchmarks.contestants import check_close, limit_threads, normal, optional
 from benchmarks.peers_kmeans import SHAPES
@@ -51,8 +52,18 @@ def _iterations(shape: tuple[int, int, int], dtype: str, asked: float | None, se
     return race(f"({n}, {d}, {k}) {dtype}", calls, settings, asked=ratios, flops=flops, dtype=dtype)
 
 
+def _little_data(settings: Settings) -> Race:
+    X = load_iris().data
+    calls: dict[str, Callable[[], Any]] = {
+        FASTNN: lambda: KMeans(3, random_state=0).fit(X),
+        "sklearn": lambda: cluster.KMeans(3, random_state=0).fit(X),
+    }
+    check_close("sklearn", calls["sklearn"]().inertia_, calls[FASTNN]().inertia_, 1e-6)
+    return race("iris, (150, 4, 3) float64", calls, settings, asked={"sklearn": 3.0})
+
+
 def iterations(settings: Settings) -> list[Table]:
-    """The table of Lloyd's iterations."""
+    """The tables of Lloyd's iterations and of a small fit."""
     for name in ("faiss", "sklearnex.cluster"):
         optional(name)
     limit_threads(settings.threads)
@@ -62,6 +73,7 @@ def iterations(settings: Settings) -> list[Table]:
             _iterations(shape, "float32", asked, settings) for shape, asked in zip(SHAPES, ASKED, strict=True)
         ]
         rows += [_iterations(shape, "float64", 1.3, settings) for shape in (SHAPES[1], SHAPES[3])]
+        little = _little_data(settings)
     return [
         Table(
             "Lloyd's iterations",
@@ -69,5 +81,10 @@ def iterations(settings: Settings) -> list[Table]:
             "the first rows as centres, then the labels. FAISS: `Kmeans.train` on all rows, without labels "
             "(float32 only). The share of the FMA peak counts the product of the iterations alone.",
             rows,
-        )
+        ),
+        Table(
+            "A fit of little data",
+            "`KMeans(3, random_state=0).fit`: k-means++ and a few iterations, on one thread.",
+            [little],
+        ),
     ]

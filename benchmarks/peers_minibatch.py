@@ -27,10 +27,10 @@ QUICK = 0.05
 ONCE = 5.0
 
 
-def _fit(shape: tuple[int, int, int], asked: float, settings: Settings) -> Race:
+def _fit(shape: tuple[int, int, int], asked: float, settings: Settings, dtype: str = "float32") -> Race:
     n, d, k = settings.rows(round(shape[0] * (QUICK if settings.quick else 1))), *shape[1:]
     k = min(k, n)
-    X = normal(np.random.default_rng(0), (n, d), "float32")
+    X = normal(np.random.default_rng(0), (n, d), dtype)
     same: dict[str, Any] = {
         "n_clusters": k,
         "batch_size": BATCH,
@@ -50,7 +50,7 @@ def _fit(shape: tuple[int, int, int], asked: float, settings: Settings) -> Race:
     seconds, ratios = alternate(samplers, settings.budget)
     step = seconds[FASTNN] / ours.n_steps_
     return Race(
-        f"({n}, {d}, {k})",
+        f"({n}, {d}, {k}) {dtype}",
         seconds,
         ratios,
         {} if settings.quick else {"sklearn": asked},
@@ -64,10 +64,11 @@ def mini_batches(settings: Settings) -> list[Table]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         rows = [_fit(shape, asked, settings) for shape, asked in SHAPES]
+        rows.append(_fit(SHAPES[3][0], 1.3, settings, "float64"))
     return [
         Table(
             "MiniBatchKMeans",
-            f"`fit` of float32 normal random numbers (rows, features, clusters): {EPOCHS} epochs of batches "
+            f"`fit` of normal random numbers (rows, features, clusters): {EPOCHS} epochs of batches "
             f"of {BATCH} rows from k-means++ with `max_no_improvement=None`, then the labels. Fits of "
             f"scikit-learn's that take more than {ONCE:.0f} s are timed once. A step is fastnn's whole fit "
             "over the number of batches; the inertia is scikit-learn's over fastnn's.",

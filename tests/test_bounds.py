@@ -17,7 +17,7 @@ DTYPES = [np.float32, np.float64]
 @pytest.fixture
 def bounds_may_pay(monkeypatch):
     """However small the data are."""
-    for name in ("_LEAST_WORK", "_LEAST_ROW", "_LEAST_SHARE"):
+    for name in ("_LEAST_WORK", "_LEAST_ROW", "_LEAST_SHARE", "_LEAST_PASSES", "_FETCH"):
         monkeypatch.setattr(bounds, name, 0)
 
 

@@ -172,8 +172,8 @@ def test_all_of_many_elements(k, many_elements, centers):
 def test_bounds_of_many_elements(many_elements, centers):
     labels = np.zeros(len(many_elements), np.int32)
     bounds = Bounds(many_elements, CLUSTERS)
-    bounds.watch(labels)
-    bounds.watch(labels)
+    bounds.watch(labels, 9)
+    bounds.watch(labels, 9)
     assert bounds.active
     bounds._assign(centers, centers, labels)
     np.testing.assert_array_equal(labels[-LAST:], swept(many_elements[-LAST:].copy(), centers).labels)

@@ -15,10 +15,15 @@ _LEAST_ROW = 1 << 8
 # Rows times features for each centre: how the centres have moved takes 2.5 ns for each pair of them, which is
 # a tenth of a pass here and the more the fewer the rows.
 _LEAST_SHARE = 800
-# Share of the rows that may change their centre in a pass, for the next one to begin with bounds; and share
-# that may be compared with all centres in spite of the bounds, for these to be kept. A pass with bounds in
-# which every row is open takes longer than one without.
-_CHANGING, _OPEN = 0.05, 0.5
+# Share of the rows that may change their centre in a pass, for the next one to begin with bounds; and passes
+# that must be left to make up for the first of them, which takes half as long again as a plain one.
+_CHANGING, _LEAST_PASSES = 0.05, 5
+# Share of the rows that may be compared with all centres in spite of the bounds, for these to be kept: at
+# most, and less where a row has few distances times features, as to follow and fetch it takes as long as so
+# many.
+_OPEN, _FETCH = 0.5, 2000
+# Rows by whose labels it is told how many change.
+_WATCHED = 1 << 14
 # Share of the rows that may change their centre for the sums to be corrected by these rows, on one thread.
 # What corrections round adds up: after as many as there are rows, all rows are added up again. Rows that have
 # weights always are: the weight of a cluster that loses them all would not come back to 0.
@@ -45,14 +50,19 @@ class Bounds:
     active : bool
         Whether the next pass should be one with bounds.
     unchanged : bool
-        Whether no row has changed its centre in the last pass.
+        Whether no row has changed its centre in the last pass; after one without bounds, known only where the
+        sums had been corrected.
     """
 
     def __init__(self, X: np.ndarray, n_clusters: int) -> None:
         n, k = X.shape[0], n_clusters
         self.active = self.unchanged = False
         self._X, self._limit = X, _CHANGING
-        self._before = np.full(n, -1, np.int32)
+        self._before = np.empty(n, np.int32)
+        self._step = max(1, n // _WATCHED)
+        self._watched = np.full(-(-n // self._step), -1, np.int32)
+        row = k * X.shape[1]
+        self._open = min(_OPEN, row / (row + _FETCH))
         self._upper, self._lower = np.empty(n, X.dtype), np.empty(n, X.dtype)
         self._searched, self._changed = np.empty((2, device.bound_tasks(n)), np.int64)
         self._movement = device.Movement(*np.zeros((4, k), X.dtype))
@@ -75,13 +85,13 @@ class Bounds:
             and not device.is_small(k, d)
         )
 
-    def watch(self, labels: np.ndarray) -> None:
+    def watch(self, labels: np.ndarray, passes_left: int) -> None:
         """A pass without bounds has led to these labels: begin bounds if few of them are new."""
-        changed = np.count_nonzero(labels != self._before)
-        self._before[:] = labels
-        self.unchanged = changed == 0
+        self.unchanged = self.corrected and not (labels != self._before).any()
+        before, self._watched = self._watched, labels[:: self._step].copy()
+        changed = np.count_nonzero(self._watched != before)
         self.active, self._moved_rows = False, None
-        if changed <= self._limit * labels.size:
+        if changed <= self._limit * before.size and passes_left >= _LEAST_PASSES:
             self.begin()
 
     def begin(self) -> None:
@@ -121,6 +131,6 @@ class Bounds:
                 parallel, workers(parallel), self._X, C, self._movement, labels, self._upper, self._lower,
                 self._searched, self._changed, int(self._fresh),
             )  # fmt: skip
-        if not self._fresh and self._searched.sum() > _OPEN * labels.size:
+        if not self._fresh and self._searched.sum() > self._open * labels.size:
             self.active, self._limit = False, self._limit / _CAUTION
         self._fresh = False

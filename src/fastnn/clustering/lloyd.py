@@ -109,7 +109,7 @@ def lloyd(
             else:
                 inertia = work.sweep(X, w, C, summing=True)
             if bounds:
-                bounds.watch(work.labels)
+                bounds.watch(work.labels, max_iter - i - 1)
         losses.append(inertia / total)
         if not work.counts.all():
             _relocate_empty(X, weights, work)
@@ -127,7 +127,7 @@ def lloyd(
             if (labels != work.labels).any():
                 # Corrected sums are right but for rounding, and nothing else is left of them where a row has
                 # gone beside which the others vanish.
-                bounds.watch(work.labels)
+                bounds.watch(work.labels, max_iter - i - 1)
                 moved = np.inf
         if moved == 0:
             # Equal labels give equal sums to the last bit, so this is where scikit-learn finds them equal.

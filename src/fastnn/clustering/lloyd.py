@@ -93,7 +93,6 @@ def lloyd(
         if leading is None and Bounds.may_pay(n, k, d):
             bounds = Bounds(X, k)
     losses: list[float] = []
-    bounded = False
     moved, before = np.inf, C
     means, spare = np.empty_like(C), np.empty_like(C)
     for i in range(max_iter):

@@ -27,12 +27,12 @@ from fastnn.kernels._jit import jit, parallel_jit
 from fastnn.kernels.cpu.buffers import thread_buffers
 from fastnn.kernels.cpu.lanes import differences_to_lanes
 from fastnn.kernels.cpu.linked import linked
-from fastnn.kernels.cpu.movement import ROUNDING, Movement
+from fastnn.kernels.cpu.movement import ROUNDING, Movement, distance_margin
 from fastnn.kernels.cpu.nearest import BLUR, is_certain, is_long, settle_rows
 from fastnn.kernels.cpu.pairs import distances_in_lanes
 from fastnn.kernels.cpu.sweep import prepare_centers
 from fastnn.kernels.cpu.tile import (
-    prefetch_row,
+    prefetch_range,
     tile_argmin_two,
     tile_columns,
     tile_distances,
@@ -90,7 +90,7 @@ def _search(X, first, count, C, packed, work, labels, upper, lower):
     eps = np.finfo(C.dtype).eps
     blur, slack, zero, one = real((BLUR + d) * eps), real((_SLACK + d) * eps), real(0), real(1)
     infinity = real(np.inf)
-    grow, shrink = real(1 + (d + 8) * eps), real(1 - (d + 8) * eps)
+    grow, shrink = real(1 + distance_margin(C)), real(1 - distance_margin(C))
     for start in range(0, count, columns):
         rows = min(columns, count - start)
         differences_to_lanes(X, start, rows, packed.shift, work.panel)
@@ -121,9 +121,8 @@ def _search(X, first, count, C, packed, work, labels, upper, lower):
 @register_jitable
 def _search_along_features(X, first, count, C, work, labels, upper, lower):
     """``_search`` where ``nearest_rows`` does without the bracket: the same distances as there."""
-    k, d = C.shape
-    eps = np.finfo(C.dtype).eps
-    grow, shrink = C.dtype.type(1 + (d + 8) * eps), C.dtype.type(1 - (d + 8) * eps)
+    k = C.shape[0]
+    grow, shrink = C.dtype.type(1 + distance_margin(C)), C.dtype.type(1 - distance_margin(C))
     columns = tile_columns(C)
     by_row, by_center = work.panel[: k * columns], work.panel[k * columns :]
     for start in range(0, count, columns):
@@ -184,7 +183,7 @@ def _task(t, X, C, packed, movement, labels, upper, lower, work, searched, chang
     n, d = X.shape
     first, last = t * _ROWS, min(n, (t + 1) * _ROWS)
     room, columns = work.queue.shape[0], tile_columns(X)
-    grow = X.dtype.type(1 + (d + 8) * np.finfo(X.dtype).eps)
+    grow = X.dtype.type(1 + distance_margin(X))
     count, total, moved = 0, 0, 0
     for start in range(first, last, room):
         open_rows = 0
@@ -217,7 +216,8 @@ def _task(t, X, C, packed, movement, labels, upper, lower, work, searched, chang
                     open_rows += 0 if above[i] < below[i] else 1
                 # They are read when the block has been gone through: no sooner than memory answers.
                 for i in range(known, open_rows):
-                    prefetch_row(X, (first + work.found[i]) * d, d)
+                    at = (first + work.found[i]) * d
+                    prefetch_range(at, at + d, X)
         for i in range(open_rows):
             row = first + work.found[i]
             tile_distances(1, d, X, row * d, C, labels, row, work.nearest, 0)

@@ -24,7 +24,7 @@ from fastnn.kernels.cpu.tile import (
     AHEAD_BYTES,
     TILE_ROWS,
     lanes,
-    prefetch,
+    prefetch_range,
     tile_add_least,
     tile_columns,
     tile_squares,
@@ -76,13 +76,12 @@ def _task_of_short_rows(t, X, weights, count, panels, closest, panel, values, su
     panel, values, sums : WORK, (d, columns), (candidates, columns), and (candidates, lanes): a sum is kept
     for every lane, and they are added up at the end.
     """
-    (n, d), columns, line = X.shape, tile_columns(X), 64 // X.itemsize
+    (n, d), columns = X.shape, tile_columns(X)
     clear(sums)
     for start in range(t * TASK_ROWS, min(n, (t + 1) * TASK_ROWS), columns):
         rows = min(columns, n - start)
         ahead = start * d + AHEAD_BYTES // X.itemsize
-        for offset in range(ahead, min(ahead + columns * d, X.size), line):
-            prefetch(X, offset)
+        prefetch_range(ahead, ahead + columns * d, X)
         rows_to_lanes(X, start, rows, panel)
         for c in range(0, count, TILE_ROWS):
             tile_squares(
@@ -118,17 +117,9 @@ def _try_short_rows(n_workers, X, weights, candidates, closest, potentials):
     for w in prange(n_workers):
         for t in range(w * tasks // n_workers, (w + 1) * tasks // n_workers):
             _task_of_short_rows(
-                np.int64(t),
-                X,
-                weights,
-                count,
-                panels,
-                closest,
-                panel[w],
-                values[w],
-                sums[w * count : (w + 1) * count],
-                potentials,
-            )
+                np.int64(t), X, weights, count, panels, closest, panel[w], values[w],
+                sums[w * count : (w + 1) * count], potentials,
+            )  # fmt: skip
 
 
 @parallel_jit
@@ -140,16 +131,9 @@ def _try_long_rows(n_workers, X, weights, candidates, closest, potentials):
     for w in prange(n_workers):
         for t in range(w * tasks // n_workers, (w + 1) * tasks // n_workers):
             _task_of_long_rows(
-                np.int64(t),
-                X,
-                weights,
-                candidates,
-                closest,
-                by_row[w],
-                values[w],
-                sums[w * count : (w + 1) * count],
-                potentials,
-            )
+                np.int64(t), X, weights, candidates, closest, by_row[w], values[w],
+                sums[w * count : (w + 1) * count], potentials,
+            )  # fmt: skip
 
 
 def try_candidates(

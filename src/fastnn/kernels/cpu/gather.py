@@ -1,7 +1,7 @@
 """Rows of a mini-batch, copied to where they lie one after the other."""
 
 from fastnn.kernels.cpu.linked import linked
-from fastnn.kernels.cpu.tile import prefetch_row
+from fastnn.kernels.cpu.tile import prefetch_range
 
 # How far ahead rows are asked for: some 100 ns of copying, in which memory answers, and no more lines at once
 # than wait for it without being in each other's way.
@@ -20,7 +20,7 @@ def gather_rows(first, last, order, X, weights, X_out, weights_out):
     asked = first
     for i in range(first, last):
         while asked < min(last, i + ahead + 1):
-            prefetch_row(X, order[asked] * d, d)
+            prefetch_range(order[asked] * d, (order[asked] + 1) * d, X)
             asked += 1
         row = order[i]
         for f in range(d):

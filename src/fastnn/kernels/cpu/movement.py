@@ -27,6 +27,12 @@ _NEIGHBORS = 22
 ROUNDING = 4
 
 
+@register_jitable
+def distance_margin(C):
+    """Relative error of a distance between rows like those of C: more than any order of its sum can give."""
+    return (C.shape[1] + 8) * np.finfo(C.dtype).eps
+
+
 class Movement(NamedTuple):
     """What ``center_movement`` finds, (k,) of the centres' dtype each, rounded to the safe side."""
 
@@ -84,10 +90,9 @@ def _neighborhoods(first, rows, C, distances, minima, moved, near_moved, far):
 
     distances, minima : WORK, (PAIR_ROWS * k,) and (_GROUPS,).
     """
-    k, d = C.shape
+    k = C.shape[0]
     distances_of_rows(C, first, rows, C, distances)
-    # Below the exact distance whatever the order of the sum was.
-    shrink = 1.0 - (d + 8) * np.finfo(C.dtype).eps
+    shrink = 1.0 - distance_margin(C)  # below the exact distance
     for i in range(rows):
         own = distances[i * k : (i + 1) * k]
         own[first + i] = np.inf

@@ -21,7 +21,7 @@ multiple of a vector.
 from numba.extending import register_jitable
 
 from fastnn.kernels.cpu.linked import linked
-from fastnn.kernels.cpu.tile import lanes, prefetch, tile_columns, tile_gather, tile_transpose
+from fastnn.kernels.cpu.tile import lanes, prefetch_range, tile_columns, tile_gather, tile_transpose
 
 
 @register_jitable
@@ -63,8 +63,7 @@ def copy_elements(n, source_at, target_at, source, target):
 @linked("prefetch-lines", "iiT")
 def prefetch_lines(start, stop, array):
     """Ask for the cache lines of array[start:stop]."""
-    for i in range(start, stop, 64 // array.itemsize):
-        prefetch(array, i)
+    prefetch_range(start, stop, array)
 
 
 @linked("gather-lanes", "iiiiiIITITT")

@@ -324,12 +324,12 @@ def divide_by_sum(rows, width, panel, offset):
 
 
 @register_jitable
-def prefetch_row(X, first, count):
-    """Ask for the cache lines of `count` elements of an array from `first` on, counted in C order."""
-    for at in range(first, first + count, 64 // X.itemsize):
-        prefetch(X, at)
-    # A row seldom begins with a line.
-    prefetch(X, first + count - 1)
+def prefetch_range(start, stop, array):
+    """Ask for the cache lines of the elements start : stop of an array, counted in C order."""
+    for i in range(start, stop, 64 // array.itemsize):
+        prefetch(array, i)
+    # The first element seldom begins a line.
+    prefetch(array, stop - 1)
 
 
 @intrinsic
@@ -351,7 +351,7 @@ __all__ = [
     "divide_by_sum",
     "lanes",
     "prefetch",
-    "prefetch_row",
+    "prefetch_range",
     "subtract_max",
     "tile_add_least",
     "tile_add_rows",

@@ -9,7 +9,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from functools import cache
 from numbers import Integral
@@ -169,8 +169,7 @@ def _allowed_threads() -> int:
     return min(numba.config.NUMBA_NUM_THREADS, usable_cores() if limit is None else limit)
 
 
-@contextmanager
-def threads_for(work: float) -> Iterator[bool]:
+def threads_for(work: float) -> AbstractContextManager[bool]:
     """Whether the launch inside the ``with`` block may use threads; inside it, Numba is set to their number.
 
     Parameters
@@ -185,12 +184,21 @@ def threads_for(work: float) -> Iterator[bool]:
         Python thread is inside a region of the workqueue layer, which is not thread-safe.
     """
     forced = _forced.get()
-    if forced is False or _state["forked"]:
-        yield False
-        return
+    # OpenMP's floor is the lowest: below it no layer has to be started to know the answer.
+    if forced is False or _state["forked"] or (forced is None and work < MIN_WORK["omp"]):
+        return _SERIAL
+    return _region(work, forced)
+
+
+# A generator would cost 2 us, and the fit of a small table asks some thirty times.
+_SERIAL = nullcontext(False)
+
+
+@contextmanager
+def _region(work: float, forced: bool | None) -> Iterator[bool]:
+    """What ``threads_for`` gives, where there is enough to do for threads."""
     if forced is None:
-        # OpenMP's floor is the lowest: below it no layer has to be started to know the answer.
-        n = 1 if work < MIN_WORK["omp"] else _allowed_threads()
+        n = _allowed_threads()
         if n == 1 or work < MIN_WORK[threading_layer()]:
             yield False
             return

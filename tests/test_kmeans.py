@@ -1,5 +1,6 @@
 """KMeans beside scikit-learn's: the same centres, labels, inertia and iterations."""
 
+import pickle
 import warnings
 
 import numpy as np
@@ -9,9 +10,10 @@ from sklearn import cluster
 from sklearn.datasets import load_digits, make_blobs
 from sklearn.exceptions import ConvergenceWarning
 
-from fastnn import KMeans
+from fastnn import GradKMeans, KMeans, MiniBatchKMeans
 from fastnn.clustering.lloyd import same_clusters
 from fastnn.clustering.passes import mean_variance
+from fastnn.kernels import assign
 from fastnn.kernels._arrays import Csr
 
 # The digits are whole numbers, and rows as far from one centre as from another are left to rounding: there
@@ -165,6 +167,50 @@ def test_any_input_and_none_is_changed(make):
     if make in ("fortran", "strided"):
         np.testing.assert_array_equal(given, X)
     np.testing.assert_array_equal(weights, 1)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda **kw: KMeans(5, **kw),
+        lambda **kw: MiniBatchKMeans(5, random_state=0, **kw),
+        lambda **kw: GradKMeans(5, random_state=0, **kw),
+    ],
+)
+@pytest.mark.parametrize(("offset", "dtype"), [(1e3, np.float32), (1e4, np.float32), (1e8, np.float64)])
+def test_csr_far_from_the_origin(make, offset, dtype):
+    X = (np.random.default_rng(0).normal(size=(600, 4)) + offset).astype(dtype)
+    dense, csr = make(init=X[:5]).fit(X), make(init=X[:5]).fit(sparse.csr_matrix(X))
+    np.testing.assert_allclose(csr.inertia_, dense.inertia_, rtol=1e-6)
+    least = assign(X.astype(np.float64), csr.cluster_centers_.astype(np.float64))[1]
+    own = ((X.astype(np.float64) - csr.cluster_centers_[csr.labels_]) ** 2).sum(axis=1)
+    np.testing.assert_allclose(own, least, rtol=1e-5)
+
+
+@pytest.mark.parametrize("make", [KMeans, MiniBatchKMeans])
+@pytest.mark.parametrize(
+    ("scale", "weight", "message"),
+    [(1e20, None, "non-finite cluster centers"), (1.0, 1e306, "finite sum"), (1e10, 1e300, "non-finite")],
+)
+def test_numbers_too_large_are_refused_and_change_nothing(make, scale, weight, message):
+    X = np.random.default_rng(4).normal(size=(300, 4))
+    weights = None if weight is None else np.full(300, weight)
+    model = make(3, init=X[:3], n_init=1, random_state=0).fit(X)
+    before = pickle.dumps(model)
+    scaled = (X * scale).astype(np.float32 if weight is None else np.float64)
+    model.init = scaled[:3]
+    with np.errstate(all="ignore"), pytest.raises(ValueError, match=message):
+        model.fit(scaled, sample_weight=weights)
+    model.init = X[:3]
+    assert pickle.dumps(model) == before
+
+
+def test_weights_whose_sum_overflows_float32():
+    X = np.random.default_rng(4).normal(size=(300, 4)).astype(np.float32)
+    plain = MiniBatchKMeans(3, init=X[:3], random_state=0).fit(X, sample_weight=np.full(300, 1e20))
+    with np.errstate(over="ignore"):
+        large = MiniBatchKMeans(3, init=X[:3], random_state=0).fit(X, sample_weight=np.full(300, 1e37))
+    np.testing.assert_array_equal(large.labels_, plain.labels_)
 
 
 def test_callable_init():

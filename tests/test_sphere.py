@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.preprocessing import normalize
 
 from fastnn import GradKMeans, KMeans, MiniBatchKMeans
@@ -115,6 +116,46 @@ def test_newton_on_the_sphere_is_spherical_lloyd():
     same = {"init": X[:5], "metric": "cosine", "max_iter": 4, "tol": 0}
     model = GradKMeans(5, optimizer="newton", batch_size=None, polish=False, **same).fit(X)
     assert_array_equal(model.cluster_centers_, KMeans(5, n_init=1, **same).fit(X).cluster_centers_)
+
+
+@pytest.mark.parametrize("form", [np.asarray, sparse.csr_matrix])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda **kw: KMeans(**kw),
+        lambda **kw: KMeans(init="k-means||", **kw),
+        lambda **kw: KMeans(init="afk-mc2", **kw),
+        lambda **kw: KMeans(init="random", n_init=5, **kw),
+        lambda **kw: MiniBatchKMeans(batch_size=20, reassignment_ratio=0.5, **kw),
+        lambda **kw: MiniBatchKMeans(nested=True, batch_size=20, **kw),
+        lambda **kw: GradKMeans(batch_size=20, max_iter=5, **kw),
+    ],
+)
+def test_rows_of_zeros_are_no_centers(make, form):
+    X = np.vstack([directions(n=60)[0], np.zeros((30, 12))])[np.random.default_rng(1).permutation(90)]
+    model = make(n_clusters=25, metric="cosine", random_state=0).fit(form(X))
+    assert_allclose(np.linalg.norm(model.cluster_centers_, axis=1), 1, rtol=1e-12)
+    # They count in the inertia all the same: 1 each, like any row at a right angle to its centre.
+    assert_allclose(model.transform(form(X))[~X.any(axis=1)], 1, rtol=1e-6)
+
+
+def test_a_far_row_of_zeros_fills_no_empty_cluster():
+    X = np.array([[1.0, 0], [1, 0.1], [1, 0.2], [0, 0]])
+    model = KMeans(3, metric="cosine", init=np.array([[1.0, 0], [-1, 0], [0, -1]]), n_init=1).fit(X)
+    assert_allclose(np.linalg.norm(model.cluster_centers_, axis=1), 1)
+
+
+def test_fewer_rows_with_a_direction_than_clusters():
+    X = np.array([[1.0, 0], [0, 0], [0, 0], [0, 2]])
+    with pytest.warns(ConvergenceWarning, match="distinct clusters"):
+        model = KMeans(3, metric="cosine", random_state=0).fit(X)
+    assert_allclose(np.linalg.norm(model.cluster_centers_, axis=1), 1)
+
+
+@pytest.mark.parametrize("init", [np.eye(3)[:2] * [[1], [0]], lambda X, k, random_state: X[:2] * 0])
+def test_an_initial_center_of_zeros_is_refused(init):
+    with pytest.raises(ValueError, match="row of zeros, which has no direction"):
+        KMeans(2, metric="cosine", init=init, n_init=1).fit(np.eye(3))
 
 
 def test_an_unknown_metric():

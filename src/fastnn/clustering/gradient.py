@@ -27,6 +27,7 @@ from fastnn.clustering.lloyd import lloyd
 from fastnn.clustering.passes import Rows, Workspace, labels_inertia, total_weight, weights_or_empty
 from fastnn.clustering.rules import Motion, Rule
 from fastnn.clustering.seeding import dense_rows, farthest_rows
+from fastnn.clustering.sphere import with_direction
 from fastnn.kernels import device
 from fastnn.kernels._arrays import Csr, plain
 from fastnn.kernels._codes import DIVERGED, NEWTON, NO_IMPROVEMENT, RUNNING
@@ -240,7 +241,8 @@ class _Epochs:
         starved = np.flatnonzero(self.touched == 0)
         if not starved.size:
             return False
-        rows = farthest_rows(self.X, np.delete(self.C, starved, axis=0), self.weights, len(starved))
+        weights = with_direction(self.X, self.weights) if self.rule.on_sphere else self.weights
+        rows = farthest_rows(self.X, np.delete(self.C, starved, axis=0), weights, len(starved))
         moved = starved[: len(rows)]
         self.C[moved] = dense_rows(self.X, rows)
         self.motion.forget(moved)

@@ -15,6 +15,7 @@ import numpy as np
 from fastnn.clustering.bounds import Bounds
 from fastnn.clustering.leading import Leading
 from fastnn.clustering.passes import Rows, Workspace, total_weight, weights_or_empty
+from fastnn.clustering.sphere import with_direction
 from fastnn.kernels import device
 from fastnn.kernels._arrays import Csr
 
@@ -111,7 +112,7 @@ def lloyd(
                 bounds.watch(work.labels, max_iter - i - 1)
         losses.append(inertia / total)
         if not work.counts.all():
-            _relocate_empty(X, weights, work)
+            _relocate_empty(X, with_direction(X, weights) if on_sphere else weights, work)
             corrected = False
         moved = device.cluster_means(C, work.sums, work.counts, on_sphere, means)
         stop = report is not None and report(i + 1, inertia, means)

@@ -17,6 +17,7 @@ from scipy import sparse
 
 from fastnn.clustering.draws import Draws
 from fastnn.clustering.passes import Workspace, as_rows, total_weight, weights_or_empty
+from fastnn.clustering.sphere import have_direction
 from fastnn.kernels import device
 from fastnn.kernels._codes import (
     INERTIA,
@@ -69,6 +70,7 @@ def reassign(
     ratio: float,
     random_state: np.random.RandomState,
     verbose: bool,
+    on_sphere: bool = False,
 ) -> None:
     """Put the starved centres on rows of the batch, as scikit-learn's MiniBatchKMeans does.
 
@@ -87,12 +89,18 @@ def reassign(
         Drawn from.
     verbose : bool
         Print their number.
+    on_sphere : bool, default=False
+        Leave out the rows of zeros, which have no direction.
     """
+    if on_sphere:
+        rows = rows[have_direction(X[rows])]
     starved = seen < ratio * seen.max()
     # Half of the batch at most.
     if starved.sum() > 0.5 * rows.size:
         starved[np.argsort(seen)[int(0.5 * rows.size) :]] = False
     count = int(starved.sum())
+    if not rows.size:
+        return
     if count:
         chosen = rows[random_state.choice(rows.size, replace=False, size=count)]
         if verbose:
@@ -147,7 +155,7 @@ def partial_step(
         C, np.empty((0, d), C.dtype), work.sums, work.counts, seen,
         float(batch_size), float(_REASSIGN_ROWS * k), float(ratio), on_sphere, progress,
     ):  # fmt: skip
-        reassign(X, np.arange(n), C, seen, ratio, random_state, verbose)
+        reassign(X, np.arange(n), C, seen, ratio, random_state, verbose, on_sphere)
     return int(progress[SINCE_REASSIGNED])
 
 
@@ -250,7 +258,10 @@ class _Steps:
                 # What was drawn beyond the step was drawn for nothing: where this happens often, less is.
                 at_once = reached
                 batch = rows[(reached - 1) * self.batch_size : reached * self.batch_size]
-                reassign(self.X, batch, self.C, self.seen, self.rule.ratio, self.draws.random_state, verbose)
+                reassign(
+                    self.X, batch, self.C, self.seen, self.rule.ratio, self.draws.random_state, verbose,
+                    self.rule.on_sphere,
+                )  # fmt: skip
                 status = self._judge(self.progress[INERTIA])
             done += reached
             if verbose:

@@ -38,6 +38,35 @@ def unit_rows(X: Any) -> Any:
     return _divided(X, lengths)
 
 
+def have_direction(X: Any) -> np.ndarray:
+    """Which rows are not all zeros: a mask (n_samples,) of an ndarray's, a CSR matrix' or a Csr's rows."""
+    if isinstance(X, np.ndarray):
+        return np.asarray(X.any(axis=1))
+    row_of = np.repeat(np.arange(X.shape[0]), np.diff(X.indptr))
+    return np.bincount(row_of, X.data != 0, minlength=X.shape[0]) > 0
+
+
+def with_direction(X: Any, weights: np.ndarray | None) -> np.ndarray | None:
+    """Weights by which a row of zeros, which has no direction, can not become a centre.
+
+    Parameters
+    ----------
+    X : ndarray, CSR matrix or Csr, of shape (n_samples, n_features)
+    weights : ndarray of shape (n_samples,) or None
+        None stands for ones.
+
+    Returns
+    -------
+    weights : ndarray of shape (n_samples,) or None
+        0 for rows of zeros; those given where there are no such rows, or no others.
+    """
+    directed = have_direction(X)
+    weighing = directed if weights is None else directed & (weights > 0)
+    if directed.all() or not weighing.any():
+        return weights
+    return directed.astype(X.dtype) if weights is None else np.where(directed, weights, 0)
+
+
 def _divided(X: Any, divisors: Any) -> Any:
     """Each row over its divisor, where that is not 0."""
     divisors = divisors.toarray().ravel() if sparse.issparse(divisors) else divisors

@@ -15,7 +15,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastnn.clustering.passes import Rows, as_rows, labels_inertia
-from fastnn.clustering.sphere import unit_rows
+from fastnn.clustering.sphere import unit_rows, with_direction
 from fastnn.estimators.weights import checked_weights
 from fastnn.kernels import device
 from fastnn.kernels._arrays import plain
@@ -216,7 +216,7 @@ class BaseKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
         if is_array:
             init = check_array(init, dtype=X.dtype, order="C")
             self._check_centers_shape(init, X)
-            init = self._on_sphere(init)
+            init = self._directed(init)
         if self.n_init == "auto":
             return init, n_random if callable(init) or (isinstance(init, str) and init == "random") else 1
         if is_array and self.n_init != 1:
@@ -233,6 +233,12 @@ class BaseKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
         self, init: Any, X: Any, weights: np.ndarray | None, random_state: np.random.RandomState
     ) -> np.ndarray:
         """A new array of initial centres."""
+        if isinstance(init, str) and self.metric == "cosine":
+            centers = self._seeds[init](X, self.n_clusters, with_direction(X, weights), random_state)
+            # Of fewer rows than clusters that have a direction one is taken several times.
+            directed = centers.any(axis=1)
+            centers[~directed] = centers[directed.argmax()]
+            return centers
         if isinstance(init, str):
             return self._seeds[init](X, self.n_clusters, weights, random_state)
         if not callable(init):
@@ -243,7 +249,23 @@ class BaseKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
         # A copy: the centres may move in place, and the array is the callable's.
         centers = check_array(centers, dtype=X.dtype, order="C", copy=True)
         self._check_centers_shape(centers, X)
+        return self._directed(centers)
+
+    def _directed(self, centers: np.ndarray) -> np.ndarray:
+        """Initial centres that the user gives, at unit length where the metric is the cosine."""
+        if self.metric == "cosine" and not centers.any(axis=1).all():
+            raise ValueError(
+                "init has a row of zeros, which has no direction and is no centre for the cosine."
+            )
         return self._on_sphere(centers)
+
+    def _check_finite(self, centers: np.ndarray, inertia: float) -> None:
+        """Refuse what has come of squared distances beyond the dtype."""
+        if not (np.isfinite(inertia) and np.isfinite(centers).all()):
+            raise ValueError(
+                "Solver produced non-finite cluster centers or loss. The input data or the sample weights "
+                "may contain large values and need to be preprocessed."
+            )
 
     def _check_centers_shape(self, centers: np.ndarray, X: Any) -> None:
         if centers.shape[0] != self.n_clusters:

@@ -239,6 +239,7 @@ class KMeans(CallbackSupport, BaseKMeans):
                 if tasks and tasks.end_run(fit.centers):
                     break
             assert best is not None
+            self._check_finite(best.centers, best.inertia)
             self.cluster_centers_, self.labels_, self.inertia_ = best.centers, best.labels, best.inertia
             self.n_iter_ = best.n_iter
             if tasks:

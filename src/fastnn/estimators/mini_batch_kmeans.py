@@ -256,6 +256,7 @@ class MiniBatchKMeans(BaseKMeans):
                 # Those of an earlier fit are no labels of these rows.
                 if hasattr(self, "labels_"):
                     del self.labels_
+            self._check_finite(fit.centers, self.inertia_)
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -309,6 +310,7 @@ class MiniBatchKMeans(BaseKMeans):
                 self.cluster_centers_, self._counts = centers, seen
                 if self.compute_labels:
                     self.labels_, self.inertia_ = labels_inertia(as_rows(X), weights, centers)
+                self._check_finite(centers, self.inertia_ if self.compute_labels else 0.0)
                 self.n_steps_ = getattr(self, "n_steps_", 0) + 1
         return self
 

@@ -25,7 +25,7 @@ def checked_weights(sample_weight: Any, X: Any, dtype: Any = None) -> np.ndarray
     Raises
     ------
     ValueError
-        Wrong shape, a weight that is negative or not finite, or no weight above zero.
+        Wrong shape, a weight that is negative or not finite, no weight above zero, or an infinite sum.
     """
     weights = _check_sample_weight(sample_weight, X, dtype=dtype, ensure_non_negative=True)
     with np.errstate(divide="ignore", over="ignore"):
@@ -33,4 +33,6 @@ def checked_weights(sample_weight: Any, X: Any, dtype: Any = None) -> np.ndarray
     # A subnormal sum has no reciprocal.
     if not usable:
         raise ValueError("Sample weights must contain at least one non-zero number.")
+    if not np.isfinite(weights.sum(dtype=np.float64)):
+        raise ValueError("Sample weights must have a finite sum.")
     return weights

@@ -23,12 +23,13 @@ import numpy as np
 from numba import prange
 from numba.extending import register_jitable
 
+from fastnn.kernels._brackets import BLUR, is_certain
 from fastnn.kernels._jit import jit, parallel_jit
 from fastnn.kernels.cpu.buffers import thread_buffers
 from fastnn.kernels.cpu.lanes import differences_to_lanes
 from fastnn.kernels.cpu.linked import linked
 from fastnn.kernels.cpu.movement import ROUNDING, Movement, distance_margin
-from fastnn.kernels.cpu.nearest import BLUR, is_certain, is_long, settle_rows
+from fastnn.kernels.cpu.nearest import is_long, settle_rows
 from fastnn.kernels.cpu.pairs import distances_in_lanes
 from fastnn.kernels.cpu.sweep import prepare_centers
 from fastnn.kernels.cpu.tile import (

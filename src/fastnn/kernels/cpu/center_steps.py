@@ -17,13 +17,14 @@ DIVERGENCE = 1e6
 
 @register_jitable
 def to_sphere(c):
-    """A vector divided by its length, in place; zeros stay."""
+    """A vector divided by its length, in place; False, and zeros as they were, where it has none."""
     square = 0.0
     for f in range(c.size):
         square += np.float64(c[f]) * np.float64(c[f])
     if square > 0.0:
         for f in range(c.size):
             c[f] = c[f] / np.sqrt(square)
+    return square > 0.0
 
 
 @jit
@@ -79,8 +80,9 @@ def move_centers(
                 update, 0.0, 1.0, numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], numbers[5],
                 c, gradient, slots[0, j], slots[1, j],
             )  # fmt: skip
-        if on_sphere:
-            to_sphere(c)
+        # Rows that cancel, or are zeros, give a centre no direction: it keeps its own.
+        if on_sphere and not to_sphere(c):
+            continue
         for f in range(d):
             C[j, f] = c[f]
             finite = finite and np.isfinite(C[j, f])

@@ -10,6 +10,7 @@ draws random numbers, which is Python's: a run of steps ends where that is due.
 """
 
 import numpy as np
+from numba.extending import register_jitable
 
 from fastnn.kernels._codes import (
     INERTIA,
@@ -28,6 +29,15 @@ from fastnn.kernels.cpu.center_steps import to_sphere
 from fastnn.kernels.cpu.sweep import sweep_rows
 
 
+@register_jitable
+def _has_direction(c, weight, rows):
+    """Whether ``weight c + rows`` is not all zeros: a centre of no weight may get rows of zeros alone."""
+    others = 0
+    for f in range(c.size):
+        others += 1 if c[f] * weight + rows[f] != 0.0 else 0
+    return others > 0
+
+
 @jit
 def absorb_batch(C, before, sums, counts, seen, batch_size, due_after, ratio, on_sphere, progress):
     """Move the centres by one batch; whether some have so little weight that they are to be reassigned.
@@ -37,7 +47,7 @@ def absorb_batch(C, before, sums, counts, seen, batch_size, due_after, ratio, on
     batch_size : what the batch counts for in progress[SINCE_REASSIGNED].
     due_after : rows after which starved centres are looked for; at once where a centre has no weight.
     ratio : share of the largest weight below which a centre is starved; 0 for never.
-    on_sphere : whether a centre that has moved is divided by its length.
+    on_sphere : whether a centre that has moved is divided by its length; it stays where there is none.
     Arithmetic is in float64: it is a thousandth of the batch's and the weights become large.
     """
     k, d = C.shape
@@ -56,6 +66,8 @@ def absorb_batch(C, before, sums, counts, seen, batch_size, due_after, ratio, on
             weight = seen[j]
             seen[j] = weight + counts[j]
             scale = 1.0 / seen[j]
+            if on_sphere and not _has_direction(C[j], weight, sums[j]):
+                continue
             for f in range(d):
                 C[j, f] = (C[j, f] * weight + sums[j, f]) * scale
             if on_sphere:

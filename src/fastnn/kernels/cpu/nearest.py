@@ -19,6 +19,7 @@ apart, in float32), all centres are compared afresh.
 import numpy as np
 from numba.extending import register_jitable
 
+from fastnn.kernels._brackets import BLUR, is_certain
 from fastnn.kernels._jit import sums_in_any_order
 from fastnn.kernels.cpu.distances import squared_distance
 from fastnn.kernels.cpu.lanes import differences_to_lanes, rows_to_lanes
@@ -37,10 +38,6 @@ from fastnn.kernels.cpu.tile import (
     tile_lowest,
 )
 
-# A distance below this many eps of |x|^2, and one more for each feature, is compared with all others in the
-# direct form: the winner of the bracket, whose error is a few eps of |x|^2 and grows with the features, might
-# be farther than the nearest centre by a hundredth.
-BLUR = 400
 # Centres times features up to which the direct form is used throughout: there its subtractions take less time
 # than the distances of the winners, which the bracket leaves to do.
 _SMALL = 160
@@ -181,16 +178,6 @@ def pack_centers(C, shift, panels, starts, spread, mean):
             starts[j] = np.inf
             for f in range(d):
                 panels[j // TILE_ROWS * TILE_ROWS * d + f * TILE_ROWS + j % TILE_ROWS] = 0
-
-
-@register_jitable
-def is_certain(distance, bracket, blur):
-    """Whether a distance is finite, and so large that the bracket's rounding did not choose its centre.
-
-    |x - shift|^2 = distance - 2 bracket: the bracket's error is some eps of this.
-    """
-    # A sum: 2 times a float32 would be a float64.
-    return (distance >= blur * (distance - (bracket + bracket))) & (distance < np.inf)
 
 
 @linked("settle-rows", "iiT2T2TtJT")

@@ -4,19 +4,30 @@ A row's products with all centres are sums over its stored values::
 
     scores[j] = |c_j|^2 / 2 - sum over stored (f, v) of v * C[j, f]       j = 0 .. k-1, along the lanes
 
-so with the centres feature by feature, (d, k), each stored value costs k FMAs on contiguous memory.
+so with the centres feature by feature, (d, k), each stored value costs k FMAs on contiguous memory. Where the
+rounding of a score may have chosen the centre (``is_certain``), the row is compared with all centres in the
+direct form, in float64.
 """
 
 import numpy as np
 from numba import prange
 from numba.extending import register_jitable
 
+from fastnn.kernels._brackets import BLUR, is_certain
 from fastnn.kernels._jit import parallel_jit
 from fastnn.kernels.cpu.linked import linked
 from fastnn.kernels.cpu.sweep import add_partials, clear
 
 # Rows per task when nothing has to be summed.
 _ROWS = 512
+# Error of |c|^2 as it is given, in eps of float64; one more for each feature that is taken away from it.
+_ROUNDING = 32
+
+
+@register_jitable
+def _remainder(rest, norm, n_stored):
+    """What is left of |c|^2 without the features that x has: 0 where it may be rounding alone."""
+    return rest if rest > (n_stored + _ROUNDING) * np.finfo(np.float64).eps * norm else 0.0
 
 
 @register_jitable
@@ -28,19 +39,40 @@ def _squared_distance(data, indices, begin, end, by_feature, j, norm):
         difference = np.float64(data[p]) - c
         stored += difference * difference
         rest -= c * c
-    # What is left of |c|^2 is 0 and not below it where all of c is stored in x.
-    return stored + max(rest, 0.0)
+    return stored + _remainder(rest, norm, end - begin)
 
 
-@linked("csr-task", "iTJJTT2DJTD3DTii")
+@register_jitable
+def _nearest_directly(data, indices, begin, end, by_feature, norms, stored, rest):
+    """The nearest centre by ``_squared_distance``, and that distance. stored, rest : WORK (k,) float64."""
+    k = norms.size
+    for j in range(k):
+        stored[j], rest[j] = 0.0, norms[j]
+    for p in range(begin, end):
+        value, row = np.float64(data[p]), by_feature[indices[p]]
+        for j in range(k):
+            c = np.float64(row[j])
+            stored[j] += (value - c) * (value - c)
+            rest[j] -= c * c
+    nearest, least = 0, stored[0] + _remainder(rest[0], norms[0], end - begin)
+    for j in range(1, k):
+        distance = stored[j] + _remainder(rest[j], norms[j], end - begin)
+        if distance < least or (np.isnan(least) and distance < np.inf):
+            nearest, least = j, distance
+    return nearest, least
+
+
+@linked("csr-task", "iTJJTT2DJTD3DTDDii")
 def _row_task(
     t, data, indices, indptr, weights, by_feature, norms, labels, distances, partials,
-    inertias, scores, assigning, summing,
+    inertias, scores, stored, rest, assigning, summing,
 ):  # fmt: skip
     """Rows of task t: assign them, or add them up in partials[t], or both; their part of the inertia.
 
-    by_feature : IN (d, k), the centres. norms : IN (k,), |c|^2. scores : WORK (k,).
+    by_feature : IN (d, k), the centres. norms : IN (k,), |c|^2. scores : WORK (k,). stored, rest : WORK (k,),
+    of float64.
     """
+    eps = np.finfo(data.dtype).eps
     tasks, n, k = inertias.size, labels.size, by_feature.shape[1]
     weighted = weights.size > 0
     sums, d = partials[t if summing else np.int64(0)], by_feature.shape[0]
@@ -61,9 +93,12 @@ def _row_task(
             for j in range(1, k):
                 if scores[j] < scores[nearest]:
                     nearest = j
-            labels[i] = nearest
             distance = _squared_distance(data, indices, begin, end, by_feature, nearest, norms[nearest])
-            distances[i] = distance
+            if not is_certain(distance, np.float64(scores[nearest]), (BLUR + end - begin) * eps):
+                nearest, distance = _nearest_directly(
+                    data, indices, begin, end, by_feature, norms, stored, rest
+                )  # fmt: skip
+            labels[i], distances[i] = nearest, distance
             inertia += w * distance
         if summing:
             j = labels[i]
@@ -86,12 +121,12 @@ def sweep_csr(
     """
     n, chunks = labels.size, partials.shape[0]
     tasks = chunks if summing else max(1, (n + _ROWS - 1) // _ROWS)
-    inertias = np.empty(tasks)
+    inertias, direct = np.empty(tasks), np.empty((n_workers, 2, norms.size))
     for w in prange(n_workers):
         for t in range(w * tasks // n_workers, (w + 1) * tasks // n_workers):
             _row_task(
                 np.int64(t), data, indices, indptr, weights, by_feature, norms, labels, distances,
-                partials, inertias, scores[w], assigning, summing,
+                partials, inertias, scores[w], direct[w, 0], direct[w, 1], assigning, summing,
             )  # fmt: skip
     if summing:
         add_partials(partials, sums, counts, 0, counts.size)

@@ -8,7 +8,9 @@ BIN := $(VENV)/bin
 demo: $(VENV)/.examples
 	$(BIN)/python examples/quickstart.py
 
-test: $(VENV)/.test
+# The CUDA kernels compile without a driver, and run in numba-cuda's simulator.
+test: $(VENV)/.test $(VENV)/.cuda
+	NUMBA_ENABLE_CUDASIM=1 $(BIN)/python -m pytest tests/test_cuda_kernels.py
 	$(BIN)/python -m pytest
 
 lint: $(VENV)/.test

@@ -1,4 +1,4 @@
-"""The compiled kernels: NumPy arrays in, NumPy arrays out.
+"""The compiled kernels: arrays in, arrays of the same kind out.
 
 ::
 
@@ -16,19 +16,94 @@
                               |
                      targets.py  (one row per instruction set)
 
-``_jit`` compiles and caches, ``_link`` compiles heavy leaves once, ``_threads`` decides about threads. This
-module is the only place that chooses the device on which a function runs.
+``_jit`` compiles and caches, ``_link`` compiles heavy leaves once, ``_threads`` decides about threads. Twins
+for NVIDIA GPUs, by the same names, are in ``cuda``; this module is the only place that chooses between the
+two, and nothing of CUDA is imported before it does::
+
+    assign(X, C)                    X, C: NumPy arrays              -> cpu
+                                    one lies on a GPU               -> cuda, on that device
+    assign(X, C, device="cuda:1")   wherever they lie               -> cuda, on device 1
 """
 
+import inspect
+from collections.abc import Callable
+from functools import wraps
+from importlib import import_module
+from typing import Any
+
 import numba
+import numpy as np
 
 if numba.config.DISABLE_JIT:
     raise ImportError("fastnn is compiled by Numba and cannot run with NUMBA_DISABLE_JIT=1")
 
 from fastnn.kernels import cpu
+from fastnn.kernels.cpu import kmeans, linear
 from fastnn.kernels.cpu.elementary import exp, log, logistic, tanh
-from fastnn.kernels.cpu.kmeans import assign, update_centers
-from fastnn.kernels.cpu.linear import linear_backward, linear_forward
+
+_DEVICE_DOC = """device : {"cpu", "cuda", "cuda:0", "cuda:1", ...}, default=None
+    Where to compute. None follows the data: the CPU for NumPy arrays, the GPU where an array lies on one
+    (CuPy, PyTorch, or whatever has ``__cuda_array_interface__``). Arrays that lie on the GPU are used in
+    place, and results come back as the same kind of array.
+"""
+
+
+def _lies_on_gpu(array: Any) -> bool:
+    return type(array) is not np.ndarray and (
+        hasattr(array, "__cuda_array_interface__") or hasattr(array, "__cuda_ndarray__")
+    )
+
+
+def _ordinal(device: str | None, arrays: tuple[Any, ...]) -> int | None:
+    """Number of the CUDA device on which to compute; None for the CPU.
+
+    Raises
+    ------
+    ValueError
+        There is no device of such a name.
+    """
+    if device is None:
+        array = next((array for array in arrays if _lies_on_gpu(array)), None)
+        if array is None:
+            return None
+        # PyTorch's and CuPy's names for the device's number.
+        place = getattr(array, "device", None)
+        number = getattr(place, "index", getattr(place, "id", 0))
+        return number if isinstance(number, int) else 0
+    if device == "cpu":
+        return None
+    kind, _, number = device.partition(":") if isinstance(device, str) else ("", "", "")
+    if kind != "cuda" or (number and not number.isdecimal()) or device == "cuda:":
+        raise ValueError(f"device must be None, 'cpu', 'cuda' or 'cuda:<number>', got {device!r}.")
+    return int(number or 0)
+
+
+def _on_the_device_of_its_data(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A kernel of the CPU, with a parameter `device` by which its CUDA twin takes its place."""
+
+    @wraps(function)
+    def chosen(*arguments: Any, device: str | None = None, **options: Any) -> Any:
+        ordinal = _ordinal(device, (*arguments, *options.values()))
+        if ordinal is None:
+            return function(*arguments, **options)
+        cuda: Any = import_module("fastnn.kernels.cuda")
+        with cuda.on_device(ordinal):
+            return getattr(cuda, function.__name__)(*arguments, **options)
+
+    parameters = inspect.signature(function).parameters
+    device = inspect.Parameter(
+        "device", inspect.Parameter.KEYWORD_ONLY, default=None, annotation="str | None"
+    )
+    chosen.__signature__ = inspect.Signature([*parameters.values(), device])  # type: ignore[attr-defined]
+    before, heading, after = inspect.cleandoc(function.__doc__ or "").partition("\nReturns\n")
+    chosen.__doc__ = before.rstrip() + "\n" + _DEVICE_DOC + heading + after
+    return chosen
+
+
+assign = _on_the_device_of_its_data(kmeans.assign)
+update_centers = _on_the_device_of_its_data(kmeans.update_centers)
+linear_forward = _on_the_device_of_its_data(linear.linear_forward)
+linear_backward = _on_the_device_of_its_data(linear.linear_backward)
 
 # What the engines build on: the names in `__all__` of the device's package.
 device = cpu

@@ -69,12 +69,12 @@ _CACHE_ENABLED = os.environ.get("FASTNN_CACHE", "1") not in ("0", "")
 
 @cache
 def sources_hash() -> str:
-    """Hash of every source file that can shape compiled code: all but the estimators, which hold none."""
+    """Hash of every source file that can shape code for the CPU: the estimators hold none."""
     root = Path(__file__).resolve().parents[1]
     digest = hashlib.sha256()
     for path in sorted(root.rglob("*.py")):
         name = path.relative_to(root).as_posix()
-        if not name.startswith("estimators/"):
+        if not name.startswith(("estimators/", "kernels/cuda/")):
             digest.update(name.encode())
             digest.update(path.read_bytes())
     return digest.hexdigest()

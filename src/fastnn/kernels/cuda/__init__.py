@@ -1,0 +1,40 @@
+"""Kernels for NVIDIA GPUs: the twins of those in ``kernels.cpu``, by the same names.
+
+::
+
+    linear_forward             assign               update_centers
+    linear_backward              |                     |
+          |                   nearest.py            sums.py
+      linear.py                  |                  sorting.py
+          |                      |                  scan.py
+          +----------------------+---------------------+
+                                 |
+             scalars.py  memory.py (arrays to a device and back)
+                                 |
+                             compat.py (numba.cuda)
+
+Imported only when a CUDA device is asked for. ``compat`` alone imports numba.cuda.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from fastnn.kernels.cuda.compat import cuda, require_device
+from fastnn.kernels.cuda.kmeans import assign, update_centers
+from fastnn.kernels.cuda.linear import linear_backward, linear_forward
+
+__all__ = ["assign", "linear_backward", "linear_forward", "on_device", "update_centers"]
+
+
+@contextmanager
+def on_device(ordinal: int) -> Iterator[None]:
+    """Make a device the current one inside the ``with`` block.
+
+    Raises
+    ------
+    RuntimeError
+        A package, the driver or the device is missing.
+    """
+    require_device(ordinal)
+    with cuda.gpus[ordinal]:
+        yield

@@ -1,0 +1,55 @@
+"""The one file that imports numba.cuda: its decorators, and what is missing where there is no GPU."""
+
+from collections.abc import Callable
+from functools import cache
+from importlib.util import find_spec
+from typing import Any
+
+import numba
+
+if find_spec("numba_cuda") is None:
+    raise ImportError("a CUDA device needs the package numba-cuda: pip install 'fastnn[cuda]'")
+
+from numba import cuda
+from numba.cuda.extending import overload as cuda_overload
+
+# The simulator runs a kernel's threads as threads of Python, without a GPU: for tests of small shapes.
+SIMULATED = bool(numba.config.ENABLE_CUDASIM)
+
+__all__ = ["SIMULATED", "cuda", "device_function", "kernel", "overload", "require_device"]
+
+
+def require_device(ordinal: int) -> None:
+    """Make sure that there is this device.
+
+    Raises
+    ------
+    RuntimeError
+        The driver or the device is missing; the message says which, and how to get it.
+    """
+    try:
+        count = 1 if SIMULATED else len(cuda.gpus)
+    except cuda.CudaSupportError as error:
+        raise RuntimeError(
+            "device='cuda' needs an NVIDIA GPU and its driver, version 580 or later "
+            f"(https://www.nvidia.com/drivers). There is no driver, or it does not answer: {error}"
+        ) from error
+    if ordinal >= count:
+        found = "no device" if count == 0 else f"{count}, 'cuda:0' to 'cuda:{count - 1}'"
+        raise RuntimeError(f"there is no device 'cuda:{ordinal}': the driver finds {found}")
+
+
+def kernel(function: Callable[..., Any]) -> Any:
+    """Compile a kernel at its first launch, for the types of its arguments."""
+    return cuda.jit(function)
+
+
+@cache
+def device_function(function: Callable[..., Any]) -> Any:
+    """A function for kernels, inlined into them."""
+    return cuda.jit(device=True, inline="always")(function)
+
+
+def overload(function: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """``numba.extending.overload`` for these kernels only; the simulator calls the Python function itself."""
+    return cuda_overload(function, target="cuda")

@@ -1,0 +1,157 @@
+"""Arrays on their way to a device and back.
+
+An array that lies on a device already (CuPy's, PyTorch's, Numba's) is used where it lies. One of NumPy's is
+copied there, and what is computed from NumPy arrays alone comes back as NumPy arrays.
+"""
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from fastnn.kernels._arrays import output_array, plain, working_dtype
+from fastnn.kernels.cuda.compat import cuda, kernel
+
+# How a package that a user's array comes from wraps a device array: by its name, with its module.
+_WRAPPERS: dict[str, Callable[[Any, Any], Any]] = {
+    "cupy": lambda cupy, array: cupy.asarray(array),
+    "torch": lambda torch, array: torch.as_tensor(array, device="cuda"),
+}
+_THREADS = 256
+
+
+def is_device_array(array: Any) -> bool:
+    """Whether an array lies on a device."""
+    return hasattr(array, "__cuda_array_interface__") or hasattr(array, "__cuda_ndarray__")
+
+
+def dtype_of(array: Any) -> np.dtype:
+    """The dtype of an array-like, wherever it lies."""
+    return np.dtype(_as_cuda(array).dtype) if is_device_array(array) else np.asarray(array).dtype
+
+
+@kernel
+def _copy_vector(source, target):
+    i = cuda.grid(1)
+    if i < target.shape[0]:
+        target[i] = source[i]
+
+
+@kernel
+def _copy_matrix(source, target):
+    i = cuda.grid(1)
+    columns = target.shape[1]
+    if i < target.shape[0] * columns:
+        target[i // columns, i % columns] = source[i // columns, i % columns]
+
+
+def blocks(n: int, threads: int) -> int:
+    """Blocks for n items."""
+    return -(-n // threads)
+
+
+class Arguments:
+    """The arrays of one call: their common dtype, and the kind of array that its results are to be.
+
+    Parameters
+    ----------
+    *arrays : array-like
+        All that have a say in the dtype; None is passed over.
+    """
+
+    def __init__(self, *arrays: Any) -> None:
+        given = [array for array in arrays if array is not None]
+        self._like = next((array for array in given if is_device_array(array)), None)
+        # A device array says its dtype without a copy.
+        self.dtype = working_dtype(*(_as_cuda(a) if is_device_array(a) else a for a in given))
+
+    def matrix(self, array: Any, name: str, shape: tuple[int | None, ...], dtype: Any = None) -> Any:
+        """`array` on the device: contiguous, in the dtype of the call or another, and of this shape.
+
+        Raises
+        ------
+        ValueError
+            The shape is another; None stands for any length.
+        """
+        dtype = np.dtype(self.dtype if dtype is None else dtype)
+        on_device = is_device_array(array)
+        array = _as_cuda(array) if on_device else np.asarray(array)
+        if len(array.shape) != len(shape) or any(
+            want not in (None, have) for have, want in zip(array.shape, shape, strict=True)
+        ):
+            wanted = ", ".join("any" if length is None else str(length) for length in shape)
+            comma = "," if len(shape) == 1 else ""
+            raise ValueError(f"{name} must have shape ({wanted}{comma}), got {tuple(array.shape)}")
+        if not on_device:
+            return cuda.to_device(plain(array, dtype))
+        if array.dtype == dtype and array.is_c_contiguous():
+            return array
+        return _copied(array, dtype)
+
+    def output(
+        self,
+        out: Any,
+        shape: tuple[int, ...],
+        dtype: Any,
+        name: str,
+        others: tuple[Any, ...] = (),
+        *,
+        keep: bool = False,
+    ) -> Any:
+        """A new array on the device, or `out` where that lies there and can take the result.
+
+        With `keep` it has the numbers of `out`, to be added to.
+
+        Raises
+        ------
+        ValueError
+            `out` has another shape or dtype, is not C-contiguous, or shares memory with `others`.
+        """
+        if out is None:
+            return cuda.device_array(shape, dtype)
+        if not is_device_array(out):
+            output_array(out, shape, dtype, name)
+            return cuda.to_device(out) if keep else cuda.device_array(shape, dtype)
+        array = _as_cuda(out)
+        if tuple(array.shape) != shape or array.dtype != dtype:
+            have = f"{array.dtype} {tuple(array.shape)}"
+            raise ValueError(f"{name} must be an array of {np.dtype(dtype)} {shape}, got {have}")
+        if not array.is_c_contiguous():
+            raise ValueError(f"{name} must be C-contiguous")
+        if any(_overlap(array, other) for other in others):
+            raise ValueError(f"{name} must not share memory with another argument")
+        return array
+
+    def result(self, array: Any, out: Any = None) -> Any:
+        """A device array as what the caller gets: `out`, or an array of the kind of the arguments."""
+        if out is not None:
+            if not is_device_array(out):
+                out[...] = array.copy_to_host()
+            return out
+        if self._like is None:
+            return array.copy_to_host()
+        package = type(self._like).__module__.partition(".")[0]
+        wrap = _WRAPPERS.get(package)
+        return array if wrap is None else wrap(sys.modules[package], array)
+
+
+def _as_cuda(array: Any) -> Any:
+    return array if hasattr(array, "__cuda_ndarray__") else cuda.as_cuda_array(array)
+
+
+def _overlap(a: Any, b: Any) -> bool:
+    """Whether two contiguous device arrays share memory."""
+    if not a.size or not b.size or not hasattr(a, "__cuda_array_interface__"):
+        return False
+    first, second = (x.__cuda_array_interface__["data"][0] for x in (a, b))
+    return first < second + b.size * b.dtype.itemsize and second < first + a.size * a.dtype.itemsize
+
+
+def _copied(array: Any, dtype: np.dtype) -> Any:
+    """A contiguous copy of a device array, in another dtype."""
+    target = cuda.device_array(array.shape, dtype)
+    if target.size:
+        copy = _copy_vector if target.ndim == 1 else _copy_matrix
+        copy[blocks(target.size, _THREADS), _THREADS](array, target)
+    return target

@@ -1,0 +1,112 @@
+"""The sum of the rows of every cluster, without atomic additions: the same at every run.
+
+The order of the rows by cluster (``sorting``) is cut into pieces of equal length. A block goes along a piece
+with a feature to each thread, so that a row is read in one request, and writes down a sum where the cluster
+changes. The sum of a cluster that lies in one piece is finished then. Of one that is cut, each of its pieces
+keeps a part, and the parts are added in order::
+
+    order      0 0 0 0 0 0 | 0 1 1 1 2 2 | 2 2 3 3 3 4 | ...
+    pieces          0      |      1      |      2
+    parts      first: 0      first: 0      first: 2            of the cluster that a piece begins with
+                             last: 2       last: 4             and of the one that it ends with
+    finished                 1             3
+
+The weights are a feature more, of which every row has 1.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from fastnn.kernels.cuda.compat import cuda, kernel
+from fastnn.kernels.cuda.memory import blocks
+from fastnn.kernels.cuda.sorting import sort_by_cluster
+
+# Rows of a piece: many for long rows, whose two parts take as much memory as two rows, few for short ones, as
+# there are few threads to a piece.
+_LEAST, _MOST, _BY_FEATURE = 64, 1024, 8
+_FEATURES = 128  # threads of a block at most
+
+
+@kernel
+def _sum_pieces(X, weights, weighted, labels, order, starts, piece_rows, sums, counts, parts):
+    """Add up the rows of one piece. parts : OUT (pieces, 2, d + 1) float64."""
+    n, d = X.shape
+    piece = cuda.blockIdx.x
+    f = cuda.blockIdx.y * cuda.blockDim.x + cuda.threadIdx.x
+    if f > d:
+        return
+    first, last = piece * piece_rows, min(n, (piece + 1) * piece_rows)
+    begin, cluster, total = first, labels[order[first]], 0.0
+    for at in range(first, last + 1):
+        row = order[at] if at < last else 0
+        following = labels[row] if at < last else -1
+        if following != cluster:
+            if starts[cluster] < first or starts[cluster + 1] > last:
+                parts[piece, 0 if begin == first else 1, f] = total
+            elif f < d:
+                sums[cluster, f] = total
+            else:
+                counts[cluster] = total
+            begin, cluster, total = at, following, 0.0
+        if at < last:
+            weight = np.float64(weights[row]) if weighted else 1.0
+            total += weight * np.float64(X[row, f]) if f < d else weight
+
+
+@kernel
+def _join_parts(starts, piece_rows, parts, sums, counts):
+    """The sums of the clusters that are cut, and of those without rows. A thread has a cluster's feature."""
+    cluster = cuda.blockIdx.x
+    d = sums.shape[1]
+    f = cuda.blockIdx.y * cuda.blockDim.x + cuda.threadIdx.x
+    if f > d:
+        return
+    begin, end = starts[cluster], starts[cluster + 1]
+    total = 0.0
+    if begin < end:
+        first, last = begin // piece_rows, (end - 1) // piece_rows
+        if first == last:
+            return
+        total = parts[first, 0 if begin == first * piece_rows else 1, f]
+        for piece in range(first + 1, last + 1):
+            total += parts[piece, 0, f]
+    if f < d:
+        sums[cluster, f] = total
+    else:
+        counts[cluster] = total
+
+
+def sum_rows(X: Any, weights: Any, labels: Any, sums: Any, counts: Any) -> None:
+    """Weighted sum and weight of the rows of every cluster, in float64; device arrays.
+
+    Parameters
+    ----------
+    X : (n, d), n >= 1
+    weights : (n,) of X's dtype, or None for ones
+    labels : (n,) int32, in 0..k-1
+    sums, counts : (k, d) and (k,) float64
+        Written.
+    """
+    n, d = X.shape
+    k = counts.shape[0]
+    order, starts = sort_by_cluster(labels, k)
+    piece_rows = max(_LEAST, min(_MOST, _BY_FEATURE * d))
+    pieces = blocks(n, piece_rows)
+    parts = cuda.device_array((pieces, 2, d + 1), np.float64)
+    threads = min(_FEATURES, blocks(d + 1, 32) * 32)
+    across = blocks(d + 1, threads)
+    weighted = weights is not None
+    _sum_pieces[(pieces, across), threads](
+        X,
+        weights if weighted else counts,
+        int(weighted),
+        labels,
+        order,
+        starts,
+        piece_rows,
+        sums,
+        counts,
+        parts,
+    )
+    _join_parts[(k, across), threads](starts, piece_rows, parts, sums, counts)

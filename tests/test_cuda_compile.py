@@ -1,0 +1,136 @@
+"""Every CUDA kernel compiles without a driver, for each architecture, with few registers and no spills."""
+
+import ast
+import re
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from numba import types
+
+from fastnn.activations import ACTIVATIONS
+
+if find_spec("numba_cuda") is None:
+    pytest.skip("numba-cuda is not installed", allow_module_level=True)
+
+from fastnn.kernels.cuda import kmeans, linear, memory, nearest, scan, sorting, sums
+from fastnn.kernels.cuda.compat import SIMULATED, cuda
+
+if SIMULATED:
+    pytest.skip("the simulator compiles nothing", allow_module_level=True)
+
+FOLDER = Path(linear.__file__).parent
+ARCHITECTURES = [(8, 0), (9, 0)]
+# Registers of a thread at most. With 64, a multiprocessor (65,536 registers) holds 1,024 threads; with 128,
+# two blocks of 256.
+FEW, MANY = 64, 128
+
+INT, I32, F64, F64_2, F64_3 = (
+    types.int64,
+    types.Array(types.int32, 1, "C"),
+    types.Array(types.float64, 1, "C"),
+    types.Array(types.float64, 2, "C"),
+    types.Array(types.float64, 3, "C"),
+)
+
+
+def kernels(real):
+    """Name of the function -> the kernels made from it, types of their arguments, registers at most."""
+    V, M = types.Array(real, 1, "C"), types.Array(real, 2, "C")
+    strided = types.Array(real, 2, "A")
+    codes = range(len(ACTIVATIONS))
+    return {
+        "_copy_vector": ([memory._copy_vector], (types.Array(real, 1, "A"), V), FEW),
+        "_copy_matrix": ([memory._copy_matrix], (strided, M), FEW),
+        "forward": ([linear.forward_kernel(c, real) for c in codes], (M, M, V, INT, M, INT, M), FEW),
+        "chain_rule": ([linear.derivative_kernel(c) for c in codes], (M, M, M, M), FEW),
+        "input_gradient": ([linear.input_gradient_kernel(real)], (M, M, M), FEW),
+        "weight_gradient": ([linear.weight_gradient_kernel(real)], (M, M, M, V, INT), FEW),
+        "find_usable": ([nearest.find_usable], (M, I32), FEW),
+        "find_shift": ([nearest.find_shift], (M, I32, V), FEW),
+        "shift_centers": ([nearest.shift_centers], (M, I32, V, M, V), FEW),
+        "nearest": ([nearest.nearest_kernel(real)], (M, M, V, M, V, real, I32, V), MANY),
+        "_scan_stretches": ([scan._scan_stretches], (I32, I32), FEW),
+        "_add_before": ([scan._add_before], (I32, I32), FEW),
+        "_count": ([sorting._count], (I32, INT, INT, I32), FEW),
+        "_note_starts": ([sorting._note_starts], (I32, INT, INT, I32), FEW),
+        "_place": ([sorting._place], (I32, INT, INT, I32, I32), FEW),
+        "_sum_pieces": ([sums._sum_pieces], (M, V, INT, I32, I32, I32, INT, F64_2, F64, F64_3), FEW),
+        "_join_parts": ([sums._join_parts], (I32, INT, F64_3, F64_2, F64), FEW),
+        "_find_bad_labels": ([kmeans._find_bad_labels], (types.Array(types.int64, 1, "C"), INT, I32), FEW),
+        "_find_bad_weights": ([kmeans._find_bad_weights], (V, I32), FEW),
+    }
+
+
+TABLE = {real: kernels(real) for real in (types.float32, types.float64)}
+
+
+def compiled_to(output, kernel, signature, architecture, monkeypatch):
+    """The PTX ("ptx") or the code for the linker ("ltoir") of a kernel."""
+    from numba.cuda import dispatcher
+
+    class Device:
+        compute_capability = architecture
+        id = 0
+
+    # Device functions are compiled for the current device; there need not be one.
+    monkeypatch.setattr(dispatcher, "get_current_device", lambda: Device)
+    function = kernel.py_func
+    return cuda.compile(function, signature, output=output, device=False, abi="numba", cc=architecture)[0]
+
+
+def assembled(code, architecture):
+    """What the assembler says about the machine code that it makes."""
+    from cuda.core import Linker, LinkerOptions, ObjectCode
+
+    linker = Linker(
+        ObjectCode.from_ltoir(code),
+        options=LinkerOptions(
+            arch="sm_{}{}".format(*architecture), link_time_optimization=True, ptxas_options=["-v"]
+        ),
+    )
+    linker.link("cubin")
+    return linker.get_info_log()
+
+
+def decorated_functions():
+    """Names of all functions of the package that are kernels."""
+    for path in FOLDER.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef) and any(
+                isinstance(decorator, ast.Name) and decorator.id == "kernel"
+                for decorator in node.decorator_list
+            ):
+                yield node.name
+
+
+def test_the_table_has_every_kernel():
+    assert sorted(decorated_functions()) == sorted(TABLE[types.float32])
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES, ids=lambda cc: "sm_{}{}".format(*cc))
+@pytest.mark.parametrize("real", list(TABLE), ids=str)
+@pytest.mark.parametrize("name", list(TABLE[types.float32]))
+def test_registers_and_spills(name, real, architecture, monkeypatch):
+    compiled, signature, most = TABLE[real][name]
+    # One activation is enough on the older architecture.
+    for kernel in compiled if architecture == ARCHITECTURES[-1] else compiled[:1]:
+        code = compiled_to("ltoir", kernel, signature, architecture, monkeypatch)
+        usage = assembled(code, architecture)
+        stack, stores, loads = (
+            int(re.search(rf"(\d+) bytes {what}", usage)[1])
+            for what in ("stack frame", "spill stores", "spill loads")
+        )
+        registers = int(re.search(r"Used (\d+) registers", usage)[1])
+        assert (stores, loads) == (0, 0), usage
+        assert stack == 0, usage
+        assert registers <= most, usage
+
+
+# Those that compute in the dtype of the data throughout; the others add up in float64 on purpose.
+@pytest.mark.parametrize("name", ["forward", "chain_rule", "input_gradient", "weight_gradient", "nearest"])
+def test_float32_kernels_hold_no_float64(name, monkeypatch):
+    compiled, signature, _ = TABLE[types.float32][name]
+    for kernel in compiled:
+        ptx = compiled_to("ptx", kernel, signature, ARCHITECTURES[-1], monkeypatch)
+        assert not re.search(r"\.f64", ptx.decode() if isinstance(ptx, bytes) else ptx)

@@ -1,0 +1,236 @@
+"""The CUDA kernels against their naive twins: on a GPU, or in the simulator (NUMBA_ENABLE_CUDASIM=1).
+
+The simulator runs every thread of a block as a thread of Python, so the shapes are tiny and ragged.
+"""
+
+import inspect
+import os
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+
+from fastnn import kernels
+from fastnn.activations import ACTIVATIONS
+from fastnn.kernels import cpu
+from tests import reference
+
+if find_spec("numba_cuda") is None:
+    pytest.skip("numba-cuda is not installed", allow_module_level=True)
+
+from fastnn.kernels import cuda as package
+from fastnn.kernels.cuda.compat import SIMULATED, cuda
+from fastnn.kernels.cuda.nearest import CENTERS, DEPTH, ROWS
+from fastnn.kernels.cuda.scan import LENGTH, exclusive_sums
+from fastnn.kernels.cuda.sorting import sort_by_cluster
+
+needs_device = pytest.mark.skipif(
+    not SIMULATED and not cuda.is_available(), reason="no GPU, and NUMBA_ENABLE_CUDASIM is not 1"
+)
+TOLERANCE = {np.float32: 1e-5, np.float64: 1e-13}
+
+
+def close(result, expected, dtype):
+    """Whether the norm of the error is small beside that of the reference."""
+    expected = np.asarray(expected, np.float64)
+    assert result.shape == expected.shape
+    error = np.linalg.norm(result - expected)
+    return bool(error <= TOLERANCE[dtype] * max(1.0, np.linalg.norm(expected)))
+
+
+def on_device(array):
+    return cuda.to_device(np.ascontiguousarray(array))
+
+
+@pytest.mark.parametrize("name", ["assign", "linear_backward", "linear_forward", "update_centers"])
+def test_twins_have_the_same_arguments(name):
+    module = cpu.linear if name.startswith("linear") else cpu.kmeans
+    ours = inspect.signature(getattr(package, name)).parameters
+    assert {p: (v.kind, v.default) for p, v in ours.items()} == {
+        p: (v.kind, v.default) for p, v in inspect.signature(getattr(module, name)).parameters.items()
+    }
+    assert list(inspect.signature(getattr(kernels, name)).parameters) == [*ours, "device"]
+
+
+@needs_device
+@pytest.mark.parametrize("activation", [entry.name for entry in ACTIVATIONS])
+def test_layer_of_every_activation(activation):
+    generator = np.random.default_rng(0)
+    X, W, b, dA = (generator.normal(size=shape) for shape in ((5, 3), (3, 7), (7,), (5, 7)))
+    value, derivative = reference.ACTIVATIONS[activation]
+    Z = X @ W + b
+    dZ = dA * derivative(Z, value(Z))
+    A, z = kernels.linear_forward(X, W, b, activation, return_z=True, device="cuda")
+    assert close(z, Z, np.float64)
+    assert close(A, value(Z), np.float64)
+    dX, dW, db = kernels.linear_backward(dA, X, W, A, z, activation, device="cuda")
+    assert close(dX, dZ @ W.T, np.float64)
+    assert close(dW, X.T @ dZ, np.float64)
+    assert close(db, dZ.sum(axis=0), np.float64)
+
+
+@needs_device
+@pytest.mark.parametrize(
+    ("n", "n_in", "n_out"), [(1, 1, 1), (16, 17, 15), (33, 16, 18), (0, 3, 2), (3, 0, 2)]
+)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_layer_of_ragged_shapes(n, n_in, n_out, dtype):
+    generator = np.random.default_rng(1)
+    X, W, dA = (
+        generator.normal(size=shape).astype(dtype) for shape in ((n, n_in), (n_in, n_out), (n, n_out))
+    )
+    A = np.full((n, n_out), np.nan, dtype)
+    assert kernels.linear_forward(X, W, out=A, device="cuda") is A
+    assert close(A, X.astype(float) @ W, dtype)
+    dX, dW, db = kernels.linear_backward(dA, X, W, A, device="cuda")
+    assert {array.dtype for array in (A, dX, dW, db)} == {np.dtype(dtype)}
+    assert close(dX, dA.astype(float) @ W.T, dtype)
+    assert close(dW, X.T.astype(float) @ dA, dtype)
+    assert close(db, dA.astype(float).sum(axis=0), dtype)
+
+
+@needs_device
+def test_gradients_are_added_to_what_is_there():
+    generator = np.random.default_rng(2)
+    X, W, dA = (generator.normal(size=shape) for shape in ((4, 3), (3, 2), (4, 2)))
+    out = np.full((4, 3), np.nan), np.ones((3, 2)), np.full(2, 2.0)
+    result = kernels.linear_backward(dA, X, W, X @ W, accumulate=True, out=out, device="cuda")
+    assert all(a is b for a, b in zip(result, out, strict=True))
+    assert close(out[0], dA @ W.T, np.float64)
+    assert close(out[1], 1 + X.T @ dA, np.float64)
+    assert close(out[2], 2 + dA.sum(axis=0), np.float64)
+
+
+@needs_device
+@pytest.mark.parametrize(
+    ("n", "d", "k"), [(1, 1, 1), (ROWS + 1, DEPTH + 1, 5), (5, 3, CENTERS + 2), (0, 3, 2), (4, 0, 3)]
+)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_assign(n, d, k, dtype):
+    generator = np.random.default_rng(3)
+    X, C = generator.normal(size=(n, d)).astype(dtype), generator.normal(size=(k, d)).astype(dtype)
+    out = np.full(n, -7, np.int32), np.full(n, np.nan, dtype)
+    labels, distances = kernels.assign(X, C, out=out, device="cuda")
+    assert labels is out[0]
+    assert distances is out[1]
+    expected, squares = reference.assign(X, C)
+    np.testing.assert_array_equal(labels, expected)
+    assert close(distances, squares, dtype)
+
+
+@needs_device
+def test_assign_far_from_the_origin_and_of_equal_centers():
+    generator = np.random.default_rng(4)
+    X = (1e4 + generator.normal(size=(40, 4))).astype(np.float32)
+    C = np.repeat(X[:6], 2, axis=0)
+    labels, distances = kernels.assign(X, C, device="cuda")
+    expected, squares = reference.assign(X.astype(float), C.astype(float))
+    np.testing.assert_array_equal(labels, expected)
+    np.testing.assert_allclose(distances, squares, rtol=1e-3)
+
+
+@needs_device
+@pytest.mark.filterwarnings("ignore:.*invalid value")  # of the simulator's scalars
+def test_assign_passes_over_what_is_not_finite():
+    X = np.array([[0.0, 1.0], [np.nan, 0.0], [5.0, 5.0], [np.inf, 0.0]])
+    C = np.array([[np.nan, 0.0], [0.0, np.inf], [4.0, 4.0], [1.0, 1.0]])
+    ours = kernels.assign(X, C, device="cuda")
+    theirs = kernels.assign(X, C)
+    np.testing.assert_array_equal(ours[0], theirs[0])
+    np.testing.assert_array_equal(ours[1], theirs[1])
+
+
+@needs_device
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize(("n", "d", "k"), [(1, 1, 1), (300, 3, 5), (70, 2, 66), (0, 3, 2), (5, 0, 2)])
+def test_update_centers(n, d, k, weighted):
+    generator = np.random.default_rng(5)
+    X = generator.normal(size=(n, d)).astype(np.float32)
+    # Some clusters have no rows, and one has more than a piece.
+    labels = np.minimum(generator.integers(0, k + 1, n), generator.integers(0, k, n))
+    weights = generator.uniform(size=n).astype(np.float32) if weighted else None
+    out = np.full((k, d), np.nan), np.full(k, np.nan)
+    sums, counts = kernels.update_centers(X, labels, k, weights, out=out, device="cuda")
+    expected = reference.update_centers(X, labels, k, weights)
+    assert close(sums, expected[0], np.float64)
+    assert close(counts, expected[1], np.float64)
+
+
+@needs_device
+def test_sums_are_the_same_at_every_run():
+    generator = np.random.default_rng(6)
+    X, labels = generator.normal(size=(200, 2)), generator.integers(0, 3, 200)
+    first = kernels.update_centers(X, labels, 3, device="cuda")
+    second = kernels.update_centers(X, labels, 3, device="cuda")
+    np.testing.assert_array_equal(first[0], second[0])
+
+
+@needs_device
+@pytest.mark.parametrize("n", [1, LENGTH, LENGTH + 1, 3 * LENGTH - 1])
+def test_prefix_sums(n):
+    numbers = np.random.default_rng(7).integers(0, 9, n).astype(np.int32)
+    array = on_device(numbers)
+    exclusive_sums(array)
+    np.testing.assert_array_equal(array.copy_to_host(), np.cumsum(numbers) - numbers)
+
+
+@needs_device
+@pytest.mark.parametrize(("n", "k"), [(1, 1), (700, 4), (300, 280)])
+def test_sorting_keeps_the_order_of_equal_labels(n, k):
+    labels = np.random.default_rng(8).integers(0, k, n).astype(np.int32)
+    order, starts = sort_by_cluster(on_device(labels), k)
+    np.testing.assert_array_equal(order.copy_to_host(), np.argsort(labels, kind="stable"))
+    np.testing.assert_array_equal(starts.copy_to_host(), np.searchsorted(np.sort(labels), np.arange(k + 1)))
+
+
+@needs_device
+def test_device_arrays_stay_on_the_device():
+    generator = np.random.default_rng(9)
+    X, C = generator.normal(size=(6, 3)), generator.normal(size=(2, 3))
+    # Without a name of a device: the function follows its data. Float32 and float64 are computed in float64.
+    labels, distances = kernels.assign(on_device(X), C.astype(np.float32))
+    assert package.memory.is_device_array(labels)
+    expected = kernels.assign(X, C.astype(np.float32))
+    np.testing.assert_array_equal(labels.copy_to_host(), expected[0])
+    assert close(distances.copy_to_host(), expected[1], np.float64)
+
+
+@needs_device
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda X: kernels.assign(X, X[:, :2], device="cuda"), ValueError, r"C must have shape \(any, 3\)"),
+        (lambda X: kernels.assign(X, X[:0], device="cuda"), ValueError, "at least one row"),
+        (lambda X: kernels.update_centers(X, [0, 1], 2, device="cuda"), ValueError, "labels must have shape"),
+        (lambda X: kernels.update_centers(X, [0, 1, 2, 0], 2, device="cuda"), ValueError, r"lie in 0\.\.1"),
+        (lambda X: kernels.update_centers(X, [0, 1.5, 0, 0], 2, device="cuda"), TypeError, "integers"),
+        (lambda X: kernels.update_centers(X, [0] * 4, 0, device="cuda"), ValueError, "at least 1"),
+        (
+            lambda X: kernels.update_centers(X, [0] * 4, 1, [1, -1, 1, 1], device="cuda"),
+            ValueError,
+            "Negative",
+        ),
+        (lambda X: kernels.linear_forward(X, X, device="cuda"), ValueError, r"W must have shape \(3, any\)"),
+        (lambda X: kernels.linear_forward(X, X.T, activation="none", device="cuda"), ValueError, "one of"),
+        (lambda X: kernels.assign(X, X, device="cuda:9"), RuntimeError, "no device 'cuda:9'"),
+    ],
+)
+def test_bad_arguments(call, error, message):
+    with pytest.raises(error, match=message):
+        call(np.ones((4, 3)))
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:one", "cuda:-1", 0])
+def test_names_of_devices(device):
+    with pytest.raises(ValueError, match="device must be None, 'cpu', 'cuda'"):
+        kernels.assign(np.ones((2, 2)), np.ones((1, 2)), device=device)
+
+
+@pytest.mark.skipif(SIMULATED or cuda.is_available(), reason="there is a device")
+def test_without_a_device_the_error_says_what_is_missing():
+    with pytest.raises(RuntimeError, match=r"needs an NVIDIA GPU and its driver.*nvidia\.com/drivers"):
+        kernels.assign(np.ones((2, 2)), np.ones((1, 2)), device="cuda")
+
+
+def test_simulated_if_asked_for():
+    assert (os.environ.get("NUMBA_ENABLE_CUDASIM", "0") == "1") == SIMULATED

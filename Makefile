@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-lowest lint bench peers docs clean
+.PHONY: demo test test-lowest lint bench peers gpu docs clean
 
 demo: $(VENV)/.examples
 	$(BIN)/python examples/quickstart.py
@@ -24,6 +24,11 @@ bench: $(VENV)/.bench
 
 peers: $(VENV)/.bench
 	$(BIN)/python benchmarks/peers.py
+
+# On a machine with an NVIDIA GPU.
+gpu: $(VENV)/.test $(VENV)/.cuda $(VENV)/.bench
+	$(BIN)/python -m pytest tests/test_cuda_kernels.py
+	$(BIN)/python benchmarks/gpu.py
 
 docs: $(VENV)/.docs
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html

@@ -1,0 +1,234 @@
+"""fastnn's CUDA kernels on a GPU: checked against float64, and timed beside PyTorch in one run.
+
+``PYTHONPATH=src python benchmarks/gpu.py`` needs what a CUDA machine's Python has: numba-cuda and PyTorch,
+whose random numbers on the device and eager operations are the other contestant. It prints a table and writes
+it to docs/benchmarks-gpu.md, and all figures to a JSON file.
+
+A time is the median over calls, each between two events of the device, after calls that compile; contestants
+take turns. Results go to arrays full of NaN first, and are compared before anything is timed.
+"""
+
+import argparse
+import importlib.metadata
+import json
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+# Calls of each contestant, in turns: at least and at most, and seconds after which no more begin.
+LEAST_CALLS, MOST_CALLS, SECONDS = 5, 50, 3.0
+LAYERS = [(200, 64, 100), (1024, 784, 512), (1024, 512, 512), (8192, 784, 512)]  # rows, inputs, outputs
+CLUSTERINGS = [(1_000_000, 8, 64), (1_000_000, 64, 256), (10_000_000, 128, 1000)]  # rows, features, clusters
+# Rows whose labels are compared with those of float64.
+CHECKED = 20_000
+# Elements of torch's matrix of distances at once: the whole of it does not fit.
+DISTANCES = 1 << 28
+
+
+def milliseconds(contestants: dict[str, Callable[[], Any]], cuda: Any) -> dict[str, float]:
+    """Median time of a call of each, by events of the device."""
+    for call in contestants.values():
+        call()
+        call()
+    times: dict[str, list[float]] = {name: [] for name in contestants}
+    end = time.perf_counter() + SECONDS
+    while len(next(iter(times.values()))) < MOST_CALLS:
+        for name, call in contestants.items():
+            begin, finish = cuda.event(), cuda.event()
+            begin.record()
+            call()
+            finish.record()
+            finish.synchronize()
+            times[name].append(cuda.event_elapsed_time(begin, finish))
+        if time.perf_counter() > end and len(times[name]) >= LEAST_CALLS:
+            break
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def relative_error(result: Any, expected: Any) -> float:
+    """Norm of the error over the norm of the reference, in float64."""
+    difference = result.double() - expected.double()
+    return float(difference.norm() / expected.double().norm())
+
+
+def layers(torch: Any, cuda: Any) -> list[dict[str, Any]]:
+    """Forward and backward of one layer with relu."""
+    from fastnn.kernels import linear_backward, linear_forward
+
+    rows = []
+    for n, n_in, n_out in LAYERS:
+        X, W, b, dA = (
+            torch.randn(shape, device="cuda") for shape in ((n, n_in), (n_in, n_out), n_out, (n, n_out))
+        )
+        A = torch.full((n, n_out), float("nan"), device="cuda")
+        out = tuple(
+            torch.full(shape, float("nan"), device="cuda") for shape in ((n, n_in), (n_in, n_out), (n_out,))
+        )
+
+        def forward(X=X, W=W, b=b, A=A):
+            return linear_forward(X, W, b, "relu", out=A)
+
+        def backward(X=X, W=W, A=A, dA=dA, out=out):
+            return linear_backward(dA, X, W, A, activation="relu", out=out)
+
+        def torch_forward(X=X, W=W, b=b):
+            return torch.relu(torch.addmm(b, X, W))
+
+        def torch_backward(X=X, W=W, A=A, dA=dA):
+            dZ = dA * (A > 0)
+            return dZ @ W.T, X.T @ dZ, dZ.sum(0)
+
+        forward()
+        errors = [relative_error(A, torch.relu(torch.addmm(b.double(), X.double(), W.double())))]
+        backward()
+        # Where z is nearly 0 its sign is left to rounding: the derivative is that of our own output.
+        dZ = dA.double() * (A > 0)
+        for ours, reference in zip(out, (dZ @ W.double().T, X.double().T @ dZ, dZ.sum(0)), strict=True):
+            errors.append(relative_error(ours, reference))
+        flops = 2.0 * n * n_in * n_out
+        for name, ours, theirs, work in (
+            ("linear_forward", forward, torch_forward, flops),
+            ("linear_backward", backward, torch_backward, 2 * flops),
+        ):
+            times = milliseconds({"fastnn": ours, "torch": theirs}, cuda)
+            rows.append(
+                {"what": f"{name} ({n}, {n_in}, {n_out}) relu", "tflops": work / times["fastnn"] / 1e9}
+                | {"error": max(errors)}
+                | times
+            )
+    return rows
+
+
+def torch_assign(torch: Any, X: Any, C: Any) -> Any:
+    """Labels by matrix products and argmin, some rows at a time."""
+    half = (C * C).sum(1) / 2
+    step = max(1, DISTANCES // len(C))
+    return torch.cat([(half - X[i : i + step] @ C.T).argmin(1) for i in range(0, len(X), step)])
+
+
+def wrong_labels(X: Any, C: Any, labels: Any) -> int:
+    """Of some rows, those that have a nearer centre by more than the rounding of float32."""
+    X, C = X[:CHECKED].cpu().numpy().astype(np.float64), C.cpu().numpy().astype(np.float64)
+    labels = labels[:CHECKED].cpu().numpy()
+    squares = (X**2).sum(1)[:, None] - 2 * X @ C.T + (C**2).sum(1)
+    own = squares[np.arange(len(X)), labels]
+    return int((own - squares.min(1) > 1e-5 * (X**2).sum(1)).sum())
+
+
+def clusterings(torch: Any, cuda: Any) -> list[dict[str, Any]]:
+    """The nearest centre of every row, and the sums of the clusters."""
+    from fastnn.kernels import assign, update_centers
+
+    rows = []
+    for n, d, k in CLUSTERINGS:
+        X = torch.randn((n, d), device="cuda")
+        C = X[torch.randperm(n, device="cuda")[:k]].clone()
+        labels = torch.full((n,), -1, dtype=torch.int32, device="cuda")
+        distances = torch.full((n,), float("nan"), device="cuda")
+        sums = torch.full((k, d), float("nan"), dtype=torch.float64, device="cuda")
+        counts = torch.full((k,), float("nan"), dtype=torch.float64, device="cuda")
+
+        def nearest(X=X, C=C, labels=labels, distances=distances):
+            return assign(X, C, out=(labels, distances))
+
+        def add_up(X=X, labels=labels, k=k, sums=sums, counts=counts):
+            return update_centers(X, labels, k, out=(sums, counts))
+
+        def torch_nearest(X=X, C=C):
+            return torch_assign(torch, X, C)
+
+        def torch_add_up(X=X, labels=labels, k=k, d=d):
+            total = torch.zeros((k, d), device="cuda")
+            return total.index_add_(0, labels.long(), X), torch.bincount(labels, minlength=k)
+
+        nearest()
+        add_up()
+        wrong = wrong_labels(X, C, labels)
+        expected = torch.zeros((k, d), dtype=torch.float64, device="cuda")
+        step = max(1, DISTANCES // d)
+        for i in range(0, n, step):
+            expected.index_add_(0, labels[i : i + step].long(), X[i : i + step].double())
+        error = relative_error(sums, expected)
+        wrong += int((counts != torch.bincount(labels, minlength=k)).sum())
+        times = milliseconds({"fastnn": nearest, "torch": torch_nearest}, cuda)
+        rows.append(
+            {
+                "what": f"assign ({n}, {d}, {k})",
+                "tflops": 2.0 * n * d * k / times["fastnn"] / 1e9,
+                "wrong": wrong,
+            }
+            | times
+        )
+        times = milliseconds({"fastnn": add_up, "torch": torch_add_up}, cuda)
+        rows.append(
+            {
+                "what": f"update_centers ({n}, {d}, {k})",
+                "gbs": 4.0 * n * d / times["fastnn"] / 1e6,
+                "error": error,
+            }
+            | times
+        )
+        del X, C, labels, distances, nearest, add_up, torch_nearest, torch_add_up
+        torch.cuda.empty_cache()
+    return rows
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """The rows in Markdown."""
+    lines = ["|  | fastnn | torch | ratio | rate | check |", "| --- | --- | --- | --- | --- | --- |"]
+    for row in rows:
+        rate = f"{row['tflops']:.1f} TFLOP/s" if "tflops" in row else f"{row['gbs']:.0f} GB/s"
+        check = f"{row['wrong']} wrong" if "wrong" in row else f"error {row['error']:.1e}"
+        lines.append(
+            f"| {row['what']} | {row['fastnn']:.3f} ms | {row['torch']:.3f} ms | "
+            f"{row['torch'] / row['fastnn']:.2f} | {rate} | {check} |"
+        )
+    return "\n".join(lines)
+
+
+def versions(torch: Any) -> dict[str, str]:
+    """What ran, and on what."""
+    return {
+        "GPU": torch.cuda.get_device_name(),
+        "Date": time.strftime("%Y-%m-%d"),
+        "Python": platform.python_version(),
+        **{name: importlib.metadata.version(name) for name in ("numba", "numba-cuda", "torch", "numpy")},
+    }
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Check, time, print and write."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "benchmarks-gpu.md")
+    parser.add_argument("--json", type=Path, default=None, help="where to write all figures")
+    options = parser.parse_args(argv)
+    import torch
+
+    from fastnn.kernels.cuda.compat import cuda
+
+    if not torch.cuda.is_available():
+        sys.exit("there is no GPU, or PyTorch does not see it")
+    torch.backends.cuda.matmul.allow_tf32 = False
+    about = versions(torch)
+    rows: list[dict[str, Any]] = []
+    for group in (layers, clusterings):
+        rows += group(torch, cuda)
+        print(table(rows), flush=True)
+    if options.json is not None:
+        options.json.write_text(json.dumps({"about": about, "rows": rows}, indent=1))
+    head = "\n".join(f"| {name} | {value} |" for name, value in about.items())
+    options.output.write_text(
+        "# Benchmarks on a GPU\n\nWritten by `make gpu`; every figure comes from one run. PyTorch runs "
+        f"eagerly, in float32 without TF32.\n\n| | |\n|---|---|\n{head}\n\n{table(rows)}\n"
+    )
+
+
+if __name__ == "__main__":
+    main()

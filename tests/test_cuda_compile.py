@@ -9,11 +9,25 @@ import pytest
 from numba import types
 
 from fastnn.activations import ACTIVATIONS
+from fastnn.losses import LOSSES
+from fastnn.optimizers import RULES
 
 if find_spec("numba_cuda") is None:
     pytest.skip("numba-cuda is not installed", allow_module_level=True)
 
-from fastnn.kernels.cuda import kmeans, linear, memory, nearest, scan, sorting, sums
+from fastnn.kernels.cuda import (
+    center_steps,
+    gather,
+    kmeans,
+    linear,
+    memory,
+    nearest,
+    output,
+    scan,
+    sorting,
+    sums,
+    updates,
+)
 from fastnn.kernels.cuda.compat import SIMULATED, cuda
 
 if SIMULATED:
@@ -46,6 +60,19 @@ def kernels(real):
         "chain_rule": ([linear.derivative_kernel(c) for c in codes], (M, M, M, M), FEW),
         "input_gradient": ([linear.input_gradient_kernel(real)], (M, M, M), FEW),
         "weight_gradient": ([linear.weight_gradient_kernel(real)], (M, M, M, V, INT), FEW),
+        "softmax": ([output.softmax], (M,), FEW),
+        "loss_and_gradient": (
+            [output.loss_kernel(c) for c in range(len(LOSSES))],
+            (types.Array(types.int64, 1, "C"), INT, M, V, INT, M, F64),
+            FEW,
+        ),
+        "update_parameters": (
+            [updates.update_kernel(c) for c in range(len(RULES))],
+            (*[real] * 8, V, V, V, V),
+            FEW,
+        ),
+        "gather_rows": ([gather.gather_rows], (types.Array(types.int64, 1, "C"), INT, M, M), FEW),
+        "_find_means": ([center_steps._find_means], (M, F64_2, F64, INT, M, F64), FEW),
         "find_usable": ([nearest.find_usable], (M, I32), FEW),
         "find_shift": ([nearest.find_shift], (M, I32, V), FEW),
         "shift_centers": ([nearest.shift_centers], (M, I32, V, M, V), FEW),
@@ -128,7 +155,13 @@ def test_registers_and_spills(name, real, architecture, monkeypatch):
 
 
 # Those that compute in the dtype of the data throughout; the others add up in float64 on purpose.
-@pytest.mark.parametrize("name", ["forward", "chain_rule", "input_gradient", "weight_gradient", "nearest"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "forward", "chain_rule", "input_gradient", "weight_gradient", "softmax", "update_parameters",
+        "gather_rows", "nearest",
+    ],
+)  # fmt: skip
 def test_float32_kernels_hold_no_float64(name, monkeypatch):
     compiled, signature, _ = TABLE[types.float32][name]
     for kernel in compiled:

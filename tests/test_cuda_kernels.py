@@ -13,16 +13,22 @@ import pytest
 from fastnn import kernels
 from fastnn.activations import ACTIVATIONS
 from fastnn.kernels import cpu
+from fastnn.losses import LOSSES
+from fastnn.optimizers import MAX_HYPER, RULES
 from tests import reference
 
 if find_spec("numba_cuda") is None:
     pytest.skip("numba-cuda is not installed", allow_module_level=True)
 
 from fastnn.kernels import cuda as package
+from fastnn.kernels.cuda import center_steps
+from fastnn.kernels.cuda import output as output_layer
 from fastnn.kernels.cuda.compat import SIMULATED, cuda
+from fastnn.kernels.cuda.gather import THREADS, gather_rows
 from fastnn.kernels.cuda.nearest import CENTERS, DEPTH, ROWS
 from fastnn.kernels.cuda.scan import LENGTH, exclusive_sums
 from fastnn.kernels.cuda.sorting import sort_by_cluster
+from fastnn.kernels.cuda.updates import update_range
 
 needs_device = pytest.mark.skipif(
     not SIMULATED and not cuda.is_available(), reason="no GPU, and NUMBA_ENABLE_CUDASIM is not 1"
@@ -181,6 +187,78 @@ def test_sorting_keeps_the_order_of_equal_labels(n, k):
     order, starts = sort_by_cluster(on_device(labels), k)
     np.testing.assert_array_equal(order.copy_to_host(), np.argsort(labels, kind="stable"))
     np.testing.assert_array_equal(starts.copy_to_host(), np.searchsorted(np.sort(labels), np.arange(k + 1)))
+
+
+@needs_device
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("loss", [entry.name for entry in LOSSES])
+def test_loss_and_its_gradient(loss, weighted):
+    generator = np.random.default_rng(10)
+    output, naive = reference.LOSSES[loss]
+    Z, Y = generator.normal(size=(5, 3)), generator.integers(0, 2, (8, 3)).astype(float)
+    order, weights = generator.permutation(8), generator.uniform(size=8)
+    chosen = order[2:7]
+    A = reference.ACTIVATIONS[output][0](Z)
+    entry = next(entry for entry in LOSSES if entry.name == loss)
+    # A kernel's loss is the sum over a row, as the gradient is that of the sum.
+    losses = naive(Y[chosen], A) * (A.shape[1] if entry.mean_over_outputs else 1)
+    dZ = reference.DZ.get(loss, lambda y, a: a - y)(Y[chosen], A)
+    outputs, row_loss = on_device(A), on_device(np.full(5, np.nan))
+    output_layer.loss_kernel(LOSSES.index(entry))[1, output_layer.THREADS](
+        on_device(order), 2, on_device(Y), on_device(weights), int(weighted), outputs, row_loss
+    )
+    scale = weights[chosen] if weighted else np.ones(5)
+    assert close(row_loss.copy_to_host(), losses * scale, np.float64)
+    assert close(outputs.copy_to_host(), dZ * scale[:, None], np.float64)
+
+
+@needs_device
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_softmax(dtype):
+    Z = np.random.default_rng(11).normal(size=(6, 4)).astype(dtype)
+    Z[0] *= 1000  # large scores do not overflow
+    array = on_device(Z)
+    output_layer.softmax[1, output_layer.THREADS](array)
+    assert close(array.copy_to_host(), reference.softmax(Z.astype(float)), dtype)
+
+
+@needs_device
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("rule", range(len(RULES)), ids=[rule.name for rule in RULES])
+def test_steps_of_every_rule(rule, dtype):
+    generator = np.random.default_rng(12)
+    entry = RULES[rule]
+    w, hyper = generator.normal(size=7).astype(dtype), np.zeros(MAX_HYPER)
+    hyper[: len(entry.hyper)] = list(entry.hyper.values())
+    expected, state = w.astype(float), np.zeros((2, 7))
+    parameters, slots = on_device(w), [on_device(np.zeros(7, dtype)) for _ in range(entry.n_slots)]
+    for t in (1, 2, 3):
+        g = generator.normal(size=7).astype(dtype)
+        reference.RULES[entry.name](expected, (g + 0.1 * expected) * 0.5, state, 0.01, t, *hyper)
+        update_range(rule, 0.01, hyper, t, 0.1, 0.5, parameters, on_device(g), slots)
+    assert close(parameters.copy_to_host(), expected, dtype)
+
+
+@needs_device
+def test_gathered_rows():
+    generator = np.random.default_rng(13)
+    X, order = generator.normal(size=(20, 3)), generator.permutation(20)
+    out = on_device(np.full((6, 3), np.nan))
+    gather_rows[1, THREADS](on_device(order), 4, on_device(X), out)
+    np.testing.assert_array_equal(out.copy_to_host(), X[order[4:10]])
+
+
+@needs_device
+@pytest.mark.parametrize("on_sphere", [False, True])
+def test_means_of_clusters(on_sphere):
+    generator = np.random.default_rng(14)
+    C, sums, counts = generator.normal(size=(4, 3)), generator.normal(size=(4, 3)), np.array([2.0, 0, 1, 5])
+    sums[1] = 0  # a cluster without rows stays
+    ours, theirs = on_device(np.full((4, 3), np.nan)), np.empty((4, 3))
+    moved = center_steps.cluster_means(on_device(C), on_device(sums), on_device(counts), on_sphere, ours)
+    expected = cpu.cluster_means(C, sums, counts, on_sphere, theirs)
+    assert close(ours.copy_to_host(), theirs, np.float64)
+    assert moved == pytest.approx(expected, rel=1e-12)
 
 
 @needs_device

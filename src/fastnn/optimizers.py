@@ -7,9 +7,10 @@ A rule is two scalar functions, compiled into every kernel that updates paramete
   its new state.
 
 To add a rule, write the two functions and add an entry to ``RULES``. Of a sum of two products one is a
-``rounded_product``.
+``rounded_product``. Roots are of ``math``: kernels for GPUs know no functions of NumPy.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -63,7 +64,7 @@ def _adam_coefficients(learning_rate, hyper, t):
 def _adam(w, g, s0, s1, c0, c1, c2, c3, c4, c5):
     m = c1 * s0 + rounded_product(c2, g)
     v = c3 * s1 + rounded_product(c4, g * g)
-    return w - c0 * m / (np.sqrt(v) + c5), m, v
+    return w - c0 * m / (math.sqrt(v) + c5), m, v
 
 
 @register_jitable
@@ -75,7 +76,7 @@ def _rmsprop_coefficients(learning_rate, hyper, t):
 @register_jitable
 def _rmsprop(w, g, s0, s1, c0, c1, c2, c3, c4, c5):
     v = c1 * s0 + rounded_product(c2, g * g)
-    return w - c0 * g / (np.sqrt(v) + c3), v, s1
+    return w - c0 * g / (math.sqrt(v) + c3), v, s1
 
 
 RULES = (

@@ -16,6 +16,7 @@ if find_spec("numba_cuda") is None:
     pytest.skip("numba-cuda is not installed", allow_module_level=True)
 
 from fastnn.kernels.cuda import (
+    candidates,
     center_steps,
     gather,
     kmeans,
@@ -23,6 +24,7 @@ from fastnn.kernels.cuda import (
     memory,
     nearest,
     output,
+    reduction,
     scan,
     sorting,
     sums,
@@ -73,6 +75,14 @@ def kernels(real):
         ),
         "gather_rows": ([gather.gather_rows], (types.Array(types.int64, 1, "C"), INT, M, M), FEW),
         "_find_means": ([center_steps._find_means], (M, F64_2, F64, INT, M, F64), FEW),
+        "_sum_products": ([reduction._sum_products], (V, INT, V, F64), FEW),
+        # The loops over the features are unrolled, for more loads at once.
+        "_try_candidates": ([candidates._try_candidates], (M, V, INT, M, V, F64_2), MANY),
+        "_pick_rows": (
+            [candidates._pick_rows],
+            (M, V, INT, M, V, types.Array(types.int64, 1, "C"), F64, types.Array(types.int64, 1, "C")),
+            FEW,
+        ),
         "find_usable": ([nearest.find_usable], (M, I32), FEW),
         "find_shift": ([nearest.find_shift], (M, I32, V), FEW),
         "shift_centers": ([nearest.shift_centers], (M, I32, V, M, V), FEW),

@@ -21,11 +21,12 @@ if find_spec("numba_cuda") is None:
     pytest.skip("numba-cuda is not installed", allow_module_level=True)
 
 from fastnn.kernels import cuda as package
-from fastnn.kernels.cuda import center_steps
+from fastnn.kernels.cuda import candidates, center_steps
 from fastnn.kernels.cuda import output as output_layer
 from fastnn.kernels.cuda.compat import SIMULATED, cuda
 from fastnn.kernels.cuda.gather import THREADS, gather_rows
 from fastnn.kernels.cuda.nearest import CENTERS, DEPTH, ROWS
+from fastnn.kernels.cuda.reduction import weighted_sum
 from fastnn.kernels.cuda.scan import LENGTH, exclusive_sums
 from fastnn.kernels.cuda.sorting import sort_by_cluster
 from fastnn.kernels.cuda.updates import update_range
@@ -259,6 +260,45 @@ def test_means_of_clusters(on_sphere):
     expected = cpu.cluster_means(C, sums, counts, on_sphere, theirs)
     assert close(ours.copy_to_host(), theirs, np.float64)
     assert moved == pytest.approx(expected, rel=1e-12)
+
+
+@needs_device
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("n", [1, 5000])
+def test_weighted_sums(n, weighted):
+    generator = np.random.default_rng(15)
+    values, weights = generator.normal(size=n).astype(np.float32), generator.uniform(size=n)
+    total = weighted_sum(on_device(values), on_device(weights.astype(np.float32)) if weighted else None)
+    expected = (values.astype(float) * (weights.astype(np.float32) if weighted else 1)).sum()
+    assert total == pytest.approx(expected, rel=1e-12, abs=1e-10)
+
+
+@needs_device
+@pytest.mark.parametrize("weighted", [False, True])
+def test_candidates_for_a_center(weighted):
+    generator = np.random.default_rng(16)
+    n, d = candidates.TASK_ROWS + 3, 2
+    X, weights = generator.normal(size=(n, d)), generator.uniform(size=n)
+    closest, tried = generator.uniform(2, 4, n), generator.normal(size=(3, d))
+    squares = ((X[:, None] - tried) ** 2).sum(axis=2)
+    least = np.minimum(closest, squares[:, 0])
+    terms = np.column_stack([least, np.minimum(least[:, None], squares[:, 1:])])
+    terms *= weights[:, None] if weighted else 1
+    tasks = candidates.seeding_tasks(n)
+    potentials, given = on_device(np.full((tasks, 3), np.nan)), on_device(closest)
+    w = on_device(weights) if weighted else None
+    candidates.try_candidates(on_device(X), w, on_device(tried), given, potentials)
+    potentials = potentials.copy_to_host()
+    assert close(given.copy_to_host(), least, np.float64)
+    expected = [terms[t * candidates.TASK_ROWS : (t + 1) * candidates.TASK_ROWS].sum(0) for t in range(tasks)]
+    assert close(potentials, expected, np.float64)
+    # Rows by the running sum; one target beyond the end, as rounding may give.
+    sums = np.cumsum(terms[:, 0])
+    targets = np.array([0.0, sums[7] - 1e-6, sums[-2] + 1e-6, 2 * sums[-1]])
+    picked = candidates.pick_rows(
+        on_device(X), w, on_device(tried[:1]), on_device(closest), potentials[:, 0], targets
+    )
+    np.testing.assert_array_equal(picked.copy_to_host(), [0, 7, n - 1, n - 1])
 
 
 @needs_device

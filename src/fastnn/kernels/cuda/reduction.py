@@ -1,0 +1,56 @@
+"""Sums of a block's threads and of long arrays, in float64 and always in the same order."""
+
+from typing import Any
+
+import numpy as np
+from numba import types
+
+from fastnn.kernels.cuda.compat import cuda, device_function, kernel
+from fastnn.kernels.cuda.memory import blocks
+
+THREADS = 256
+# Elements of one block: its threads add up some each before they add to each other.
+_STRETCH = 16 * THREADS
+
+
+@device_function
+def block_sum(own, shared):
+    """The sum of a number of each of THREADS threads, known to all; shared : WORK (THREADS,) float64."""
+    x = cuda.threadIdx.x
+    cuda.syncthreads()  # whoever still reads the sum before
+    shared[x] = own
+    cuda.syncthreads()
+    half = THREADS // 2
+    while half > 0:
+        if x < half:
+            shared[x] += shared[x + half]
+        cuda.syncthreads()
+        half //= 2
+    return shared[0]
+
+
+@kernel
+def _sum_products(weights, weighted, values, totals):
+    """totals[b] = sum of weights times values, or of the values, over the stretch of block b."""
+    shared = cuda.shared.array(THREADS, types.float64)
+    own = 0.0
+    begin = cuda.blockIdx.x * _STRETCH
+    for i in range(begin + cuda.threadIdx.x, min(values.shape[0], begin + _STRETCH), THREADS):
+        value = np.float64(values[i])
+        own += np.float64(weights[i]) * value if weighted else value
+    total = block_sum(own, shared)
+    if cuda.threadIdx.x == 0:
+        totals[cuda.blockIdx.x] = total
+
+
+def weighted_sum(values: Any, weights: Any) -> float:
+    """Sum of weights times values, in float64; device arrays (n,), no weights stand for ones.
+
+    Bytes: both arrays once; a number for each 4096 values is copied to the host.
+    """
+    if not values.shape[0]:
+        return 0.0
+    totals = cuda.device_array(blocks(values.shape[0], _STRETCH), np.float64)
+    weighted = weights is not None
+    _sum_products[totals.shape[0], THREADS](weights if weighted else values, int(weighted), values, totals)
+    return float(totals.copy_to_host().sum())

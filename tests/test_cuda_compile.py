@@ -61,6 +61,11 @@ def kernels(real):
         "forward": ([linear.forward_kernel(c, real) for c in codes], (M, M, V, INT, M, INT, M), FEW),
         "chain_rule": ([linear.derivative_kernel(c) for c in codes], (M, M, M, M), FEW),
         "input_gradient": ([linear.input_gradient_kernel(real)], (M, M, M), FEW),
+        "hidden_gradient": (
+            [linear.hidden_gradient_kernel(c, real) for c in codes],
+            (M, M, M, M, M),
+            FEW,
+        ),
         "weight_gradient": ([linear.weight_gradient_kernel(real)], (M, M, M, V, INT), FEW),
         "softmax": ([output.softmax], (M,), FEW),
         "loss_and_gradient": (
@@ -168,8 +173,8 @@ def test_registers_and_spills(name, real, architecture, monkeypatch):
 @pytest.mark.parametrize(
     "name",
     [
-        "forward", "chain_rule", "input_gradient", "weight_gradient", "softmax", "update_parameters",
-        "gather_rows", "nearest",
+        "forward", "chain_rule", "input_gradient", "hidden_gradient", "weight_gradient", "softmax",
+        "update_parameters", "gather_rows", "nearest",
     ],
 )  # fmt: skip
 def test_float32_kernels_hold_no_float64(name, monkeypatch):

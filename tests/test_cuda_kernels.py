@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from fastnn import kernels
-from fastnn.activations import ACTIVATIONS
+from fastnn.activations import ACTIVATIONS, CODES
 from fastnn.kernels import cpu
 from fastnn.losses import LOSSES
 from fastnn.optimizers import MAX_HYPER, RULES
@@ -25,6 +25,7 @@ from fastnn.kernels.cuda import candidates, center_steps
 from fastnn.kernels.cuda import output as output_layer
 from fastnn.kernels.cuda.compat import SIMULATED, cuda
 from fastnn.kernels.cuda.gather import THREADS, gather_rows
+from fastnn.kernels.cuda.mlp import TrainingStep
 from fastnn.kernels.cuda.nearest import CENTERS, DEPTH, ROWS
 from fastnn.kernels.cuda.reduction import weighted_sum
 from fastnn.kernels.cuda.scan import LENGTH, exclusive_sums
@@ -299,6 +300,48 @@ def test_candidates_for_a_center(weighted):
         on_device(X), w, on_device(tried[:1]), on_device(closest), potentials[:, 0], targets
     )
     np.testing.assert_array_equal(picked.copy_to_host(), [0, 7, n - 1, n - 1])
+
+
+@needs_device
+@pytest.mark.parametrize(
+    ("hidden", "loss", "dtype", "weighted"),
+    [
+        ("relu", "log_loss", np.float32, False),
+        ("gelu", "squared_error", np.float64, True),
+        ("tanh", "poisson", np.float64, False),
+    ],
+)
+def test_steps_of_a_network(hidden, loss, dtype, weighted):
+    generator = np.random.default_rng(17)
+    sizes, n, batch_size = (3, 5, 4, 2), 7, 4
+    network = reference.ReferenceNetwork(sizes, hidden_activation=hidden, loss=loss, dtype=np.float64)
+    network.parameters[:] = 0.5 * generator.normal(size=network.parameters.size)
+    X, Y = generator.normal(size=(n, 3)).astype(dtype), np.eye(2)[generator.integers(0, 2, n)].astype(dtype)
+    weights, order = generator.uniform(0.5, 2, n).astype(dtype), generator.permutation(n)
+    rule = next(i for i, entry in enumerate(RULES) if entry.n_slots == 2)
+    hyper = np.array(list(RULES[rule].hyper.values()))
+    losses = [entry.name for entry in LOSSES]
+    parameters = on_device(network.parameters.astype(dtype))
+    slots = [on_device(np.zeros(network.parameters.size, dtype)) for _ in range(2)]
+    step = TrainingStep(sizes, CODES[hidden], losses.index(loss), batch_size, parameters)
+    state, divisor = (
+        np.zeros((2, network.parameters.size)),
+        2 if LOSSES[losses.index(loss)].mean_over_outputs else 1,
+    )
+    on = [on_device(array) for array in (X, Y, weights, order)]
+    for t, first in enumerate(range(0, n, batch_size), start=1):
+        rows = order[first : first + batch_size]
+        own = weights[rows].astype(float) if weighted else np.ones(len(rows))
+        expected, gradient = network.loss_and_gradient(
+            X[rows].astype(float), Y[rows].astype(float), sample_weight=own, alpha=0.1
+        )
+        step.gradients(on[0], on[1], on[2] if weighted else None, on[3], first, len(rows))
+        step.update(rule, 0.01, hyper, t, 0.1, 1 / own.sum(), slots)
+        penalty = 0.05 * sum((W * W).sum() for W in network.coefs) / own.sum()
+        total = step.row_loss.copy_to_host()[: len(rows)].sum() / own.sum() / divisor
+        assert total + penalty == pytest.approx(expected, rel=TOLERANCE[dtype] * 10)
+        reference.RULES[RULES[rule].name](network.parameters, gradient, state, 0.01, t, *hyper)
+    assert close(parameters.copy_to_host(), network.parameters, dtype)
 
 
 @needs_device

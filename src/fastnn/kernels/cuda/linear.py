@@ -83,7 +83,7 @@ def product_tile(real: Any, turn_a: bool, turn_b: bool) -> Any:
 
 
 @device_function
-def _own_element():
+def own_element():
     """Row and column of the thread's element: blocks along x go down the rows, of which there may be many."""
     row = cuda.blockIdx.x * TILE + cuda.threadIdx.y
     return row, cuda.blockIdx.y * TILE + cuda.threadIdx.x
@@ -98,7 +98,7 @@ def forward_kernel(activation: int, real: Any) -> Any:
     @kernel
     def forward(X, W, b, has_bias, Z, keep_z, A):
         total = product(A.shape[0], A.shape[1], W.shape[0], X, W)
-        row, column = _own_element()
+        row, column = own_element()
         if row < A.shape[0] and column < A.shape[1]:
             if has_bias:
                 total += b[column]
@@ -116,7 +116,7 @@ def derivative_kernel(activation: int) -> Any:
 
     @kernel
     def chain_rule(dA, Z, A, dZ):
-        row, column = _own_element()
+        row, column = own_element()
         if row < dA.shape[0] and column < dA.shape[1]:
             dZ[row, column] = dA[row, column] * derivative(Z[row, column], A[row, column])
 
@@ -131,11 +131,27 @@ def input_gradient_kernel(real: Any) -> Any:
     @kernel
     def input_gradient(dZ, W, dX):
         total = product(dX.shape[0], dX.shape[1], dZ.shape[1], dZ, W)
-        row, column = _own_element()
+        row, column = own_element()
         if row < dX.shape[0] and column < dX.shape[1]:
             dX[row, column] = total
 
     return input_gradient
+
+
+@cache
+def hidden_gradient_kernel(activation: int, real: Any) -> Any:
+    """``dZ = (dZ_next W_next^T) * act'(Z)``, of a hidden layer from that of the next one."""
+    product = product_tile(real, False, True)
+    derivative = device_function(ACTIVATIONS[activation].derivative)
+
+    @kernel
+    def hidden_gradient(dZ_next, W_next, Z, A, dZ):
+        total = product(dZ.shape[0], dZ.shape[1], dZ_next.shape[1], dZ_next, W_next)
+        row, column = own_element()
+        if row < dZ.shape[0] and column < dZ.shape[1]:
+            dZ[row, column] = total * derivative(Z[row, column], A[row, column])
+
+    return hidden_gradient
 
 
 @cache
@@ -146,7 +162,7 @@ def weight_gradient_kernel(real: Any) -> Any:
     @kernel
     def weight_gradient(X, dZ, dW, db, add):
         total = product(dW.shape[0], dW.shape[1], X.shape[0], X, dZ)
-        row, column = _own_element()
+        row, column = own_element()
         if row < dW.shape[0] and column < dW.shape[1]:
             dW[row, column] = dW[row, column] + total if add else total
         if row == 0 and column < db.shape[0]:
@@ -158,7 +174,7 @@ def weight_gradient_kernel(real: Any) -> Any:
     return weight_gradient
 
 
-def _grid(rows: int, columns: int) -> tuple[tuple[int, int], tuple[int, int]]:
+def tile_grid(rows: int, columns: int) -> tuple[tuple[int, int], tuple[int, int]]:
     """Launch configuration of a result of this shape."""
     return (blocks(rows, TILE), blocks(columns, TILE)), (TILE, TILE)
 
@@ -192,7 +208,7 @@ def linear_forward(
     Z = cuda.device_array((n, n_out), dtype) if return_z else A
     if n and n_out:
         forward = forward_kernel(code, from_dtype(dtype))
-        forward[_grid(n, n_out)](X, W, bias, int(has_bias), Z, int(return_z), A)
+        forward[tile_grid(n, n_out)](X, W, bias, int(has_bias), Z, int(return_z), A)
     if not return_z:
         return arguments.result(A, out)
     return arguments.result(A, out), arguments.result(Z)
@@ -233,10 +249,10 @@ def linear_backward(
     real = from_dtype(dtype)
     dZ = cuda.device_array((n, n_out), dtype)
     if n and n_out:
-        derivative_kernel(code)[_grid(n, n_out)](dA, Z, A, dZ)
+        derivative_kernel(code)[tile_grid(n, n_out)](dA, Z, A, dZ)
     if n and n_in:
-        input_gradient_kernel(real)[_grid(n, n_in)](dZ, W, dX)
+        input_gradient_kernel(real)[tile_grid(n, n_in)](dZ, W, dX)
     if n_out:
         # One row of blocks at least: without inputs there still is a bias.
-        weight_gradient_kernel(real)[_grid(max(n_in, 1), n_out)](X, dZ, dW, db, int(accumulate))
+        weight_gradient_kernel(real)[tile_grid(max(n_in, 1), n_out)](X, dZ, dW, db, int(accumulate))
     return arguments.result(dX, given[0]), arguments.result(dW, given[1]), arguments.result(db, given[2])

@@ -11,7 +11,12 @@ if find_spec("numba_cuda") is None:
     raise ImportError("a CUDA device needs the package numba-cuda: pip install 'fastnn[cuda]'")
 
 from numba import cuda
+from numba.cuda.core import config
 from numba.cuda.extending import overload as cuda_overload
+
+# Else numba-cuda warns of every launch of less than 128 blocks: small problems are usual here, and the launch
+# is not the user's.
+config.CUDA_LOW_OCCUPANCY_WARNINGS = 0
 
 # The simulator runs a kernel's threads as threads of Python, without a GPU: for tests of small shapes.
 SIMULATED = bool(numba.config.ENABLE_CUDASIM)

@@ -13,10 +13,11 @@ import numpy as np
 from fastnn.kernels._arrays import output_array, plain, working_dtype
 from fastnn.kernels.cuda.compat import cuda, kernel
 
-# How a package that a user's array comes from wraps a device array: by its name, with its module.
-_WRAPPERS: dict[str, Callable[[Any, Any], Any]] = {
-    "cupy": lambda cupy, array: cupy.asarray(array),
-    "torch": lambda torch, array: torch.as_tensor(array, device="cuda"),
+# How a package that a user's array comes from wraps a device array without a copy: by its name, with its
+# module, the device array, and the user's.
+_WRAPPERS: dict[str, Callable[[Any, Any, Any], Any]] = {
+    "cupy": lambda cupy, array, like: cupy.asarray(array),
+    "torch": lambda torch, array, like: torch.as_tensor(array, device=like.device),
 }
 _THREADS = 256
 
@@ -63,8 +64,8 @@ class Arguments:
     def __init__(self, *arrays: Any) -> None:
         given = [array for array in arrays if array is not None]
         self._like = next((array for array in given if is_device_array(array)), None)
-        # A device array says its dtype without a copy.
-        self.dtype = working_dtype(*(_as_cuda(a) if is_device_array(a) else a for a in given))
+        # Not of the arrays themselves: NumPy would copy one that lies on a device.
+        self.dtype = working_dtype(*(np.empty(0, dtype_of(array)) for array in given))
 
     def matrix(self, array: Any, name: str, shape: tuple[int | None, ...], dtype: Any = None) -> Any:
         """`array` on the device: contiguous, in the dtype of the call or another, and of this shape.
@@ -133,7 +134,7 @@ class Arguments:
             return array.copy_to_host()
         package = type(self._like).__module__.partition(".")[0]
         wrap = _WRAPPERS.get(package)
-        return array if wrap is None else wrap(sys.modules[package], array)
+        return array if wrap is None else wrap(sys.modules[package], array, self._like)
 
 
 def _as_cuda(array: Any) -> Any:

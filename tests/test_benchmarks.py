@@ -88,8 +88,10 @@ def _one_round(monkeypatch):
 
 @pytest.mark.usefixtures("_one_round")
 @pytest.mark.parametrize("group", [group for group in peers.GROUPS if group != "startup"])
-def test_groups_run(group, monkeypatch):
+def test_groups_run(group, monkeypatch, request):
     """Each group's contestants agree, and its tables can be shown."""
+    if group == "minibatch":
+        request.getfixturevalue("same_batches")
     monkeypatch.setattr(peers_report, "PACKAGES", ("numpy", "no-such-package"))
     monkeypatch.setattr(contestants, "check_threads", lambda n: None)
     monkeypatch.setattr(contestants, "limit_threads", lambda n: None)

@@ -205,11 +205,20 @@ def test_numbers_too_large_are_refused_and_change_nothing(make, scale, weight, m
     assert pickle.dumps(model) == before
 
 
+@pytest.mark.parametrize("scale", [1e18, 5e18, 1e19])
+def test_csr_whose_scores_overflow_though_its_distances_do_not(scale):
+    generator = np.random.default_rng(0)
+    C = (scale * generator.normal(size=(40, 20))).astype(np.float32)
+    X = (C * np.float32(1.0001)).astype(np.float32)
+    with np.errstate(over="ignore"):
+        model = KMeans(40, init=C, n_init=1, max_iter=1).fit(sparse.csr_matrix(X))
+    np.testing.assert_array_equal(model.labels_, np.arange(40))
+
+
 def test_weights_whose_sum_overflows_float32():
     X = np.random.default_rng(4).normal(size=(300, 4)).astype(np.float32)
     plain = MiniBatchKMeans(3, init=X[:3], random_state=0).fit(X, sample_weight=np.full(300, 1e20))
-    with np.errstate(over="ignore"):
-        large = MiniBatchKMeans(3, init=X[:3], random_state=0).fit(X, sample_weight=np.full(300, 1e37))
+    large = MiniBatchKMeans(3, init=X[:3], random_state=0).fit(X, sample_weight=np.full(300, 1e37))
     np.testing.assert_array_equal(large.labels_, plain.labels_)
 
 

@@ -64,6 +64,7 @@ def both(X, sample_weight=None, **parameters):
 # --- beside scikit-learn ------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("same_batches")
 @pytest.mark.parametrize("init", ["k-means++", "random"])
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("kind", DATA)
@@ -78,6 +79,7 @@ def test_same_fit_as_scikit_learn(kind, weighted, init):
         assert ours.score(X, sample_weight=w) == pytest.approx(-ours.inertia_, rel=1e-12)
 
 
+@pytest.mark.usefixtures("same_batches")
 @pytest.mark.parametrize(
     "parameters",
     [
@@ -117,6 +119,7 @@ def test_same_fit_with_other_parameters(kind, parameters):
     assert_same_fit(*both(X, weights_of(X), **parameters))
 
 
+@pytest.mark.usefixtures("same_batches")
 def test_many_reassignments_in_one_fit(capsys):
     """Clouds of very different size: centres starve, and are reassigned again and again."""
     rng = np.random.default_rng(0)
@@ -130,6 +133,7 @@ def test_many_reassignments_in_one_fit(capsys):
     assert capsys.readouterr().out.count("Reassigning") > 10
 
 
+@pytest.mark.usefixtures("same_batches")
 def test_rows_without_weight_are_never_drawn():
     X = blobs()
     w = np.random.default_rng(0).integers(0, 2, len(X)).astype(float)
@@ -140,6 +144,7 @@ def test_rows_without_weight_are_never_drawn():
     assert np.abs(ours.cluster_centers_).max() < 100
 
 
+@pytest.mark.usefixtures("same_batches")
 @pytest.mark.parametrize("form", ["array", "callable", "list"])
 def test_init_forms(form):
     X = blobs()
@@ -161,6 +166,7 @@ def test_init_forms(form):
             MiniBatchKMeans(6, init=init, n_init=3).fit(X)
 
 
+@pytest.mark.usefixtures("same_batches")
 def test_small_init_size_warns():
     with pytest.warns(
         RuntimeWarning, match=r"init_size=5 should be larger than n_clusters=8. Setting it to min"
@@ -169,6 +175,7 @@ def test_small_init_size_warns():
     assert_same_fit(ours, theirs)
 
 
+@pytest.mark.usefixtures("same_batches")
 @pytest.mark.parametrize(
     "parameters",
     [
@@ -210,6 +217,7 @@ def _like(theirs, ours):
     ]
 
 
+@pytest.mark.usefixtures("same_batches")
 @pytest.mark.parametrize("kind", ["digits", "sparse"])
 def test_float32_stays_float32(kind):
     X = DIGITS.astype(np.float32) if kind == "digits" else sparse_rows(dtype=np.float32)
@@ -228,6 +236,7 @@ def test_parallel_seeding_leads_to_the_same_inertia(kind):
     assert ours.inertia_ == pytest.approx(theirs.inertia_, rel=0.1)
 
 
+@pytest.mark.usefixtures("same_batches")
 def test_a_generator_is_drawn_from_as_scikit_learn_does():
     a, b = np.random.RandomState(0), np.random.RandomState(0)
     for batch_size in (50, 1024):
@@ -264,6 +273,7 @@ def test_partial_fit_as_in_scikit_learn(kind, weighted, init):
     assert_same_fit(ours, theirs)
 
 
+@pytest.mark.usefixtures("same_batches")
 @pytest.mark.parametrize("parameters", [{}, {"nested": True}])
 def test_partial_fit_after_fit(parameters):
     same = {"n_clusters": 6, "random_state": 0, "batch_size": 200, "compute_labels": False}
@@ -375,7 +385,7 @@ def test_a_memory_mapped_array_is_not_copied(nested, tmp_path):
     file.flush()
     X = np.load(tmp_path / "X.npy", mmap_mode="r")
     model = MiniBatchKMeans(4, random_state=0, max_iter=2, nested=nested, compute_labels=nested)
-    model.fit(X[:2000]).partial_fit(X[:2000])  # what is compiled stays
+    model.fit(X).partial_fit(X[:2000])  # what is compiled stays
     # Some blocks of random numbers; for nested batches the order of the rows, its sorted part, labels and
     # distances, and a block of rows.
     peak = fit_peak(model, X, None)

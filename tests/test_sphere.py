@@ -139,6 +139,32 @@ def test_rows_of_zeros_are_no_centers(make, form):
     assert_allclose(model.transform(form(X))[~X.any(axis=1)], 1, rtol=1e-6)
 
 
+@pytest.mark.parametrize("form", [np.asarray, sparse.csr_matrix])
+@pytest.mark.parametrize("nested", [False, True])
+def test_few_rows_with_a_direction(nested, form):
+    X = np.zeros((2000, 3))
+    X[::100] = np.random.default_rng(0).normal(size=(20, 3))
+    for seed in range(4):
+        model = MiniBatchKMeans(
+            3, metric="cosine", batch_size=10, init_size=10, max_iter=2, nested=nested, random_state=seed
+        )
+        model.fit(form(X))
+        assert_allclose(np.linalg.norm(model.cluster_centers_, axis=1), 1, rtol=1e-12)
+
+
+@pytest.mark.parametrize("make", [KMeans, MiniBatchKMeans, GradKMeans])
+def test_nothing_but_zeros(make):
+    with pytest.raises(ValueError, match="All rows are zeros"):
+        make(2, metric="cosine").fit(np.zeros((5, 3)))
+
+
+@pytest.mark.parametrize("rate", [1e160, 1e308])
+def test_divergence_on_the_sphere(rate):
+    model = GradKMeans(3, metric="cosine", learning_rate=rate, reduction="sum", polish=False, random_state=0)
+    with np.errstate(all="ignore"), pytest.raises(ValueError, match="non-finite"):
+        model.fit(directions()[0])
+
+
 def test_a_far_row_of_zeros_fills_no_empty_cluster():
     X = np.array([[1.0, 0], [1, 0.1], [1, 0.2], [0, 0]])
     model = KMeans(3, metric="cosine", init=np.array([[1.0, 0], [-1, 0], [0, -1]]), n_init=1).fit(X)

@@ -76,7 +76,8 @@ class Draws:
         if weights is None:
             self._sums = EvenSums(float(dtype.type(1) / dtype.type(n)), n)
         else:
-            total = weights.sum()
+            with np.errstate(over="ignore"):
+                total = weights.sum()
             # Where the sum overflows scikit-learn has nothing to agree with.
             shares = weights / (total if np.isfinite(total) else weights.sum(dtype=np.float64))
             sums = shares.cumsum(dtype=np.float64)

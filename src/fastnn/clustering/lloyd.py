@@ -88,6 +88,8 @@ def lloyd(
     w = weights_or_empty(weights, X)
     total = total_weight(n, weights)
     work = Workspace(n, k, d, X.dtype)
+    # By which a row may fill an empty cluster.
+    fillers = with_direction(X, weights) if on_sphere else weights
     leading = bounds = None
     if accelerate and not isinstance(X, Csr):
         leading = Leading.of(X, C)
@@ -112,7 +114,7 @@ def lloyd(
                 bounds.watch(work.labels, max_iter - i - 1)
         losses.append(inertia / total)
         if not work.counts.all():
-            _relocate_empty(X, with_direction(X, weights) if on_sphere else weights, work)
+            _relocate_empty(X, fillers, work)
             corrected = False
         moved = device.cluster_means(C, work.sums, work.counts, on_sphere, means)
         stop = report is not None and report(i + 1, inertia, means)

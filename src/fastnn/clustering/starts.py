@@ -18,10 +18,15 @@ def init_rows(n: int, n_clusters: int, batch_size: int, wanted: int | None) -> i
 
 
 def sample(
-    X: Any, weights: np.ndarray | None, size: int, random_state: np.random.RandomState
+    X: Any,
+    weights: np.ndarray | None,
+    size: int,
+    random_state: np.random.RandomState,
+    among: np.ndarray | None = None,
 ) -> tuple[Any, np.ndarray | None]:
-    """Rows drawn with replacement, with their weights."""
-    rows = random_state.randint(0, X.shape[0], size)
+    """Rows drawn with replacement, of all or of the numbers `among`, with their weights."""
+    rows = random_state.randint(0, X.shape[0] if among is None else len(among), size)
+    rows = rows if among is None else among[rows]
     return X[rows], None if weights is None else weights[rows]
 
 
@@ -31,10 +36,14 @@ def initial_centers(
     make: Callable[[Any, np.ndarray | None], np.ndarray],
     size: int,
     random_state: np.random.RandomState,
+    among: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Centres that ``make(X, weights)`` finds on `size` random rows, or on all where there are no more."""
+    """Centres that ``make(X, weights)`` finds on `size` random rows, or on all where there are no more.
+
+    among : numbers of the rows that may be drawn; None for all.
+    """
     if size < X.shape[0]:
-        X, weights = sample(X, weights, size, random_state)
+        X, weights = sample(X, weights, size, random_state, among)
     return make(X, weights)
 
 
@@ -46,6 +55,7 @@ def best_centers(
     size: int,
     random_state: np.random.RandomState,
     title: str | None,
+    among: np.ndarray | None = None,
 ) -> np.ndarray:
     """Of `n_init` initial centres those with the least inertia on `size` random rows.
 
@@ -61,6 +71,8 @@ def best_centers(
         Drawn from.
     title : str or None
         What the lines that are printed call the initial centres; None prints nothing.
+    among : ndarray of int, default=None
+        As in ``initial_centers``.
 
     Returns
     -------
@@ -72,7 +84,7 @@ def best_centers(
         which = f"{i + 1}/{n_init}"
         if title is not None:
             print(f"Init {which} with method {title}")
-        C = initial_centers(X, weights, make, size, random_state)
+        C = initial_centers(X, weights, make, size, random_state, among)
         inertia = labels_inertia(as_rows(X_valid), weights_valid, C)[1]
         if title is not None:
             print(f"Inertia for init {which}: {inertia}")

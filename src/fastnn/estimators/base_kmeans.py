@@ -237,6 +237,8 @@ class BaseKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
             centers = self._seeds[init](X, self.n_clusters, with_direction(X, weights), random_state)
             # Of fewer rows than clusters that have a direction one is taken several times.
             directed = centers.any(axis=1)
+            if not directed.any():
+                raise ValueError("All rows are zeros: these have no direction, by which the cosine goes.")
             centers[~directed] = centers[directed.argmax()]
             return centers
         if isinstance(init, str):

@@ -15,6 +15,7 @@ from fastnn.clustering.mini_batch import Fit, mini_batches, partial_step
 from fastnn.clustering.nested import nested_batches
 from fastnn.clustering.passes import as_rows, labels_inertia, mean_variance
 from fastnn.clustering.seeding import parallel_plus_plus, plus_plus, random_rows
+from fastnn.clustering.sphere import have_direction
 from fastnn.clustering.starts import best_centers, init_rows, initial_centers
 from fastnn.estimators.base_kmeans import BaseKMeans
 from fastnn.estimators.transaction import Transaction
@@ -226,6 +227,7 @@ class MiniBatchKMeans(BaseKMeans):
                 self._init_rows(X),
                 random_state,
                 str(init) if verbose else None,
+                self._with_direction(X),
             )
             same: dict[str, Any] = {
                 "batch_size": self._batch_size,
@@ -325,6 +327,7 @@ class MiniBatchKMeans(BaseKMeans):
             lambda X, weights: self._initial_centers(init, X, weights, self._random_state),
             self._init_rows(X),
             self._random_state,
+            self._with_direction(X),
         )
         self._counts, self._n_since_last_reassign = np.zeros(self.n_clusters), 0
 
@@ -337,6 +340,11 @@ class MiniBatchKMeans(BaseKMeans):
             )
         X = plain(X, centers.dtype) if isinstance(X, np.ndarray) else X.astype(centers.dtype, copy=False)
         return centers, X, None if weights is None else plain(weights, centers.dtype)
+
+    def _with_direction(self, X: Any) -> np.ndarray | None:
+        """Rows from which centres may begin, where these are not all of them."""
+        directed = have_direction(X) if self.metric == "cosine" else None
+        return None if directed is None or directed.all() else np.flatnonzero(directed)
 
     def _init_rows(self, X: Any) -> int:
         """Number of rows among which initial centres are chosen."""

@@ -19,5 +19,6 @@ def is_certain(distance, bracket, blur):
 
     |x - shift|^2 = distance - 2 bracket: the bracket's error is some eps of this.
     """
-    # A sum: 2 times a float32 would be a float64.
-    return (distance >= blur * (distance - (bracket + bracket))) & (distance < np.inf)
+    # A sum: 2 times a float32 would be a float64. Of an infinite bracket that sum would make a sure thing.
+    sure = distance >= blur * (distance - (bracket + bracket))
+    return sure & (bracket < np.inf) & (distance < np.inf)

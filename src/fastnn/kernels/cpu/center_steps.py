@@ -17,14 +17,19 @@ DIVERGENCE = 1e6
 
 @register_jitable
 def to_sphere(c):
-    """A vector divided by its length, in place; False, and zeros as they were, where it has none."""
+    """A vector divided by its length, in place; False, and zeros as they were, where it has none.
+
+    NaN where the length is not finite.
+    """
     square = 0.0
     for f in range(c.size):
         square += np.float64(c[f]) * np.float64(c[f])
-    if square > 0.0:
-        for f in range(c.size):
-            c[f] = c[f] / np.sqrt(square)
-    return square > 0.0
+    if square == 0.0:
+        return False
+    length = np.sqrt(square) if square < np.inf else np.nan
+    for f in range(c.size):
+        c[f] = c[f] / length
+    return True
 
 
 @jit

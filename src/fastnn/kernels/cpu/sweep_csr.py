@@ -73,6 +73,8 @@ def _row_task(
     of float64.
     """
     eps = np.finfo(data.dtype).eps
+    if not norms.max() < np.finfo(data.dtype).max:
+        eps = np.inf  # scores overflow: none is certain
     tasks, n, k = inertias.size, labels.size, by_feature.shape[1]
     weighted = weights.size > 0
     sums, d = partials[t if summing else np.int64(0)], by_feature.shape[0]

@@ -381,6 +381,39 @@ def test_bad_arguments(call, error, message):
         call(np.ones((4, 3)))
 
 
+class _Elsewhere:
+    """What is asked of an array on a GPU before it is touched."""
+
+    __cuda_array_interface__ = None
+
+    def __init__(self, number):
+        self.device = type("Device", (), {"index": number})()
+
+
+def test_data_on_another_device_are_refused():
+    there, elsewhere = _Elsewhere(1), _Elsewhere(2)
+    with pytest.raises(ValueError, match="arrays lie on 'cuda:1' and on 'cuda:2'"):
+        kernels.assign(there, elsewhere)
+    with pytest.raises(ValueError, match="device is 'cuda:0', and an array lies on 'cuda:1'"):
+        kernels.assign(there, np.ones((1, 2)), device="cuda:0")
+
+
+@needs_device
+def test_outputs_that_share_memory_are_refused():
+    X, out = np.ones((4, 2)), np.empty((3, 2))
+    with pytest.raises(ValueError, match="must not share memory"):
+        kernels.linear_backward(
+            X, np.ones((4, 3)), np.ones((3, 2)), X, out=(np.empty((4, 3)), out, out[0]), device="cuda"
+        )
+    weights = on_device(np.ones(2))
+    data = {"labels": np.zeros(2, int), "n_clusters": 2, "sample_weight": weights}
+    sums = on_device(np.empty((2, 3)))
+    assert all(map(package.memory.is_device_array, kernels.update_centers(np.ones((2, 3)), **data)))
+    if not SIMULATED:  # whose arrays do not say where they lie
+        with pytest.raises(ValueError, match="must not share memory"):
+            kernels.update_centers(np.ones((2, 3)), out=(sums, weights), **data)
+
+
 @pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:one", "cuda:-1", 0])
 def test_names_of_devices(device):
     with pytest.raises(ValueError, match="device must be None, 'cpu', 'cuda'"):

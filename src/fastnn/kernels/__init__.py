@@ -44,12 +44,36 @@ from fastnn.kernels.cpu.elementary import exp, log, logistic, tanh
 _DEVICE_DOC = """device : {"cpu", "cuda", "cuda:0", "cuda:1", ...}, default=None
     Where to compute. None follows the data: the CPU for NumPy arrays, the GPU where an array lies on one
     (CuPy, PyTorch, or whatever has ``__cuda_array_interface__``). Arrays that lie on the GPU are used in
-    place, and results come back as the same kind of array.
+    place, and results come back as the same kind of array. Work is queued on the device's default stream.
 """
 
 
 # What lies on no GPU, as arguments go.
 _ON_HOST = frozenset({np.ndarray, type(None), tuple, list, str, bool, int})
+
+
+def _of_data(arrays: tuple[Any, ...]) -> int | None:
+    """Number of the CUDA device on which some of the arrays lie; None if all lie on the host.
+
+    Raises
+    ------
+    ValueError
+        They lie on several.
+    """
+    found: int | None = None
+    # A plain loop, and the usual types first: a small kernel's call takes 10 us.
+    for array in arrays:
+        if type(array) in _ON_HOST:
+            continue
+        if hasattr(array, "__cuda_array_interface__") or hasattr(array, "__cuda_ndarray__"):
+            # PyTorch's and CuPy's names for the device's number; Numba's arrays do not tell.
+            place = getattr(array, "device", None)
+            number = getattr(place, "index", getattr(place, "id", None))
+            number = number if isinstance(number, int) else (found or 0)
+            if found not in (None, number):
+                raise ValueError(f"arrays lie on 'cuda:{found}' and on 'cuda:{number}'.")
+            found = number
+    return found
 
 
 def _ordinal(device: str | None, arrays: tuple[Any, ...]) -> int | None:
@@ -58,25 +82,19 @@ def _ordinal(device: str | None, arrays: tuple[Any, ...]) -> int | None:
     Raises
     ------
     ValueError
-        There is no device of such a name.
+        There is no device of such a name, or the arrays lie on another GPU.
     """
     if device is None:
-        # A plain loop, and the usual types first: a small kernel's call takes 10 us.
-        for array in arrays:
-            if type(array) in _ON_HOST:
-                continue
-            if hasattr(array, "__cuda_array_interface__") or hasattr(array, "__cuda_ndarray__"):
-                # PyTorch's and CuPy's names for the device's number.
-                place = getattr(array, "device", None)
-                number = getattr(place, "index", getattr(place, "id", 0))
-                return number if isinstance(number, int) else 0
-        return None
+        return _of_data(arrays)
     if device == "cpu":
         return None
     kind, _, number = device.partition(":") if isinstance(device, str) else ("", "", "")
     if kind != "cuda" or (number and not number.isdecimal()) or device == "cuda:":
         raise ValueError(f"device must be None, 'cpu', 'cuda' or 'cuda:<number>', got {device!r}.")
-    return int(number or 0)
+    found = _of_data(arrays)
+    if number and found not in (None, int(number)):
+        raise ValueError(f"device is {device!r}, and an array lies on 'cuda:{found}'.")
+    return int(number or found or 0)
 
 
 def _on_the_device_of_its_data(function: Callable[..., Any]) -> Callable[..., Any]:

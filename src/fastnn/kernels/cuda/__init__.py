@@ -2,17 +2,19 @@
 
 ::
 
-    linear_forward             assign               update_centers
-    linear_backward              |                     |
-          |                   nearest.py            sums.py
-      linear.py                  |                  sorting.py
-          |                      |                  scan.py
-          +----------------------+---------------------+
-                                 |
-             scalars.py  memory.py (arrays to a device and back)
-                                 |
-                             compat.py (numba.cuda)
+    linear_forward     training step     assign       update_centers     k-means++, means
+    linear_backward       mlp.py            |               |             candidates.py
+          |           output, updates,   nearest.py      sums.py          center_steps.py
+      linear.py       gather                |            sorting, scan    reduction.py
+          |               |                 |               |                   |
+          +---------------+-----------------+---------------+-------------------+
+                                            |
+                      scalars.py   memory.py (arrays to a device and back)
+                                            |
+                                  compat.py (numba.cuda)
 
+The public functions are those at the top left, ``assign`` and ``update_centers``; no engine uses the others
+yet.
 Imported only when a CUDA device is asked for. ``compat`` alone imports numba.cuda.
 """
 

@@ -55,7 +55,7 @@ def update_centers(
     X: Any, labels: Any, n_clusters: int, sample_weight: Any = None, *, out: Any = None
 ) -> tuple[Any, Any]:
     """The twin of the CPU's ``update_centers``."""
-    arguments = Arguments(X)
+    arguments = Arguments(X, beside=(labels, sample_weight))
     X = arguments.matrix(X, "X", (None, None))
     n, d = X.shape
     if n > _MAX_ROWS:
@@ -68,7 +68,7 @@ def update_centers(
     label_dtype = dtype_of(labels)
     if label_dtype.kind not in "iu":
         raise TypeError(f"labels must be integers, got dtype {label_dtype}.")
-    labels = arguments.matrix(labels, "labels", (n,), label_dtype)
+    labels = arguments.matrix(labels, "labels", (n,), label_dtype.newbyteorder("="))
     if _is_bad(_find_bad_labels, labels, k):
         raise ValueError(f"labels must lie in 0..{k - 1}.")
     labels = arguments.matrix(labels, "labels", (n,), np.int32)
@@ -77,7 +77,7 @@ def update_centers(
         weights = arguments.matrix(sample_weight, "sample_weight", (n,))
         if _is_bad(_find_bad_weights, weights):
             raise ValueError("Negative or missing values in data passed to `sample_weight`")
-    given, inputs = several(out, 2), (X, labels)
+    given, inputs = several(out, 2), (X, labels) if weights is None else (X, labels, weights)
     sums = arguments.output(given[0], (k, d), np.float64, "out[0] (sums)", inputs)
     counts = arguments.output(given[1], (k,), np.float64, "out[1] (counts)", (*inputs, sums))
     if n:

@@ -42,6 +42,7 @@ from fastnn.kernels.cuda.memory import Arguments, blocks
 TILE = 16
 # A tile in shared memory: by the one more, threads that read along a column meet different banks.
 _SHAPE = (TILE, TILE + 1)
+_MAX_COLUMNS = 65535 * TILE  # of a grid's second dimension
 
 
 @cache
@@ -175,7 +176,15 @@ def weight_gradient_kernel(real: Any) -> Any:
 
 
 def tile_grid(rows: int, columns: int) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Launch configuration of a result of this shape."""
+    """Launch configuration of a result of this shape.
+
+    Raises
+    ------
+    ValueError
+        There are more columns than a grid can have.
+    """
+    if columns > _MAX_COLUMNS:
+        raise ValueError(f"a layer has {columns} units; on a GPU it can have {_MAX_COLUMNS}.")
     return (blocks(rows, TILE), blocks(columns, TILE)), (TILE, TILE)
 
 

@@ -5,7 +5,7 @@ copied there, and what is computed from NumPy arrays alone comes back as NumPy a
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -59,11 +59,14 @@ class Arguments:
     ----------
     *arrays : array-like
         All that have a say in the dtype; None is passed over.
+    beside : sequence of array-like
+        Those that have none, but may lie on the device too.
     """
 
-    def __init__(self, *arrays: Any) -> None:
+    def __init__(self, *arrays: Any, beside: Sequence[Any] = ()) -> None:
         given = [array for array in arrays if array is not None]
-        self._like = next((array for array in given if is_device_array(array)), None)
+        self._like = next((array for array in (*given, *beside) if is_device_array(array)), None)
+        self._host_outputs: list[np.ndarray] = []
         # Not of the arrays themselves: NumPy would copy one that lies on a device.
         self.dtype = working_dtype(*(np.empty(0, dtype_of(array)) for array in given))
 
@@ -113,6 +116,9 @@ class Arguments:
             return cuda.device_array(shape, dtype)
         if not is_device_array(out):
             output_array(out, shape, dtype, name)
+            if any(np.may_share_memory(out, former) for former in self._host_outputs):
+                raise ValueError(f"{name} must not share memory with another argument")
+            self._host_outputs.append(out)
             return cuda.to_device(out) if keep else cuda.device_array(shape, dtype)
         array = _as_cuda(out)
         if tuple(array.shape) != shape or array.dtype != dtype:

@@ -94,6 +94,9 @@ class TrainingStep:
         first, n : int
             Where the batch begins, and its rows.
         """
+        if n == 0:
+            self.gradient.copy_to_device(np.zeros(self.gradient.shape, self.gradient.dtype))
+            return
         A, Z, dZ = ([array[:n] for array in arrays] for arrays in (self._A, self._Z, self._dZ))
         gather_rows[blocks(n * X.shape[1], GATHER_THREADS), GATHER_THREADS](order, first, X, A[0])
         for i, (W, b) in enumerate(self._layers):
@@ -109,7 +112,7 @@ class TrainingStep:
             softmax[grid](A[-1])
         weighted = weights is not None
         loss_kernel(self._loss)[grid](
-            order, first, Y, weights if weighted else self.row_loss, int(weighted), A[-1], self.row_loss
+            order, first, Y, weights if weighted else self._layers[0].b, int(weighted), A[-1], self.row_loss
         )
         # dz stands where the outputs were.
         after_layer = A[-1]

@@ -25,7 +25,6 @@ def softmax(Z):
         z = Z[i]
         most = z[0]
         for j in range(1, z.size):
-            # Not max(): NaN stays NaN.
             most = most if z[j] < most else z[j]
         total = type(most)(0)
         for j in range(z.size):

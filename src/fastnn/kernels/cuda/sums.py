@@ -97,9 +97,10 @@ def sum_rows(X: Any, weights: Any, labels: Any, sums: Any, counts: Any) -> None:
     threads = min(_FEATURES, blocks(d + 1, 32) * 32)
     across = blocks(d + 1, threads)
     weighted = weights is not None
+    # Where there are no weights an array of their type stands in for them: one kernel for both.
     _sum_pieces[(pieces, across), threads](
         X,
-        weights if weighted else counts,
+        weights if weighted else X.reshape(n * d),
         int(weighted),
         labels,
         order,

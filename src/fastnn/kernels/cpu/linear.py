@@ -24,9 +24,10 @@ import numpy as np
 from numba import prange
 from numba.extending import register_jitable
 
-from fastnn.activations import ACTIVATIONS, CODES, IDENTITY
-from fastnn.kernels._arrays import checked, output_array, plain, several, working_dtype
+from fastnn.activations import IDENTITY
+from fastnn.kernels._arrays import checked, output_array, plain, working_dtype
 from fastnn.kernels._jit import parallel_jit
+from fastnn.kernels._layer_arguments import activation_code, backward_arguments
 from fastnn.kernels._threads import threads_for, workers
 from fastnn.kernels.cpu.dispatch import activate, activation_loops, chain_rule, derivative_loops
 from fastnn.kernels.cpu.linked import NOTHING
@@ -239,12 +240,6 @@ def _matrix(array: Any, name: str, dtype: np.dtype, shape: tuple[int | None, ...
     return plain(checked(array, name, shape), dtype)
 
 
-def _code(activation: str) -> int:
-    if activation not in CODES:
-        raise ValueError(f"activation must be one of {sorted(CODES)}, got {activation!r}")
-    return CODES[activation]
-
-
 def linear_forward(
     X: Any,
     W: Any,
@@ -290,7 +285,7 @@ def linear_forward(
     FLOPs: 2 n_samples n_in n_out. Bytes: (n_samples n_in + n_in n_out + n_samples n_out) times the item size,
     and n_samples n_out more with `return_z`.
     """
-    code = _code(activation)
+    code = activation_code(activation)
     dtype = working_dtype(X, W) if b is None else working_dtype(X, W, b)
     X = _matrix(X, "X", dtype, (None, None))
     n, depth = X.shape
@@ -368,13 +363,7 @@ def linear_backward(
     FLOPs: 4 n_samples n_in n_out. Bytes: (2 n_samples n_in + 3 n_in n_out + 4 n_samples n_out) times the item
     size: X, W and the results once, dZ and a transposed copy of W written and read.
     """
-    code = _code(activation)
-    needs_z = ACTIVATIONS[code].needs_z
-    if needs_z and Z is None:
-        raise ValueError(f"the derivative of {activation!r} needs Z: call linear_forward with return_z=True")
-    given = several(out, 3)
-    if accumulate and (given[1] is None or given[2] is None):
-        raise ValueError("accumulate=True needs out=(dX, dW, db) with arrays dW and db to add to")
+    code, needs_z, given = backward_arguments(activation, Z, accumulate, out)
     dtype = working_dtype(dA, X, W, A, Z) if needs_z else working_dtype(dA, X, W, A)
     X = _matrix(X, "X", dtype, (None, None))
     n, n_in = X.shape

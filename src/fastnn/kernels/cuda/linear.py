@@ -32,8 +32,8 @@ from typing import Any
 
 from numba import from_dtype
 
-from fastnn.activations import ACTIVATIONS, CODES, IDENTITY
-from fastnn.kernels._arrays import several
+from fastnn.activations import ACTIVATIONS, IDENTITY
+from fastnn.kernels._layer_arguments import activation_code, backward_arguments
 from fastnn.kernels.cuda import scalars as scalars  # what the registry's functions are, in kernels
 from fastnn.kernels.cuda.compat import cuda, device_function, kernel
 from fastnn.kernels.cuda.memory import Arguments, blocks
@@ -188,12 +188,6 @@ def tile_grid(rows: int, columns: int) -> tuple[tuple[int, int], tuple[int, int]
     return (blocks(rows, TILE), blocks(columns, TILE)), (TILE, TILE)
 
 
-def _code(activation: str) -> int:
-    if activation not in CODES:
-        raise ValueError(f"activation must be one of {sorted(CODES)}, got {activation!r}")
-    return CODES[activation]
-
-
 def linear_forward(
     X: Any,
     W: Any,
@@ -204,7 +198,7 @@ def linear_forward(
     out: Any = None,
 ) -> Any:
     """The twin of the CPU's ``linear_forward``, on the current device."""
-    code = _code(activation)
+    code = activation_code(activation)
     arguments = Arguments(X, W, b)
     dtype = arguments.dtype
     X = arguments.matrix(X, "X", (None, None))
@@ -235,13 +229,7 @@ def linear_backward(
     out: Any = None,
 ) -> tuple[Any, Any, Any]:
     """The twin of the CPU's ``linear_backward``, on the current device."""
-    code = _code(activation)
-    needs_z = ACTIVATIONS[code].needs_z
-    if needs_z and Z is None:
-        raise ValueError(f"the derivative of {activation!r} needs Z: call linear_forward with return_z=True")
-    given = several(out, 3)
-    if accumulate and (given[1] is None or given[2] is None):
-        raise ValueError("accumulate=True needs out=(dX, dW, db) with arrays dW and db to add to")
+    code, needs_z, given = backward_arguments(activation, Z, accumulate, out)
     arguments = Arguments(dA, X, W, A, Z if needs_z else None)
     dtype = arguments.dtype
     X = arguments.matrix(X, "X", (None, None))

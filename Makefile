@@ -10,7 +10,7 @@ demo: $(VENV)/.examples
 
 # The CUDA kernels compile without a driver, and run in numba-cuda's simulator.
 test: $(VENV)/.test $(VENV)/.cuda
-	NUMBA_ENABLE_CUDASIM=1 $(BIN)/python -m pytest tests/test_cuda_kernels.py
+	NUMBA_ENABLE_CUDASIM=1 $(BIN)/python -m pytest tests/test_cuda_kernels.py tests/test_cuda_estimators.py
 	$(BIN)/python -m pytest
 
 lint: $(VENV)/.test
@@ -27,7 +27,7 @@ peers: $(VENV)/.bench
 
 # On a machine with an NVIDIA GPU.
 gpu: $(VENV)/.test $(VENV)/.cuda $(VENV)/.bench
-	$(BIN)/python -m pytest tests/test_cuda_kernels.py
+	$(BIN)/python -m pytest -m gpu
 	$(BIN)/python benchmarks/gpu.py
 
 docs: $(VENV)/.docs

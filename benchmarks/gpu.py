@@ -9,13 +9,16 @@ take turns. Results go to arrays full of NaN first, and are compared before anyt
 """
 
 import argparse
+import copy
 import importlib.metadata
 import json
 import platform
 import statistics
 import sys
 import time
+import warnings
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +29,14 @@ ROOT = Path(__file__).resolve().parents[1]
 LEAST_CALLS, MOST_CALLS, SECONDS = 5, 50, 3.0
 LAYERS = [(200, 64, 100), (1024, 784, 512), (1024, 512, 512), (8192, 784, 512)]  # rows, inputs, outputs
 CLUSTERINGS = [(1_000_000, 8, 64), (1_000_000, 64, 256), (10_000_000, 128, 1000)]  # rows, features, clusters
+# Layer sizes, rows, rows of a batch.
+NETWORKS = [
+    ((64, 100, 10), 1797, 200),
+    ((784, 512, 512, 10), 60_000, 1024),
+    ((784, 512, 512, 10), 60_000, 8192),
+]
+# Of more products (rows, features, clusters) than this the CPU does no iteration here.
+CPU_WORK = 1e11
 # Rows whose labels are compared with those of float64.
 CHECKED = 20_000
 # Elements of torch's matrix of distances at once: the whole of it does not fit.
@@ -180,17 +191,190 @@ def clusterings(torch: Any, cuda: Any) -> list[dict[str, Any]]:
     return rows
 
 
+def epochs(torch: Any, cuda: Any) -> list[dict[str, Any]]:
+    """An epoch of training with adam, beside PyTorch's: eagerly, and with each step a CUDA graph."""
+    from fastnn.device_network import DeviceNetwork
+    from fastnn.kernels import device_rows
+    from fastnn.optimizers import Optimizer
+
+    rows = []
+    for sizes, n, batch_size in NETWORKS:
+        X = torch.randn((n, sizes[0]), device="cuda")
+        y = torch.randint(0, sizes[-1], (n,), device="cuda")
+        Y = np.eye(sizes[-1], dtype=np.float32)[y.cpu().numpy()]
+        torch.manual_seed(0)
+        layers = [torch.nn.Linear(n_in, n_out, device="cuda") for n_in, n_out in pairwise(sizes)]
+        network = DeviceNetwork(sizes, hidden_activation="relu", loss="log_loss", dtype=np.float32)
+        network.load(
+            [layer.weight.detach().T.cpu().numpy() for layer in layers],
+            [layer.bias.detach().cpu().numpy() for layer in layers],
+        )
+        optimizer = Optimizer(
+            "adam",
+            {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-8},
+            learning_rate=1e-3,
+            n_parameters=network.parameters.size,
+            dtype=np.float32,
+        )
+        order = np.random.default_rng(0).permutation(n)
+        ours, shuffled = device_rows(X, 0), torch.from_numpy(order).cuda()
+
+        def fastnn_epoch(network=network, optimizer=optimizer, ours=ours, Y=Y, order=order, size=batch_size):
+            return network.train_epoch(optimizer, ours, Y, order, size)
+
+        eager, graphed = (_torch_epoch(torch, layers, X, y, shuffled, batch_size, graph) for graph in (0, 1))
+        # All begin with the same parameters; the loss of an epoch is the mean over its rows.
+        losses = [fastnn_epoch(), eager(), graphed()]
+        error = max(abs(loss / losses[1] - 1) for loss in losses)
+        times = milliseconds({"fastnn": fastnn_epoch, "torch": eager, "torch graph": graphed}, cuda)
+        steps = -(-n // batch_size)
+        flops = 6.0 * n * sum(n_in * n_out for n_in, n_out in pairwise(sizes))
+        rows.append(
+            {
+                "what": f"epoch {'-'.join(map(str, sizes))}, batch {batch_size}, {steps} steps",
+                "tflops": flops / times["fastnn"] / 1e9,
+                "error": error,
+                "us_per_step": 1e3 * times["fastnn"] / steps,
+            }
+            | times
+        )
+    return rows
+
+
+def _torch_epoch(
+    torch: Any, layers: Any, X: Any, y: Any, order: Any, batch_size: int, graph: int
+) -> Callable[[], float]:
+    """A function that trains a copy of the layers for an epoch and returns its mean loss."""
+    modules: list[Any] = []
+    for layer in copy.deepcopy(layers):
+        modules += [layer, torch.nn.ReLU()]
+    model = torch.nn.Sequential(*modules[:-1])
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True, capturable=bool(graph))
+    n, total = len(order), torch.zeros((), device="cuda")
+
+    def step(rows: Any) -> None:
+        optimizer.zero_grad(set_to_none=not graph)
+        loss = torch.nn.functional.cross_entropy(model(X[rows]), y[rows])
+        loss.backward()
+        optimizer.step()
+        total.add_(loss.detach(), alpha=len(rows))
+
+    if not graph:
+
+        def epoch() -> float:
+            total.zero_()
+            for first in range(0, n, batch_size):
+                step(order[first : first + batch_size])
+            return float(total) / n
+
+        return epoch
+
+    before = copy.deepcopy((model.state_dict(), optimizer.state_dict()))
+    captured = {}
+    for size in {min(batch_size, n), n % batch_size} - {0}:
+        rows = order[:size].clone()
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            for _ in range(3):
+                step(rows)
+        torch.cuda.current_stream().wait_stream(side)
+        made = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(made):
+            step(rows)
+        captured[size] = made, rows
+    # Capturing and warming up have moved the parameters, and the graphs know their places.
+    with torch.no_grad():
+        for name, value in model.state_dict().items():
+            value.copy_(before[0][name])
+        for state in optimizer.state.values():
+            for value in state.values():
+                value.zero_()
+
+    def replayed() -> float:
+        total.zero_()
+        for first in range(0, n, batch_size):
+            rows = order[first : first + batch_size]
+            made, static = captured[len(rows)]
+            static.copy_(rows)
+            made.replay()
+        return float(total) / n
+
+    return replayed
+
+
+def lloyds(torch: Any, cuda: Any) -> list[dict[str, Any]]:
+    """Ten of Lloyd's iterations, beside PyTorch's; and one beside fastnn's on two threads of the CPU."""
+    from fastnn import KMeans
+
+    rows = []
+    for n, d, k in CLUSTERINGS:
+        X = torch.randn((n, d), device="cuda")
+        C = X[torch.randperm(n, device="cuda")[:k]].clone()
+        ours = KMeans(k, init=C.cpu().numpy(), n_init=1, max_iter=10, tol=0, algorithm="plain")
+
+        def fit(ours=ours, X=X):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                return ours.fit(X)
+
+        def torch_fit(X=X, C=C, k=k, d=d):
+            for _ in range(10):
+                labels = torch_assign(torch, X, C)
+                sums = torch.zeros((k, d), device="cuda").index_add_(0, labels, X)
+                C = sums / torch.bincount(labels, minlength=k).clamp(min=1)[:, None]
+            return C
+
+        theirs = torch_fit().cpu().numpy()
+        error = float(np.linalg.norm(fit().cluster_centers_ - theirs) / np.linalg.norm(theirs))
+        times = milliseconds({"fastnn": fit, "torch": torch_fit}, cuda)
+        row = {
+            "what": f"10 Lloyd iterations ({n}, {d}, {k})",
+            "tflops": 20.0 * n * d * k / times["fastnn"] / 1e9,
+            "error": error,
+        }
+        if n * d * k < CPU_WORK:
+            on_host, one = X.cpu().numpy(), KMeans(**ours.get_params() | {"max_iter": 1, "n_threads": 2})
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                one.fit(on_host)
+                seconds = []
+                for _ in range(3):
+                    started = time.perf_counter()
+                    one.fit(on_host)
+                    seconds.append(time.perf_counter() - started)
+            row["cpu_iteration_ms"] = 1e3 * statistics.median(seconds)
+        rows.append(row | times)
+        del X, C, ours, fit, torch_fit
+        torch.cuda.empty_cache()
+    return rows
+
+
 def table(rows: list[dict[str, Any]]) -> str:
     """The rows in Markdown."""
-    lines = ["|  | fastnn | torch | ratio | rate | check |", "| --- | --- | --- | --- | --- | --- |"]
+    lines = [
+        "|  | fastnn | torch | ratio | rate | check | also |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
     for row in rows:
         rate = f"{row['tflops']:.1f} TFLOP/s" if "tflops" in row else f"{row['gbs']:.0f} GB/s"
         check = f"{row['wrong']} wrong" if "wrong" in row else f"error {row['error']:.1e}"
         lines.append(
             f"| {row['what']} | {row['fastnn']:.3f} ms | {row['torch']:.3f} ms | "
-            f"{row['torch'] / row['fastnn']:.2f} | {rate} | {check} |"
+            f"{row['torch'] / row['fastnn']:.2f} | {rate} | {check} | {_also(row)} |"
         )
     return "\n".join(lines)
+
+
+def _also(row: dict[str, Any]) -> str:
+    if "torch graph" in row:
+        ratio = row["torch graph"] / row["fastnn"]
+        return (
+            f"torch with graphs {row['torch graph']:.3f} ms ({ratio:.2f}), {row['us_per_step']:.1f} us a step"
+        )
+    if "cpu_iteration_ms" in row:
+        return f"a fit of 1 iteration on 2 threads of the CPU {row['cpu_iteration_ms']:.1f} ms"
+    return ""
 
 
 def versions(torch: Any) -> dict[str, str]:
@@ -218,7 +402,7 @@ def main(argv: list[str] | None = None) -> None:
     torch.backends.cuda.matmul.allow_tf32 = False
     about = versions(torch)
     rows: list[dict[str, Any]] = []
-    for group in (layers, clusterings):
+    for group in (layers, epochs, clusterings, lloyds):
         rows += group(torch, cuda)
         print(table(rows), flush=True)
     if options.json is not None:

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 from numba import types
 
-from fastnn.activations import ACTIVATIONS
+from fastnn.activations import ACTIVATIONS, CODES
 from fastnn.losses import LOSSES
-from fastnn.optimizers import RULES
 
 if find_spec("numba_cuda") is None:
     pytest.skip("numba-cuda is not installed", allow_module_level=True)
@@ -18,17 +17,19 @@ if find_spec("numba_cuda") is None:
 from fastnn.kernels.cuda import (
     candidates,
     center_steps,
+    distances,
     gather,
     kmeans,
+    lengths,
     linear,
     memory,
+    mlp,
     nearest,
     output,
     reduction,
     scan,
     sorting,
     sums,
-    updates,
 )
 from fastnn.kernels.cuda.compat import SIMULATED, cuda
 
@@ -38,8 +39,8 @@ if SIMULATED:
 FOLDER = Path(linear.__file__).parent
 ARCHITECTURES = [(8, 0), (9, 0)]
 # Registers of a thread at most. With 64, a multiprocessor (65,536 registers) holds 1,024 threads; with 128,
-# two blocks of 256.
-FEW, MANY = 64, 128
+# two blocks of 256; of blocks that stay for a whole launch one is enough.
+FEW, MANY, ALL = 64, 128, 255
 
 INT, I32, F64, F64_2, F64_3 = (
     types.int64,
@@ -70,14 +71,24 @@ def kernels(real):
         "softmax": ([output.softmax], (M,), FEW),
         "loss_and_gradient": (
             [output.loss_kernel(c) for c in range(len(LOSSES))],
-            (types.Array(types.int64, 1, "C"), INT, M, V, INT, M, F64),
+            (M, V, INT, M, F64),
             FEW,
         ),
-        "update_parameters": (
-            [updates.update_kernel(c) for c in range(len(RULES))],
-            (*[real] * 8, V, V, V, V),
-            FEW,
+        "train": (
+            [
+                mlp.train_kernel(hidden, loss, rule, each, real)
+                for each in mlp.EACH[real.bitwidth // 8]
+                # Of every activation there are other kernels here. One that needs z and one that does not;
+                # losses with and without softmax; rules with one slot and with two.
+                for hidden, loss, rule in ((CODES["relu"], 0, 2), (CODES["gelu"], 3, 1))
+            ],
+            mlp.signature(real),
+            ALL,
         ),
+        "_find_distances": ([distances._find_distances], (M, M, M), FEW),
+        "_find_not_finite": ([lengths._find_not_finite], (M, I32), FEW),
+        "_measure": ([lengths._measure], (M, F64, F64, types.float64, I32), FEW),
+        "_divide": ([lengths._divide], (M, F64, F64, M), FEW),
         "gather_rows": ([gather.gather_rows], (types.Array(types.int64, 1, "C"), INT, M, M), FEW),
         "_find_means": ([center_steps._find_means], (M, F64_2, F64, INT, M, F64), FEW),
         "_sum_products": ([reduction._sum_products], (V, INT, V, F64), FEW),
@@ -124,9 +135,12 @@ def compiled_to(output, kernel, signature, architecture, monkeypatch):
 def assembled(code, architecture):
     """What the assembler says about the machine code that it makes."""
     from cuda.core import Linker, LinkerOptions, ObjectCode
+    from cuda.pathfinder import locate_static_lib
 
     linker = Linker(
         ObjectCode.from_ltoir(code),
+        # What blocks that wait for each other call.
+        ObjectCode.from_library(locate_static_lib("cudadevrt").abs_path),
         options=LinkerOptions(
             arch="sm_{}{}".format(*architecture), link_time_optimization=True, ptxas_options=["-v"]
         ),
@@ -174,7 +188,7 @@ def test_registers_and_spills(name, real, architecture, monkeypatch):
     "name",
     [
         "forward", "chain_rule", "input_gradient", "hidden_gradient", "weight_gradient", "softmax",
-        "update_parameters", "gather_rows", "nearest",
+        "gather_rows", "nearest", "_find_distances",
     ],
 )  # fmt: skip
 def test_float32_kernels_hold_no_float64(name, monkeypatch):

@@ -25,13 +25,15 @@ from fastnn.kernels.cuda import candidates, center_steps
 from fastnn.kernels.cuda import output as output_layer
 from fastnn.kernels.cuda.compat import SIMULATED, cuda
 from fastnn.kernels.cuda.gather import THREADS, gather_rows
-from fastnn.kernels.cuda.mlp import TrainingStep
+from fastnn.kernels.cuda.layers import Gradients
+from fastnn.kernels.cuda.linear import TILE
+from fastnn.kernels.cuda.mlp import PENALTY, ROW, SCALE, SIDE, Steps
 from fastnn.kernels.cuda.nearest import CENTERS, DEPTH, ROWS
 from fastnn.kernels.cuda.reduction import weighted_sum
 from fastnn.kernels.cuda.scan import LENGTH, exclusive_sums
 from fastnn.kernels.cuda.sorting import sort_by_cluster
-from fastnn.kernels.cuda.updates import update_range
 
+pytestmark = pytest.mark.gpu
 needs_device = pytest.mark.skipif(
     not SIMULATED and not cuda.is_available(), reason="no GPU, and NUMBA_ENABLE_CUDASIM is not 1"
 )
@@ -79,7 +81,8 @@ def test_layer_of_every_activation(activation):
 
 @needs_device
 @pytest.mark.parametrize(
-    ("n", "n_in", "n_out"), [(1, 1, 1), (16, 17, 15), (33, 16, 18), (0, 3, 2), (3, 0, 2)]
+    ("n", "n_in", "n_out"),
+    [(1, 1, 1), (TILE, TILE + 1, TILE - 1), (2 * TILE + 1, TILE, TILE + 2), (0, 3, 2), (3, 0, 2)],
 )
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_layer_of_ragged_shapes(n, n_in, n_out, dtype):
@@ -207,7 +210,7 @@ def test_loss_and_its_gradient(loss, weighted):
     dZ = reference.DZ.get(loss, lambda y, a: a - y)(Y[chosen], A)
     outputs, row_loss = on_device(A), on_device(np.full(5, np.nan))
     output_layer.loss_kernel(LOSSES.index(entry))[1, output_layer.THREADS](
-        on_device(order), 2, on_device(Y), on_device(weights), int(weighted), outputs, row_loss
+        on_device(Y[chosen]), on_device(weights[chosen]), int(weighted), outputs, row_loss
     )
     scale = weights[chosen] if weighted else np.ones(5)
     assert close(row_loss.copy_to_host(), losses * scale, np.float64)
@@ -225,28 +228,11 @@ def test_softmax(dtype):
 
 
 @needs_device
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("rule", range(len(RULES)), ids=[rule.name for rule in RULES])
-def test_steps_of_every_rule(rule, dtype):
-    generator = np.random.default_rng(12)
-    entry = RULES[rule]
-    w, hyper = generator.normal(size=7).astype(dtype), np.zeros(MAX_HYPER)
-    hyper[: len(entry.hyper)] = list(entry.hyper.values())
-    expected, state = w.astype(float), np.zeros((2, 7))
-    parameters, slots = on_device(w), [on_device(np.zeros(7, dtype)) for _ in range(entry.n_slots)]
-    for t in (1, 2, 3):
-        g = generator.normal(size=7).astype(dtype)
-        reference.RULES[entry.name](expected, (g + 0.1 * expected) * 0.5, state, 0.01, t, *hyper)
-        update_range(rule, 0.01, hyper, t, 0.1, 0.5, parameters, on_device(g), slots)
-    assert close(parameters.copy_to_host(), expected, dtype)
-
-
-@needs_device
 def test_gathered_rows():
     generator = np.random.default_rng(13)
     X, order = generator.normal(size=(20, 3)), generator.permutation(20)
     out = on_device(np.full((6, 3), np.nan))
-    gather_rows[1, THREADS](on_device(order), 4, on_device(X), out)
+    gather_rows[-(-out.size // THREADS), THREADS](on_device(order), 4, on_device(X), out)
     np.testing.assert_array_equal(out.copy_to_host(), X[order[4:10]])
 
 
@@ -302,46 +288,130 @@ def test_candidates_for_a_center(weighted):
     np.testing.assert_array_equal(picked.copy_to_host(), [0, 7, n - 1, n - 1])
 
 
-@needs_device
-@pytest.mark.parametrize(
-    ("hidden", "loss", "dtype", "weighted"),
-    [
-        ("relu", "log_loss", np.float32, False),
-        ("gelu", "squared_error", np.float64, True),
-        ("tanh", "poisson", np.float64, False),
-    ],
-)
-def test_steps_of_a_network(hidden, loss, dtype, weighted):
+NETWORKS = [
+    ("relu", "log_loss", np.float32, False),
+    ("gelu", "squared_error", np.float64, True),
+    ("tanh", "poisson", np.float64, False),
+    ("silu", "binary_log_loss", np.float64, True),
+]
+
+
+def network_and_data(hidden, loss, dtype, sizes, n):
+    """A network of the reference, and X, Y, weights and an order of n rows; the last batch is short."""
     generator = np.random.default_rng(17)
-    sizes, n, batch_size = (3, 5, 4, 2), 7, 4
     network = reference.ReferenceNetwork(sizes, hidden_activation=hidden, loss=loss, dtype=np.float64)
-    network.parameters[:] = 0.5 * generator.normal(size=network.parameters.size)
-    X, Y = generator.normal(size=(n, 3)).astype(dtype), np.eye(2)[generator.integers(0, 2, n)].astype(dtype)
-    weights, order = generator.uniform(0.5, 2, n).astype(dtype), generator.permutation(n)
-    rule = next(i for i, entry in enumerate(RULES) if entry.n_slots == 2)
-    hyper = np.array(list(RULES[rule].hyper.values()))
-    losses = [entry.name for entry in LOSSES]
-    parameters = on_device(network.parameters.astype(dtype))
-    slots = [on_device(np.zeros(network.parameters.size, dtype)) for _ in range(2)]
-    step = TrainingStep(sizes, CODES[hidden], losses.index(loss), batch_size, parameters)
-    state, divisor = (
-        np.zeros((2, network.parameters.size)),
-        2 if LOSSES[losses.index(loss)].mean_over_outputs else 1,
+    network.parameters[:] = (0.5 * generator.normal(size=network.parameters.size)).astype(dtype)
+    X = generator.normal(size=(n, sizes[0])).astype(dtype)
+    Y = np.eye(sizes[-1])[generator.integers(0, sizes[-1], n)].astype(dtype)
+    return network, X, Y, generator.uniform(0.5, 2, n).astype(dtype), generator.permutation(n)
+
+
+@needs_device
+@pytest.mark.parametrize(("hidden", "loss", "dtype", "weighted"), NETWORKS)
+def test_gradients_over_rows(hidden, loss, dtype, weighted):
+    sizes = (3, 5, 4, 2)
+    network, X, Y, weights, _ = network_and_data(hidden, loss, dtype, sizes, 7)
+    own = weights.astype(float) if weighted else np.ones(7)
+    expected, gradient = network.loss_and_gradient(
+        X.astype(float), Y.astype(float), sample_weight=own, alpha=0.0
     )
-    on = [on_device(array) for array in (X, Y, weights, order)]
-    for t, first in enumerate(range(0, n, batch_size), start=1):
-        rows = order[first : first + batch_size]
+    entry = next(i for i, entry in enumerate(LOSSES) if entry.name == loss)
+    adder = Gradients(sizes, CODES[hidden], entry, 4, on_device(network.parameters.astype(dtype)))
+    data = on_device(X), on_device(Y), on_device(weights) if weighted else None
+    total = sum(adder.add(*data, first, n, anew=first == 0) for first, n in ((0, 4), (4, 3)))
+    divisor = own.sum() * (2 if LOSSES[entry].mean_over_outputs else 1)
+    assert total / divisor == pytest.approx(expected, rel=10 * TOLERANCE[dtype])
+    assert close(adder.sum.copy_to_host(), gradient * own.sum(), dtype)
+
+
+def steps_beside_the_reference(hidden, loss, dtype, weighted, rule, sizes, n, batch_size, n_blocks=None):
+    """Two launches of steps against the reference's: parameters, losses and squares of the weights."""
+    network, X, Y, weights, order = network_and_data(hidden, loss, dtype, sizes, n)
+    code, entry = next((i, entry) for i, entry in enumerate(RULES) if entry.name == rule)
+    hyper, state = np.zeros(MAX_HYPER), np.zeros((2, network.parameters.size))
+    hyper[: len(entry.hyper)] = list(entry.hyper.values())
+    loss_code = next(i for i, entry in enumerate(LOSSES) if entry.name == loss)
+    steps = Steps(sizes, CODES[hidden], loss_code, code, batch_size, dtype)
+    steps.n_blocks = n_blocks or steps.n_blocks
+    n_batches = -(-n // batch_size)
+    table = np.empty((2 * n_batches, ROW), dtype)
+    batches = np.tile(np.arange(n_batches), 2)
+    parameters = on_device(network.parameters.astype(dtype))
+    slots = [on_device(np.zeros(network.parameters.size, dtype)) for _ in range(entry.n_slots)]
+    losses, penalty = [], 0.0
+    for t, batch in enumerate(batches, start=1):
+        rows = order[batch * batch_size : (batch + 1) * batch_size]
         own = weights[rows].astype(float) if weighted else np.ones(len(rows))
-        expected, gradient = network.loss_and_gradient(
+        loss_here, gradient = network.loss_and_gradient(
             X[rows].astype(float), Y[rows].astype(float), sample_weight=own, alpha=0.1
         )
-        step.gradients(on[0], on[1], on[2] if weighted else None, on[3], first, len(rows))
-        step.update(rule, 0.01, hyper, t, 0.1, 1 / own.sum(), slots)
-        penalty = 0.05 * sum((W * W).sum() for W in network.coefs) / own.sum()
-        total = step.row_loss.copy_to_host()[: len(rows)].sum() / own.sum() / divisor
-        assert total + penalty == pytest.approx(expected, rel=TOLERANCE[dtype] * 10)
-        reference.RULES[RULES[rule].name](network.parameters, gradient, state, 0.01, t, *hyper)
+        squares = sum((W * W).sum() for W in network.coefs)
+        losses.append((loss_here - 0.05 * squares / own.sum()) * own.sum())
+        penalty += t * squares
+        table[t - 1, :SCALE] = entry.coefficients(0.01, hyper, t)
+        table[t - 1, SCALE], table[t - 1, PENALTY] = 1 / own.sum(), t
+        reference.RULES[rule](network.parameters, gradient, state, 0.01, t, *hyper)
+    got, squares = on_device(np.full(2 * n_batches, np.nan)), on_device(np.zeros(steps.n_blocks))
+    for begin, end in ((0, 1), (1, 2 * n_batches)):
+        steps.run(
+            on_device(X), on_device(order), on_device(Y), on_device(weights) if weighted else None,
+            on_device(batches), begin, end, on_device(table), 0.1, parameters, slots, got, squares,
+        )  # fmt: skip
+    divisor = sizes[-1] if LOSSES[loss_code].mean_over_outputs else 1
     assert close(parameters.copy_to_host(), network.parameters, dtype)
+    assert close(got.copy_to_host() / divisor, np.array(losses), dtype)
+    assert squares.copy_to_host().sum() == pytest.approx(penalty, rel=10 * TOLERANCE[dtype])
+
+
+@needs_device
+@pytest.mark.parametrize(("hidden", "loss", "dtype", "weighted"), NETWORKS)
+def test_steps_of_a_network(hidden, loss, dtype, weighted):
+    steps_beside_the_reference(hidden, loss, dtype, weighted, "adam", (3, 5, 4, 2), 7, 4)
+
+
+@needs_device
+@pytest.mark.parametrize("rule", [entry.name for entry in RULES])
+def test_steps_of_every_rule(rule):
+    steps_beside_the_reference("relu", "log_loss", np.float64, False, rule, (2, 3, 2), 3, 2)
+
+
+@needs_device
+@pytest.mark.parametrize("sizes", [(1, 1), (SIDE + 1, 2 * SIDE + 1, 3), (4 * SIDE + 1, 2, 4 * SIDE + 1)])
+def test_steps_of_ragged_layers(sizes):
+    steps_beside_the_reference(
+        "tanh", "squared_error", np.float64, True, "momentum", sizes, SIDE + 4, SIDE + 1
+    )
+
+
+@pytest.mark.skipif(not SIMULATED, reason="on a GPU every test of steps has several blocks")
+def test_steps_on_several_blocks(monkeypatch):
+    from tests.simulated_grid import blocks_at_once
+
+    sizes, n = (3, SIDE + 1, 2), 2 * SIDE + 2
+    with blocks_at_once(monkeypatch):
+        steps_beside_the_reference(
+            "gelu", "log_loss", np.float64, True, "adam", sizes, n, SIDE + 1, n_blocks=3
+        )
+
+
+@needs_device
+@pytest.mark.filterwarnings("ignore:.*invalid value")  # of the simulator's scalars
+def test_a_loss_that_is_not_finite_ends_the_steps():
+    network, X, Y, _, order = network_and_data("relu", "squared_error", np.float64, (2, 3, 1), 6)
+    X[order[2]] = np.inf
+    steps = Steps((2, 3, 1), CODES["relu"], 2, 0, 2, np.float64)
+    table = np.zeros((3, ROW))
+    table[:, 0] = table[:, SCALE] = 0.1
+    parameters, slot = on_device(network.parameters), on_device(np.zeros(network.parameters.size))
+    losses, squares = on_device(np.zeros(3)), on_device(np.zeros(steps.n_blocks))
+    rest = on_device(np.arange(3)), 0, 3, on_device(table), 0.0, parameters, [slot], losses, squares
+    steps.run(on_device(X), on_device(order), on_device(Y), None, *rest)
+    losses = losses.copy_to_host()
+    assert np.isfinite(losses).tolist() == [True, False, True]
+    assert losses[2] == 0  # not reached
+    rows = order[:2]
+    _, gradient = network.loss_and_gradient(X[rows], Y[rows], sample_weight=np.ones(2), alpha=0.0)
+    assert close(parameters.copy_to_host(), network.parameters - 0.1 * gradient * 2 * 0.1, np.float64)
 
 
 @needs_device

@@ -16,6 +16,7 @@ from fastnn.activations import ACTIVATIONS, EXP, SOFTMAX
 from fastnn.activations import CODES as ACTIVATION_CODES
 from fastnn.kernels import device
 from fastnn.kernels._arrays import Csr, plain
+from fastnn.kernels._on_device import DeviceRows
 from fastnn.kernels._threads import CALL_SECONDS, Pace, threads_for, workers
 from fastnn.losses import CODES as LOSS_CODES
 from fastnn.losses import LOSSES
@@ -273,7 +274,15 @@ class Network:
             loss, total, weight = work.sums[[device.LOSS, device.TOTAL, device.TOTAL_WEIGHT]]
             if not np.isfinite(loss):
                 return float(loss), training.gradient.copy()
-        gradient = training.gradient.copy()
+        return self._with_penalty(total, weight, training.gradient.copy(), alpha)
+
+    def finish(self, optimizer: Optimizer) -> None:
+        """To be called after the last epoch with an optimiser: its state is that of the training then."""
+
+    def _with_penalty(
+        self, total: float, weight: float, gradient: np.ndarray, alpha: float
+    ) -> tuple[float, np.ndarray]:
+        """The mean of a loss that is summed, and its gradient's, which changes in place, with the penalty."""
         for W, dW in zip(self.coefs, self.layout.weights(gradient), strict=True):
             dW += alpha * W
             total += 0.5 * alpha * np.vdot(W, W)
@@ -372,7 +381,7 @@ def predict(
 
     Parameters
     ----------
-    X : ndarray of shape (n, n_features) or CSR matrix
+    X : ndarray of shape (n, n_features), CSR matrix or DeviceRows
         Rows; float32 is kept if the weights are float32 too, anything else is computed in float64.
     coefs : sequence of ndarray of shape (n_in, n_out)
         Weights of each layer.
@@ -389,6 +398,9 @@ def predict(
     dtype = np.dtype(np.float32 if dtype == np.float32 else np.float64)
     layout = _layout((coefs[0].shape[0], *[W.shape[1] for W in coefs]))
     parameters = _flat(layout, [*coefs, *intercepts], dtype)
+    if isinstance(X, DeviceRows):
+        hidden = ACTIVATION_CODES[hidden_activation]
+        return X.astype(dtype).outputs(parameters, layout.sizes.tolist(), hidden, output_activation)
     rows = _rows(X, dtype)
     n = rows.order.size
     out = np.empty((n, int(layout.sizes[-1])), dtype)

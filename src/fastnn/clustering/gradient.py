@@ -24,7 +24,14 @@ import numpy as np
 from scipy import sparse
 
 from fastnn.clustering.lloyd import lloyd
-from fastnn.clustering.passes import Rows, Workspace, labels_inertia, total_weight, weights_or_empty
+from fastnn.clustering.passes import (
+    Rows,
+    Workspace,
+    labels_inertia,
+    some_rows,
+    total_weight,
+    weights_or_empty,
+)
 from fastnn.clustering.rules import Motion, Rule
 from fastnn.clustering.seeding import dense_rows, farthest_rows
 from fastnn.clustering.sphere import with_direction
@@ -64,7 +71,7 @@ def step(
 
     Parameters
     ----------
-    X : ndarray of shape (n, d), C-contiguous, or Csr
+    X : ndarray of shape (n, d), C-contiguous, Csr or DeviceRows
     weights : ndarray of shape (n,) or None
         None stands for ones.
     C : ndarray of shape (k, d)
@@ -87,8 +94,7 @@ def step(
     finite : bool
         Whether the step was done; if not, `C` is what `safe` is then.
     """
-    n, d = X.shape
-    work = Workspace(n, C.shape[0], d, X.dtype) if work is None else work
+    work = Workspace.of(X, C.shape[0]) if work is None else work
     safe = C.copy() if safe is None else safe
     progress = np.array([0, 0, 0, 0, np.inf]) if progress is None else progress
     inertia = work.sweep(X, weights_or_empty(weights, X), C, summing=True)
@@ -129,17 +135,18 @@ class _Epochs:
         self.touched = np.zeros(k)
         self.progress = np.array([0, 0, 0, 0, spread])
         self.patience = -1 if patience is None else max(1, patience)
-        self.work = self.last_work = Workspace(self.batch_size, k, d, X.dtype)
+        self.work = self.last_work = Workspace.of(X, k, self.batch_size)
         self.matrix = None
-        n_gathered = 0
         if isinstance(X, Csr):
             self.matrix = sparse.csr_array((X.data, X.indices, X.indptr), shape=X.shape)
-            # A sweep over CSR rows is one over as many as there are labels.
+        n_gathered = 0
+        if isinstance(X, np.ndarray):
+            n_gathered = 0 if self.whole else self.batch_size
+        else:
+            # A sweep over such rows is one over as many as there are labels.
             rest = len(rows) % self.batch_size
             if rest and not self.whole:
-                self.last_work = Workspace(rest, k, d, X.dtype)
-        elif not self.whole:
-            n_gathered = self.batch_size
+                self.last_work = Workspace.of(X, k, rest)
         self.X_batch = np.empty((n_gathered, d), X.dtype)
         self.weights_batch = np.empty(n_gathered, X.dtype)
         self.batches_per_chunk = 1
@@ -166,7 +173,7 @@ class _Epochs:
         if self.whole:
             return self._steps([(self.X, self.weights)])
         device.shuffle(self.rows, self.random_state.randint(0, 2**63, dtype=np.int64))
-        return self._chunks() if self.matrix is None else self._steps(self._csr_batches())
+        return self._chunks() if isinstance(self.X, np.ndarray) else self._steps(self._batches())
 
     def _chunks(self) -> tuple[np.ndarray, int]:
         """An epoch over dense rows, many batches to a call."""
@@ -194,21 +201,22 @@ class _Epochs:
                 done = reached
         return losses[:done], status
 
-    def _csr_batches(self) -> Iterator[tuple[Rows, np.ndarray | None]]:
-        """The batches of an epoch over CSR rows, and their weights."""
-        assert self.matrix is not None
+    def _batches(self) -> Iterator[tuple[Rows, np.ndarray | None]]:
+        """The batches of an epoch over rows that are not gathered in a compiled call, and their weights."""
         for start in range(0, len(self.rows), self.batch_size):
             rows = self.rows[start : start + self.batch_size]
-            batch = self.matrix[rows]
-            yield (
-                Csr(
-                    plain(batch.data, self.X.dtype),
-                    plain(batch.indices, np.int32),
-                    plain(batch.indptr, np.int32),
-                    batch.shape,
-                ),
-                None if self.weights is None else self.weights[rows],
-            )
+            yield self._batch(rows), None if self.weights is None else self.weights[rows]
+
+    def _batch(self, rows: np.ndarray) -> Rows:
+        if self.matrix is None:
+            return some_rows(self.X, rows)
+        batch = self.matrix[rows]
+        return Csr(
+            plain(batch.data, self.X.dtype),
+            plain(batch.indices, np.int32),
+            plain(batch.indptr, np.int32),
+            batch.shape,
+        )
 
     def _steps(self, batches: Iterable[tuple[Rows, np.ndarray | None]]) -> tuple[np.ndarray, int]:
         """A call for each batch; as ``_chunks``."""
@@ -271,7 +279,7 @@ def train(
 
     Parameters
     ----------
-    X : ndarray of shape (n, d), C-contiguous, or Csr
+    X : ndarray of shape (n, d), C-contiguous, Csr or DeviceRows
     weights : ndarray of shape (n,) or None
         None stands for ones.
     C : ndarray of shape (k, d)

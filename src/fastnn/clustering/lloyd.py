@@ -60,7 +60,7 @@ def lloyd(
 
     Parameters
     ----------
-    X : ndarray of shape (n, d), C-contiguous, or Csr
+    X : ndarray of shape (n, d), C-contiguous, Csr or DeviceRows
     weights : ndarray of shape (n,) or None
         None stands for ones.
     C : ndarray of shape (k, d)
@@ -87,11 +87,11 @@ def lloyd(
     k = C.shape[0]
     w = weights_or_empty(weights, X)
     total = total_weight(n, weights)
-    work = Workspace(n, k, d, X.dtype)
+    work = Workspace.of(X, k)
     # By which a row may fill an empty cluster.
     fillers = with_direction(X, weights) if on_sphere else weights
     leading = bounds = None
-    if accelerate and not isinstance(X, Csr):
+    if accelerate and isinstance(X, np.ndarray):
         leading = Leading.of(X, C)
         if leading is None and Bounds.may_pay(n, k, d):
             bounds = Bounds(X, k)

@@ -16,7 +16,7 @@ import numpy as np
 from scipy import sparse
 
 from fastnn.clustering.draws import Draws
-from fastnn.clustering.passes import Workspace, as_rows, total_weight, weights_or_empty
+from fastnn.clustering.passes import Workspace, as_rows, some_rows, total_weight, weights_or_empty
 from fastnn.clustering.sphere import have_direction
 from fastnn.kernels import device
 from fastnn.kernels._codes import (
@@ -76,7 +76,7 @@ def reassign(
 
     Parameters
     ----------
-    X : ndarray of shape (n, d) or CSR matrix
+    X : ndarray of shape (n, d), CSR matrix or DeviceRows
     rows : ndarray of int
         The batch.
     C : ndarray of shape (k, d)
@@ -127,7 +127,7 @@ def partial_step(
 
     Parameters
     ----------
-    X : ndarray of shape (n, d), C-contiguous, or CSR matrix
+    X : ndarray of shape (n, d), C-contiguous, CSR matrix or DeviceRows
     weights : ndarray of shape (n,) or None
         None stands for ones.
     C, seen : ndarrays of shape (k, d) and (k,)
@@ -148,7 +148,7 @@ def partial_step(
     """
     rows = as_rows(X)
     n, (k, d) = X.shape[0], C.shape
-    work = Workspace(n, k, d, C.dtype)
+    work = Workspace.of(rows, k)
     work.sweep(rows, weights_or_empty(weights, rows), C, summing=True)
     progress = _progress(since)
     if device.absorb_batch(
@@ -177,7 +177,7 @@ def mini_batches(
 
     Parameters
     ----------
-    X : ndarray of shape (n, d), C-contiguous, or CSR matrix
+    X : ndarray of shape (n, d), C-contiguous, CSR matrix or DeviceRows
     weights : ndarray of shape (n,) or None
         None stands for ones.
     C : ndarray of shape (k, d)
@@ -234,11 +234,11 @@ class _Steps:
         k, d = C.shape
         self.seen, self.progress = np.zeros(k), _progress()
         self.before = np.empty((k if rule.tol > 0 else 0, d), C.dtype)
-        self.work = Workspace(batch_size, k, d, C.dtype)
+        self.work = Workspace.of(X, k, batch_size)
         # The threads wait for each other three times in a step of perhaps 100 us: for milliseconds where
         # another process has taken a core.
         self.pace, self.called = Pace(), {True: False, False: False}
-        self.X_batch = np.empty((0 if sparse.issparse(X) else batch_size, d), C.dtype)
+        self.X_batch = np.empty((batch_size if isinstance(X, np.ndarray) else 0, d), C.dtype)
 
     def until(self, n_steps: int, verbose: bool) -> int:
         """Steps until a rule ends them, `n_steps` at most; their number."""
@@ -270,8 +270,8 @@ class _Steps:
 
     def _run(self, rows: np.ndarray, n_batches: int) -> tuple[int, int]:
         """Steps on these batches; the number done and the status."""
-        if sparse.issparse(self.X):
-            return self._run_sparse(rows, n_batches)
+        if not isinstance(self.X, np.ndarray):
+            return self._run_one_by_one(rows, n_batches)
         work = self.work
         step_work = device.sweep_work(self.batch_size, *self.C.shape) if self.pace.allows() else 0.0
         with threads_for(step_work) as parallel:
@@ -286,9 +286,10 @@ class _Steps:
         self.called[parallel] = True
         return reached, status
 
-    def _run_sparse(self, rows: np.ndarray, n_batches: int) -> tuple[int, int]:
+    def _run_one_by_one(self, rows: np.ndarray, n_batches: int) -> tuple[int, int]:
+        """Steps on batches of CSR rows, or on a GPU."""
         for b in range(n_batches):
-            batch = as_rows(self.X[rows[b * self.batch_size : (b + 1) * self.batch_size]])
+            batch = some_rows(self.X, rows[b * self.batch_size : (b + 1) * self.batch_size])
             inertia = self.work.sweep(batch, weights_or_empty(None, batch), self.C, summing=True)
             inertia /= self.batch_size
             if device.absorb_batch(

@@ -19,11 +19,10 @@ Newling and Fleuret, "Nested mini-batch k-means", NIPS 2016: algorithm gb-rho, w
 from typing import Any
 
 import numpy as np
-from scipy import sparse
 
 from fastnn.clustering.lloyd import lloyd
 from fastnn.clustering.mini_batch import Fit
-from fastnn.clustering.passes import Rows, Workspace, as_rows, total_weight, weights_or_empty
+from fastnn.clustering.passes import Rows, Workspace, as_rows, some_rows, total_weight, weights_or_empty
 from fastnn.kernels import device
 
 # The paper's rho: on its data 100 and 1000 lead to the least inertia in the time of a few passes. A larger
@@ -46,8 +45,8 @@ class _Batch:
         order = random_state.permutation(n if weights is None else np.flatnonzero(weights))
         self.order = order.astype(np.int32 if n < 2**31 else np.int64)
         self.block = min(n, max(_BLOCK_ROWS, _BLOCK // d))
-        self.work = Workspace(self.block, k, d, X.dtype)
-        self.spare = np.empty((0 if sparse.issparse(X) else self.block, d), X.dtype)
+        self.work = Workspace.of(X, k, self.block)
+        self.spare = np.empty((self.block if isinstance(X, np.ndarray) else 0, d), X.dtype)
         self.sums, self.counts = np.empty((k, d)), np.empty(k)
         self.members, self.spread = np.empty(k), np.empty(k)  # rows, and weighted squared distances
         self.hold(size)
@@ -70,7 +69,7 @@ class _Batch:
             rows = self.rows[start : start + self.block]
             block = self._gather(rows)
             weights = None if self.weights is None else self.weights[rows]
-            work = self.work if rows.size == self.block else Workspace(rows.size, k, C.shape[1], C.dtype)
+            work = self.work if rows.size == self.block else Workspace.of(self.X, k, rows.size)
             inertia += work.sweep(block, weights_or_empty(weights, block), C, summing=True)
             self.sums += work.sums
             self.counts += work.counts
@@ -80,8 +79,8 @@ class _Batch:
         return inertia
 
     def _gather(self, rows: np.ndarray) -> Rows:
-        if sparse.issparse(self.X):
-            return as_rows(self.X[rows])
+        if not isinstance(self.X, np.ndarray):
+            return some_rows(self.X, rows)
         return self.X.take(rows, axis=0, out=self.spare[: rows.size], mode="clip")
 
     def is_settled(self, C: np.ndarray, before: np.ndarray) -> bool:
@@ -110,7 +109,7 @@ def nested_batches(
 
     Parameters
     ----------
-    X : ndarray of shape (n, d), C-contiguous, or CSR matrix
+    X : ndarray of shape (n, d), C-contiguous, CSR matrix or DeviceRows
     weights : ndarray of shape (n,) or None
         None stands for ones.
     C : ndarray of shape (k, d)

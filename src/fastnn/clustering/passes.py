@@ -7,15 +7,23 @@ from scipy import sparse
 
 from fastnn.kernels import device
 from fastnn.kernels._arrays import Csr, plain
+from fastnn.kernels._on_device import DeviceRows
 from fastnn.kernels._threads import threads_for, workers
 
-Rows = np.ndarray | Csr
+Rows = np.ndarray | Csr | DeviceRows
 
 
 def as_rows(X: Any, dtype: Any = None) -> Rows:
     """An array or a SciPy matrix as the engines take it; in its own dtype, unless another is given."""
     dtype = X.dtype if dtype is None else dtype
+    if isinstance(X, DeviceRows):
+        return X.astype(dtype)
     return Csr.of(X, dtype, np.int32) if sparse.issparse(X) else plain(X, dtype)
+
+
+def some_rows(X: Any, rows: np.ndarray) -> Rows:
+    """A copy of some rows of an array or a SciPy matrix, where these lie, as the engines take it."""
+    return X.take(rows) if isinstance(X, DeviceRows) else as_rows(X[rows])
 
 
 def dense_array(rows: Any) -> np.ndarray:
@@ -35,13 +43,19 @@ def seeding_work(n: int, k: int, d: int) -> float:
 
 
 class Workspace:
-    """Buffers for sweeps over up to `n` rows of one problem."""
+    """Buffers for sweeps over up to `n` rows of one problem, on the host."""
 
     def __init__(self, n: int, k: int, d: int, dtype: np.dtype) -> None:
         self.labels = np.empty(n, np.int32)
         self.distances = np.empty(n, dtype)
         self.sums, self.counts = np.empty((k, d)), np.empty(k)
         self.partials = device.new_partials(n, k, d)
+
+    @staticmethod
+    def of(X: Any, k: int, n: int | None = None) -> Any:
+        """Buffers, where X lies, for sweeps over its rows or over `n` of them."""
+        n = X.shape[0] if n is None else n
+        return X.workspace(n, k) if isinstance(X, DeviceRows) else Workspace(n, k, X.shape[1], X.dtype)
 
     def sweep(
         self, X: Rows, weights: np.ndarray, C: np.ndarray, *, summing: bool, assigning: bool = True
@@ -64,18 +78,23 @@ class Workspace:
                 self.sums, self.counts, self.partials, assigning, summing,
             )  # fmt: skip
 
+    def sum_all(self, X: np.ndarray) -> None:
+        """Add all rows up, as those of the one cluster of this workspace."""
+        self.labels[:] = 0
+        C = np.empty((1, X.shape[1]), X.dtype)
+        self.sweep(X, weights_or_empty(None, X), C, summing=True, assigning=False)
+
 
 def nearest_centers(X: Rows, C: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Nearest centre of every row, and the squared distance to it."""
-    work = Workspace(X.shape[0], 0, X.shape[1], X.dtype)
+    work = Workspace.of(X, 0)
     work.sweep(X, weights_or_empty(None, X), C, summing=False)
     return work.labels, work.distances
 
 
 def labels_inertia(X: Rows, weights: np.ndarray | None, C: np.ndarray) -> tuple[np.ndarray, float]:
     """Nearest centre of every row and the weighted sum of squared distances to them."""
-    n, d = X.shape
-    work = Workspace(n, 0, d, X.dtype)
+    work = Workspace.of(X, 0)
     inertia = work.sweep(X, weights_or_empty(weights, X), C, summing=False)
     return work.labels, inertia
 
@@ -91,12 +110,10 @@ def mean_variance(X: Rows) -> float:
         stored = np.bincount(columns, minlength=d)
         squares = np.bincount(columns, (values - mean[columns]) ** 2, minlength=d)
         return float((squares + (n - stored) * mean**2).mean() / n)
-    work = Workspace(n, 1, d, X.dtype)
-    none = weights_or_empty(None, X)
-    work.labels[:] = 0
-    work.sweep(X, none, np.empty((1, d), X.dtype), summing=True, assigning=False)
+    work = Workspace.of(X, 1)
+    work.sum_all(X)
     mean = (work.sums / n).astype(X.dtype)
-    return work.sweep(X, none, mean, summing=False) / (n * d)
+    return work.sweep(X, weights_or_empty(None, X), mean, summing=False) / (n * d)
 
 
 def weights_or_empty(weights: np.ndarray | None, X: Rows) -> np.ndarray:

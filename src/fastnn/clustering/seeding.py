@@ -27,6 +27,7 @@ from fastnn.clustering.passes import (
 )
 from fastnn.kernels import device
 from fastnn.kernels._arrays import Csr
+from fastnn.kernels._on_device import DeviceRows
 from fastnn.kernels._threads import threads_for, workers
 
 # Seeding costs about log(k) assignments of its rows, so on more rows than this it works on a sample.
@@ -51,7 +52,7 @@ def plus_plus_rows(
 
     Parameters
     ----------
-    X : ndarray, C-contiguous, or CSR matrix, of shape (n_samples, n_features)
+    X : ndarray, C-contiguous, CSR matrix or DeviceRows, of shape (n_samples, n_features)
     n_clusters : int
         At most n_samples.
     weights : ndarray of shape (n_samples,) or None
@@ -76,38 +77,58 @@ def plus_plus_rows(
         )
     n = X.shape[0]
     n_trials = n_trials or 2 + int(np.log(n_clusters))
-    w = weights_or_empty(weights, X)
-    closest = np.full(n, np.inf, X.dtype)
-    n_tasks = device.seeding_tasks(n)
-    indices, drawn = np.empty(n_clusters, np.int64), np.empty(n_trials, np.int64)
+    asked = weights, n_clusters, n_trials
+    passes = X.seeding(*asked) if isinstance(X, DeviceRows) else Passes(X, *asked)
+    indices = np.empty(n_clusters, np.int64)
     # The random numbers are drawn as scikit-learn draws them.
     p = np.full(n, 1 / n) if weights is None else weights.astype(np.float64) / weights.sum(dtype=np.float64)
     indices[0] = random_state.choice(n, p=p)
-    work = seeding_work(n, n_clusters, X.shape[1])
-    potential = _tried(work, X, w, X[indices[:1]], closest, np.empty((n_tasks, 1)))[:, 0]
-    potentials = np.empty((n_tasks, 1 + n_trials))
+    potential = passes.try_rows(indices[:1])[:, 0]
     for j in range(1, n_clusters):
-        last = X[indices[j - 1]]
         targets = random_state.uniform(size=n_trials) * potential.sum()
-        device.pick_rows(X, w, last, closest, potential, targets, drawn)
-        parts = _tried(work, X, w, np.vstack([last, X[drawn]]), closest, potentials)[:, 1:]
+        drawn = passes.pick(indices[j - 1], potential, targets)
+        parts = passes.try_rows(np.append(indices[j - 1], drawn))[:, 1:]
         best = int(parts.sum(axis=0).argmin())
         indices[j], potential = drawn[best], parts[:, best].copy()
     return X[indices], indices
 
 
-def _tried(
-    work: float,
-    X: np.ndarray,
-    weights: np.ndarray,
-    candidates: np.ndarray,
-    closest: np.ndarray,
-    potentials: np.ndarray,
-) -> np.ndarray:
-    """``device.try_candidates``; `potentials`."""
-    with threads_for(work) as parallel:
-        device.try_candidates(parallel, workers(parallel), X, weights, candidates, closest, potentials)
-    return potentials
+class Passes:
+    """The passes of k-means++ over rows on the host, each of which keeps the distance to its nearest centre.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, d), C-contiguous
+    weights : ndarray of shape (n,) or None
+        None stands for ones.
+    n_clusters : int
+    n_trials : int
+        Candidates for each centre.
+    """
+
+    def __init__(self, X: np.ndarray, weights: np.ndarray | None, n_clusters: int, n_trials: int) -> None:
+        n, d = X.shape
+        self._X, self._weights = X, weights_or_empty(weights, X)
+        self._closest = np.full(n, np.inf, X.dtype)
+        self._potentials = {count: np.empty((device.seeding_tasks(n), count)) for count in (1, 1 + n_trials)}
+        self._drawn = np.empty(n_trials, np.int64)
+        self._work = seeding_work(n, n_clusters, d)
+
+    def try_rows(self, rows: np.ndarray) -> np.ndarray:
+        """Take the first of these rows as a centre; the potentials by task, and with each of the others."""
+        potentials = self._potentials[len(rows)]
+        with threads_for(self._work) as parallel:
+            device.try_candidates(
+                parallel, workers(parallel), self._X, self._weights, self._X[rows], self._closest, potentials
+            )
+        return potentials
+
+    def pick(self, last: int, potential: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        """Rows at which the running sum of the potential, that knows of row `last`, reaches the targets."""
+        device.pick_rows(
+            self._X, self._weights, self._X[last], self._closest, potential, targets, self._drawn
+        )
+        return self._drawn
 
 
 def plus_plus(
@@ -134,6 +155,8 @@ def searched_plus_plus(
             rows = random_state.choice(n, size, p=weights / weights.sum(dtype=np.float64))
         rows.sort()  # read in order of address; the sample is the same
         X, weights = X[rows], None
+    elif isinstance(X, DeviceRows):
+        X = X[:]  # so few that they may as well be here
     if sparse.issparse(X):
         return plus_plus(X, n_clusters, weights, random_state)
     centers, _ = plus_plus_rows(X, n_clusters, weights, random_state)
@@ -199,7 +222,7 @@ def farthest_rows(X: Rows, centers: np.ndarray, weights: np.ndarray | None, coun
 
     Parameters
     ----------
-    X : ndarray of shape (n_samples, n_features), C-contiguous, or Csr
+    X : ndarray of shape (n_samples, n_features), C-contiguous, Csr or DeviceRows
         Rows.
     centers : ndarray of shape (n_centers, n_features)
         Centres that stay.

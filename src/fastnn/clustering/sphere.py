@@ -6,6 +6,8 @@ import numpy as np
 from scipy import sparse
 from sklearn.utils.extmath import row_norms
 
+from fastnn.kernels._on_device import DeviceRows
+
 # How far a row's length may be from 1, in eps of its dtype, for the row to be left as it is.
 _ROUNDING = 8
 
@@ -17,15 +19,17 @@ def unit_rows(X: Any) -> Any:
 
     Parameters
     ----------
-    X : ndarray or CSR matrix of shape (n_samples, n_features)
+    X : ndarray, CSR matrix or DeviceRows, of shape (n_samples, n_features)
         float32 or float64.
 
     Returns
     -------
-    X_unit : ndarray or CSR matrix
+    X_unit : array of the kind of X
         X itself if all rows have unit length already, else a copy. A row of zeros stays one: its distance is
         the same to all centres.
     """
+    if isinstance(X, DeviceRows):
+        return X.unit_rows()
     with np.errstate(over="ignore"):
         lengths = row_norms(X)
     finfo = np.finfo(X.dtype)
@@ -39,7 +43,9 @@ def unit_rows(X: Any) -> Any:
 
 
 def have_direction(X: Any) -> np.ndarray:
-    """Which rows are not all zeros: a mask (n_samples,) of an ndarray's, a CSR matrix' or a Csr's rows."""
+    """Which rows are not all zeros: a mask (n_samples,), of any kind of rows."""
+    if isinstance(X, DeviceRows):
+        return X.have_direction()
     if isinstance(X, np.ndarray):
         return np.asarray(X.any(axis=1))
     row_of = np.repeat(np.arange(X.shape[0]), np.diff(X.indptr))
@@ -51,7 +57,7 @@ def with_direction(X: Any, weights: np.ndarray | None) -> np.ndarray | None:
 
     Parameters
     ----------
-    X : ndarray, CSR matrix or Csr, of shape (n_samples, n_features)
+    X : ndarray, CSR matrix, Csr or DeviceRows, of shape (n_samples, n_features)
     weights : ndarray of shape (n_samples,) or None
         None stands for ones.
 

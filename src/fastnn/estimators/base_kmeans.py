@@ -17,8 +17,9 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from fastnn.clustering.passes import Rows, as_rows, labels_inertia
 from fastnn.clustering.sphere import unit_rows, with_direction
 from fastnn.estimators.weights import checked_weights
-from fastnn.kernels import device
+from fastnn.kernels import device, device_number, device_rows, to_host, to_kind_of
 from fastnn.kernels._arrays import plain
+from fastnn.kernels._on_device import DeviceRows, is_device_array
 from fastnn.kernels._threads import use_threads
 
 Seed = Callable[[Any, int, np.ndarray | None, np.random.RandomState], np.ndarray]
@@ -38,6 +39,7 @@ class BaseKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
         "verbose": ["verbose"],
         "metric": [StrOptions({"euclidean", "cosine"})],
         "n_threads": [Interval(Integral, 1, None, closed="left"), None],
+        "device": [str, None],
     }
 
     n_clusters: int
@@ -45,6 +47,7 @@ class BaseKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
     init: Any
     n_init: str | int
     n_threads: int | None
+    device: str | None
     cluster_centers_: np.ndarray
     labels_: np.ndarray
     inertia_: float
@@ -67,9 +70,12 @@ class BaseKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
         Returns
         -------
         labels : ndarray of shape (n_samples,), int32
+            On the GPU, and of the kind of X, if X lies there.
         """
         check_is_fitted(self)
         X, centers = self._with_centers(self._validate(X, reset=False))
+        if isinstance(X, DeviceRows):
+            return X.nearest(centers)
         with use_threads(self.n_threads):
             return labels_inertia(X, None, centers)[0]
 
@@ -84,7 +90,7 @@ class BaseKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
         Returns
         -------
         X_new : ndarray of shape (n_samples, n_clusters)
-            Euclidean distances, not squared.
+            Euclidean distances, not squared. On the GPU, and of the kind of X, if X lies there.
         """
         check_is_fitted(self)
         X = self._validate(X, reset=False)
@@ -93,6 +99,8 @@ class BaseKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
 
             return euclidean_distances(X, self._centers())
         X, centers = self._with_centers(X)
+        if isinstance(X, DeviceRows):
+            return X.distances_to(centers)
         with use_threads(self.n_threads):
             return device.distances_to(X, centers)
 
@@ -137,7 +145,7 @@ class BaseKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
         -------
         labels : ndarray of shape (n_samples,), int32
         """
-        return self.fit(X, sample_weight=sample_weight).labels_
+        return to_kind_of(X, self.fit(X, sample_weight=sample_weight).labels_, self.device)
 
     def fit_transform(self, X, y=None, sample_weight=None):
         """Compute the centres and return the distances of the rows to them.
@@ -169,17 +177,27 @@ class BaseKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
         return tags
 
     def _validate(self, X: Any, *, reset: bool) -> Any:
-        """X as a C-contiguous array or a CSR matrix, of float32 or float64; with unit rows for the cosine."""
+        """X as a C-contiguous array, a CSR matrix or rows on a GPU, of float32 or float64.
+
+        With unit rows for the cosine.
+        """
+        number = device_number(self.device, (X,))
+        if number is not None and is_device_array(X):
+            X = device_rows(X, number)  # and not scikit-learn's checks, which are made on the host
+            validate_data(self, X, reset=reset, skip_check_array=True)
+            return self._on_sphere(X)
         X = validate_data(
             self,
-            X,
+            to_host(X),
             reset=reset,
-            accept_sparse="csr",
+            accept_sparse="csr" if number is None else False,
             accept_large_sparse=False,
             dtype=[np.float64, np.float32],
             order="C",
         )
-        return self._on_sphere(X if sparse.issparse(X) else plain(X, X.dtype))
+        if not sparse.issparse(X):
+            X = plain(X, X.dtype)
+        return self._on_sphere(X if number is None else device_rows(X, number))
 
     def _on_sphere(self, rows: Any) -> Any:
         """Rows divided by their lengths, where the metric is the cosine; a row of zeros stays."""
@@ -192,7 +210,7 @@ class BaseKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
 
     def _centers(self) -> np.ndarray:
         """``cluster_centers_`` as an array of a float type: the user may have replaced it."""
-        centers = np.asarray(self.cluster_centers_)
+        centers = np.asarray(to_host(self.cluster_centers_))
         if centers.ndim != 2 or centers.shape[1] != self.n_features_in_ or not len(centers):
             raise ValueError(
                 f"cluster_centers_ has shape {centers.shape}; the model has {self.n_features_in_} features."
@@ -214,7 +232,7 @@ class BaseKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
         init = self.init
         is_array = not isinstance(init, str) and not callable(init)
         if is_array:
-            init = check_array(init, dtype=X.dtype, order="C")
+            init = check_array(to_host(init), dtype=X.dtype, order="C")
             self._check_centers_shape(init, X)
             init = self._directed(init)
         if self.n_init == "auto":
@@ -245,7 +263,8 @@ class BaseKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
             return self._seeds[init](X, self.n_clusters, weights, random_state)
         if not callable(init):
             return init.astype(X.dtype, order="C", copy=True)
-        centers = init(X, self.n_clusters, random_state=random_state)
+        rows = X.as_given() if isinstance(X, DeviceRows) else X
+        centers = to_host(init(rows, self.n_clusters, random_state=random_state))
         if sparse.issparse(centers):
             centers = centers.toarray()
         # A copy: the centres may move in place, and the array is the callable's.

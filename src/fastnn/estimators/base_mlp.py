@@ -8,11 +8,12 @@ from typing import Any, ClassVar
 import numpy as np
 from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, _fit_context
-from sklearn.utils import check_random_state
+from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import _check_y, check_is_fitted, validate_data
 
 from fastnn.activations import ACTIVATIONS, CODES, DEFAULT, HIDDEN, SOFTMAX
+from fastnn.device_network import DeviceNetwork
 from fastnn.estimators.schedules import SCHEDULES
 from fastnn.estimators.training import (
     SOLVERS,
@@ -25,6 +26,8 @@ from fastnn.estimators.training import (
 from fastnn.estimators.transaction import Transaction
 from fastnn.estimators.weights import checked_weights
 from fastnn.initializers import initialize
+from fastnn.kernels import device_number, device_rows, to_host
+from fastnn.kernels._on_device import DeviceRows, is_device_array
 from fastnn.kernels._threads import use_threads
 from fastnn.network import Network, predict
 
@@ -76,6 +79,7 @@ class BaseMLP(BaseEstimator, ABC):
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), Options(Real, {np.inf})],
         "max_fun": [Interval(Integral, 1, None, closed="left")],
         "n_threads": [Interval(Integral, 1, None, closed="left"), None],
+        "device": [str, None],
     }
 
     def __init__(
@@ -105,6 +109,7 @@ class BaseMLP(BaseEstimator, ABC):
         n_iter_no_change=10,
         max_fun=15000,
         n_threads=None,
+        device=None,
     ):
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
@@ -130,6 +135,7 @@ class BaseMLP(BaseEstimator, ABC):
         self.n_iter_no_change = n_iter_no_change
         self.max_fun = max_fun
         self.n_threads = n_threads
+        self.device = device
 
     # What the subclasses add.
 
@@ -236,10 +242,34 @@ class BaseMLP(BaseEstimator, ABC):
             dtype = np.result_type(*coefs, *intercepts)
         if sample_weight is not None:
             sample_weight = checked_weights(sample_weight, X, dtype)
-        network = Network(sizes, hidden_activation=self.activation, loss=self._network_loss(), dtype=dtype)
+        network = (DeviceNetwork if isinstance(X, DeviceRows) else Network)(
+            sizes, hidden_activation=self.activation, loss=self._network_loss(), dtype=dtype
+        )
         network.load(coefs, intercepts)
         Y = np.ascontiguousarray(y, dtype)
         return Data(_as_engine_input(X, dtype), Y, sample_weight), network, rng
+
+    def _validated(self, X: Any, y: Any, *, y_numeric: bool = False, reset: bool) -> tuple[Any, np.ndarray]:
+        """X and y of a fit, checked: X as an array, a sparse matrix or rows on a GPU."""
+        number = device_number(self.device, (X, y))
+        y = to_host(y)
+        if number is not None and is_device_array(X):
+            X = device_rows(X, number)  # and not scikit-learn's checks, which are made on the host
+            y = _check_y(y, multi_output=True, y_numeric=y_numeric, estimator=self)
+            check_consistent_length(np.empty((X.shape[0], 0)), y)
+            validate_data(self, X, reset=reset, skip_check_array=True)
+            return X, y
+        X, y = validate_data(
+            self,
+            to_host(X),
+            y,
+            accept_sparse=["csr", "csc"] if number is None else False,
+            multi_output=True,
+            y_numeric=y_numeric,
+            dtype=[np.float64, np.float32],
+            reset=reset,
+        )
+        return X if number is None else device_rows(X, number), y
 
     def _hidden_layer_sizes(self) -> list[int]:
         sizes = self.hidden_layer_sizes
@@ -306,7 +336,14 @@ class BaseMLP(BaseEstimator, ABC):
     def _outputs(self, X: Any) -> np.ndarray:
         """Outputs of shape (n_samples, n_outputs) for any data."""
         check_is_fitted(self, "coefs_")
-        X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
+        number = device_number(self.device, (X,))
+        if number is not None and is_device_array(X):
+            X = device_rows(X, number)
+            validate_data(self, X, reset=False, skip_check_array=True)
+        else:
+            accept_sparse = ["csr", "csc"] if number is None else False
+            X = validate_data(self, to_host(X), accept_sparse=accept_sparse, reset=False)
+            X = X if number is None else device_rows(X, number)
         # The user may have replaced it too, to get the scores before the last activation, say.
         if self.out_activation_ not in (SOFTMAX, *CODES):
             raise ValueError(f"out_activation_ must be {SOFTMAX!r} or one of {sorted(CODES)}.")
@@ -319,7 +356,9 @@ class BaseMLP(BaseEstimator, ABC):
 
 
 def _as_engine_input(X: Any, dtype: Any) -> Any:
-    """Validated data as the engine takes it: C-contiguous or CSR, of the network's type."""
+    """Validated data as the engine takes it: C-contiguous, CSR or on a GPU, of the network's type."""
+    if isinstance(X, DeviceRows):
+        return X.astype(dtype)
     if issparse(X):
         return X.tocsr().astype(dtype, copy=False)
     return np.ascontiguousarray(X, dtype)

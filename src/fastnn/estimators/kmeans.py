@@ -65,6 +65,11 @@ class KMeans(CallbackSupport, BaseKMeans):
         Threads that a call of a method uses at most. None stands for all cores that this process may use: as
         ``NUMBA_NUM_THREADS``, ``numba.set_num_threads``, the processor affinity, the cgroup's quota and
         joblib's limits for its workers allow. The result does not depend on it.
+    device : {'cpu', 'cuda', 'cuda:0', 'cuda:1', ...}, default=None
+        Where to compute, on the processor or an NVIDIA GPU. None follows the data of each call: the GPU for
+        an array that lies there (CuPy's, PyTorch's), which is used in place, else the processor. What a
+        method returns is of the kind of its data; fitted attributes are arrays of NumPy, so a model that was
+        fitted on a GPU can be loaded without one. Sparse data need the processor.
 
     Attributes
     ----------
@@ -155,6 +160,7 @@ class KMeans(CallbackSupport, BaseKMeans):
         algorithm="lloyd",
         metric="euclidean",
         n_threads=None,
+        device=None,
     ):
         self.n_clusters = n_clusters
         self.init = init
@@ -167,6 +173,7 @@ class KMeans(CallbackSupport, BaseKMeans):
         self.algorithm = algorithm
         self.metric = metric
         self.n_threads = n_threads
+        self.device = device
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None, sample_weight=None):

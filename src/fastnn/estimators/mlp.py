@@ -10,14 +10,12 @@ from sklearn.utils import check_array, column_or_1d
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
-from sklearn.utils.validation import validate_data
 
 from fastnn.activations import DEFAULT
 from fastnn.estimators.base_mlp import BaseMLP
 from fastnn.estimators.weights import checked_weights
+from fastnn.kernels import to_host, to_kind_of
 from fastnn.losses import LOSSES
-
-_FLOATS = (np.float64, np.float32)
 
 
 class MLPClassifier(ClassifierMixin, BaseMLP):
@@ -84,6 +82,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         Threads that a call of a method uses at most. None stands for all cores that this process may use: as
         ``NUMBA_NUM_THREADS``, ``numba.set_num_threads``, the processor affinity, the cgroup's quota and
         joblib's limits for its workers allow. The result does not depend on it.
+    device : {"cpu", "cuda", "cuda:0", "cuda:1", ...}, default=None
+        Where to compute, on the processor or an NVIDIA GPU. None follows the data of each call: the GPU for
+        an array that lies there (CuPy's, PyTorch's), which is used in place, else the processor. What a
+        method returns is of the kind of its data, if that is an array of numbers; fitted attributes are
+        arrays of NumPy, so a model that was fitted on a GPU can be loaded without one. Sparse data need the
+        processor.
 
     Attributes
     ----------
@@ -151,9 +155,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         self, X: Any, y: Any, classes: Any, incremental: bool, reset: bool
     ) -> tuple[Any, np.ndarray]:
         first_call = incremental and _check_partial_fit_first_call(self, classes)
-        X, y = validate_data(
-            self, X, y, accept_sparse=["csr", "csc"], multi_output=True, dtype=_FLOATS, reset=reset
-        )
+        X, y = self._validated(X, y, reset=reset)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
 
@@ -236,7 +238,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         y : ndarray of shape (n_samples,) or (n_samples, n_classes)
             Class labels; for multi-label models a 0/1 matrix.
         """
-        return self._decide(self._outputs(X))
+        return to_kind_of(X, self._decide(self._outputs(X)), self.device)
 
     def score(self, X, y, sample_weight=None):
         """Accuracy of the predictions; for several labels, the share of rows with all of them right.
@@ -256,7 +258,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         """
         if sample_weight is not None:
             sample_weight = checked_weights(sample_weight, X)
-        return super().score(X, y, sample_weight)
+        return self._score_function(to_host(y), self._decide(self._outputs(X)), sample_weight=sample_weight)
 
     def predict_proba(self, X):
         """Probabilities of the classes.
@@ -271,6 +273,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         y_prob : ndarray of shape (n_samples, n_classes)
             Columns in the order of ``classes_``; float32 where both X and the model are.
         """
+        return to_kind_of(X, self._probabilities(X), self.device)
+
+    def _probabilities(self, X: Any) -> np.ndarray:
         outputs = self._outputs(X)
         return np.hstack([1 - outputs, outputs]) if outputs.shape[1] == 1 else outputs
 
@@ -287,8 +292,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         log_y_prob : ndarray of shape (n_samples, n_classes)
             ``log(predict_proba(X))``.
         """
-        y_prob = self.predict_proba(X)
-        return np.log(y_prob, out=y_prob)
+        y_prob = self._probabilities(X)
+        return to_kind_of(X, np.log(y_prob, out=y_prob), self.device)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -361,6 +366,12 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         Threads that a call of a method uses at most. None stands for all cores that this process may use: as
         ``NUMBA_NUM_THREADS``, ``numba.set_num_threads``, the processor affinity, the cgroup's quota and
         joblib's limits for its workers allow. The result does not depend on it.
+    device : {"cpu", "cuda", "cuda:0", "cuda:1", ...}, default=None
+        Where to compute, on the processor or an NVIDIA GPU. None follows the data of each call: the GPU for
+        an array that lies there (CuPy's, PyTorch's), which is used in place, else the processor. What a
+        method returns is of the kind of its data, if that is an array of numbers; fitted attributes are
+        arrays of NumPy, so a model that was fitted on a GPU can be loaded without one. Sparse data need the
+        processor.
 
     Attributes
     ----------
@@ -452,6 +463,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         n_iter_no_change=10,
         max_fun=15000,
         n_threads=None,
+        device=None,
     ):
         self.loss = loss
         super().__init__(
@@ -479,21 +491,13 @@ class MLPRegressor(RegressorMixin, BaseMLP):
             n_iter_no_change=n_iter_no_change,
             max_fun=max_fun,
             n_threads=n_threads,
+            device=device,
         )
 
     def _validate_input(
         self, X: Any, y: Any, classes: Any, incremental: bool, reset: bool
     ) -> tuple[Any, np.ndarray]:
-        X, y = validate_data(
-            self,
-            X,
-            y,
-            accept_sparse=["csr", "csc"],
-            multi_output=True,
-            y_numeric=True,
-            dtype=_FLOATS,
-            reset=reset,
-        )
+        X, y = self._validated(X, y, y_numeric=True, reset=reset)
         check_array(y, ensure_2d=False, dtype="numeric", input_name="y")  # no sparse matrix, no strings
         if y.dtype.kind not in "biuf":  # dates
             raise TypeError(f"y must hold real numbers, got dtype {y.dtype}.")
@@ -551,7 +555,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
             Predictions; float32 where both X and the model are.
         """
-        return self._decide(self._outputs(X))
+        return to_kind_of(X, self._decide(self._outputs(X)), self.device)
 
     def score(self, X, y, sample_weight=None):
         """Coefficient of determination R^2 of the predictions.
@@ -571,4 +575,4 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         """
         if sample_weight is not None:
             sample_weight = checked_weights(sample_weight, X)
-        return super().score(X, y, sample_weight)
+        return self._score_function(to_host(y), self._decide(self._outputs(X)), sample_weight=sample_weight)

@@ -8,7 +8,9 @@ from sklearn.utils._param_validation import Interval, validate_params
 
 from fastnn.clustering.seeding import plus_plus_rows
 from fastnn.estimators.weights import checked_weights
+from fastnn.kernels import device_number, device_rows, to_host, to_kind_of
 from fastnn.kernels._arrays import plain
+from fastnn.kernels._on_device import is_device_array
 
 
 @validate_params(
@@ -19,11 +21,19 @@ from fastnn.kernels._arrays import plain
         "x_squared_norms": ["array-like", None],
         "random_state": ["random_state"],
         "n_local_trials": [Interval(Integral, 1, None, closed="left"), None],
+        "device": [str, None],
     },
     prefer_skip_nested_validation=True,
 )
 def kmeans_plusplus(
-    X, n_clusters, *, sample_weight=None, x_squared_norms=None, random_state=None, n_local_trials=None
+    X,
+    n_clusters,
+    *,
+    sample_weight=None,
+    x_squared_norms=None,
+    random_state=None,
+    n_local_trials=None,
+    device=None,
 ):
     """Initial centres by greedy k-means++.
 
@@ -44,6 +54,9 @@ def kmeans_plusplus(
     n_local_trials : int, default=None
         Candidates for each centre but the first, of which the one that lowers the inertia most is taken. None
         stands for ``2 + int(log(n_clusters))``.
+    device : {'cpu', 'cuda', 'cuda:0', 'cuda:1', ...}, default=None
+        Where to compute, on the processor or an NVIDIA GPU. None follows the data: the GPU for an array that
+        lies there, whose kind the results have then. Sparse data need the processor.
 
     Returns
     -------
@@ -70,7 +83,12 @@ def kmeans_plusplus(
     >>> indices
     array([3, 2])
     """
-    X = check_array(X, accept_sparse="csr", dtype=[np.float64, np.float32], order="C")
+    given, number = X, device_number(device, (X,))
+    if number is None or not is_device_array(X):
+        accept_sparse = "csr" if number is None else False
+        X = check_array(to_host(X), accept_sparse=accept_sparse, dtype=[np.float64, np.float32], order="C")
+    if number is not None:
+        X = device_rows(X, number)
     n = X.shape[0]
     if n < n_clusters:
         raise ValueError(f"n_samples={n} should be >= n_clusters={n_clusters}.")
@@ -83,4 +101,6 @@ def kmeans_plusplus(
     if sample_weight is not None:
         weights = plain(checked_weights(sample_weight, X, X.dtype), X.dtype)
     rows = plain(X, X.dtype) if isinstance(X, np.ndarray) else X
-    return plus_plus_rows(rows, n_clusters, weights, check_random_state(random_state), n_local_trials)
+    found = plus_plus_rows(rows, n_clusters, weights, check_random_state(random_state), n_local_trials)
+    centers, indices = (to_kind_of(given, array, device) for array in found)
+    return centers, indices

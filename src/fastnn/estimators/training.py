@@ -19,6 +19,7 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils.optimize import _check_optimize_result
 
 from fastnn.estimators.schedules import SCHEDULES, Constant
+from fastnn.kernels._on_device import DeviceRows
 from fastnn.kernels._threads import one_blas_thread
 from fastnn.network import Network
 from fastnn.optimizers import Optimizer
@@ -30,7 +31,7 @@ SOLVERS = (*STOCHASTIC_SOLVERS, "lbfgs")
 class Data(NamedTuple):
     """Validated training data, as the engine takes it."""
 
-    X: Any  # (n, n_features) C-contiguous or CSR
+    X: Any  # (n, n_features) C-contiguous, CSR or DeviceRows
     Y: np.ndarray  # (n, n_outputs), 0 or 1 for classes
     sample_weight: np.ndarray | None  # (n,) of X's dtype
 
@@ -157,9 +158,8 @@ def _hold_out(model: Any, data: Data, rng: np.random.RandomState) -> tuple[np.nd
                 "Sample weights must contain at least one non-zero number in both the training and the "
                 "validation part."
             )
-    return train.astype(np.int64, copy=False), _HeldOut(
-        _safe_indexing(data.X, rows), model._scoring_target(data.Y[rows]), weight
-    )
+    held_out = data.X.take(rows) if isinstance(data.X, DeviceRows) else _safe_indexing(data.X, rows)
+    return train.astype(np.int64, copy=False), _HeldOut(held_out, model._scoring_target(data.Y[rows]), weight)
 
 
 def _batch_size(model: Any, n: int) -> int:
@@ -273,6 +273,7 @@ def train_stochastic(
         finite = bool(np.isfinite(parameters).all())
         warn = _warn_interrupted
 
+    network.finish(optimizer)
     # A loss may overflow where the parameters have not.
     if held_out is not None or not (finite or np.isfinite(parameters).all()):
         parameters[:] = kept

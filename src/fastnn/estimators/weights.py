@@ -5,6 +5,9 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import _check_sample_weight
 
+from fastnn.kernels import to_host
+from fastnn.kernels._on_device import DeviceRows, is_device_array
+
 
 def checked_weights(sample_weight: Any, X: Any, dtype: Any = None) -> np.ndarray:
     """The weights of the rows of `X`.
@@ -27,7 +30,9 @@ def checked_weights(sample_weight: Any, X: Any, dtype: Any = None) -> np.ndarray
     ValueError
         Wrong shape, a weight that is negative or not finite, no weight above zero, or an infinite sum.
     """
-    weights = _check_sample_weight(sample_weight, X, dtype=dtype, ensure_non_negative=True)
+    if isinstance(X, DeviceRows) or is_device_array(X):
+        X = np.empty((X.shape[0], 0))  # only the number of rows counts
+    weights = _check_sample_weight(to_host(sample_weight), X, dtype=dtype, ensure_non_negative=True)
     with np.errstate(divide="ignore", over="ignore"):
         usable = np.isfinite(1 / weights.sum())
     # A subnormal sum has no reciprocal.

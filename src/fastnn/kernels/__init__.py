@@ -38,6 +38,7 @@ if numba.config.DISABLE_JIT:
     raise ImportError("fastnn is compiled by Numba and cannot run with NUMBA_DISABLE_JIT=1")
 
 from fastnn.kernels import cpu
+from fastnn.kernels._on_device import DeviceRows, is_device_array
 from fastnn.kernels.cpu import kmeans, linear
 from fastnn.kernels.cpu.elementary import exp, log, logistic, tanh
 
@@ -65,7 +66,7 @@ def _of_data(arrays: tuple[Any, ...]) -> int | None:
     for array in arrays:
         if type(array) in _ON_HOST:
             continue
-        if hasattr(array, "__cuda_array_interface__") or hasattr(array, "__cuda_ndarray__"):
+        if is_device_array(array):
             # PyTorch's and CuPy's names for the device's number; Numba's arrays do not tell.
             place = getattr(array, "device", None)
             number = getattr(place, "index", getattr(place, "id", None))
@@ -76,8 +77,15 @@ def _of_data(arrays: tuple[Any, ...]) -> int | None:
     return found
 
 
-def _ordinal(device: str | None, arrays: tuple[Any, ...]) -> int | None:
+def device_number(device: str | None, arrays: tuple[Any, ...]) -> int | None:
     """Number of the CUDA device on which to compute; None for the CPU.
+
+    Parameters
+    ----------
+    device : str or None
+        As of every kernel and estimator.
+    arrays : tuple
+        The data, which None follows.
 
     Raises
     ------
@@ -97,16 +105,39 @@ def _ordinal(device: str | None, arrays: tuple[Any, ...]) -> int | None:
     return int(number or found or 0)
 
 
+def _cuda() -> Any:
+    """The package for GPUs, imported when it is first needed."""
+    return import_module("fastnn.kernels.cuda")
+
+
+def device_rows(X: Any, number: int) -> DeviceRows:
+    """An array (n, d) on a CUDA device, where the engines work on it."""
+    return _cuda().device_rows(X, number)
+
+
+def to_host(array: Any) -> Any:
+    """An array that lies on a GPU as one of NumPy; any other as it is."""
+    return _cuda().to_host(array) if is_device_array(array) else array
+
+
+def to_kind_of(like: Any, array: np.ndarray, device: str | None) -> Any:
+    """What was computed from `like` as an array of its kind, if that was on a GPU and it has numbers."""
+    number = device_number(device, (like,))
+    if number is None or not is_device_array(like) or array.dtype.kind not in "biuf":
+        return array
+    return _cuda().to_kind_of(like, array, number)
+
+
 def _on_the_device_of_its_data(function: Callable[..., Any]) -> Callable[..., Any]:
     """A kernel of the CPU, with a parameter `device` by which its CUDA twin takes its place."""
 
     @wraps(function)
     def chosen(*arguments: Any, device: str | None = None, **options: Any) -> Any:
-        ordinal = _ordinal(device, (*arguments, *options.values()))
-        if ordinal is None:
+        number = device_number(device, (*arguments, *options.values()))
+        if number is None:
             return function(*arguments, **options)
-        cuda: Any = import_module("fastnn.kernels.cuda")
-        with cuda.on_device(ordinal):
+        cuda = _cuda()
+        with cuda.on_device(number):
             return getattr(cuda, function.__name__)(*arguments, **options)
 
     parameters = inspect.signature(function).parameters

@@ -2,41 +2,32 @@
 
 ::
 
-    linear_forward     training step     assign       update_centers     k-means++, means
-    linear_backward       mlp.py            |               |             candidates.py
-          |           output, updates,   nearest.py      sums.py          center_steps.py
-      linear.py       gather                |            sorting, scan    reduction.py
-          |               |                 |               |                   |
-          +---------------+-----------------+---------------+-------------------+
+    linear_forward     training step     rows.py, passes.py (k-means' engines)      assign, update_centers
+    linear_backward     mlp.py              |            |           |                 kmeans.py
+          |           output, updates,   nearest.py   sums.py     candidates.py          |
+      linear.py       gather             distances    sorting,    reduction.py           |
+          |               |              lengths      scan           |                   |
+          +---------------+-----------------+------------+-----------+-------------------+
                                             |
                       scalars.py   memory.py (arrays to a device and back)
                                             |
                                   compat.py (numba.cuda)
 
-The public functions are those at the top left, ``assign`` and ``update_centers``; no engine uses the others
-yet.
 Imported only when a CUDA device is asked for. ``compat`` alone imports numba.cuda.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-from fastnn.kernels.cuda.compat import cuda, require_device
+from fastnn.kernels.cuda.compat import on_device
 from fastnn.kernels.cuda.kmeans import assign, update_centers
 from fastnn.kernels.cuda.linear import linear_backward, linear_forward
+from fastnn.kernels.cuda.rows import device_rows, to_host, to_kind_of
 
-__all__ = ["assign", "linear_backward", "linear_forward", "on_device", "update_centers"]
-
-
-@contextmanager
-def on_device(ordinal: int) -> Iterator[None]:
-    """Make a device the current one inside the ``with`` block.
-
-    Raises
-    ------
-    RuntimeError
-        A package, the driver or the device is missing.
-    """
-    require_device(ordinal)
-    with cuda.gpus[ordinal]:
-        yield
+__all__ = [
+    "assign",
+    "device_rows",
+    "linear_backward",
+    "linear_forward",
+    "on_device",
+    "to_host",
+    "to_kind_of",
+    "update_centers",
+]

@@ -11,8 +11,8 @@ import numpy as np
 from numba import types
 
 from fastnn.kernels.cuda.compat import cuda, kernel
+from fastnn.kernels.cuda.distances import squared_distance
 from fastnn.kernels.cuda.memory import blocks
-from fastnn.kernels.cuda.nearest import squared_distance
 from fastnn.kernels.cuda.reduction import THREADS, block_sum
 
 # Rows of a task; each has a potential of its own, by which the task of a candidate is found.

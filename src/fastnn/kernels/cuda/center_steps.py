@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.kernels.cuda.compat import cuda, kernel
+from fastnn.kernels.cuda.compat import block_threads, cuda, kernel
 from fastnn.kernels.cuda.memory import blocks
 
-_THREADS = 64
+_THREADS = block_threads(64)
 
 
 @kernel

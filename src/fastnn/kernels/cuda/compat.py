@@ -1,6 +1,7 @@
 """The one file that imports numba.cuda: its decorators, and what is missing where there is no GPU."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from importlib.util import find_spec
 from typing import Any
@@ -21,10 +22,30 @@ config.CUDA_LOW_OCCUPANCY_WARNINGS = 0
 # The simulator runs a kernel's threads as threads of Python, without a GPU: for tests of small shapes.
 SIMULATED = bool(numba.config.ENABLE_CUDASIM)
 
-__all__ = ["SIMULATED", "cuda", "device_function", "kernel", "overload", "require_device"]
+__all__ = [
+    "SIMULATED",
+    "block_side",
+    "block_threads",
+    "cooperative_blocks",
+    "cuda",
+    "device_function",
+    "kernel",
+    "on_device",
+    "overload",
+]
 
 
-def require_device(ordinal: int) -> None:
+def block_threads(n: int) -> int:
+    """Threads of a block: n, a power of 2; in the simulator, where each is one of Python's, a sixteenth."""
+    return max(1, n // 16) if SIMULATED else n
+
+
+def block_side(n: int) -> int:
+    """Threads along each side of a square block: n, a power of 2; a quarter in the simulator."""
+    return n // 4 if SIMULATED else n
+
+
+def _require_device(ordinal: int) -> None:
     """Make sure that there is this device.
 
     Raises
@@ -44,6 +65,31 @@ def require_device(ordinal: int) -> None:
         raise RuntimeError(f"there is no device 'cuda:{ordinal}': the driver finds {found}")
 
 
+@contextmanager
+def on_device(ordinal: int) -> Iterator[None]:
+    """Make a device the current one inside the ``with`` block.
+
+    Raises
+    ------
+    RuntimeError
+        A package, the driver or the device is missing.
+    MemoryError
+        What the block does needs more memory than the device has left.
+    """
+    _require_device(ordinal)
+    try:
+        with cuda.gpus[ordinal]:
+            yield
+    except Exception as error:
+        # The class of the driver's errors depends on the version; the name of the error does not.
+        if "OUT_OF_MEMORY" not in str(error):
+            raise
+        raise MemoryError(
+            f"'cuda:{ordinal}' has too little free memory for these data; other arrays on it, or other "
+            "processes, may hold the rest."
+        ) from error
+
+
 def kernel(function: Callable[..., Any]) -> Any:
     """Compile a kernel at its first launch, for the types of its arguments."""
     return cuda.jit(function)
@@ -58,3 +104,10 @@ def device_function(function: Callable[..., Any]) -> Any:
 def overload(function: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """``numba.extending.overload`` for these kernels only; the simulator calls the Python function itself."""
     return cuda_overload(function, target="cuda")
+
+
+def cooperative_blocks(function: Any, signature: tuple[Any, ...], threads: int) -> int:
+    """Blocks of so many threads that can all be on the current device at once, and so wait for each other."""
+    if not SIMULATED:
+        function.compile(signature)
+    return function.overloads[signature].max_cooperative_grid_blocks(threads)

@@ -1,8 +1,13 @@
 """Rows of a mini-batch, copied to where they lie one after the other. A thread has an element."""
 
-from fastnn.kernels.cuda.compat import cuda, kernel
+from typing import Any
 
-THREADS = 256
+import numpy as np
+
+from fastnn.kernels.cuda.compat import block_threads, cuda, kernel
+from fastnn.kernels.cuda.memory import blocks
+
+THREADS = block_threads(256)
 
 
 @kernel
@@ -12,3 +17,12 @@ def gather_rows(order, first, X, X_out):
     d = X_out.shape[1]
     if at < X_out.shape[0] * d:
         X_out[at // d, at % d] = X[order[first + at // d], at % d]
+
+
+def gathered(X: Any, rows: np.ndarray) -> Any:
+    """Some rows of a device array (n, d), as a new one."""
+    out = cuda.device_array((len(rows), X.shape[1]), X.dtype)
+    if out.size:
+        order = cuda.to_device(np.ascontiguousarray(rows, np.int64))
+        gather_rows[blocks(out.size, THREADS), THREADS](order, 0, X, out)
+    return out

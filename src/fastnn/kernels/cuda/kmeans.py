@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 
 from fastnn.kernels._arrays import several
-from fastnn.kernels.cuda.compat import cuda, kernel
+from fastnn.kernels.cuda.compat import block_threads, cuda, kernel
 from fastnn.kernels.cuda.memory import Arguments, blocks, dtype_of
 from fastnn.kernels.cuda.nearest import nearest_rows
 from fastnn.kernels.cuda.sums import sum_rows
 
-_THREADS = 128
+_THREADS = block_threads(128)
 _MAX_ROWS = 2**31 - 1  # of what is counted in int32
 
 

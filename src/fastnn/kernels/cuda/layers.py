@@ -1,14 +1,15 @@
-"""A training step of a network: a kernel after the other on buffers that last for a fit.
+"""Passes through a network, layer by layer: predictions, and gradients over many rows.
 
 ::
 
-    gather -> forward, layer by layer -> loss and dz -> dZ, layer by layer back -> dW, db -> update
+    forward, layer by layer -> loss and dz -> dZ, layer by layer back, dW and db
 
-Parameters, gradients and each slot of the update rule's state are one flat array each, in the layout
-``W_1, b_1, ..., W_L, b_L`` of every device; a layer works on views of them.
+Parameters and gradients are one flat array each, in the layout ``W_1, b_1, ..., W_L, b_L`` of every device; a
+layer works on views of them. A pass over many rows is long beside its launches; ``mlp`` has the steps of
+training.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -17,8 +18,6 @@ from numba import from_dtype
 
 from fastnn.activations import ACTIVATIONS, CODES, IDENTITY, SOFTMAX
 from fastnn.kernels.cuda.compat import cuda
-from fastnn.kernels.cuda.gather import THREADS as GATHER_THREADS
-from fastnn.kernels.cuda.gather import gather_rows
 from fastnn.kernels.cuda.linear import (
     forward_kernel,
     hidden_gradient_kernel,
@@ -28,7 +27,7 @@ from fastnn.kernels.cuda.linear import (
 from fastnn.kernels.cuda.memory import blocks
 from fastnn.kernels.cuda.output import THREADS as OUTPUT_THREADS
 from fastnn.kernels.cuda.output import loss_kernel, softmax
-from fastnn.kernels.cuda.updates import update_range
+from fastnn.kernels.cuda.reduction import weighted_sum
 from fastnn.losses import LOSSES
 
 
@@ -49,8 +48,36 @@ def layers_of(flat: Any, layer_sizes: Sequence[int]) -> list[Layer]:
     return layers
 
 
-class TrainingStep:
-    """Steps of one network on batches of up to `batch_size` rows.
+def forward_pass(
+    layers: Sequence[Layer], hidden: int, output: str, A: Sequence[Any], Z: Sequence[Any]
+) -> None:
+    """``A[i + 1] = act(A[i] W_i + b_i)``, and ``Z[i + 1]`` where the hidden activation's derivative needs it.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+    hidden : int
+        Code of the hidden layers' activation.
+    output : str
+        Name of the output layer's.
+    A, Z : sequences of device arrays (n, n_units)
+        The inputs, and room for each layer; Z may be A.
+    """
+    n = A[0].shape[0]
+    real = from_dtype(np.dtype(A[0].dtype))
+    # Of softmax, which is no function of one number, the layer leaves the scores.
+    last = CODES[IDENTITY.name if output == SOFTMAX else output]
+    for i, (W, b) in enumerate(layers):
+        is_last = i == len(layers) - 1
+        code = last if is_last else hidden
+        keep_z = int(not is_last and Z is not A and ACTIVATIONS[code].needs_z)
+        forward_kernel(code, real)[tile_grid(n, W.shape[1])](A[i], W, b, 1, Z[i + 1], keep_z, A[i + 1])
+    if output == SOFTMAX:
+        softmax[blocks(n, OUTPUT_THREADS), OUTPUT_THREADS](A[-1])
+
+
+class Gradients:
+    """The gradient of one network, added up over pieces of the rows, of up to `n` rows each.
 
     Parameters
     ----------
@@ -60,92 +87,57 @@ class TrainingStep:
         Code of the hidden layers' activation.
     loss : int
         Place in ``LOSSES``.
-    batch_size : int
-        Rows of a batch at most.
+    n : int
     parameters : device array (n_parameters,)
-        Changed in place.
+
+    Attributes
+    ----------
+    sum : device array (n_parameters,)
     """
 
-    def __init__(
-        self, layer_sizes: Sequence[int], hidden: int, loss: int, batch_size: int, parameters: Any
-    ) -> None:
+    def __init__(self, layer_sizes: Sequence[int], hidden: int, loss: int, n: int, parameters: Any) -> None:
         dtype = np.dtype(parameters.dtype)
-        self._sizes, self._hidden, self._loss = list(layer_sizes), hidden, loss
+        self._hidden, self._loss = hidden, loss
         self._real = from_dtype(dtype)
         self._layers = layers_of(parameters, layer_sizes)
-        self._output = LOSSES[loss].output_activation
-        self.gradient = cuda.device_array(parameters.shape, dtype)
-        self._gradients = layers_of(self.gradient, layer_sizes)
-        self._A = [cuda.device_array((batch_size, size), dtype) for size in layer_sizes]
+        self.sum = cuda.device_array(parameters.shape, dtype)
+        self._sums = layers_of(self.sum, layer_sizes)
+        self._A = [cuda.device_array((n, units), dtype) for units in layer_sizes[1:]]
         needs_z = ACTIVATIONS[hidden].needs_z
-        self._Z = [cuda.device_array(A.shape, dtype) if needs_z else A for A in self._A]
+        self._Z = [cuda.device_array(A.shape, dtype) for A in self._A] if needs_z else self._A
         self._dZ = [cuda.device_array(A.shape, dtype) for A in self._A[:-1]]
-        self.row_loss = cuda.device_array(batch_size, np.float64)
+        self._row_loss = cuda.device_array(n, np.float64)
 
-    def gradients(self, X: Any, Y: Any, weights: Any, order: Any, first: int, n: int) -> None:
-        """The loss of each row of a batch, into `row_loss`, and its gradient's sum, into `gradient`.
+    def add(self, X: Any, Y: Any, weights: Any, first: int, n: int, *, anew: bool) -> float:
+        """Add the gradient of some rows' loss, summed over them, to `sum`, or begin `anew`; that loss.
 
         Parameters
         ----------
         X, Y : device arrays (n_rows, n_inputs), (n_rows, n_outputs)
         weights : device array (n_rows,), or None for ones
-        order : device array (n_rows,) int64
-            Row i of the batch is ``order[first + i]``.
         first, n : int
-            Where the batch begins, and its rows.
+            The rows are ``first : first + n``; at least one.
+        anew : bool
         """
-        if n == 0:
-            self.gradient.copy_to_device(np.zeros(self.gradient.shape, self.gradient.dtype))
-            return
-        A, Z, dZ = ([array[:n] for array in arrays] for arrays in (self._A, self._Z, self._dZ))
-        gather_rows[blocks(n * X.shape[1], GATHER_THREADS), GATHER_THREADS](order, first, X, A[0])
-        for i, (W, b) in enumerate(self._layers):
-            last = i == len(self._layers) - 1
-            # Of softmax, which is no function of one number, the layer leaves the scores.
-            after = CODES[IDENTITY.name if self._output == SOFTMAX else self._output]
-            code = after if last else self._hidden
-            forward = forward_kernel(code, self._real)
-            keep_z = int(not last and ACTIVATIONS[code].needs_z)
-            forward[tile_grid(n, W.shape[1])](A[i], W, b, 1, Z[i + 1], keep_z, A[i + 1])
-        grid = blocks(n, OUTPUT_THREADS), OUTPUT_THREADS
-        if self._output == SOFTMAX:
-            softmax[grid](A[-1])
+        rows = slice(first, first + n)
+        A = [X[rows], *[array[:n] for array in self._A]]
+        Z = [A[0], *[array[:n] for array in self._Z]] if self._Z is not self._A else A
+        forward_pass(self._layers, self._hidden, LOSSES[self._loss].output_activation, A, Z)
         weighted = weights is not None
-        loss_kernel(self._loss)[grid](
-            order, first, Y, weights if weighted else self._layers[0].b, int(weighted), A[-1], self.row_loss
+        # Where there are no weights an array of their type stands in for them: one kernel for both.
+        loss_kernel(self._loss)[blocks(n, OUTPUT_THREADS), OUTPUT_THREADS](
+            Y[rows], weights[rows] if weighted else self._layers[0].b, int(weighted), A[-1], self._row_loss
         )
         # dz stands where the outputs were.
         after_layer = A[-1]
         for i in range(len(self._layers) - 1, -1, -1):
             W, _ = self._layers[i]
-            dW, db = self._gradients[i]
+            dW, db = self._sums[i]
             add_up = weight_gradient_kernel(self._real)
-            add_up[tile_grid(W.shape[0], W.shape[1])](A[i], after_layer, dW, db, 0)
+            add_up[tile_grid(W.shape[0], W.shape[1])](A[i], after_layer, dW, db, int(not anew))
             if i > 0:
+                dZ = self._dZ[i - 1][:n]
                 back = hidden_gradient_kernel(self._hidden, self._real)
-                back[tile_grid(n, W.shape[0])](after_layer, W, Z[i], A[i], dZ[i])
-                after_layer = dZ[i]
-
-    def update(
-        self,
-        rule: int,
-        learning_rate: float,
-        hyper: Any,
-        t: int,
-        alpha: float,
-        scale: float,
-        slots: Sequence[Any],
-    ) -> None:
-        """Step t of an update rule, by the gradient ``(gradient + alpha W) scale``; no alpha for biases."""
-        state = [layers_of(slot, self._sizes) for slot in slots]
-        for i, (layer, gradient) in enumerate(zip(self._layers, self._gradients, strict=True)):
-            for w, g, s, decay in self._ranges(layer, gradient, [slot[i] for slot in state], alpha):
-                update_range(rule, learning_rate, hyper, t, decay, scale, w, g, s)
-
-    @staticmethod
-    def _ranges(
-        layer: Layer, gradient: Layer, state: Sequence[Layer], alpha: float
-    ) -> Iterator[tuple[Any, Any, list[Any], float]]:
-        n = layer.W.size
-        yield layer.W.reshape(n), gradient.W.reshape(n), [slot.W.reshape(n) for slot in state], alpha
-        yield layer.b, gradient.b, [slot.b for slot in state], 0.0
+                back[tile_grid(n, W.shape[0])](after_layer, W, Z[i], A[i], dZ)
+                after_layer = dZ
+        return weighted_sum(self._row_loss[:n], None)

@@ -35,11 +35,11 @@ from numba import from_dtype
 from fastnn.activations import ACTIVATIONS, IDENTITY
 from fastnn.kernels._layer_arguments import activation_code, backward_arguments
 from fastnn.kernels.cuda import scalars as scalars  # what the registry's functions are, in kernels
-from fastnn.kernels.cuda.compat import cuda, device_function, kernel
+from fastnn.kernels.cuda.compat import block_side, cuda, device_function, kernel
 from fastnn.kernels.cuda.memory import Arguments, blocks
 
 # Threads of a block along each side.
-TILE = 16
+TILE = block_side(16)
 # A tile in shared memory: by the one more, threads that read along a column meet different banks.
 _SHAPE = (TILE, TILE + 1)
 _MAX_COLUMNS = 65535 * TILE  # of a grid's second dimension

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from fastnn.kernels._arrays import output_array, plain, working_dtype
-from fastnn.kernels.cuda.compat import cuda, kernel
+from fastnn.kernels._on_device import is_device_array
+from fastnn.kernels.cuda.compat import block_threads, cuda, kernel
 
 # How a package that a user's array comes from wraps a device array without a copy: by its name, with its
 # module, the device array, and the user's.
@@ -19,12 +20,7 @@ _WRAPPERS: dict[str, Callable[[Any, Any, Any], Any]] = {
     "cupy": lambda cupy, array, like: cupy.asarray(array),
     "torch": lambda torch, array, like: torch.as_tensor(array, device=like.device),
 }
-_THREADS = 256
-
-
-def is_device_array(array: Any) -> bool:
-    """Whether an array lies on a device."""
-    return hasattr(array, "__cuda_array_interface__") or hasattr(array, "__cuda_ndarray__")
+_THREADS = block_threads(256)
 
 
 def dtype_of(array: Any) -> np.dtype:
@@ -91,7 +87,7 @@ class Arguments:
             return cuda.to_device(plain(array, dtype))
         if array.dtype == dtype and array.is_c_contiguous():
             return array
-        return _copied(array, dtype)
+        return as_dtype(array, dtype)
 
     def output(
         self,
@@ -136,15 +132,20 @@ class Arguments:
             if not is_device_array(out):
                 out[...] = array.copy_to_host()
             return out
-        if self._like is None:
-            return array.copy_to_host()
-        package = type(self._like).__module__.partition(".")[0]
-        wrap = _WRAPPERS.get(package)
-        return array if wrap is None else wrap(sys.modules[package], array, self._like)
+        return as_kind_of(self._like, array)
 
 
 def _as_cuda(array: Any) -> Any:
     return array if hasattr(array, "__cuda_ndarray__") else cuda.as_cuda_array(array)
+
+
+def as_kind_of(like: Any, array: Any) -> Any:
+    """A device array as the kind of array that `like` is: one of NumPy if that is on the host."""
+    if not is_device_array(like):
+        return array.copy_to_host()
+    package = type(like).__module__.partition(".")[0]
+    wrap = _WRAPPERS.get(package)
+    return array if wrap is None else wrap(sys.modules[package], array, like)
 
 
 def _overlap(a: Any, b: Any) -> bool:
@@ -155,7 +156,7 @@ def _overlap(a: Any, b: Any) -> bool:
     return first < second + b.size * b.dtype.itemsize and second < first + a.size * a.dtype.itemsize
 
 
-def _copied(array: Any, dtype: np.dtype) -> Any:
+def as_dtype(array: Any, dtype: np.dtype) -> Any:
     """A contiguous copy of a device array, in another dtype."""
     target = cuda.device_array(array.shape, dtype)
     if target.size:

@@ -26,17 +26,18 @@ import numpy as np
 from numba import from_dtype, types
 
 from fastnn.kernels._brackets import BLUR, is_certain
-from fastnn.kernels.cuda.compat import cuda, device_function, kernel
+from fastnn.kernels.cuda.compat import block_side, block_threads, cuda, device_function, kernel
+from fastnn.kernels.cuda.distances import squared_distance
 from fastnn.kernels.cuda.memory import blocks
 
-TILE = 16  # threads of a block along each side
+TILE = block_side(16)  # threads of a block along each side
 EACH = 4  # rows, and centres, of one thread: two numbers read from shared memory make EACH / 2 products
 ROWS = CENTERS = TILE * EACH
-DEPTH = 16  # features in shared memory at once
+DEPTH = TILE  # features in shared memory at once
 # Tiles in shared memory; by the one more, threads that write along a column meet different banks.
 _X_SHAPE, _C_SHAPE = (DEPTH, ROWS + 1), (DEPTH, CENTERS + 1)
 _BEST_SHAPE, _DOTS_SHAPE = (TILE, ROWS), (EACH, EACH)
-_THREADS = 128
+_THREADS = block_threads(128)
 
 _certain = device_function(is_certain)
 
@@ -77,16 +78,6 @@ def shift_centers(C, usable, shift, shifted, starts):
             shifted[j, f] = difference
             total += difference * difference
         starts[j] = 0.5 * total if usable[j] == 1 else np.inf
-
-
-@device_function
-def squared_distance(X, i, C, j):
-    """sum((x_i - c_j)^2), in order."""
-    total = X.dtype.type(0)
-    for f in range(X.shape[1]):
-        difference = X[i, f] - C[j, f]
-        total += difference * difference
-    return total
 
 
 @device_function

@@ -11,10 +11,10 @@ import numpy as np
 
 from fastnn.elementary import exp
 from fastnn.kernels.cuda import scalars as scalars  # what `exp` and the losses' functions are, in kernels
-from fastnn.kernels.cuda.compat import cuda, device_function, kernel
+from fastnn.kernels.cuda.compat import block_threads, cuda, device_function, kernel
 from fastnn.losses import LOSSES
 
-THREADS = 128
+THREADS = block_threads(128)
 
 
 @kernel
@@ -36,23 +36,22 @@ def softmax(Z):
 
 @cache
 def loss_kernel(loss: int) -> Any:
-    """Loss of each sample, and dz in place of its outputs; sample i has row ``order[first + i]`` as target.
+    """Loss of each sample, and dz in place of its outputs.
 
-    The arguments of the kernel: order (n,) int64, first, Y (rows, units), weights (rows,) and whether they
-    are there, A (samples, units), row_loss (samples,) float64.
+    The arguments of the kernel: Y (samples, units), weights (samples,) and whether they are there,
+    A (samples, units), row_loss (samples,) float64.
     """
     value, dz = device_function(LOSSES[loss].value), device_function(LOSSES[loss].dz)
 
     @kernel
-    def loss_and_gradient(order, first, Y, weights, weighted, A, row_loss):
+    def loss_and_gradient(Y, weights, weighted, A, row_loss):
         i = cuda.grid(1)
         if i < A.shape[0]:
-            row = order[first + i]
             total = 0.0
             for j in range(A.shape[1]):
-                y, a = Y[row, j], A[i, j]
+                y, a = Y[i, j], A[i, j]
                 total += np.float64(value(y, a))
-                A[i, j] = dz(y, a) * weights[row] if weighted else dz(y, a)
-            row_loss[i] = total * np.float64(weights[row]) if weighted else total
+                A[i, j] = dz(y, a) * weights[i] if weighted else dz(y, a)
+            row_loss[i] = total * np.float64(weights[i]) if weighted else total
 
     return loss_and_gradient

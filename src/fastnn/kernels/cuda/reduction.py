@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from fastnn.kernels.cuda.compat import cuda, device_function, kernel
+from fastnn.kernels.cuda.compat import block_threads, cuda, device_function, kernel
 from fastnn.kernels.cuda.memory import blocks
 
-THREADS = 256
+THREADS = block_threads(256)
 # Elements of one block: its threads add up some each before they add to each other.
 _STRETCH = 16 * THREADS
 

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from fastnn.kernels.cuda.compat import cuda, kernel
+from fastnn.kernels.cuda.compat import block_threads, cuda, kernel
 from fastnn.kernels.cuda.memory import blocks
 
-LENGTH = 256  # threads of a block, and numbers of a stretch
+LENGTH = block_threads(256)  # threads of a block, and numbers of a stretch
 
 
 @kernel

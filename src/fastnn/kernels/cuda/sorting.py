@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.kernels.cuda.compat import cuda, kernel
+from fastnn.kernels.cuda.compat import block_threads, cuda, kernel
 from fastnn.kernels.cuda.memory import blocks
 from fastnn.kernels.cuda.scan import exclusive_sums
 
-_THREADS = 64
+_THREADS = block_threads(64)
 # Rows of a chunk: as many as there are clusters, so that there are no more counts than rows, or this.
-_CHUNK = 256
+_CHUNK = block_threads(256)
 
 
 @kernel

@@ -18,14 +18,15 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.kernels.cuda.compat import cuda, kernel
+from fastnn.kernels.cuda.compat import block_threads, cuda, kernel
 from fastnn.kernels.cuda.memory import blocks
 from fastnn.kernels.cuda.sorting import sort_by_cluster
 
 # Rows of a piece: many for long rows, whose two parts take as much memory as two rows, few for short ones, as
 # there are few threads to a piece.
 _LEAST, _MOST, _BY_FEATURE = 64, 1024, 8
-_FEATURES = 128  # threads of a block at most
+_FEATURES = block_threads(128)  # threads of a block at most
+_WARP = block_threads(32)
 
 
 @kernel
@@ -94,7 +95,7 @@ def sum_rows(X: Any, weights: Any, labels: Any, sums: Any, counts: Any) -> None:
     piece_rows = max(_LEAST, min(_MOST, _BY_FEATURE * d))
     pieces = blocks(n, piece_rows)
     parts = cuda.device_array((pieces, 2, d + 1), np.float64)
-    threads = min(_FEATURES, blocks(d + 1, 32) * 32)
+    threads = min(_FEATURES, blocks(d + 1, _WARP) * _WARP)
     across = blocks(d + 1, threads)
     weighted = weights is not None
     # Where there are no weights an array of their type stands in for them: one kernel for both.

@@ -1,0 +1,80 @@
+"""Rows that lie on a GPU, as the engines see them: what kind of array they are is known on the GPU only."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+
+def is_device_array(array: Any) -> bool:
+    """Whether an array lies on a GPU."""
+    return hasattr(array, "__cuda_array_interface__") or hasattr(array, "__cuda_ndarray__")
+
+
+class DeviceRows(ABC):
+    """Rows (n, d) on a GPU, of float32 or float64; ``kernels.cuda.rows`` has what works on them.
+
+    Attributes
+    ----------
+    shape : tuple of int
+    dtype : numpy dtype
+    given : array
+        What the user gave.
+    """
+
+    shape: tuple[int, int]
+    dtype: np.dtype
+    given: Any
+
+    @abstractmethod
+    def __getitem__(self, rows: Any) -> np.ndarray:
+        """Some rows, by a number, an array of numbers or a slice, as an array on the host."""
+
+    @abstractmethod
+    def take(self, rows: np.ndarray) -> "DeviceRows":
+        """A copy of some rows, on the GPU too."""
+
+    @abstractmethod
+    def astype(self, dtype: Any, copy: bool = False) -> "DeviceRows":
+        """The rows in another dtype; the same ones where they have it."""
+
+    @abstractmethod
+    def as_given(self) -> Any:
+        """The rows as an array of the kind that the user gave."""
+
+    @abstractmethod
+    def nearest(self, C: np.ndarray) -> Any:
+        """Number of the nearest centre of every row (n,) int32, as an array of the user's kind."""
+
+    @abstractmethod
+    def distances_to(self, C: np.ndarray) -> Any:
+        """Distance of every row to every centre (n, k), as an array of the user's kind."""
+
+    @abstractmethod
+    def workspace(self, n: int, k: int) -> Any:
+        """A ``clustering.passes.Workspace`` on the GPU, for n rows like these."""
+
+    @abstractmethod
+    def seeding(self, weights: np.ndarray | None, n_clusters: int, n_trials: int) -> Any:
+        """A ``clustering.seeding.Passes`` on the GPU."""
+
+    @abstractmethod
+    def training(
+        self, Y: np.ndarray, weights: np.ndarray | None, layer_sizes: Sequence[int], hidden: int, loss: int
+    ) -> Any:
+        """A network in training on these rows; arguments as of ``kernels.cuda.training.Training``."""
+
+    @abstractmethod
+    def outputs(
+        self, parameters: np.ndarray, layer_sizes: Sequence[int], hidden: int, output: str
+    ) -> np.ndarray:
+        """Outputs (n, n_outputs) of a network for these rows."""
+
+    @abstractmethod
+    def have_direction(self) -> np.ndarray:
+        """Which rows are not all zeros."""
+
+    @abstractmethod
+    def unit_rows(self) -> "DeviceRows":
+        """The rows divided by their lengths; the same ones where all have unit length."""

@@ -1,0 +1,283 @@
+"""The estimators on a GPU beside themselves on the CPU: on hardware, or in the simulator.
+
+The simulator runs every thread of a block as a thread of Python, so the data are tiny.
+"""
+
+import pickle
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+from scipy import sparse
+from sklearn.base import clone
+from sklearn.datasets import make_blobs
+from sklearn.exceptions import NotFittedError
+
+from fastnn import GradKMeans, KMeans, MiniBatchKMeans, MLPClassifier, MLPRegressor, kmeans_plusplus
+
+if find_spec("numba_cuda") is None:
+    pytest.skip("numba-cuda is not installed", allow_module_level=True)
+
+from fastnn.kernels._on_device import is_device_array
+from fastnn.kernels.cuda.compat import SIMULATED, cuda
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not SIMULATED and not cuda.is_available(), reason="no GPU, and no simulator"),
+    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
+]
+
+
+@pytest.fixture(scope="module")
+def blobs():
+    X, y = make_blobs(40, n_features=3, centers=3, random_state=0)
+    return X, y
+
+
+def same_fit(ours, theirs, rtol=1e-10):
+    """Whether two k-means have the same attributes, but for the rounding of sums."""
+    np.testing.assert_array_equal(ours.labels_, theirs.labels_)
+    np.testing.assert_allclose(ours.cluster_centers_, theirs.cluster_centers_, rtol=rtol, atol=rtol)
+    assert ours.inertia_ == pytest.approx(theirs.inertia_, rel=rtol)
+    assert ours.n_iter_ == theirs.n_iter_
+    assert all(type(value) is np.ndarray for value in (ours.labels_, ours.cluster_centers_))
+    assert ours.cluster_centers_.dtype == theirs.cluster_centers_.dtype
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {},
+        {"init": "random", "n_init": 2},
+        {"init": "k-means||"},
+        {"init": "afk-mc2"},
+        {"init": np.eye(3)},
+        {"init": lambda X, n_clusters, random_state: X[:n_clusters], "n_init": 1},
+        {"metric": "cosine"},
+        {"tol": 0, "algorithm": "plain"},
+    ],
+    ids=lambda parameters: ",".join(parameters) or "default",
+)
+def test_kmeans(blobs, parameters):
+    X, _ = blobs
+    model = KMeans(3, random_state=0, **parameters)
+    same_fit(clone(model).set_params(device="cuda").fit(X), model.fit(X))
+
+
+def test_kmeans_with_weights_in_float32(blobs):
+    X, _ = blobs
+    X = X.astype(np.float32)
+    weights = np.random.default_rng(0).uniform(size=len(X))
+    model = KMeans(4, random_state=1)
+    ours = clone(model).set_params(device="cuda").fit(X, sample_weight=weights)
+    same_fit(ours, model.fit(X, sample_weight=weights), rtol=1e-5)
+    assert ours.score(X, sample_weight=weights) == pytest.approx(
+        model.score(X, sample_weight=weights), rel=1e-5
+    )
+
+
+def test_an_empty_cluster_is_filled():
+    X = np.array([[0.0], [0.1], [5.0], [5.1], [9.0]])
+    model = KMeans(3, init=np.array([[0.0], [5.0], [100.0]]))
+    same_fit(clone(model).set_params(device="cuda").fit(X), model.fit(X))
+
+
+def test_kmeans_plusplus(blobs):
+    X, _ = blobs
+    weights = np.arange(40.0)
+    expected = kmeans_plusplus(X, 5, sample_weight=weights, random_state=0)
+    for data, kind in ((X, np.asarray), (cuda.to_device(X), lambda array: array.copy_to_host())):
+        found = kmeans_plusplus(data, 5, sample_weight=weights, random_state=0, device="cuda")
+        for ours, theirs in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(kind(ours), theirs)
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_mini_batch_kmeans(blobs, nested):
+    X, _ = blobs
+    model = MiniBatchKMeans(3, batch_size=16, max_iter=4, nested=nested, random_state=0)
+    ours = clone(model).set_params(device="cuda").fit(X)
+    same_fit(ours, model.fit(X))
+    assert ours.n_steps_ == model.n_steps_
+    if not nested:
+        same_fit(ours.partial_fit(X[:9]), model.partial_fit(X[:9]))
+
+
+@pytest.mark.parametrize(
+    "parameters", [{}, {"optimizer": "adam", "learning_rate": 0.1}, {"batch_size": None}]
+)
+def test_grad_kmeans(blobs, parameters):
+    X, _ = blobs
+    model = GradKMeans(3, random_state=0, max_iter=2, **{"batch_size": 16} | parameters)
+    ours = clone(model).set_params(device="cuda").fit(X)
+    same_fit(ours, model.fit(X))
+    np.testing.assert_allclose(ours.loss_curve_, model.loss_curve_, rtol=1e-10)
+    same_fit(ours.partial_fit(X[:9]), model.partial_fit(X[:9]))
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+def test_results_are_of_the_kind_of_the_data(blobs, metric):
+    X, _ = blobs
+    there = cuda.to_device(X)
+    model = KMeans(3, random_state=0, metric=metric).fit(X)
+    ours = clone(model)
+    labels = ours.fit_predict(there)
+    same_fit(ours, model)
+    for result, expected in (
+        (labels, model.labels_),
+        (ours.predict(there), model.predict(X)),
+        (ours.transform(there), model.transform(X)),
+    ):
+        assert is_device_array(result)
+        np.testing.assert_allclose(result.copy_to_host(), expected, rtol=1e-12)
+    # NumPy in, NumPy out; and a model of the CPU takes what lies on a GPU.
+    assert type(ours.predict(X)) is np.ndarray
+    assert type(clone(model).set_params(device="cpu").fit(there).predict(there)) is np.ndarray
+    assert type(ours.set_params(device="cuda").transform(X)) is np.ndarray
+    assert ours.score(there) == pytest.approx(model.score(X))
+
+
+@pytest.mark.parametrize(
+    "model", [KMeans(2), MiniBatchKMeans(2), GradKMeans(2)], ids=lambda m: type(m).__name__
+)
+def test_bad_data_leave_the_model_as_it_was(blobs, model):
+    X, _ = blobs
+    model = clone(model).set_params(random_state=0, max_iter=1, device="cuda")
+    with pytest.raises(NotFittedError):
+        model.predict(cuda.to_device(X))
+    before = pickle.dumps(model.fit(X).__dict__)
+    wrong = X.copy()
+    wrong[3, 1] = np.nan
+    infinite = X.astype(np.float32)
+    infinite[2, 0] = -np.inf
+    for data, error, message in (
+        (cuda.to_device(wrong), ValueError, "Input X contains NaN"),
+        (cuda.to_device(infinite), ValueError, "Input X contains infinity"),
+        (wrong, ValueError, "Input X contains NaN"),
+        (cuda.to_device(X[0]), ValueError, "Expected 2D array, got 1D array"),
+        (cuda.to_device(X[:1]), ValueError, "n_samples=1 should be >= n_clusters=2"),
+        (sparse.csr_array(X), TypeError, "dense data is required"),
+    ):
+        with pytest.raises(error, match=message):
+            model.fit(data)
+        assert pickle.dumps(model.__dict__) == before
+    with pytest.raises(ValueError, match="X has 2 features, but"):
+        model.predict(cuda.to_device(np.ascontiguousarray(X[:, :2])))
+    with pytest.raises(ValueError, match="device must be"):
+        clone(model).set_params(device="gpu").fit(X)
+
+
+def test_a_model_of_a_gpu_is_one_of_the_cpu_too(blobs):
+    X, y = blobs
+    kmeans = KMeans(3, random_state=0, device="cuda").fit(X)
+    again = pickle.loads(pickle.dumps(kmeans)).set_params(device=None)
+    np.testing.assert_array_equal(again.predict(X), kmeans.labels_)
+    mlp = MLPClassifier((4,), max_iter=1, random_state=0, device="cuda").fit(X, y)
+    again = pickle.loads(pickle.dumps(mlp)).set_params(device="cpu")
+    np.testing.assert_allclose(again.predict_proba(X), mlp.predict_proba(X), rtol=1e-12)
+    again.partial_fit(X, y)
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {},
+        {"solver": "sgd", "activation": "gelu", "learning_rate": "adaptive", "alpha": 0.1},
+        {"solver": "lbfgs", "activation": "tanh", "max_iter": 1, "hidden_layer_sizes": (3,)},
+        {"early_stopping": True, "alpha": 0},
+        {"shuffle": False, "batch_size": 40},
+    ],
+    ids=lambda parameters: ",".join(map(str, parameters.values())) or "default",
+)
+def test_mlp_classifier(blobs, parameters):
+    X, y = blobs
+    usual = {"hidden_layer_sizes": (5, 4), "batch_size": 16, "max_iter": 3}
+    model = MLPClassifier(random_state=0, **usual | parameters)
+    ours = clone(model).set_params(device="cuda").fit(X, y)
+    model.fit(X, y)
+    assert ours.loss_ == pytest.approx(model.loss_, rel=1e-9)
+    for mine, theirs in zip(ours.coefs_ + ours.intercepts_, model.coefs_ + model.intercepts_, strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(ours.predict_proba(X), model.predict_proba(X), rtol=1e-6)
+    assert ours.score(cuda.to_device(X), y) == model.score(X, y)
+    if model.solver != "lbfgs":
+        np.testing.assert_allclose(ours.loss_curve_, model.loss_curve_, rtol=1e-9)
+        assert (ours.t_, ours._optimizer.t) == (model.t_, model._optimizer.t)
+        np.testing.assert_allclose(ours._optimizer.state, model._optimizer.state, rtol=1e-6, atol=1e-12)
+
+
+def test_mlp_classifier_goes_on(blobs):
+    X, y = blobs
+    ours, theirs = (
+        MLPClassifier((4,), batch_size=16, random_state=0, device=device) for device in ("cuda", "cpu")
+    )
+    weights = np.random.default_rng(1).integers(0, 2, len(X)) * 2.0
+    for model in (ours, theirs):
+        for _ in range(2):
+            model.partial_fit(X, y, sample_weight=weights, classes=[0, 1, 2])
+    np.testing.assert_allclose(ours.loss_curve_, theirs.loss_curve_, rtol=1e-10)
+    np.testing.assert_allclose(ours.coefs_[0], theirs.coefs_[0], rtol=1e-8)
+
+
+@pytest.mark.parametrize("loss", ["squared_error", "poisson"])
+def test_mlp_regressor_on_device_arrays(blobs, loss):
+    X = blobs[0].astype(np.float32)
+    Y = np.abs(X[:, :2]) + 0.5
+    model = MLPRegressor(loss, (4,), max_iter=2, batch_size=16, random_state=0)
+    ours = clone(model).fit(cuda.to_device(X), cuda.to_device(Y))
+    model.fit(X, Y)
+    np.testing.assert_allclose(ours.loss_curve_, model.loss_curve_, rtol=1e-5)
+    prediction = ours.predict(cuda.to_device(X))
+    assert is_device_array(prediction)
+    np.testing.assert_allclose(prediction.copy_to_host(), model.predict(X), rtol=1e-3, atol=1e-5)
+
+
+def test_batches_without_weight_are_no_steps(blobs):
+    X, y = blobs
+    weights = np.repeat([1.0, 0.0, 2.0, 0.0], 10)
+    ours, theirs = (
+        MLPClassifier((4,), batch_size=10, shuffle=False, max_iter=2, random_state=0, device=device).fit(
+            X, y, sample_weight=weights
+        )
+        for device in ("cuda", "cpu")
+    )
+    np.testing.assert_allclose(ours.loss_curve_, theirs.loss_curve_, rtol=1e-10)
+    assert ours._optimizer.t == theirs._optimizer.t == 4
+
+
+@pytest.mark.filterwarnings("ignore:(overflow|invalid value|divide by zero):RuntimeWarning")
+def test_divergence_is_told_and_stops_the_updates(blobs):
+    X, _ = blobs
+    Y = X[:, 0] * 1e30
+    messages = []
+    for device in ("cuda", "cpu"):
+        model = MLPRegressor(
+            hidden_layer_sizes=(4,),
+            solver="sgd",
+            learning_rate_init=1e30,
+            batch_size=10,
+            random_state=0,
+            device=device,
+        )
+        with pytest.raises(ValueError, match="non-finite") as error:
+            model.fit(X, Y)
+        messages.append(str(error.value))
+        # The last finite parameters of a first fit are kept.
+        assert all(np.isfinite(W).all() for W in model.coefs_)
+    assert messages[0] == messages[1]
+
+
+def test_too_little_memory_is_told(blobs, monkeypatch):
+    X, _ = blobs
+    model = KMeans(2, random_state=0, device="cuda").fit(X)
+    before = pickle.dumps(model.__dict__)
+
+    def refuse(*arguments):
+        raise RuntimeError("[CUresult.CUDA_ERROR_OUT_OF_MEMORY] Call to cuMemAlloc results in ...")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cuda, "to_device", refuse)
+        with pytest.raises(MemoryError, match="'cuda:0' has too little free memory"):
+            model.fit(X)
+    assert pickle.dumps(model.__dict__) == before
+    np.testing.assert_array_equal(model.fit(X).labels_, pickle.loads(before)["labels_"])

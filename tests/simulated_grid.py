@@ -5,6 +5,7 @@ kernel says so. For tests of kernels whose blocks exchange results.
 """
 
 import threading
+import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,10 +16,16 @@ from numba import types
 from numba.cuda.simulator import kernel, kernelapi
 from numba.np import numpy_support
 
+_LAG = 0.1  # seconds
+
 
 @contextmanager
-def blocks_at_once(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Run the blocks of a launch at the same time inside the ``with`` block."""
+def blocks_at_once(monkeypatch: pytest.MonkeyPatch, late: int) -> Iterator[None]:
+    """Run the blocks of a launch at the same time inside the ``with`` block.
+
+    Block `late` lags behind the others at the beginning and wherever they have waited for each other, so that
+    they run into what it has not done yet.
+    """
     run_block = kernel.BlockManager.run
     meeting: list[threading.Barrier] = []
     lock, arrays = threading.Lock(), {}
@@ -32,6 +39,7 @@ def blocks_at_once(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         errors = []
 
         def run_one(point):
+            time.sleep(_LAG if point[0] == late else 0)
             own = kernel.BlockManager(manager._f, manager._grid_dim, manager._block_dim, manager._debug)
             try:
                 run_block(own, point, *arguments)
@@ -52,6 +60,7 @@ def blocks_at_once(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         thread.syncthreads()
         if thread.thread_id == 0:
             meeting[0].wait()
+            time.sleep(_LAG if thread.blockIdx.x == late else 0)
         thread.syncthreads()
 
     def shared_array(shared, shape, dtype, alignment=None):

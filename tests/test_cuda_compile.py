@@ -16,7 +16,6 @@ if find_spec("numba_cuda") is None:
 
 from fastnn.kernels.cuda import (
     candidates,
-    center_steps,
     distances,
     gather,
     kmeans,
@@ -30,6 +29,7 @@ from fastnn.kernels.cuda import (
     scan,
     sorting,
     sums,
+    tile,
 )
 from fastnn.kernels.cuda.compat import SIMULATED, cuda
 
@@ -56,18 +56,30 @@ def kernels(real):
     V, M = types.Array(real, 1, "C"), types.Array(real, 2, "C")
     strided = types.Array(real, 2, "A")
     codes = range(len(ACTIVATIONS))
+    small, large = tile.TILES[real.bitwidth // 8]
+    ends = CODES["relu"], CODES["gelu"]
     return {
         "_copy_vector": ([memory._copy_vector], (types.Array(real, 1, "A"), V), FEW),
         "_copy_matrix": ([memory._copy_matrix], (strided, M), FEW),
-        "forward": ([linear.forward_kernel(c, real) for c in codes], (M, M, V, INT, M, INT, M), FEW),
-        "chain_rule": ([linear.derivative_kernel(c) for c in codes], (M, M, M, M), FEW),
-        "input_gradient": ([linear.input_gradient_kernel(real)], (M, M, M), FEW),
-        "hidden_gradient": (
-            [linear.hidden_gradient_kernel(c, real) for c in codes],
-            (M, M, M, M, M),
-            FEW,
+        # Every activation with the smaller tile; with the larger one the shortest and the longest.
+        "forward": (
+            [linear.forward_kernel(c, small, real) for c in codes]
+            + [linear.forward_kernel(c, large, real) for c in ends],
+            (INT, INT, INT, V, V, V, INT, V, INT, V),
+            MANY,
         ),
-        "weight_gradient": ([linear.weight_gradient_kernel(real)], (M, M, M, V, INT), FEW),
+        "chain_rule": ([linear.derivative_kernel(c) for c in codes], (V, V, V, V), FEW),
+        "input_gradient": (
+            [linear.input_gradient_kernel(c, small, real) for c in codes]
+            + [linear.input_gradient_kernel(c, large, real) for c in ends],
+            (INT, INT, INT, V, V, V, V, V),
+            MANY,
+        ),
+        "weight_gradient": (
+            [linear.weight_gradient_kernel(which, real) for which in (small, large)],
+            (INT, INT, INT, V, V, V, V, INT),
+            MANY,
+        ),
         "softmax": ([output.softmax], (M,), FEW),
         "loss_and_gradient": (
             [output.loss_kernel(c) for c in range(len(LOSSES))],
@@ -76,8 +88,8 @@ def kernels(real):
         ),
         "train": (
             [
-                mlp.train_kernel(hidden, loss, rule, each, real)
-                for each in mlp.EACH[real.bitwidth // 8]
+                mlp.train_kernel(hidden, loss, rule, which, real)
+                for which in mlp.TILES[real.bitwidth // 8]
                 # Of every activation there are other kernels here. One that needs z and one that does not;
                 # losses with and without softmax; rules with one slot and with two.
                 for hidden, loss, rule in ((CODES["relu"], 0, 2), (CODES["gelu"], 3, 1))
@@ -90,7 +102,6 @@ def kernels(real):
         "_measure": ([lengths._measure], (M, F64, F64, types.float64, I32), FEW),
         "_divide": ([lengths._divide], (M, F64, F64, M), FEW),
         "gather_rows": ([gather.gather_rows], (types.Array(types.int64, 1, "C"), INT, M, M), FEW),
-        "_find_means": ([center_steps._find_means], (M, F64_2, F64, INT, M, F64), FEW),
         "_sum_products": ([reduction._sum_products], (V, INT, V, F64), FEW),
         # The loops over the features are unrolled, for more loads at once.
         "_try_candidates": ([candidates._try_candidates], (M, V, INT, M, V, F64_2), MANY),
@@ -102,7 +113,11 @@ def kernels(real):
         "find_usable": ([nearest.find_usable], (M, I32), FEW),
         "find_shift": ([nearest.find_shift], (M, I32, V), FEW),
         "shift_centers": ([nearest.shift_centers], (M, I32, V, M, V), FEW),
-        "nearest": ([nearest.nearest_kernel(real)], (M, M, V, M, V, real, I32, V), MANY),
+        "nearest": (
+            [nearest.nearest_kernel(which, real) for which in (small, large)],
+            (M, M, V, V, V, V, real, I32, V),
+            MANY,
+        ),
         "_scan_stretches": ([scan._scan_stretches], (I32, I32), FEW),
         "_add_before": ([scan._add_before], (I32, I32), FEW),
         "_count": ([sorting._count], (I32, INT, INT, I32), FEW),
@@ -128,8 +143,15 @@ def compiled_to(output, kernel, signature, architecture, monkeypatch):
 
     # Device functions are compiled for the current device; there need not be one.
     monkeypatch.setattr(dispatcher, "get_current_device", lambda: Device)
-    function = kernel.py_func
-    return cuda.compile(function, signature, output=output, device=False, abi="numba", cc=architecture)[0]
+    return cuda.compile(
+        kernel.py_func,
+        signature,
+        output=output,
+        device=False,
+        abi="numba",
+        cc=architecture,
+        launch_bounds=kernel.targetoptions.get("launch_bounds"),
+    )[0]
 
 
 def assembled(code, architecture):
@@ -154,7 +176,7 @@ def decorated_functions():
     for path in FOLDER.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.FunctionDef) and any(
-                isinstance(decorator, ast.Name) and decorator.id == "kernel"
+                isinstance(decorator, ast.Name) and decorator.id in ("kernel", "tile_kernel")
                 for decorator in node.decorator_list
             ):
                 yield node.name
@@ -187,7 +209,7 @@ def test_registers_and_spills(name, real, architecture, monkeypatch):
 @pytest.mark.parametrize(
     "name",
     [
-        "forward", "chain_rule", "input_gradient", "hidden_gradient", "weight_gradient", "softmax",
+        "forward", "chain_rule", "input_gradient", "weight_gradient", "softmax",
         "gather_rows", "nearest", "_find_distances",
     ],
 )  # fmt: skip

@@ -76,6 +76,76 @@ def test_kmeans_with_weights_in_float32(blobs):
     )
 
 
+def test_what_a_user_gives_and_gets(blobs):
+    X, y = blobs
+    there, seen = cuda.to_device(X), []
+
+    def init(X, n_clusters, random_state):
+        seen.append(is_device_array(X))
+        return (X.copy_to_host() if is_device_array(X) else X)[:n_clusters]
+
+    # Also where the centres are chosen among a few of the rows.
+    MiniBatchKMeans(3, init=init, init_size=6, n_init=1, max_iter=1, batch_size=8).fit(there)
+    assert seen == [True]
+    kmeans = KMeans(3, random_state=0, max_iter=1).fit(there)
+    frame = kmeans.set_output(transform="pandas").transform(there)
+    np.testing.assert_allclose(frame.to_numpy(), kmeans.set_output(transform="default").transform(X))
+    with pytest.raises(ValueError, match="requires y to be passed"):
+        MLPClassifier().fit(there, None)
+    mlp = MLPClassifier((2,), batch_size=20, random_state=0)
+    mlp.partial_fit(there, y, classes=cuda.to_device(np.arange(3)))
+    expected = mlp.predict_proba(X)
+    mlp.coefs_ = [cuda.to_device(W) for W in mlp.coefs_]
+    np.testing.assert_allclose(mlp.predict_proba(X), expected)
+    labels = sparse.csr_array((y[:, None] == np.arange(2)).astype(int))
+    several = MLPClassifier((2,), max_iter=1, random_state=0).fit(there, labels)
+    assert sparse.issparse(several.predict(there))
+
+
+@pytest.mark.filterwarnings("ignore:(overflow|invalid value|divide by zero)")
+def test_a_search_ends_where_the_loss_is_not_finite(blobs):
+    X, _ = blobs
+    kept = []
+    for device in ("cuda", "cpu"):
+        model = MLPRegressor(hidden_layer_sizes=(2,), solver="lbfgs", random_state=0, device=device)
+        with pytest.raises(ValueError, match="non-finite"):
+            model.fit(X, X[:, 0] * 1e200)
+        kept.append((model.loss_, model.coefs_[0]))
+    assert kept[0][0] == kept[1][0] == np.inf
+    np.testing.assert_array_equal(kept[0][1], kept[1][1])
+
+
+def test_callbacks_get_the_data(blobs):
+    pytest.importorskip("sklearn.callback", reason="scikit-learn before 1.9")
+    seen = []
+
+    class Spy:
+        def setup(self, estimator=None, context=None):
+            pass
+
+        def teardown(self, estimator=None, context=None):
+            pass
+
+        def on_fit_task_begin(self, estimator, context, *, X=None):
+            seen.append(type(X))
+
+        def on_fit_task_end(self, estimator, context, *, X=None, fitted_estimator=None):
+            pass
+
+    KMeans(2, random_state=0, max_iter=1, device="cuda").set_callbacks(Spy()).fit(blobs[0])
+    assert set(seen) == {np.ndarray}
+
+
+def test_one_feature_and_one_output():
+    x = np.linspace(0, 1, 12)
+    y = x[:, None] ** 2
+    kmeans = KMeans(2, random_state=0)
+    same_fit(clone(kmeans).set_params(device="cuda").fit(x[:, None]), kmeans.fit(x[:, None]))
+    mlp = MLPRegressor(hidden_layer_sizes=(3,), max_iter=1, random_state=0)
+    ours = clone(mlp).set_params(device="cuda").fit(x[:, None], y.ravel())
+    np.testing.assert_allclose(ours.predict(x[:, None]), mlp.fit(x[:, None], y.ravel()).predict(x[:, None]))
+
+
 def test_an_empty_cluster_is_filled():
     X = np.array([[0.0], [0.1], [5.0], [5.1], [9.0]])
     model = KMeans(3, init=np.array([[0.0], [5.0], [100.0]]))

@@ -21,22 +21,23 @@ if find_spec("numba_cuda") is None:
     pytest.skip("numba-cuda is not installed", allow_module_level=True)
 
 from fastnn.kernels import cuda as package
-from fastnn.kernels.cuda import candidates, center_steps
+from fastnn.kernels.cuda import candidates
 from fastnn.kernels.cuda import output as output_layer
 from fastnn.kernels.cuda.compat import SIMULATED, cuda
 from fastnn.kernels.cuda.gather import THREADS, gather_rows
 from fastnn.kernels.cuda.layers import Gradients
-from fastnn.kernels.cuda.linear import TILE
-from fastnn.kernels.cuda.mlp import PENALTY, ROW, SCALE, SIDE, Steps
-from fastnn.kernels.cuda.nearest import CENTERS, DEPTH, ROWS
+from fastnn.kernels.cuda.mlp import PENALTY, ROW, SCALE, Steps
 from fastnn.kernels.cuda.reduction import weighted_sum
 from fastnn.kernels.cuda.scan import LENGTH, exclusive_sums
 from fastnn.kernels.cuda.sorting import sort_by_cluster
+from fastnn.kernels.cuda.tile import DEPTH, SIDE, TILES
 
 pytestmark = pytest.mark.gpu
 needs_device = pytest.mark.skipif(
     not SIMULATED and not cuda.is_available(), reason="no GPU, and NUMBA_ENABLE_CUDASIM is not 1"
 )
+# Rows and columns of the larger tile of float32; results of several of them take it.
+HEIGHT, WIDTH = SIDE * TILES[4][1].rows, SIDE * TILES[4][1].columns
 TOLERANCE = {np.float32: 1e-5, np.float64: 1e-13}
 
 
@@ -82,7 +83,14 @@ def test_layer_of_every_activation(activation):
 @needs_device
 @pytest.mark.parametrize(
     ("n", "n_in", "n_out"),
-    [(1, 1, 1), (TILE, TILE + 1, TILE - 1), (2 * TILE + 1, TILE, TILE + 2), (0, 3, 2), (3, 0, 2)],
+    [
+        (1, 1, 1),
+        (SIDE, SIDE + 1, SIDE - 1),
+        (HEIGHT + 1, 2 * DEPTH + 1, 2 * WIDTH + 1),
+        (2 * DEPTH + 1, HEIGHT + 1, 2 * WIDTH),
+        (0, 3, 2),
+        (3, 0, 2),
+    ],
 )
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_layer_of_ragged_shapes(n, n_in, n_out, dtype):
@@ -114,7 +122,15 @@ def test_gradients_are_added_to_what_is_there():
 
 @needs_device
 @pytest.mark.parametrize(
-    ("n", "d", "k"), [(1, 1, 1), (ROWS + 1, DEPTH + 1, 5), (5, 3, CENTERS + 2), (0, 3, 2), (4, 0, 3)]
+    ("n", "d", "k"),
+    [
+        (1, 1, 1),
+        (SIDE + 1, DEPTH + 1, 5),
+        (3 * HEIGHT + 1, 3, WIDTH + 2),
+        (5, 3, WIDTH + 2),
+        (0, 3, 2),
+        (4, 0, 3),
+    ],
 )
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_assign(n, d, k, dtype):
@@ -228,25 +244,31 @@ def test_softmax(dtype):
 
 
 @needs_device
+def test_a_single_column_is_contiguous_on_the_device(monkeypatch):
+    strides = []
+    to_device = cuda.to_device
+
+    def record(array):
+        strides.append(array.strides)
+        return to_device(array)
+
+    monkeypatch.setattr(cuda, "to_device", record)
+    column = np.arange(5.0)[:, None]
+    assert column.strides == (8, 0)  # contiguous to NumPy, and not to numba-cuda
+    array = package.memory.upload(column)
+    assert strides == [(8,)]
+    np.testing.assert_array_equal(array.copy_to_host(), column)
+    np.testing.assert_array_equal(kernels.assign(column, column[1:3], device="cuda")[0], [0, 0, 1, 1, 1])
+    assert all(0 not in each for each in strides)
+
+
+@needs_device
 def test_gathered_rows():
     generator = np.random.default_rng(13)
     X, order = generator.normal(size=(20, 3)), generator.permutation(20)
     out = on_device(np.full((6, 3), np.nan))
     gather_rows[-(-out.size // THREADS), THREADS](on_device(order), 4, on_device(X), out)
     np.testing.assert_array_equal(out.copy_to_host(), X[order[4:10]])
-
-
-@needs_device
-@pytest.mark.parametrize("on_sphere", [False, True])
-def test_means_of_clusters(on_sphere):
-    generator = np.random.default_rng(14)
-    C, sums, counts = generator.normal(size=(4, 3)), generator.normal(size=(4, 3)), np.array([2.0, 0, 1, 5])
-    sums[1] = 0  # a cluster without rows stays
-    ours, theirs = on_device(np.full((4, 3), np.nan)), np.empty((4, 3))
-    moved = center_steps.cluster_means(on_device(C), on_device(sums), on_device(counts), on_sphere, ours)
-    expected = cpu.cluster_means(C, sums, counts, on_sphere, theirs)
-    assert close(ours.copy_to_host(), theirs, np.float64)
-    assert moved == pytest.approx(expected, rel=1e-12)
 
 
 @needs_device
@@ -352,11 +374,15 @@ def steps_beside_the_reference(hidden, loss, dtype, weighted, rule, sizes, n, ba
         table[t - 1, SCALE], table[t - 1, PENALTY] = 1 / own.sum(), t
         reference.RULES[rule](network.parameters, gradient, state, 0.01, t, *hyper)
     got, squares = on_device(np.full(2 * n_batches, np.nan)), on_device(np.zeros(steps.n_blocks))
+    done = on_device(np.zeros(1, np.int64))
+    for buffer in (steps._A, steps._D, steps._Z, steps._row_loss):
+        buffer.copy_to_device(np.full(buffer.shape, np.nan, buffer.dtype))
     for begin, end in ((0, 1), (1, 2 * n_batches)):
         steps.run(
             on_device(X), on_device(order), on_device(Y), on_device(weights) if weighted else None,
-            on_device(batches), begin, end, on_device(table), 0.1, parameters, slots, got, squares,
+            on_device(batches), begin, end, on_device(table), 0.1, parameters, slots, got, squares, done,
         )  # fmt: skip
+        assert done.copy_to_host()[0] == end
     divisor = sizes[-1] if LOSSES[loss_code].mean_over_outputs else 1
     assert close(parameters.copy_to_host(), network.parameters, dtype)
     assert close(got.copy_to_host() / divisor, np.array(losses), dtype)
@@ -376,7 +402,7 @@ def test_steps_of_every_rule(rule):
 
 
 @needs_device
-@pytest.mark.parametrize("sizes", [(1, 1), (SIDE + 1, 2 * SIDE + 1, 3), (4 * SIDE + 1, 2, 4 * SIDE + 1)])
+@pytest.mark.parametrize("sizes", [(1, 1), (SIDE + 1, 2 * SIDE + 1, 3), (HEIGHT, 2, 4 * WIDTH)])
 def test_steps_of_ragged_layers(sizes):
     steps_beside_the_reference(
         "tanh", "squared_error", np.float64, True, "momentum", sizes, SIDE + 4, SIDE + 1
@@ -384,11 +410,13 @@ def test_steps_of_ragged_layers(sizes):
 
 
 @pytest.mark.skipif(not SIMULATED, reason="on a GPU every test of steps has several blocks")
-def test_steps_on_several_blocks(monkeypatch):
+@pytest.mark.parametrize("late", [0, 2])
+def test_steps_on_several_blocks(late, monkeypatch):
     from tests.simulated_grid import blocks_at_once
 
-    sizes, n = (3, SIDE + 1, 2), 2 * SIDE + 2
-    with blocks_at_once(monkeypatch):
+    # More inputs than the grid has threads, and tiles for every block in each phase.
+    sizes, n = (11, 2 * SIDE + 1, SIDE), 2 * SIDE + 1
+    with blocks_at_once(monkeypatch, late):
         steps_beside_the_reference(
             "gelu", "log_loss", np.float64, True, "adam", sizes, n, SIDE + 1, n_blocks=3
         )
@@ -404,8 +432,10 @@ def test_a_loss_that_is_not_finite_ends_the_steps():
     table[:, 0] = table[:, SCALE] = 0.1
     parameters, slot = on_device(network.parameters), on_device(np.zeros(network.parameters.size))
     losses, squares = on_device(np.zeros(3)), on_device(np.zeros(steps.n_blocks))
-    rest = on_device(np.arange(3)), 0, 3, on_device(table), 0.0, parameters, [slot], losses, squares
+    done = on_device(np.zeros(1, np.int64))
+    rest = on_device(np.arange(3)), 0, 3, on_device(table), 0.0, parameters, [slot], losses, squares, done
     steps.run(on_device(X), on_device(order), on_device(Y), None, *rest)
+    assert done.copy_to_host()[0] == 1
     losses = losses.copy_to_host()
     assert np.isfinite(losses).tolist() == [True, False, True]
     assert losses[2] == 0  # not reached

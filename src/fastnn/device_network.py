@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.activations import CODES as ACTIVATION_CODES
+from fastnn.kernels._arrays import plain
 from fastnn.kernels._on_device import DeviceRows
 from fastnn.losses import CODES as LOSS_CODES
 from fastnn.network import Network
@@ -58,15 +59,18 @@ class DeviceNetwork(Network):
         self._optimizer = None
         training.load(self.parameters)
         total, weight, gradient = training.loss_and_gradient()
+        if not np.isfinite(total):
+            return total, np.zeros_like(gradient)  # with which a search ends
         return self._with_penalty(total, weight, gradient, alpha)
 
     def _on_device(self, X: DeviceRows, Y: np.ndarray, sample_weight: np.ndarray | None) -> Any:
         given = (X, Y, sample_weight)
         if self._training is None or any(a is not b for a, b in zip(given, self._given, strict=True)):
             self._given = given
-            self._training = X.training(
-                Y,
-                sample_weight,
+            weights = None if sample_weight is None else plain(sample_weight, self.dtype)
+            self._training = X.astype(self.dtype).training(
+                plain(Y, self.dtype),
+                weights,
                 self.layout.sizes.tolist(),
                 ACTIVATION_CODES[self.hidden_activation],
                 LOSS_CODES[self.loss.name],

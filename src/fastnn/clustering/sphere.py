@@ -6,10 +6,7 @@ import numpy as np
 from scipy import sparse
 from sklearn.utils.extmath import row_norms
 
-from fastnn.kernels._on_device import DeviceRows
-
-# How far a row's length may be from 1, in eps of its dtype, for the row to be left as it is.
-_ROUNDING = 8
+from fastnn.kernels._on_device import UNIT_ROUNDING, DeviceRows
 
 
 def unit_rows(X: Any) -> Any:
@@ -33,7 +30,7 @@ def unit_rows(X: Any) -> Any:
     with np.errstate(over="ignore"):
         lengths = row_norms(X)
     finfo = np.finfo(X.dtype)
-    if (np.abs(lengths - 1) <= _ROUNDING * finfo.eps).all():
+    if (np.abs(lengths - 1) <= UNIT_ROUNDING * finfo.eps).all():
         return X
     if not ((lengths > np.sqrt(finfo.tiny / finfo.eps)) & (lengths < np.inf)).all():
         # Squares of very small values have lost their digits, those of very large ones are infinite.

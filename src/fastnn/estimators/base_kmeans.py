@@ -12,10 +12,12 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Cluster
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array
 from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastnn.clustering.passes import Rows, as_rows, labels_inertia
 from fastnn.clustering.sphere import unit_rows, with_direction
+from fastnn.estimators.on_device import rows_in_place
 from fastnn.estimators.weights import checked_weights
 from fastnn.kernels import device, device_number, device_rows, to_host, to_kind_of
 from fastnn.kernels._arrays import plain
@@ -100,7 +102,10 @@ class BaseKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
             return euclidean_distances(X, self._centers())
         X, centers = self._with_centers(X)
         if isinstance(X, DeviceRows):
-            return X.distances_to(centers)
+            distances = X.distances_to(centers)
+            # A data frame is made on the host.
+            in_frame = _get_output_config("transform", self)["dense"] != "default"
+            return to_host(distances) if in_frame else distances
         with use_threads(self.n_threads):
             return device.distances_to(X, centers)
 
@@ -183,9 +188,7 @@ class BaseKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
         """
         number = device_number(self.device, (X,))
         if number is not None and is_device_array(X):
-            X = device_rows(X, number)  # and not scikit-learn's checks, which are made on the host
-            validate_data(self, X, reset=reset, skip_check_array=True)
-            return self._on_sphere(X)
+            return self._on_sphere(rows_in_place(self, X, number, reset=reset))
         X = validate_data(
             self,
             to_host(X),

@@ -14,6 +14,7 @@ from sklearn.utils.validation import _check_y, check_is_fitted, validate_data
 
 from fastnn.activations import ACTIVATIONS, CODES, DEFAULT, HIDDEN, SOFTMAX
 from fastnn.device_network import DeviceNetwork
+from fastnn.estimators.on_device import rows_in_place
 from fastnn.estimators.schedules import SCHEDULES
 from fastnn.estimators.training import (
     SOLVERS,
@@ -254,11 +255,13 @@ class BaseMLP(BaseEstimator, ABC):
         number = device_number(self.device, (X, y))
         y = to_host(y)
         if number is not None and is_device_array(X):
-            X = device_rows(X, number)  # and not scikit-learn's checks, which are made on the host
+            if y is None:
+                raise ValueError(
+                    f"This {type(self).__name__} estimator requires y to be passed, but the target y is None."
+                )
             y = _check_y(y, multi_output=True, y_numeric=y_numeric, estimator=self)
             check_consistent_length(np.empty((X.shape[0], 0)), y)
-            validate_data(self, X, reset=reset, skip_check_array=True)
-            return X, y
+            return rows_in_place(self, X, number, reset=reset), y
         X, y = validate_data(
             self,
             to_host(X),
@@ -291,8 +294,8 @@ class BaseMLP(BaseEstimator, ABC):
 
     def _checked_parameters(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """``coefs_`` and ``intercepts_`` as arrays of one floating type: the user may have replaced them."""
-        coefs = [np.asarray(W) for W in self.coefs_]
-        intercepts = [np.asarray(b) for b in self.intercepts_]
+        coefs = [np.asarray(to_host(W)) for W in self.coefs_]
+        intercepts = [np.asarray(to_host(b)) for b in self.intercepts_]
         shapes = [W.shape for W in coefs]
         fit_together = (
             len(coefs) == len(intercepts) == self.n_layers_ - 1
@@ -338,8 +341,7 @@ class BaseMLP(BaseEstimator, ABC):
         check_is_fitted(self, "coefs_")
         number = device_number(self.device, (X,))
         if number is not None and is_device_array(X):
-            X = device_rows(X, number)
-            validate_data(self, X, reset=False, skip_check_array=True)
+            X = rows_in_place(self, X, number, reset=False)
         else:
             accept_sparse = ["csr", "csc"] if number is None else False
             X = validate_data(self, to_host(X), accept_sparse=accept_sparse, reset=False)

@@ -17,6 +17,7 @@ from fastnn.clustering.seeding import parallel_plus_plus, plus_plus, random_rows
 from fastnn.estimators.base_kmeans import BaseKMeans
 from fastnn.estimators.callbacks import CallbackSupport, Tasks
 from fastnn.estimators.transaction import Transaction
+from fastnn.kernels._on_device import DeviceRows
 from fastnn.kernels._threads import use_threads
 
 
@@ -67,7 +68,8 @@ class KMeans(CallbackSupport, BaseKMeans):
         joblib's limits for its workers allow. The result does not depend on it.
     device : {'cpu', 'cuda', 'cuda:0', 'cuda:1', ...}, default=None
         Where to compute, on the processor or an NVIDIA GPU. None follows the data of each call: the GPU for
-        an array that lies there (CuPy's, PyTorch's), which is used in place, else the processor. What a
+        an array that lies there (CuPy's, PyTorch's; used in place if it is contiguous and float32 or
+        float64), else the processor. What a
         method returns is of the kind of its data; fitted attributes are arrays of NumPy, so a model that was
         fitted on a GPU can be loaded without one. Sparse data need the processor.
 
@@ -203,7 +205,7 @@ class KMeans(CallbackSupport, BaseKMeans):
             X = self._validate(X, reset=True)
             weights = self._weights(sample_weight, X)
             if tasks:
-                tasks.begin(X, weights)
+                tasks.begin(X.as_given() if isinstance(X, DeviceRows) else X, weights)
             init, n_init = self._check_init(X, n_random=10)
             if self.algorithm == "elkan" and self.n_clusters == 1:
                 warnings.warn(

@@ -45,7 +45,8 @@ from fastnn.kernels.cpu.elementary import exp, log, logistic, tanh
 _DEVICE_DOC = """device : {"cpu", "cuda", "cuda:0", "cuda:1", ...}, default=None
     Where to compute. None follows the data: the CPU for NumPy arrays, the GPU where an array lies on one
     (CuPy, PyTorch, or whatever has ``__cuda_array_interface__``). Arrays that lie on the GPU are used in
-    place, and results come back as the same kind of array. Work is queued on the device's default stream.
+    place if they are contiguous and of one float type, and results come back as the same kind of array.
+    Work is queued on the device's default stream: wait for data that another stream makes.
 """
 
 
@@ -67,8 +68,10 @@ def _of_data(arrays: tuple[Any, ...]) -> int | None:
         if type(array) in _ON_HOST:
             continue
         if is_device_array(array):
-            # PyTorch's and CuPy's names for the device's number; Numba's arrays do not tell.
+            # PyTorch's, CuPy's and Numba's names for the device's number.
             place = getattr(array, "device", None)
+            if place is None:
+                place = getattr(getattr(getattr(array, "gpu_data", None), "context", None), "device", None)
             number = getattr(place, "index", getattr(place, "id", None))
             number = number if isinstance(number, int) else (found or 0)
             if found not in (None, number):
@@ -117,13 +120,18 @@ def device_rows(X: Any, number: int) -> DeviceRows:
 
 def to_host(array: Any) -> Any:
     """An array that lies on a GPU as one of NumPy; any other as it is."""
-    return _cuda().to_host(array) if is_device_array(array) else array
+    if not is_device_array(array):
+        return array
+    cuda = _cuda()
+    with cuda.on_device(_of_data((array,))):
+        return cuda.to_host(array)
 
 
 def to_kind_of(like: Any, array: np.ndarray, device: str | None) -> Any:
     """What was computed from `like` as an array of its kind, if that was on a GPU and it has numbers."""
     number = device_number(device, (like,))
-    if number is None or not is_device_array(like) or array.dtype.kind not in "biuf":
+    is_numbers = isinstance(array, np.ndarray) and array.dtype.kind in "biuf"  # no sparse matrix, no strings
+    if number is None or not is_device_array(like) or not is_numbers:
         return array
     return _cuda().to_kind_of(like, array, number)
 

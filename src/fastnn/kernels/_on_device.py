@@ -6,6 +6,9 @@ from typing import Any
 
 import numpy as np
 
+# How far the length of a row may be from 1, in eps of its dtype, for the row to be one of unit length.
+UNIT_ROUNDING = 8
+
 
 def is_device_array(array: Any) -> bool:
     """Whether an array lies on a GPU."""

@@ -2,16 +2,18 @@
 
 ::
 
-    linear_forward     training step     rows.py, passes.py (k-means' engines)      assign, update_centers
-    linear_backward     mlp.py              |            |           |                 kmeans.py
-          |           output, updates,   nearest.py   sums.py     candidates.py          |
-      linear.py       gather             distances    sorting,    reduction.py           |
-          |               |              lengths      scan           |                   |
-          +---------------+-----------------+------------+-----------+-------------------+
-                                            |
-                      scalars.py   memory.py (arrays to a device and back)
-                                            |
-                                  compat.py (numba.cuda)
+    linear_forward      rows.py: what the engines work on                          assign, update_centers
+    linear_backward         |                         |                               kmeans.py
+          |            training.py                passes.py                              |
+          |            mlp.py (steps)             candidates, reduction, lengths, gather |
+          |            layers.py (passes)             |                |                 |
+       linear.py <-----  output.py                nearest.py        sums.py  <-----------+
+          |                 |                         |             sorting, scan
+          +-----------------+-------------------------+----------------+
+                                     |
+             tile.py (the product)   scalars.py   memory.py (arrays to a device and back)
+                                     |
+                           compat.py (numba.cuda)
 
 Imported only when a CUDA device is asked for. ``compat`` alone imports numba.cuda.
 """
@@ -19,7 +21,8 @@ Imported only when a CUDA device is asked for. ``compat`` alone imports numba.cu
 from fastnn.kernels.cuda.compat import on_device
 from fastnn.kernels.cuda.kmeans import assign, update_centers
 from fastnn.kernels.cuda.linear import linear_backward, linear_forward
-from fastnn.kernels.cuda.rows import device_rows, to_host, to_kind_of
+from fastnn.kernels.cuda.memory import to_host
+from fastnn.kernels.cuda.rows import device_rows, to_kind_of
 
 __all__ = [
     "assign",

@@ -22,7 +22,11 @@ config.CUDA_LOW_OCCUPANCY_WARNINGS = 0
 # The simulator runs a kernel's threads as threads of Python, without a GPU: for tests of small shapes.
 SIMULATED = bool(numba.config.ENABLE_CUDASIM)
 
+# Of what is read 16 bytes at a time; the simulator knows of no alignment.
+ALIGNMENT = None if SIMULATED else 16
+
 __all__ = [
+    "ALIGNMENT",
     "SIMULATED",
     "block_side",
     "block_threads",
@@ -30,6 +34,7 @@ __all__ = [
     "cuda",
     "device_function",
     "kernel",
+    "multiprocessors",
     "on_device",
     "overload",
 ]
@@ -90,9 +95,12 @@ def on_device(ordinal: int) -> Iterator[None]:
         ) from error
 
 
-def kernel(function: Callable[..., Any]) -> Any:
-    """Compile a kernel at its first launch, for the types of its arguments."""
-    return cuda.jit(function)
+def kernel(function: Callable[..., Any], launch_bounds: tuple[int, int] | None = None) -> Any:
+    """Compile a kernel at its first launch, for the types of its arguments.
+
+    launch_bounds : threads of a block at most, and blocks that a multiprocessor has room for at least
+    """
+    return cuda.jit(function) if SIMULATED else cuda.jit(launch_bounds=launch_bounds)(function)
 
 
 @cache
@@ -104,6 +112,11 @@ def device_function(function: Callable[..., Any]) -> Any:
 def overload(function: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """``numba.extending.overload`` for these kernels only; the simulator calls the Python function itself."""
     return cuda_overload(function, target="cuda")
+
+
+def multiprocessors() -> int:
+    """Multiprocessors of the current device; a few in the simulator."""
+    return 16 if SIMULATED else cuda.get_current_device().MULTIPROCESSOR_COUNT
 
 
 def cooperative_blocks(function: Any, signature: tuple[Any, ...], threads: int) -> int:

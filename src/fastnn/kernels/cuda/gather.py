@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.kernels.cuda.compat import block_threads, cuda, kernel
-from fastnn.kernels.cuda.memory import blocks
+from fastnn.kernels.cuda.memory import blocks, upload
 
 THREADS = block_threads(256)
 
@@ -20,9 +20,18 @@ def gather_rows(order, first, X, X_out):
 
 
 def gathered(X: Any, rows: np.ndarray) -> Any:
-    """Some rows of a device array (n, d), as a new one."""
+    """Some rows of a device array (n, d), by their numbers, as a new one.
+
+    Raises
+    ------
+    IndexError
+        There is no such row, or these are no whole numbers.
+    """
+    rows = np.asarray(rows)
+    if rows.dtype.kind not in "iu" or (rows.size and not 0 <= rows.min() <= rows.max() < X.shape[0]):
+        raise IndexError(f"rows must be whole numbers in 0..{X.shape[0] - 1}")
     out = cuda.device_array((len(rows), X.shape[1]), X.dtype)
     if out.size:
-        order = cuda.to_device(np.ascontiguousarray(rows, np.int64))
+        order = upload(rows, np.int64)
         gather_rows[blocks(out.size, THREADS), THREADS](order, 0, X, out)
     return out

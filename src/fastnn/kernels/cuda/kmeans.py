@@ -12,7 +12,6 @@ from fastnn.kernels.cuda.nearest import nearest_rows
 from fastnn.kernels.cuda.sums import sum_rows
 
 _THREADS = block_threads(128)
-_MAX_ROWS = 2**31 - 1  # of what is counted in int32
 
 
 def assign(X: Any, C: Any, *, out: Any = None) -> tuple[Any, Any]:
@@ -58,10 +57,6 @@ def update_centers(
     arguments = Arguments(X, beside=(labels, sample_weight))
     X = arguments.matrix(X, "X", (None, None))
     n, d = X.shape
-    if n > _MAX_ROWS:
-        raise ValueError(
-            f"X has {n} rows; on a GPU the rows of clusters are added up for {_MAX_ROWS} at most."
-        )
     k = operator.index(n_clusters)
     if k < 1:
         raise ValueError(f"n_clusters must be at least 1, got {n_clusters}.")

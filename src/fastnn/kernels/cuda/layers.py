@@ -14,16 +14,10 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import from_dtype
 
 from fastnn.activations import ACTIVATIONS, CODES, IDENTITY, SOFTMAX
 from fastnn.kernels.cuda.compat import cuda
-from fastnn.kernels.cuda.linear import (
-    forward_kernel,
-    hidden_gradient_kernel,
-    tile_grid,
-    weight_gradient_kernel,
-)
+from fastnn.kernels.cuda.linear import forward, input_gradient, weight_gradient
 from fastnn.kernels.cuda.memory import blocks
 from fastnn.kernels.cuda.output import THREADS as OUTPUT_THREADS
 from fastnn.kernels.cuda.output import loss_kernel, softmax
@@ -63,16 +57,15 @@ def forward_pass(
     A, Z : sequences of device arrays (n, n_units)
         The inputs, and room for each layer; Z may be A.
     """
-    n = A[0].shape[0]
-    real = from_dtype(np.dtype(A[0].dtype))
     # Of softmax, which is no function of one number, the layer leaves the scores.
     last = CODES[IDENTITY.name if output == SOFTMAX else output]
     for i, (W, b) in enumerate(layers):
         is_last = i == len(layers) - 1
         code = last if is_last else hidden
-        keep_z = int(not is_last and Z is not A and ACTIVATIONS[code].needs_z)
-        forward_kernel(code, real)[tile_grid(n, W.shape[1])](A[i], W, b, 1, Z[i + 1], keep_z, A[i + 1])
+        keep_z = not is_last and Z is not A and ACTIVATIONS[code].needs_z
+        forward(A[i], W, b, code, Z[i + 1] if keep_z else None, A[i + 1])
     if output == SOFTMAX:
+        n = A[0].shape[0]
         softmax[blocks(n, OUTPUT_THREADS), OUTPUT_THREADS](A[-1])
 
 
@@ -98,7 +91,6 @@ class Gradients:
     def __init__(self, layer_sizes: Sequence[int], hidden: int, loss: int, n: int, parameters: Any) -> None:
         dtype = np.dtype(parameters.dtype)
         self._hidden, self._loss = hidden, loss
-        self._real = from_dtype(dtype)
         self._layers = layers_of(parameters, layer_sizes)
         self.sum = cuda.device_array(parameters.shape, dtype)
         self._sums = layers_of(self.sum, layer_sizes)
@@ -133,11 +125,9 @@ class Gradients:
         for i in range(len(self._layers) - 1, -1, -1):
             W, _ = self._layers[i]
             dW, db = self._sums[i]
-            add_up = weight_gradient_kernel(self._real)
-            add_up[tile_grid(W.shape[0], W.shape[1])](A[i], after_layer, dW, db, int(not anew))
+            weight_gradient(A[i], after_layer, dW, db, add=not anew)
             if i > 0:
                 dZ = self._dZ[i - 1][:n]
-                back = hidden_gradient_kernel(self._hidden, self._real)
-                back[tile_grid(n, W.shape[0])](after_layer, W, Z[i], A[i], dZ)
+                input_gradient(after_layer, W, self._hidden, Z[i], A[i], dZ)
                 after_layer = dZ
         return weighted_sum(self._row_loss[:n], None)

@@ -5,12 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from fastnn.kernels._on_device import UNIT_ROUNDING
 from fastnn.kernels.cuda.compat import block_threads, cuda, kernel
 from fastnn.kernels.cuda.memory import blocks
 
 _THREADS = block_threads(256)
-# How far a row's length may be from 1, in eps of its dtype, for the row to be left as it is.
-_ROUNDING = 8
 
 
 @kernel
@@ -80,7 +79,7 @@ def _measured(X: Any) -> tuple[Any, Any, bool]:
     n = X.shape[0]
     scales, lengths = cuda.device_array(n, np.float64), cuda.device_array(n, np.float64)
     uneven = cuda.to_device(np.zeros(1, np.int32))
-    rounding = _ROUNDING * float(np.finfo(X.dtype).eps)
+    rounding = UNIT_ROUNDING * float(np.finfo(X.dtype).eps)
     if n:
         _measure[blocks(n, _THREADS), _THREADS](X, scales, lengths, rounding, uneven)
     return scales, lengths, bool(uneven.copy_to_host()[0])

@@ -1,191 +1,190 @@
-"""Fused linear layer, forward and backward, on a GPU: plain arithmetic in the dtype of the data.
+"""Fused linear layer, forward and backward, on a GPU, in the dtype of the data.
 
-A block of TILE x TILE threads has one tile of the result, a thread one element of it. The block goes along
-the depth in steps of TILE: its threads copy a tile of each factor to shared memory, where each number is read
-TILE times, and add up the products in the order of the depth::
+The three products of a layer are one loop (``tile``) that reads its factors in three ways; what follows a
+product is done to its elements while they are in registers:
 
-                          B
-                       +------+
-                       | tile |  depth k .. k + TILE
-                       +------+
-            +------+   +------+
-        A   | tile |   |result|    thread (row, column): sum over k of A[row, k] B[k, column]
-            +------+   +------+
-          k .. k + TILE
-
-The three products of a layer are one loop that reads its factors in three ways:
-
-=======================  ==================  ===================
-product                  A[row, k]           B[k, column]
-=======================  ==================  ===================
-Z = X W                  X[row, k]           W[k, column]
-dX = dZ W^T              dZ[row, k]          W[column, k]
-dW = X^T dZ              X[k, row]           dZ[k, column]
-=======================  ==================  ===================
-
-Whichever way a factor lies, neighbouring threads read neighbouring numbers of it, and it is turned on its way
-into shared memory. Nothing is added up in an order that could change: results are the same at every run.
+==========================  ==================  =====================  ===========================
+product                     A[row, k]           B[k, column]           then
+==========================  ==================  =====================  ===========================
+Z = X W                     X[row, k]           W[k, column]           + b, the activation
+dX = dZ W^T                 dZ[row, k]          W[column, k]           the derivative, of a hidden
+                                                                       layer
+[dW; db] = [X 1]^T dZ       [X 1][k, row]       dZ[k, column]          + what is there
+==========================  ==================  =====================  ===========================
 """
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
+import numpy as np
 from numba import from_dtype
 
-from fastnn.activations import ACTIVATIONS, IDENTITY
+from fastnn.activations import ACTIVATIONS, CODES, IDENTITY
 from fastnn.kernels._layer_arguments import activation_code, backward_arguments
 from fastnn.kernels.cuda import scalars as scalars  # what the registry's functions are, in kernels
-from fastnn.kernels.cuda.compat import block_side, cuda, device_function, kernel
+from fastnn.kernels.cuda.compat import ALIGNMENT, block_threads, cuda, device_function, kernel
 from fastnn.kernels.cuda.memory import Arguments, blocks
+from fastnn.kernels.cuda.tile import (
+    SIDE,
+    THREADS,
+    Tile,
+    element,
+    own_place,
+    product,
+    shared_shapes,
+    tile_for,
+    tile_kernel,
+)
 
-# Threads of a block along each side.
-TILE = block_side(16)
-# A tile in shared memory: by the one more, threads that read along a column meet different banks.
-_SHAPE = (TILE, TILE + 1)
-_MAX_COLUMNS = 65535 * TILE  # of a grid's second dimension
-
-
-@cache
-def product_tile(real: Any, turn_a: bool, turn_b: bool) -> Any:
-    """The device function ``sum over k of A[row, k] B[k, column]``, an element of (m, n) to each thread.
-
-    Parameters
-    ----------
-    real : numba type
-        Of the numbers.
-    turn_a, turn_b : bool
-        Whether A lies in memory as (depth, m), and B as (n, depth).
-    """
-
-    @device_function
-    def product(m, n, depth, A, B):
-        a_tile = cuda.shared.array(_SHAPE, real)
-        b_tile = cuda.shared.array(_SHAPE, real)
-        # x is the place along the direction in which a factor is contiguous.
-        x, y = cuda.threadIdx.x, cuda.threadIdx.y
-        row, column = cuda.blockIdx.x * TILE, cuda.blockIdx.y * TILE
-        total = real(0)
-        for k in range(0, depth, TILE):
-            if turn_a:
-                a_tile[x, y] = A[k + y, row + x] if k + y < depth and row + x < m else real(0)
-            else:
-                a_tile[y, x] = A[row + y, k + x] if row + y < m and k + x < depth else real(0)
-            if turn_b:
-                b_tile[x, y] = B[column + y, k + x] if column + y < n and k + x < depth else real(0)
-            else:
-                b_tile[y, x] = B[k + y, column + x] if k + y < depth and column + x < n else real(0)
-            cuda.syncthreads()
-            for f in range(TILE):
-                total += a_tile[y, f] * b_tile[f, x]
-            cuda.syncthreads()
-        return total
-
-    return product
-
-
-@device_function
-def own_element():
-    """Row and column of the thread's element: blocks along x go down the rows, of which there may be many."""
-    row = cuda.blockIdx.x * TILE + cuda.threadIdx.y
-    return row, cuda.blockIdx.y * TILE + cuda.threadIdx.x
+_ELEMENT_THREADS = block_threads(256)
+_MAX_BLOCKS = 65535  # along a grid's second dimension
 
 
 @cache
-def forward_kernel(activation: int, real: Any) -> Any:
+def forward_kernel(activation: int, tile: Tile, real: Any) -> Any:
     """``A = act(X W + b)``; Z is written if `keep_z`, and `b` read if `has_bias`."""
-    product = product_tile(real, False, False)
+    n_rows, n_columns = tile.rows, tile.columns
+    x_shape, w_shape = shared_shapes(tile, real)
+    dots_shape, place = (n_rows, n_columns), element(tile.group)
+    add_up = product(tile, real)
     value = device_function(ACTIVATIONS[activation].value)
 
-    @kernel
-    def forward(X, W, b, has_bias, Z, keep_z, A):
-        total = product(A.shape[0], A.shape[1], W.shape[0], X, W)
-        row, column = own_element()
-        if row < A.shape[0] and column < A.shape[1]:
-            if has_bias:
-                total += b[column]
-            if keep_z:
-                Z[row, column] = total
-            A[row, column] = value(total)
+    @tile_kernel
+    def forward(n, n_in, n_out, X, W, b, has_bias, Z, keep_z, A):
+        x_tile = cuda.shared.array(x_shape, real, alignment=ALIGNMENT)
+        w_tile = cuda.shared.array(w_shape, real, alignment=ALIGNMENT)
+        dots = cuda.local.array(dots_shape, real)
+        row, column = cuda.blockIdx.x * SIDE * n_rows, cuda.blockIdx.y * SIDE * n_columns
+        add_up(row, column, n, n_out, n_in, X, 0, n_in, W, 0, n_out, W, x_tile, w_tile, dots)
+        x, y = own_place()
+        for i in range(n_rows):
+            for j in range(n_columns):
+                r, c = row + place(y, i), column + place(x, j)
+                if r < n and c < n_out:
+                    z = dots[i, j]
+                    if has_bias:
+                        z += b[c]
+                    if keep_z:
+                        Z[r * n_out + c] = z
+                    A[r * n_out + c] = value(z)
 
     return forward
 
 
 @cache
 def derivative_kernel(activation: int) -> Any:
-    """``dZ = dA * act'(Z)``."""
+    """``dZ = dA * act'(Z)``. A thread has an element."""
     derivative = device_function(ACTIVATIONS[activation].derivative)
 
     @kernel
     def chain_rule(dA, Z, A, dZ):
-        row, column = own_element()
-        if row < dA.shape[0] and column < dA.shape[1]:
-            dZ[row, column] = dA[row, column] * derivative(Z[row, column], A[row, column])
+        i = cuda.grid(1)
+        if i < dZ.shape[0]:
+            dZ[i] = dA[i] * derivative(Z[i], A[i])
 
     return chain_rule
 
 
 @cache
-def input_gradient_kernel(real: Any) -> Any:
-    """``dX = dZ W^T``."""
-    product = product_tile(real, False, True)
+def input_gradient_kernel(activation: int, tile: Tile, real: Any) -> Any:
+    """``dX = (dZ W^T) * act'(Z)``, Z and A being those of the layer that X comes from."""
+    n_rows, n_columns = tile.rows, tile.columns
+    z_shape, w_shape = shared_shapes(tile, real)
+    dots_shape, place = (n_rows, n_columns), element(tile.group)
+    add_up = product(tile, real, turn_b=True)
+    derivative = device_function(ACTIVATIONS[activation].derivative)
 
-    @kernel
-    def input_gradient(dZ, W, dX):
-        total = product(dX.shape[0], dX.shape[1], dZ.shape[1], dZ, W)
-        row, column = own_element()
-        if row < dX.shape[0] and column < dX.shape[1]:
-            dX[row, column] = total
+    @tile_kernel
+    def input_gradient(n, n_in, n_out, dZ, W, Z, A, dX):
+        z_tile = cuda.shared.array(z_shape, real, alignment=ALIGNMENT)
+        w_tile = cuda.shared.array(w_shape, real, alignment=ALIGNMENT)
+        dots = cuda.local.array(dots_shape, real)
+        row, column = cuda.blockIdx.x * SIDE * n_rows, cuda.blockIdx.y * SIDE * n_columns
+        add_up(row, column, n, n_in, n_out, dZ, 0, n_out, W, 0, n_out, W, z_tile, w_tile, dots)
+        x, y = own_place()
+        for i in range(n_rows):
+            for j in range(n_columns):
+                r, c = row + place(y, i), column + place(x, j)
+                if r < n and c < n_in:
+                    e = r * n_in + c
+                    dX[e] = dots[i, j] * derivative(Z[e], A[e])
 
     return input_gradient
 
 
 @cache
-def hidden_gradient_kernel(activation: int, real: Any) -> Any:
-    """``dZ = (dZ_next W_next^T) * act'(Z)``, of a hidden layer from that of the next one."""
-    product = product_tile(real, False, True)
-    derivative = device_function(ACTIVATIONS[activation].derivative)
+def weight_gradient_kernel(tile: Tile, real: Any) -> Any:
+    """``dW = X^T dZ`` and ``db``, the row of ones' product; added to what is there if `add`."""
+    n_rows, n_columns = tile.rows, tile.columns
+    x_shape, z_shape = shared_shapes(tile, real)
+    dots_shape, place = (n_rows, n_columns), element(tile.group)
+    add_up = product(tile, real, turn_a=True, ones=True)
 
-    @kernel
-    def hidden_gradient(dZ_next, W_next, Z, A, dZ):
-        total = product(dZ.shape[0], dZ.shape[1], dZ_next.shape[1], dZ_next, W_next)
-        row, column = own_element()
-        if row < dZ.shape[0] and column < dZ.shape[1]:
-            dZ[row, column] = total * derivative(Z[row, column], A[row, column])
-
-    return hidden_gradient
-
-
-@cache
-def weight_gradient_kernel(real: Any) -> Any:
-    """``dW = X^T dZ``, and ``db`` by the blocks of the first rows; added to what is there if `add`."""
-    product = product_tile(real, True, False)
-
-    @kernel
-    def weight_gradient(X, dZ, dW, db, add):
-        total = product(dW.shape[0], dW.shape[1], X.shape[0], X, dZ)
-        row, column = own_element()
-        if row < dW.shape[0] and column < dW.shape[1]:
-            dW[row, column] = dW[row, column] + total if add else total
-        if row == 0 and column < db.shape[0]:
-            total = db[column] if add else real(0)
-            for i in range(dZ.shape[0]):
-                total += dZ[i, column]
-            db[column] = total
+    @tile_kernel
+    def weight_gradient(n, n_in, n_out, X, dZ, dW, db, add):
+        x_tile = cuda.shared.array(x_shape, real, alignment=ALIGNMENT)
+        z_tile = cuda.shared.array(z_shape, real, alignment=ALIGNMENT)
+        dots = cuda.local.array(dots_shape, real)
+        row, column = cuda.blockIdx.x * SIDE * n_rows, cuda.blockIdx.y * SIDE * n_columns
+        add_up(row, column, n_in + 1, n_out, n, X, 0, n_in, dZ, 0, n_out, dZ, x_tile, z_tile, dots)
+        x, y = own_place()
+        for i in range(n_rows):
+            for j in range(n_columns):
+                r, c = row + place(y, i), column + place(x, j)
+                if r < n_in and c < n_out:
+                    e = r * n_out + c
+                    dW[e] = dW[e] + dots[i, j] if add else dots[i, j]
+                elif r == n_in and c < n_out:
+                    db[c] = db[c] + dots[i, j] if add else dots[i, j]
 
     return weight_gradient
 
 
-def tile_grid(rows: int, columns: int) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Launch configuration of a result of this shape.
+def _on_tiles(factory: Callable[..., Any], m: int, n: int, dtype: Any) -> Any:
+    """The kernel that `factory` makes for a tile, and its launch configuration for a result (m, n).
 
     Raises
     ------
     ValueError
         There are more columns than a grid can have.
     """
-    if columns > _MAX_COLUMNS:
-        raise ValueError(f"a layer has {columns} units; on a GPU it can have {_MAX_COLUMNS}.")
-    return (blocks(rows, TILE), blocks(columns, TILE)), (TILE, TILE)
+    tile = tile_for(m, n, np.dtype(dtype).itemsize)
+    grid = blocks(m, SIDE * tile.rows), blocks(n, SIDE * tile.columns)
+    if grid[1] > _MAX_BLOCKS:
+        raise ValueError(f"a layer has {n} units; on a GPU it can have {_MAX_BLOCKS * SIDE}.")
+    return factory(tile, from_dtype(np.dtype(dtype)))[grid, THREADS]
+
+
+def _flat(array: Any) -> Any:
+    return array.reshape(array.size)
+
+
+def forward(X: Any, W: Any, b: Any, activation: int, Z: Any, A: Any) -> None:
+    """``A = act(X W + b)`` on device arrays; b may be None, and so may Z, which is kept if given."""
+    (n, n_in), n_out = X.shape, W.shape[1]
+    if not A.size:
+        return
+    launch = _on_tiles(lambda *how: forward_kernel(activation, *how), n, n_out, A.dtype)
+    # Where there is no bias, and no Z, arrays of their type stand in for them: one kernel for all.
+    bias, kept = _flat(W) if b is None else b, _flat(A if Z is None else Z)
+    launch(n, n_in, n_out, _flat(X), _flat(W), bias, int(b is not None), kept, int(Z is not None), _flat(A))
+
+
+def input_gradient(dZ: Any, W: Any, activation: int, Z: Any, A: Any, dX: Any) -> None:
+    """``dX = (dZ W^T) * act'(Z)`` on device arrays; Z and A of dX's shape."""
+    n, n_in = dX.shape
+    if dX.size:
+        launch = _on_tiles(lambda *how: input_gradient_kernel(activation, *how), n, n_in, dX.dtype)
+        launch(n, n_in, W.shape[1], _flat(dZ), _flat(W), _flat(Z), _flat(A), _flat(dX))
+
+
+def weight_gradient(X: Any, dZ: Any, dW: Any, db: Any, *, add: bool) -> None:
+    """``dW = X^T dZ`` and ``db = sum dZ``, on device arrays; added to what is there if `add`."""
+    (n, n_in), n_out = X.shape, dZ.shape[1]
+    if n_out:
+        launch = _on_tiles(weight_gradient_kernel, n_in + 1, n_out, dZ.dtype)
+        launch(n, n_in, n_out, _flat(X), _flat(dZ), _flat(dW), db, int(add))
 
 
 def linear_forward(
@@ -205,13 +204,10 @@ def linear_forward(
     n, depth = X.shape
     W = arguments.matrix(W, "W", (depth, None))
     n_out = W.shape[1]
-    has_bias = b is not None
-    bias = arguments.matrix(b, "b", (n_out,)) if has_bias else cuda.device_array(1, dtype)
-    A = arguments.output(out, (n, n_out), dtype, "out", (X, W, bias))
-    Z = cuda.device_array((n, n_out), dtype) if return_z else A
-    if n and n_out:
-        forward = forward_kernel(code, from_dtype(dtype))
-        forward[tile_grid(n, n_out)](X, W, bias, int(has_bias), Z, int(return_z), A)
+    bias = None if b is None else arguments.matrix(b, "b", (n_out,))
+    A = arguments.output(out, (n, n_out), dtype, "out", (X, W) if bias is None else (X, W, bias))
+    Z = cuda.device_array((n, n_out), dtype) if return_z else None
+    forward(X, W, bias, code, Z, A)
     if not return_z:
         return arguments.result(A, out)
     return arguments.result(A, out), arguments.result(Z)
@@ -243,13 +239,10 @@ def linear_backward(
     dX = arguments.output(given[0], (n, n_in), dtype, "out[0] (dX)", inputs)
     dW = arguments.output(given[1], (n_in, n_out), dtype, "out[1] (dW)", (*inputs, dX), keep=accumulate)
     db = arguments.output(given[2], (n_out,), dtype, "out[2] (db)", (*inputs, dX, dW), keep=accumulate)
-    real = from_dtype(dtype)
     dZ = cuda.device_array((n, n_out), dtype)
-    if n and n_out:
-        derivative_kernel(code)[tile_grid(n, n_out)](dA, Z, A, dZ)
-    if n and n_in:
-        input_gradient_kernel(real)[tile_grid(n, n_in)](dZ, W, dX)
-    if n_out:
-        # One row of blocks at least: without inputs there still is a bias.
-        weight_gradient_kernel(real)[tile_grid(max(n_in, 1), n_out)](X, dZ, dW, db, int(accumulate))
+    if dZ.size:
+        grid = blocks(dZ.size, _ELEMENT_THREADS), _ELEMENT_THREADS
+        derivative_kernel(code)[grid](_flat(dA), _flat(Z), _flat(A), _flat(dZ))
+    input_gradient(dZ, W, CODES[IDENTITY.name], dX, dX, dX)
+    weight_gradient(X, dZ, dW, db, add=accumulate)
     return arguments.result(dX, given[0]), arguments.result(dW, given[1]), arguments.result(db, given[2])

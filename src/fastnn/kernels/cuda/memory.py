@@ -84,7 +84,7 @@ class Arguments:
             comma = "," if len(shape) == 1 else ""
             raise ValueError(f"{name} must have shape ({wanted}{comma}), got {tuple(array.shape)}")
         if not on_device:
-            return cuda.to_device(plain(array, dtype))
+            return upload(array, dtype)
         if array.dtype == dtype and array.is_c_contiguous():
             return array
         return as_dtype(array, dtype)
@@ -115,7 +115,7 @@ class Arguments:
             if any(np.may_share_memory(out, former) for former in self._host_outputs):
                 raise ValueError(f"{name} must not share memory with another argument")
             self._host_outputs.append(out)
-            return cuda.to_device(out) if keep else cuda.device_array(shape, dtype)
+            return upload(out, dtype) if keep else cuda.device_array(shape, dtype)
         array = _as_cuda(out)
         if tuple(array.shape) != shape or array.dtype != dtype:
             have = f"{array.dtype} {tuple(array.shape)}"
@@ -135,8 +135,24 @@ class Arguments:
         return as_kind_of(self._like, array)
 
 
+def upload(array: Any, dtype: Any = None) -> Any:
+    """An array of the host as a new one on the device, in its own dtype or another.
+
+    By way of one dimension: of an array whose only column has a stride of 0, which NumPy calls contiguous,
+    numba-cuda makes one that is not.
+    """
+    array = plain(array, np.asarray(array).dtype if dtype is None else dtype)
+    return cuda.to_device(array.reshape(-1)).reshape(array.shape) if array.size else cuda.to_device(array)
+
+
+def to_host(array: Any) -> np.ndarray:
+    """A device array as an array of NumPy."""
+    return _as_cuda(array).copy_to_host()
+
+
 def _as_cuda(array: Any) -> Any:
-    return array if hasattr(array, "__cuda_ndarray__") else cuda.as_cuda_array(array)
+    """An array as Numba's, on the default stream: a producer's own has been waited for then."""
+    return array if hasattr(array, "__cuda_ndarray__") else cuda.as_cuda_array(array).bind(0)
 
 
 def as_kind_of(like: Any, array: Any) -> Any:

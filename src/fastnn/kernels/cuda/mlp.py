@@ -27,96 +27,48 @@ from numba import from_dtype, types
 from fastnn.activations import ACTIVATIONS, CODES, IDENTITY, SOFTMAX
 from fastnn.elementary import exp
 from fastnn.kernels.cuda import scalars as scalars  # what the registry's functions are, in kernels
-from fastnn.kernels.cuda.compat import block_side, cooperative_blocks, cuda, device_function, kernel
-from fastnn.kernels.cuda.memory import blocks
-from fastnn.kernels.cuda.reduction import THREADS, block_sum
+from fastnn.kernels.cuda.compat import (
+    ALIGNMENT,
+    cooperative_blocks,
+    cuda,
+    device_function,
+    kernel,
+)
+from fastnn.kernels.cuda.reduction import block_sum
+from fastnn.kernels.cuda.tile import (
+    SIDE,
+    THREADS,
+    Tile,
+    count_tiles,
+    element,
+    is_enough,
+    own_place,
+    product,
+    shared_shapes,
+)
 from fastnn.losses import LOSSES
 from fastnn.optimizers import N_COEFFICIENTS, RULES
 
 # A row of the table of steps: the rule's coefficients, the gradient's factor, the penalty's.
 SCALE, PENALTY, ROW = N_COEFFICIENTS, N_COEFFICIENTS + 1, N_COEFFICIENTS + 2
 
-SIDE = block_side(16)  # a block's threads are SIDE x SIDE in a tile, and THREADS in a row elsewhere
-DEPTH = SIDE  # of a tile in shared memory
-# Elements of a thread's part of a tile along each side, by the bytes of a number: few for small layers, whose
-# tiles are to be many; as many as registers take.
-EACH = {4: (1, 4), 8: (1, 2)}
-
-
-@cache
-def _product(each: int, real: Any, turn_a: bool, turn_b: bool, ones: bool) -> Any:
-    """The device function that adds up a tile of A B, into an (each, each) array of each thread.
-
-    Its arguments: where the tile begins, the shape of the result, the depth, and the two factors, each a flat
-    array with the place where it begins and the length of its rows. ``turn_a`` and ``turn_b`` say that A lies
-    in memory as (depth, m), and B as (n, depth). With ``ones`` the last row of A is of ones, and not there.
-    At last a tile of each in shared memory, and the sums.
-    """
-
-    @device_function
-    def product(row, column, m, n, depth, A, a_at, a_row, B, b_at, b_row, a_tile, b_tile, dots):
-        x, y = _own_place()
-        there = m - 1 if ones else m
-        for i in range(each):
-            for j in range(each):
-                dots[i, j] = real(0)
-        for k in range(0, depth, DEPTH):
-            for e in range(each):
-                # Neighbouring threads read neighbouring numbers, whichever way a factor lies.
-                if turn_a:
-                    i, f = x + SIDE * e, y
-                else:
-                    i, f = y + SIDE * e, x
-                value = real(0)
-                if k + f < depth and row + i < there:
-                    if turn_a:
-                        value = A[a_at + (k + f) * a_row + row + i]
-                    else:
-                        value = A[a_at + (row + i) * a_row + k + f]
-                elif ones and k + f < depth and row + i == there:
-                    value = real(1)
-                a_tile[f, i] = value
-                if turn_b:
-                    j, f = y + SIDE * e, x
-                else:
-                    j, f = x + SIDE * e, y
-                value = real(0)
-                if k + f < depth and column + j < n:
-                    if turn_b:
-                        value = B[b_at + (column + j) * b_row + k + f]
-                    else:
-                        value = B[b_at + (k + f) * b_row + column + j]
-                b_tile[f, j] = value
-            cuda.syncthreads()
-            for g in range(DEPTH):
-                for i in range(each):
-                    a = a_tile[g, y + SIDE * i]
-                    for j in range(each):
-                        dots[i, j] += a * b_tile[g, x + SIDE * j]
-            cuda.syncthreads()
-
-    return product
+# As ``tile.TILES``; larger ones do not stay in registers here, where a kernel has all products of a step.
+TILES = {4: (Tile(1, 1, 1), Tile(4, 4, 4)), 8: (Tile(1, 1, 1), Tile(2, 2, 2))}
 
 
 @device_function
-def _own_place():
-    """Place of the thread in a tile: along the columns, and down the rows."""
-    return cuda.threadIdx.x % SIDE, cuda.threadIdx.x // SIDE
-
-
-@device_function
-def _tiles(rows, columns, side):
-    """Tiles of a result, and those along its rows."""
-    across = (columns + side - 1) // side
-    return (rows + side - 1) // side * across, across
+def _tiles(m, n, height, width):
+    """Tiles of a result (m, n), and those along its rows."""
+    across = (n + width - 1) // width
+    return (m + height - 1) // height * across, across
 
 
 @cache
-def train_kernel(hidden: int, loss: int, rule: int, each: int, real: Any) -> Any:
+def train_kernel(hidden: int, loss: int, rule: int, tile: Tile, real: Any) -> Any:
     """Steps ``begin`` to ``end`` of a table, each on its batch; the arguments are those of ``Steps.run``."""
-    forward_product = _product(each, real, False, False, False)
-    backward_product = _product(each, real, False, True, False)
-    update_product = _product(each, real, True, False, True)
+    forward_product = product(tile, real)
+    backward_product = product(tile, real, turn_b=True)
+    update_product = product(tile, real, turn_a=True, ones=True)
     output = LOSSES[loss].output_activation
     is_softmax = output == SOFTMAX
     hidden_value = device_function(ACTIVATIONS[hidden].value)
@@ -126,8 +78,10 @@ def train_kernel(hidden: int, loss: int, rule: int, each: int, real: Any) -> Any
     loss_value, loss_dz = device_function(LOSSES[loss].value), device_function(LOSSES[loss].dz)
     update = device_function(RULES[rule].update)
     two = RULES[rule].n_slots == 2
-    side, shape = SIDE * each, (each, each)
-    tile_shape = DEPTH, side + 1  # by the one more, threads that write along a column meet different banks
+    n_rows, n_columns = tile.rows, tile.columns
+    height, width = SIDE * n_rows, SIDE * n_columns
+    a_shape, b_shape = shared_shapes(tile, real)
+    dots_shape, place = (n_rows, n_columns), element(tile.group)
 
     @device_function
     def gather(X, order, first, n, d, A, at):
@@ -137,14 +91,14 @@ def train_kernel(hidden: int, loss: int, rule: int, each: int, real: Any) -> Any
 
     @device_function
     def forward(
-        tile, across, n, n_in, n_out, w_at, in_at, out_at, is_last, w, A, Z, a_tile, b_tile, dots,
+        at, across, n, n_in, n_out, w_at, in_at, out_at, is_last, w, A, Z, a_tile, b_tile, dots,
     ):  # fmt: skip
-        row, column = tile // across * side, tile % across * side
-        forward_product(row, column, n, n_out, n_in, A, in_at, n_in, w, w_at, n_out, a_tile, b_tile, dots)
-        x, y = _own_place()
-        for i in range(each):
-            for j in range(each):
-                r, c = row + y + SIDE * i, column + x + SIDE * j
+        row, column = at // across * height, at % across * width
+        forward_product(row, column, n, n_out, n_in, A, in_at, n_in, w, w_at, n_out, w, a_tile, b_tile, dots)
+        x, y = own_place()
+        for i in range(n_rows):
+            for j in range(n_columns):
+                r, c = row + place(y, i), column + place(x, j)
                 if r < n and c < n_out:
                     z = dots[i, j] + w[w_at + n_in * n_out + c]
                     if is_last:
@@ -156,49 +110,50 @@ def train_kernel(hidden: int, loss: int, rule: int, each: int, real: Any) -> Any
 
     @device_function
     def backward(
-        tile, across, n, n_in, n_out, w_at, in_at, out_at, w, A, Z, D, a_tile, b_tile, dots,
+        at, across, n, n_in, n_out, w_at, in_at, out_at, w, A, Z, D, a_tile, b_tile, dots,
     ):  # fmt: skip
-        row, column = tile // across * side, tile % across * side
-        backward_product(row, column, n, n_in, n_out, D, out_at, n_out, w, w_at, n_out, a_tile, b_tile, dots)
-        x, y = _own_place()
-        for i in range(each):
-            for j in range(each):
-                r, c = row + y + SIDE * i, column + x + SIDE * j
+        row, column = at // across * height, at % across * width
+        backward_product(
+            row, column, n, n_in, n_out, D, out_at, n_out, w, w_at, n_out, w, a_tile, b_tile, dots
+        )
+        x, y = own_place()
+        for i in range(n_rows):
+            for j in range(n_columns):
+                r, c = row + place(y, i), column + place(x, j)
                 if r < n and c < n_in:
-                    at = in_at + r * n_in + c
-                    D[at] = dots[i, j] * derivative(Z[at] if needs_z else A[at], A[at])
+                    e = in_at + r * n_in + c
+                    D[e] = dots[i, j] * derivative(Z[e] if needs_z else A[e], A[e])
 
     @device_function
     def learn(
-        tile, across, n, n_in, n_out, w_at, in_at, out_at, step, steps, decay, w, s0, s1, A, D,
+        at, across, n, n_in, n_out, w_at, in_at, out_at, step, steps, decay, w, s0, s1, A, D,
         a_tile, b_tile, dots,
     ):  # fmt: skip
         """Update a tile of [W; b]; the sum of the squares of its W, of this thread's elements."""
-        row, column = tile // across * side, tile % across * side
+        row, column = at // across * height, at % across * width
         update_product(
-            row, column, n_in + 1, n_out, n, A, in_at, n_in, D, out_at, n_out, a_tile, b_tile, dots
+            row, column, n_in + 1, n_out, n, A, in_at, n_in, D, out_at, n_out, w, a_tile, b_tile, dots
         )
-        x, y = _own_place()
+        x, y = own_place()
+        scale = steps[step, SCALE]
+        c0, c1, c2 = steps[step, 0], steps[step, 1], steps[step, 2]
+        c3, c4, c5 = steps[step, 3], steps[step, 4], steps[step, 5]
         squares = 0.0
-        for i in range(each):
-            for j in range(each):
-                r, c = row + y + SIDE * i, column + x + SIDE * j
+        for i in range(n_rows):
+            for j in range(n_columns):
+                r, c = row + place(y, i), column + place(x, j)
                 if r <= n_in and c < n_out:
-                    at = w_at + r * n_out + c
-                    old = w[at]
+                    e = w_at + r * n_out + c
+                    old = w[e]
                     gradient = dots[i, j]
                     if r < n_in:
                         gradient += decay * old
                         squares += np.float64(old) * np.float64(old)
-                    gradient *= steps[step, SCALE]
-                    second = s1[at] if two else gradient
-                    w[at], s0[at], second = update(
-                        old, gradient, s0[at], second,
-                        steps[step, 0], steps[step, 1], steps[step, 2],
-                        steps[step, 3], steps[step, 4], steps[step, 5],
-                    )  # fmt: skip
+                    gradient *= scale
+                    second = s1[e] if two else gradient
+                    w[e], s0[e], second = update(old, gradient, s0[e], second, c0, c1, c2, c3, c4, c5)
                     if two:
-                        s1[at] = second
+                        s1[e] = second
         return squares
 
     @device_function
@@ -227,13 +182,13 @@ def train_kernel(hidden: int, loss: int, rule: int, each: int, real: Any) -> Any
     @kernel
     def train(
         X, order, Y, weights, weighted, batches, batch_size, n_rows, begin, end, steps, decay,
-        sizes, w_at, a_at, w, s0, s1, A, Z, D, row_loss, losses, squares,
+        sizes, w_at, a_at, w, s0, s1, A, Z, D, row_loss, losses, squares, done,
     ):  # fmt: skip
         grid = cuda.cg.this_grid()
         shared = cuda.shared.array(THREADS, types.float64)
-        a_tile = cuda.shared.array(tile_shape, real)
-        b_tile = cuda.shared.array(tile_shape, real)
-        dots = cuda.local.array(shape, real)
+        a_tile = cuda.shared.array(a_shape, real, alignment=ALIGNMENT)
+        b_tile = cuda.shared.array(b_shape, real, alignment=ALIGNMENT)
+        dots = cuda.local.array(dots_shape, real)
         n_layers = sizes.shape[0] - 1
         n_out = sizes[n_layers]
         # The inputs of two batches have places by turns: one is read while the next is gathered.
@@ -248,10 +203,10 @@ def train_kernel(hidden: int, loss: int, rule: int, each: int, real: Any) -> Any
             inputs = (step - begin) % 2 * turn
             for layer in range(n_layers):
                 in_at = a_at[layer] if layer > 0 else inputs
-                count, across = _tiles(n, sizes[layer + 1], side)
-                for tile in range(cuda.blockIdx.x, count, cuda.gridDim.x):
+                count, across = _tiles(n, sizes[layer + 1], height, width)
+                for at in range(cuda.blockIdx.x, count, cuda.gridDim.x):
                     forward(
-                        tile, across, n, sizes[layer], sizes[layer + 1], w_at[layer], in_at,
+                        at, across, n, sizes[layer], sizes[layer + 1], w_at[layer], in_at,
                         a_at[layer + 1], layer == n_layers - 1, w, A, Z, a_tile, b_tile, dots,
                     )  # fmt: skip
                 grid.sync()
@@ -273,23 +228,25 @@ def train_kernel(hidden: int, loss: int, rule: int, each: int, real: Any) -> Any
             for layer in range(n_layers - 1, -1, -1):
                 count, across = 0, 1
                 if layer > 0:
-                    count, across = _tiles(n, sizes[layer], side)
-                for tile in range(cuda.blockIdx.x, count, cuda.gridDim.x):
+                    count, across = _tiles(n, sizes[layer], height, width)
+                for at in range(cuda.blockIdx.x, count, cuda.gridDim.x):
                     backward(
-                        tile, across, n, sizes[layer], sizes[layer + 1], w_at[layer], a_at[layer],
+                        at, across, n, sizes[layer], sizes[layer + 1], w_at[layer], a_at[layer],
                         a_at[layer + 1], w, A, Z, D, a_tile, b_tile, dots,
                     )  # fmt: skip
                 # The last phase has the first layer too, whose weights nobody goes back through.
                 for last in range(layer + 1, layer if layer > 0 else -1, -1):
                     if last < n_layers:
                         in_at = a_at[last] if last > 0 else inputs
-                        count, across = _tiles(sizes[last] + 1, sizes[last + 1], side)
-                        for tile in range(cuda.gridDim.x - 1 - cuda.blockIdx.x, count, cuda.gridDim.x):
+                        count, across = _tiles(sizes[last] + 1, sizes[last + 1], height, width)
+                        for at in range(cuda.gridDim.x - 1 - cuda.blockIdx.x, count, cuda.gridDim.x):
                             penalty += np.float64(steps[step, PENALTY]) * learn(
-                                tile, across, n, sizes[last], sizes[last + 1], w_at[last], in_at,
+                                at, across, n, sizes[last], sizes[last + 1], w_at[last], in_at,
                                 a_at[last + 1], step, steps, decay, w, s0, s1, A, D, a_tile, b_tile, dots,
                             )  # fmt: skip
                 grid.sync()
+            if cuda.grid(1) == 0:
+                done[0] = step + 1
         total = block_sum(penalty, shared)
         if cuda.threadIdx.x == 0:
             squares[cuda.blockIdx.x] += total
@@ -303,7 +260,7 @@ def signature(real: Any) -> tuple[Any, ...]:
     double, number = types.Array(types.float64, 1, "C"), types.int64
     return (
         vector, whole, vector, vector, number, whole, number, number, number, number,
-        types.Array(real, 2, "C"), real, whole, whole, whole, *[vector] * 6, double, double, double,
+        types.Array(real, 2, "C"), real, whole, whole, whole, *[vector] * 6, double, double, double, whole,
     )  # fmt: skip
 
 
@@ -330,14 +287,9 @@ class Steps:
         ends = np.cumsum((sizes[:-1] + 1) * sizes[1:])
         # Two places for the inputs, then a place for each layer.
         places = np.concatenate([[0, 2 * sizes[0]], 2 * sizes[0] + np.cumsum(sizes[1:])]) * batch_size
-        # The largest tiles of which all blocks have one.
-        for each in reversed(EACH[np.dtype(dtype).itemsize]):
-            self._train = train_kernel(hidden, loss, rule, each, real)
-            room = cooperative_blocks(self._train, signature(real), THREADS)
-            tiles = _most_tiles(sizes, batch_size, SIDE * each)
-            if tiles >= room:
-                break
-        self.n_blocks = min(tiles, room)
+        tile, tiles = _tile_for(sizes.tolist(), batch_size, np.dtype(dtype).itemsize)
+        self._train = train_kernel(hidden, loss, rule, tile, real)
+        self.n_blocks = min(tiles, cooperative_blocks(self._train, signature(real), THREADS))
         self._batch_size, self._real = batch_size, np.dtype(dtype).type
         starts = ends - (sizes[:-1] + 1) * sizes[1:]
         self._sizes, self._w_at, self._a_at = map(cuda.to_device, (sizes, starts, places[:-1].copy()))
@@ -348,7 +300,7 @@ class Steps:
 
     def run(
         self, X: Any, order: Any, Y: Any, weights: Any, batches: Any, begin: int, end: int, steps: Any,
-        decay: float, parameters: Any, slots: Sequence[Any], losses: Any, squares: Any,
+        decay: float, parameters: Any, slots: Sequence[Any], losses: Any, squares: Any, done: Any,
     ) -> None:  # fmt: skip
         """Steps begin to end (exclusive) of a table, until one whose loss is not finite; device arrays.
 
@@ -372,19 +324,23 @@ class Steps:
             Sum of the rows' losses of each step that is reached.
         squares : (n_blocks,) float64   # IN/OUT
             The squares of W before each step times the step's factor are added.
+        done : (1,) int64   # OUT
+            ``end``, or the number of the step that was not done.
         """
         weighted = weights is not None
         self._train[self.n_blocks, THREADS](
             X.reshape(X.size), order, Y.reshape(Y.size), weights if weighted else parameters, int(weighted),
             batches, self._batch_size, order.shape[0], begin, end, steps, self._real(decay),
             self._sizes, self._w_at, self._a_at, parameters, slots[0], slots[-1],
-            self._A, self._Z, self._D, self._row_loss, losses, squares,
+            self._A, self._Z, self._D, self._row_loss, losses, squares, done,
         )  # fmt: skip
 
 
-def _most_tiles(sizes: np.ndarray, batch_size: int, side: int) -> int:
-    """Tiles of the phase that has the most, of those of one product."""
-    return max(
-        max(blocks(batch_size, side), blocks(int(n_in) + 1, side)) * blocks(int(n_out), side)
-        for n_in, n_out in pairwise(sizes.tolist())
-    )
+def _tile_for(layer_sizes: Sequence[int], batch_size: int, itemsize: int) -> tuple[Tile, int]:
+    """The tile, as ``tile.tile_for`` chooses it for the largest product, and how many of it that has."""
+    products = [(m, n_out) for n_in, n_out in pairwise(layer_sizes) for m in (batch_size, n_in + 1)]
+    for tile in reversed(TILES[itemsize]):
+        tiles = max(count_tiles(tile, m, n) for m, n in products)
+        if is_enough(tiles):
+            break
+    return tile, tiles

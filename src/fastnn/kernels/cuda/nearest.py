@@ -1,15 +1,15 @@
 """The nearest centre of every row, with no distance matrix: plain arithmetic in the dtype of the data.
 
-Of |x - c|^2 = |x|^2 + 2 (|c|^2 / 2 - x.c) only the bracket depends on the centre. A block of TILE x TILE
-threads has ROWS rows and goes through the centres, CENTERS at a time. A thread has the products of EACH rows
-with EACH centres in registers, and folds the brackets into the running minima of its rows::
+Of |x - c|^2 = |x|^2 + 2 (|c|^2 / 2 - x.c) only the bracket depends on the centre. A block has the rows of a
+tile (``tile``) and goes through the centres, a tile's columns at a time. A thread has the products of some
+rows with some centres in registers, and folds the brackets into the running minima of its rows::
 
-                       centres, CENTERS at a time
+                     centres, a tile's columns at a time
                       +--------------------------+
                  d    |                          |
                       +--------------------------+
          +--------+   +--------------------------+       a thread's least bracket of each of its rows;
-    ROWS |   X    |   |     |c|^2 / 2 - x.c      |  ->   at the end the least of the TILE threads
+    rows |   X    |   |     |c|^2 / 2 - x.c      |  ->   at the end the least of the SIDE threads
          +--------+   +--------------------------+       that share a row
              d
 
@@ -26,17 +26,22 @@ import numpy as np
 from numba import from_dtype, types
 
 from fastnn.kernels._brackets import BLUR, is_certain
-from fastnn.kernels.cuda.compat import block_side, block_threads, cuda, device_function, kernel
+from fastnn.kernels.cuda.compat import ALIGNMENT, block_threads, cuda, device_function, kernel
 from fastnn.kernels.cuda.distances import squared_distance
 from fastnn.kernels.cuda.memory import blocks
+from fastnn.kernels.cuda.tile import (
+    SIDE,
+    THREADS,
+    Tile,
+    count_tiles,
+    element,
+    own_place,
+    product,
+    shared_shapes,
+    tile_for,
+    tile_kernel,
+)
 
-TILE = block_side(16)  # threads of a block along each side
-EACH = 4  # rows, and centres, of one thread: two numbers read from shared memory make EACH / 2 products
-ROWS = CENTERS = TILE * EACH
-DEPTH = TILE  # features in shared memory at once
-# Tiles in shared memory; by the one more, threads that write along a column meet different banks.
-_X_SHAPE, _C_SHAPE = (DEPTH, ROWS + 1), (DEPTH, CENTERS + 1)
-_BEST_SHAPE, _DOTS_SHAPE = (TILE, ROWS), (EACH, EACH)
 _THREADS = block_threads(128)
 
 _certain = device_function(is_certain)
@@ -92,57 +97,48 @@ def nearest_directly(X, i, C):
 
 
 @cache
-def nearest_kernel(real: Any) -> Any:
-    """labels[i] = argmin_j |x_i - c_j|^2, and that distance; `blur` as in ``_brackets``."""
+def nearest_kernel(tile: Tile, real: Any) -> Any:
+    """labels[i] = argmin_j |x_i - c_j|^2, and that distance; `blur` as in ``_brackets``.
 
-    @kernel
-    def nearest(X, C, shift, shifted, starts, blur, labels, distances):
-        x_tile = cuda.shared.array(_X_SHAPE, real)
-        c_tile = cuda.shared.array(_C_SHAPE, real)
-        best = cuda.shared.array(_BEST_SHAPE, real)
-        winner = cuda.shared.array(_BEST_SHAPE, types.int32)
-        dots = cuda.local.array(_DOTS_SHAPE, real)
-        least = cuda.local.array(EACH, real)
-        own = cuda.local.array(EACH, types.int32)
-        x, y = cuda.threadIdx.x, cuda.threadIdx.y
+    `x` and `c` are X and the shifted centres as flat arrays.
+    """
+    n_rows, n_columns = tile.rows, tile.columns
+    block_rows, block_columns = SIDE * n_rows, SIDE * n_columns
+    x_shape, c_shape = shared_shapes(tile, real)
+    best_shape, dots_shape = (SIDE, block_rows), (n_rows, n_columns)
+    add_up, place = product(tile, real, turn_b=True, shifted=True), element(tile.group)
+
+    @tile_kernel
+    def nearest(X, C, x, c, shift, starts, blur, labels, distances):
+        x_tile = cuda.shared.array(x_shape, real, alignment=ALIGNMENT)
+        c_tile = cuda.shared.array(c_shape, real, alignment=ALIGNMENT)
+        best = cuda.shared.array(best_shape, real)
+        winner = cuda.shared.array(best_shape, types.int32)
+        dots = cuda.local.array(dots_shape, real)
+        least = cuda.local.array(n_rows, real)
+        own = cuda.local.array(n_rows, types.int32)
+        along, down = own_place()
         n, d, k = X.shape[0], X.shape[1], C.shape[0]
-        first = cuda.blockIdx.x * ROWS
-        for i in range(EACH):
+        first = cuda.blockIdx.x * block_rows
+        for i in range(n_rows):
             least[i], own[i] = real(np.inf), 0
-        for start in range(0, k, CENTERS):
-            for i in range(EACH):
-                for j in range(EACH):
-                    dots[i, j] = real(0)
-            for f in range(0, d, DEPTH):
-                for i in range(EACH):
-                    at = y + TILE * i
-                    # Not `else 0`: of a float32 and an integer Numba makes a float64.
-                    inside = first + at < n and f + x < d
-                    x_tile[x, at] = X[first + at, f + x] - shift[f + x] if inside else real(0)
-                    inside = start + at < k and f + x < d
-                    c_tile[x, at] = shifted[start + at, f + x] if inside else real(0)
-                cuda.syncthreads()
-                for g in range(DEPTH):
-                    for i in range(EACH):
-                        a = x_tile[g, y + TILE * i]
-                        for j in range(EACH):
-                            dots[i, j] += a * c_tile[g, x + TILE * j]
-                cuda.syncthreads()
-            for j in range(EACH):
-                center = start + x + TILE * j
+        for start in range(0, k, block_columns):
+            add_up(first, start, n, k, d, x, 0, d, c, 0, d, shift, x_tile, c_tile, dots)
+            for j in range(n_columns):
+                center = start + place(along, j)
                 if center < k:
-                    for i in range(EACH):
+                    for i in range(n_rows):
                         bracket = starts[center] - dots[i, j]
                         if bracket < least[i]:
                             least[i], own[i] = bracket, center
-        for i in range(EACH):
-            best[x, y + TILE * i], winner[x, y + TILE * i] = least[i], own[i]
+        for i in range(n_rows):
+            at = place(down, i)
+            best[along, at], winner[along, at] = least[i], own[i]
         cuda.syncthreads()
-        at = y * TILE + x
-        row = first + at
-        if at < ROWS and row < n:
+        for at in range(cuda.threadIdx.x, min(block_rows, n - first), THREADS):
+            row = first + at
             bracket, label = best[0, at], winner[0, at]
-            for t in range(1, TILE):
+            for t in range(1, SIDE):
                 # Of equal ones the lowest index: a thread's centres are not in order of the threads.
                 if best[t, at] < bracket or (best[t, at] == bracket and winner[t, at] < label):
                     bracket, label = best[t, at], winner[t, at]
@@ -157,7 +153,8 @@ def nearest_kernel(real: Any) -> Any:
 def nearest_rows(X: Any, C: Any, labels: Any, distances: Any) -> None:
     """Nearest centre of every row and the squared distance to it; device arrays of one dtype.
 
-    FLOPs: 2 n k d. Bytes: X once for every CENTERS centres, from the second-level cache but for the first.
+    FLOPs: 2 n k d. Bytes: X once for each tile's columns of centres, from the second-level cache but for the
+    first.
     """
     (n, d), k = X.shape, C.shape[0]
     dtype = np.dtype(X.dtype)
@@ -169,6 +166,8 @@ def nearest_rows(X: Any, C: Any, labels: Any, distances: Any) -> None:
     find_shift[blocks(max(d, 1), _THREADS), _THREADS](C, usable, shift)
     shift_centers[blocks(k, _THREADS), _THREADS](C, usable, shift, shifted, starts)
     blur = dtype.type((BLUR + d) * np.finfo(dtype).eps)
-    nearest_kernel(from_dtype(dtype))[blocks(n, ROWS), (TILE, TILE)](
-        X, C, shift, shifted, starts, blur, labels, distances
+    # A block goes through all centres, so the rows alone make the blocks.
+    tile = tile_for(n, 1, dtype.itemsize)
+    nearest_kernel(tile, from_dtype(dtype))[count_tiles(tile, n, 1), THREADS](
+        X, C, X.reshape(X.size), shifted.reshape(shifted.size), shift, starts, blur, labels, distances
     )

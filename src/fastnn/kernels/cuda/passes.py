@@ -11,6 +11,7 @@ import numpy as np
 from fastnn.kernels.cuda.candidates import pick_rows, seeding_tasks, try_candidates
 from fastnn.kernels.cuda.compat import cuda, on_device
 from fastnn.kernels.cuda.gather import gathered
+from fastnn.kernels.cuda.memory import upload
 from fastnn.kernels.cuda.nearest import nearest_rows
 from fastnn.kernels.cuda.reduction import weighted_sum
 from fastnn.kernels.cuda.sums import sum_rows
@@ -49,7 +50,7 @@ class Workspace:
         with on_device(self._ordinal):
             w = self._weights_there(weights)
             self._on_host.clear()
-            nearest_rows(X.array, cuda.to_device(C), self._labels, self._distances)
+            nearest_rows(X.array, upload(C), self._labels, self._distances)
             if summing:
                 self._add_up(X, w)
             return weighted_sum(self._distances, w)
@@ -77,7 +78,7 @@ class Workspace:
         if not weights.size:
             return None
         if self._weights[0] is not weights:
-            self._weights = weights, cuda.to_device(weights)
+            self._weights = weights, upload(weights)
         return self._weights[1]
 
 
@@ -99,8 +100,8 @@ class SeedingPasses:
         self._ordinal, self._X = ordinal, X
         n = X.shape[0]
         with on_device(ordinal):
-            self._weights = None if weights is None else cuda.to_device(weights)
-            self._closest = cuda.to_device(np.full(n, np.inf, X.dtype))
+            self._weights = None if weights is None else upload(weights)
+            self._closest = upload(np.full(n, np.inf, X.dtype))
             self._potentials = {
                 count: cuda.device_array((seeding_tasks(n), count), np.float64) for count in (1, 1 + n_trials)
             }

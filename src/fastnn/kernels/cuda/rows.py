@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 
 from fastnn.kernels._on_device import DeviceRows, is_device_array
-from fastnn.kernels.cuda.compat import cuda, on_device
+from fastnn.kernels.cuda.compat import on_device
 from fastnn.kernels.cuda.distances import distances_to
 from fastnn.kernels.cuda.gather import gathered
 from fastnn.kernels.cuda.kmeans import assign
 from fastnn.kernels.cuda.lengths import check_finite, have_direction, unit_rows
-from fastnn.kernels.cuda.memory import Arguments, as_dtype, as_kind_of
+from fastnn.kernels.cuda.memory import Arguments, as_dtype, as_kind_of, upload
 from fastnn.kernels.cuda.passes import SeedingPasses, Workspace
 from fastnn.kernels.cuda.training import Training, outputs
 
@@ -42,7 +42,7 @@ class Rows(DeviceRows):
 
     def take(self, rows: np.ndarray) -> "Rows":
         with on_device(self.ordinal):
-            return Rows(gathered(self.array, rows), self.ordinal, None)
+            return Rows(gathered(self.array, rows), self.ordinal, self.given)
 
     def astype(self, dtype: Any, copy: bool = False) -> "Rows":
         if np.dtype(dtype) == self.dtype and not copy:
@@ -120,13 +120,7 @@ def device_rows(X: Any, ordinal: int) -> Rows:
     return Rows(array, ordinal, X)
 
 
-def to_host(array: Any) -> np.ndarray:
-    """A device array as an array of NumPy."""
-    array = array if hasattr(array, "__cuda_ndarray__") else cuda.as_cuda_array(array)
-    return array.copy_to_host()
-
-
 def to_kind_of(like: Any, array: np.ndarray, ordinal: int) -> Any:
     """An array of NumPy as the kind of array that `like` is, on a device."""
     with on_device(ordinal):
-        return as_kind_of(like, cuda.to_device(array))
+        return as_kind_of(like, upload(array))

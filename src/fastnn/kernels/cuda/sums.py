@@ -25,6 +25,7 @@ from fastnn.kernels.cuda.sorting import sort_by_cluster
 # Rows of a piece: many for long rows, whose two parts take as much memory as two rows, few for short ones, as
 # there are few threads to a piece.
 _LEAST, _MOST, _BY_FEATURE = 64, 1024, 8
+_MAX_ROWS = 2**31 - 1  # of what is counted in int32
 _FEATURES = block_threads(128)  # threads of a block at most
 _WARP = block_threads(32)
 
@@ -88,8 +89,17 @@ def sum_rows(X: Any, weights: Any, labels: Any, sums: Any, counts: Any) -> None:
     labels : (n,) int32, in 0..k-1
     sums, counts : (k, d) and (k,) float64
         Written.
+
+    Raises
+    ------
+    ValueError
+        There are more rows than int32 counts.
     """
     n, d = X.shape
+    if n > _MAX_ROWS:
+        raise ValueError(
+            f"X has {n} rows; on a GPU the rows of clusters are added up for {_MAX_ROWS} at most."
+        )
     k = counts.shape[0]
     order, starts = sort_by_cluster(labels, k)
     piece_rows = max(_LEAST, min(_MOST, _BY_FEATURE * d))

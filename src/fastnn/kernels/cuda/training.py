@@ -1,8 +1,7 @@
 """A network in training on rows of a device: epochs of mini-batches, gradients over all rows, predictions.
 
 What is known before an epoch begins (the order of the rows, the weight of each batch, the numbers of each
-step) is put on the device at once, and the batches' losses are read when it is over: between them there is
-nothing to wait for.
+step) is put on the device at once, and the batches' losses are read after each launch of many steps.
 """
 
 from collections.abc import Sequence
@@ -13,19 +12,23 @@ import numpy as np
 
 from fastnn.kernels.cuda.compat import cuda, on_device
 from fastnn.kernels.cuda.layers import Gradients, forward_pass, layers_of
+from fastnn.kernels.cuda.memory import upload
 from fastnn.kernels.cuda.mlp import PENALTY, ROW, SCALE, Steps
 from fastnn.losses import LOSSES
 from fastnn.optimizers import N_COEFFICIENTS, RULES, Optimizer
 
-# FLOPs of one launch, which Ctrl-C has to wait for: a fraction of a second at a tenth of what a GPU can do.
-_LAUNCH_FLOPS = 1e12
+# FLOPs and steps of one launch, which Ctrl-C has to wait for: a fraction of a second at a tenth of what a GPU
+# can do, or where a step takes 20 us for its waits alone.
+_LAUNCH_FLOPS, _LAUNCH_STEPS = 1e12, 10_000
 # Elements of the widest layer in a piece of rows that goes through a network at once.
 _WIDEST_ELEMENTS = 1 << 24
+# Rows of it, as its gradient is one sum in the dtype of the data.
+_MOST_ROWS = 1 << 14
 
 
 def rows_at_once(n: int, layer_sizes: Sequence[int]) -> int:
     """Rows of a piece that bounds the activation buffers."""
-    return max(1, min(n, _WIDEST_ELEMENTS // max(layer_sizes)))
+    return max(1, min(n, _MOST_ROWS, _WIDEST_ELEMENTS // max(layer_sizes)))
 
 
 class Training:
@@ -66,8 +69,8 @@ class Training:
         self._gradients: Gradients | None = None
         self._slots: list[Any] = []
         with on_device(ordinal):
-            self._Y = cuda.to_device(Y)
-            self._weights = None if weights is None else cuda.to_device(weights)
+            self._Y = upload(Y)
+            self._weights = None if weights is None else upload(weights)
             self._parameters = cuda.device_array(n_parameters, X.dtype)
 
     def load(self, parameters: np.ndarray) -> None:
@@ -83,7 +86,7 @@ class Training:
     def load_state(self, state: np.ndarray) -> None:
         """Take the state of an update rule (n_slots, n_parameters)."""
         with on_device(self._ordinal):
-            self._slots = [cuda.to_device(slot) for slot in state]
+            self._slots = [upload(slot) for slot in state]
 
     def save_state(self, state: np.ndarray) -> None:
         """Copy the state of the update rule to where it is wanted."""
@@ -116,22 +119,25 @@ class Training:
             )
         table[:, SCALE], table[:, PENALTY] = scale[batches], 0.5 * alpha * share
         row_flops = 6.0 * sum(n_in * n_out for n_in, n_out in pairwise(self._network[0]))
-        at_once = max(1, int(_LAUNCH_FLOPS / (row_flops * batch_size)))
+        at_once = max(1, min(_LAUNCH_STEPS, int(_LAUNCH_FLOPS / (row_flops * batch_size))))
         before = optimizer.t
         with on_device(self._ordinal):
             steps = self._steps_of(optimizer.code, batch_size)
-            there = [cuda.to_device(array) for array in (order, batches, table)]
-            losses = cuda.to_device(np.zeros(batches.size))
-            squares = cuda.to_device(np.zeros(steps.n_blocks))
+            there = [upload(array) for array in (order, batches, table)]
+            losses, squares = upload(np.zeros(batches.size)), upload(np.zeros(steps.n_blocks))
+            done = upload(np.zeros(1, np.int64))
             for begin in range(0, batches.size, at_once):
                 end = min(batches.size, begin + at_once)
-                steps.run(
-                    self._X, there[0], self._Y, self._weights, there[1], begin, end, there[2], alpha,
-                    self._parameters, self._slots, losses, squares,
-                )  # fmt: skip
-                loss = losses.copy_to_host() * self._loss_scale
+                try:
+                    steps.run(
+                        self._X, there[0], self._Y, self._weights, there[1], begin, end, there[2], alpha,
+                        self._parameters, self._slots, losses, squares, done,
+                    )  # fmt: skip
+                    loss = losses.copy_to_host() * self._loss_scale
+                finally:
+                    # Ctrl-C is raised when the launch is over, whose steps are done.
+                    optimizer.t = before + int(done.copy_to_host()[0])
                 wrong = np.flatnonzero(~np.isfinite(loss))
-                optimizer.t = before + (int(wrong[0]) if wrong.size else end)
                 if wrong.size:
                     return float(loss[wrong[0]])
             penalty = float(squares.copy_to_host().sum())
@@ -168,7 +174,7 @@ def outputs(X: Any, parameters: np.ndarray, layer_sizes: Sequence[int], hidden: 
     """Outputs of a network for all rows of a device array, on the current device."""
     n = X.shape[0]
     size = rows_at_once(n, layer_sizes)
-    layers = layers_of(cuda.to_device(parameters), layer_sizes)
+    layers = layers_of(upload(parameters), layer_sizes)
     room = [cuda.device_array((size, units), X.dtype) for units in layer_sizes[1:-1]]
     out = cuda.device_array((n, layer_sizes[-1]), X.dtype)
     for first in range(0, n, size):

@@ -80,10 +80,10 @@ def kernels(real):
             (INT, INT, INT, V, V, V, V, INT),
             MANY,
         ),
-        "softmax": ([output.softmax], (M,), FEW),
+        "softmax": ([output.softmax], (V, INT), FEW),
         "loss_and_gradient": (
             [output.loss_kernel(c) for c in range(len(LOSSES))],
-            (M, V, INT, M, F64),
+            (V, V, INT, V, INT, F64),
             FEW,
         ),
         "train": (

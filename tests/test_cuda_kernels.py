@@ -26,6 +26,7 @@ from fastnn.kernels.cuda import output as output_layer
 from fastnn.kernels.cuda.compat import SIMULATED, cuda
 from fastnn.kernels.cuda.gather import THREADS, gather_rows
 from fastnn.kernels.cuda.layers import Gradients
+from fastnn.kernels.cuda.memory import Scratch
 from fastnn.kernels.cuda.mlp import PENALTY, ROW, SCALE, Steps
 from fastnn.kernels.cuda.reduction import weighted_sum
 from fastnn.kernels.cuda.scan import LENGTH, exclusive_sums
@@ -197,7 +198,7 @@ def test_sums_are_the_same_at_every_run():
 def test_prefix_sums(n):
     numbers = np.random.default_rng(7).integers(0, 9, n).astype(np.int32)
     array = on_device(numbers)
-    exclusive_sums(array)
+    exclusive_sums(array, Scratch())
     np.testing.assert_array_equal(array.copy_to_host(), np.cumsum(numbers) - numbers)
 
 
@@ -205,7 +206,7 @@ def test_prefix_sums(n):
 @pytest.mark.parametrize(("n", "k"), [(1, 1), (700, 4), (300, 280)])
 def test_sorting_keeps_the_order_of_equal_labels(n, k):
     labels = np.random.default_rng(8).integers(0, k, n).astype(np.int32)
-    order, starts = sort_by_cluster(on_device(labels), k)
+    order, starts = sort_by_cluster(on_device(labels), k, Scratch())
     np.testing.assert_array_equal(order.copy_to_host(), np.argsort(labels, kind="stable"))
     np.testing.assert_array_equal(starts.copy_to_host(), np.searchsorted(np.sort(labels), np.arange(k + 1)))
 
@@ -226,7 +227,12 @@ def test_loss_and_its_gradient(loss, weighted):
     dZ = reference.DZ.get(loss, lambda y, a: a - y)(Y[chosen], A)
     outputs, row_loss = on_device(A), on_device(np.full(5, np.nan))
     output_layer.loss_kernel(LOSSES.index(entry))[1, output_layer.THREADS](
-        on_device(Y[chosen]), on_device(weights[chosen]), int(weighted), outputs, row_loss
+        on_device(Y[chosen].ravel()),
+        on_device(weights[chosen]),
+        int(weighted),
+        outputs.reshape(15),
+        3,
+        row_loss,
     )
     scale = weights[chosen] if weighted else np.ones(5)
     assert close(row_loss.copy_to_host(), losses * scale, np.float64)
@@ -239,7 +245,7 @@ def test_softmax(dtype):
     Z = np.random.default_rng(11).normal(size=(6, 4)).astype(dtype)
     Z[0] *= 1000  # large scores do not overflow
     array = on_device(Z)
-    output_layer.softmax[1, output_layer.THREADS](array)
+    output_layer.softmax[1, output_layer.THREADS](array.reshape(24), 4)
     assert close(array.copy_to_host(), reference.softmax(Z.astype(float)), dtype)
 
 

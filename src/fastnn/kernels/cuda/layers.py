@@ -65,8 +65,8 @@ def forward_pass(
         keep_z = not is_last and Z is not A and ACTIVATIONS[code].needs_z
         forward(A[i], W, b, code, Z[i + 1] if keep_z else None, A[i + 1])
     if output == SOFTMAX:
-        n = A[0].shape[0]
-        softmax[blocks(n, OUTPUT_THREADS), OUTPUT_THREADS](A[-1])
+        n, n_out = A[-1].shape
+        softmax[blocks(n, OUTPUT_THREADS), OUTPUT_THREADS](A[-1].reshape(n * n_out), n_out)
 
 
 class Gradients:
@@ -115,11 +115,12 @@ class Gradients:
         A = [X[rows], *[array[:n] for array in self._A]]
         Z = [A[0], *[array[:n] for array in self._Z]] if self._Z is not self._A else A
         forward_pass(self._layers, self._hidden, LOSSES[self._loss].output_activation, A, Z)
-        weighted = weights is not None
+        weighted, n_out = weights is not None, Y.shape[1]
         # Where there are no weights an array of their type stands in for them: one kernel for both.
         loss_kernel(self._loss)[blocks(n, OUTPUT_THREADS), OUTPUT_THREADS](
-            Y[rows], weights[rows] if weighted else self._layers[0].b, int(weighted), A[-1], self._row_loss
-        )
+            Y[rows].reshape(n * n_out), weights[rows] if weighted else self._layers[0].b, int(weighted),
+            A[-1].reshape(n * n_out), n_out, self._row_loss,
+        )  # fmt: skip
         # dz stands where the outputs were.
         after_layer = A[-1]
         for i in range(len(self._layers) - 1, -1, -1):

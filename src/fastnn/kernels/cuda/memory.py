@@ -48,6 +48,24 @@ def blocks(n: int, threads: int) -> int:
     return -(-n // threads)
 
 
+class Scratch:
+    """Work arrays on a device, made when they are first asked for and used again.
+
+    To make one takes longer than many a kernel.
+    """
+
+    def __init__(self) -> None:
+        self._arrays: dict[str, Any] = {}
+
+    def array(self, name: str, shape: int | tuple[int, ...], dtype: Any) -> Any:
+        """The array of this name, with whatever it holds; a new one if it had another shape or dtype."""
+        shape = shape if isinstance(shape, tuple) else (shape,)
+        array = self._arrays.get(name)
+        if array is None or tuple(array.shape) != shape or array.dtype != dtype:
+            array = self._arrays[name] = cuda.device_array(shape, dtype)
+        return array
+
+
 class Arguments:
     """The arrays of one call: their common dtype, and the kind of array that its results are to be.
 

@@ -25,7 +25,6 @@ import numpy as np
 from numba import from_dtype, types
 
 from fastnn.activations import ACTIVATIONS, CODES, IDENTITY, SOFTMAX
-from fastnn.elementary import exp
 from fastnn.kernels.cuda import scalars as scalars  # what the registry's functions are, in kernels
 from fastnn.kernels.cuda.compat import (
     ALIGNMENT,
@@ -34,6 +33,7 @@ from fastnn.kernels.cuda.compat import (
     device_function,
     kernel,
 )
+from fastnn.kernels.cuda.output import loss_of_sample, softmax_of_sample
 from fastnn.kernels.cuda.reduction import block_sum
 from fastnn.kernels.cuda.tile import (
     SIDE,
@@ -75,7 +75,7 @@ def train_kernel(hidden: int, loss: int, rule: int, tile: Tile, real: Any) -> An
     output_value = device_function(ACTIVATIONS[CODES[IDENTITY.name if is_softmax else output]].value)
     derivative = device_function(ACTIVATIONS[hidden].derivative)
     needs_z = ACTIVATIONS[hidden].needs_z
-    loss_value, loss_dz = device_function(LOSSES[loss].value), device_function(LOSSES[loss].dz)
+    loss_and_dz = loss_of_sample(loss)
     update = device_function(RULES[rule].update)
     two = RULES[rule].n_slots == 2
     n_rows, n_columns = tile.rows, tile.columns
@@ -162,22 +162,9 @@ def train_kernel(hidden: int, loss: int, rule: int, tile: Tile, real: Any) -> An
         for i in range(cuda.threadIdx.x * cuda.gridDim.x + cuda.blockIdx.x, n, cuda.gridsize(1)):
             row, here = order[first + i], at + i * n_out
             if is_softmax:
-                most = A[here]
-                for j in range(1, n_out):
-                    most = most if A[here + j] < most else A[here + j]
-                total = real(0)
-                for j in range(n_out):
-                    A[here + j] = exp(A[here + j] - most)
-                    total += A[here + j]
-                for j in range(n_out):
-                    A[here + j] /= total
+                softmax_of_sample(A, here, n_out)
             weight = weights[row] if weighted else real(1)
-            own = 0.0
-            for j in range(n_out):
-                y, a = Y[row * n_out + j], A[here + j]
-                own += np.float64(loss_value(y, a))
-                D[here + j] = loss_dz(y, a) * weight
-            row_loss[i] = own * np.float64(weight)
+            row_loss[i] = loss_and_dz(Y, row * n_out, A, here, n_out, weight, D)
 
     @kernel
     def train(

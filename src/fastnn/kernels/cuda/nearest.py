@@ -28,7 +28,7 @@ from numba import from_dtype, types
 from fastnn.kernels._brackets import BLUR, is_certain
 from fastnn.kernels.cuda.compat import ALIGNMENT, block_threads, cuda, device_function, kernel
 from fastnn.kernels.cuda.distances import squared_distance
-from fastnn.kernels.cuda.memory import blocks
+from fastnn.kernels.cuda.memory import Scratch, blocks
 from fastnn.kernels.cuda.tile import (
     SIDE,
     THREADS,
@@ -150,8 +150,10 @@ def nearest_kernel(tile: Tile, real: Any) -> Any:
     return nearest
 
 
-def nearest_rows(X: Any, C: Any, labels: Any, distances: Any) -> None:
+def nearest_rows(X: Any, C: Any, labels: Any, distances: Any, scratch: Scratch | None = None) -> None:
     """Nearest centre of every row and the squared distance to it; device arrays of one dtype.
+
+    scratch : work arrays to use again
 
     FLOPs: 2 n k d. Bytes: X once for each tile's columns of centres, from the second-level cache but for the
     first.
@@ -160,8 +162,9 @@ def nearest_rows(X: Any, C: Any, labels: Any, distances: Any) -> None:
     dtype = np.dtype(X.dtype)
     if not n:
         return
-    usable, starts = cuda.device_array(k, np.int32), cuda.device_array(k, dtype)
-    shift, shifted = cuda.device_array(max(d, 1), dtype), cuda.device_array(C.shape, dtype)
+    work = scratch or Scratch()
+    usable, starts = work.array("usable", k, np.int32), work.array("starts", k, dtype)
+    shift, shifted = work.array("shift", max(d, 1), dtype), work.array("shifted", (k, d), dtype)
     find_usable[blocks(k, _THREADS), _THREADS](C, usable)
     find_shift[blocks(max(d, 1), _THREADS), _THREADS](C, usable, shift)
     shift_centers[blocks(k, _THREADS), _THREADS](C, usable, shift, shifted, starts)

@@ -11,7 +11,7 @@ import numpy as np
 from fastnn.kernels.cuda.candidates import pick_rows, seeding_tasks, try_candidates
 from fastnn.kernels.cuda.compat import cuda, on_device
 from fastnn.kernels.cuda.gather import gathered
-from fastnn.kernels.cuda.memory import upload
+from fastnn.kernels.cuda.memory import Scratch, upload
 from fastnn.kernels.cuda.nearest import nearest_rows
 from fastnn.kernels.cuda.reduction import weighted_sum
 from fastnn.kernels.cuda.sums import sum_rows
@@ -31,6 +31,7 @@ class Workspace:
         self.sums, self.counts = np.zeros((k, d)), np.zeros(k)
         self._on_host: dict[str, np.ndarray] = {}
         self._weights: tuple[Any, Any] = (None, None)
+        self._scratch = Scratch()
         with on_device(ordinal):
             self._labels, self._distances = cuda.device_array(n, np.int32), cuda.device_array(n, dtype)
             self._sums, self._counts = (cuda.device_array(a.shape, a.dtype) for a in (self.sums, self.counts))
@@ -50,10 +51,12 @@ class Workspace:
         with on_device(self._ordinal):
             w = self._weights_there(weights)
             self._on_host.clear()
-            nearest_rows(X.array, upload(C), self._labels, self._distances)
+            centers = self._scratch.array("centers", C.shape, C.dtype)
+            centers.copy_to_device(np.ascontiguousarray(C))
+            nearest_rows(X.array, centers, self._labels, self._distances, self._scratch)
             if summing:
                 self._add_up(X, w)
-            return weighted_sum(self._distances, w)
+            return weighted_sum(self._distances, w, self._scratch)
 
     def sum_all(self, X: Any) -> None:
         """Add all rows up, as those of the one cluster of this workspace."""
@@ -63,7 +66,7 @@ class Workspace:
             self._add_up(X, None)
 
     def _add_up(self, X: Any, weights: Any) -> None:
-        sum_rows(X.array, weights, self._labels, self._sums, self._counts)
+        sum_rows(X.array, weights, self._labels, self._sums, self._counts, self._scratch)
         self._sums.copy_to_host(self.sums)
         self._counts.copy_to_host(self.counts)
 

@@ -6,7 +6,7 @@ import numpy as np
 from numba import types
 
 from fastnn.kernels.cuda.compat import block_threads, cuda, device_function, kernel
-from fastnn.kernels.cuda.memory import blocks
+from fastnn.kernels.cuda.memory import Scratch, blocks
 
 THREADS = block_threads(256)
 # Elements of one block: its threads add up some each before they add to each other.
@@ -43,14 +43,14 @@ def _sum_products(weights, weighted, values, totals):
         totals[cuda.blockIdx.x] = total
 
 
-def weighted_sum(values: Any, weights: Any) -> float:
+def weighted_sum(values: Any, weights: Any, scratch: Scratch | None = None) -> float:
     """Sum of weights times values, in float64; device arrays (n,), no weights stand for ones.
 
     Bytes: both arrays once; a number for each 4096 values is copied to the host.
     """
     if not values.shape[0]:
         return 0.0
-    totals = cuda.device_array(blocks(values.shape[0], _STRETCH), np.float64)
+    totals = (scratch or Scratch()).array("sums", blocks(values.shape[0], _STRETCH), np.float64)
     weighted = weights is not None
     _sum_products[totals.shape[0], THREADS](weights if weighted else values, int(weighted), values, totals)
     return float(totals.copy_to_host().sum())

@@ -11,7 +11,7 @@ import numpy as np
 from numba import types
 
 from fastnn.kernels.cuda.compat import block_threads, cuda, kernel
-from fastnn.kernels.cuda.memory import blocks
+from fastnn.kernels.cuda.memory import Scratch, blocks
 
 LENGTH = block_threads(256)  # threads of a block, and numbers of a stretch
 
@@ -46,11 +46,11 @@ def _add_before(numbers, before):
         numbers[i] += before[cuda.blockIdx.x]
 
 
-def exclusive_sums(numbers: Any) -> None:
+def exclusive_sums(numbers: Any, scratch: Scratch) -> None:
     """Every number becomes the sum of those before it; int32, in place."""
     stretches = blocks(numbers.shape[0], LENGTH)
-    totals = cuda.device_array(stretches, np.int32)
+    totals = scratch.array(f"totals of {stretches}", stretches, np.int32)
     _scan_stretches[stretches, LENGTH](numbers, totals)
     if stretches > 1:
-        exclusive_sums(totals)
+        exclusive_sums(totals, scratch)
         _add_before[stretches, LENGTH](numbers, totals)

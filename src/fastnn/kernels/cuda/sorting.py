@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.kernels.cuda.compat import block_threads, cuda, kernel
-from fastnn.kernels.cuda.memory import blocks
+from fastnn.kernels.cuda.memory import Scratch, blocks
 from fastnn.kernels.cuda.scan import exclusive_sums
 
 _THREADS = block_threads(64)
@@ -55,7 +55,7 @@ def _place(labels, chunk_rows, n_chunks, places, order):
             places[at] += 1
 
 
-def sort_by_cluster(labels: Any, n_clusters: int) -> tuple[Any, Any]:
+def sort_by_cluster(labels: Any, n_clusters: int, scratch: Scratch) -> tuple[Any, Any]:
     """The rows in the order of their clusters, and where in that order each cluster starts.
 
     Parameters
@@ -63,6 +63,8 @@ def sort_by_cluster(labels: Any, n_clusters: int) -> tuple[Any, Any]:
     labels : device array (n,) int32
         In 0..n_clusters-1, n >= 1.
     n_clusters : int
+    scratch : Scratch
+        Where the results are, too.
 
     Returns
     -------
@@ -73,10 +75,13 @@ def sort_by_cluster(labels: Any, n_clusters: int) -> tuple[Any, Any]:
     chunk_rows = max(_CHUNK, n_clusters)
     n_chunks = blocks(n, chunk_rows)
     grid = blocks(n_chunks, _THREADS), _THREADS
-    places = cuda.device_array(n_clusters * n_chunks, np.int32)
-    order, starts = cuda.device_array(n, np.int32), cuda.device_array(n_clusters + 1, np.int32)
+    places = scratch.array("places", n_clusters * n_chunks, np.int32)
+    order, starts = (
+        scratch.array("order", n, np.int32),
+        scratch.array("cluster starts", n_clusters + 1, np.int32),
+    )
     _count[grid](labels, chunk_rows, n_chunks, places)
-    exclusive_sums(places)
+    exclusive_sums(places, scratch)
     _note_starts[blocks(n_clusters + 1, _THREADS), _THREADS](places, n, n_chunks, starts)
     _place[grid](labels, chunk_rows, n_chunks, places, order)
     return order, starts

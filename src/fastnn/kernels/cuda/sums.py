@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.kernels.cuda.compat import block_threads, cuda, kernel
-from fastnn.kernels.cuda.memory import blocks
+from fastnn.kernels.cuda.memory import Scratch, blocks
 from fastnn.kernels.cuda.sorting import sort_by_cluster
 
 # Rows of a piece: many for long rows, whose two parts take as much memory as two rows, few for short ones, as
@@ -79,7 +79,9 @@ def _join_parts(starts, piece_rows, parts, sums, counts):
         counts[cluster] = total
 
 
-def sum_rows(X: Any, weights: Any, labels: Any, sums: Any, counts: Any) -> None:
+def sum_rows(
+    X: Any, weights: Any, labels: Any, sums: Any, counts: Any, scratch: Scratch | None = None
+) -> None:
     """Weighted sum and weight of the rows of every cluster, in float64; device arrays.
 
     Parameters
@@ -89,6 +91,8 @@ def sum_rows(X: Any, weights: Any, labels: Any, sums: Any, counts: Any) -> None:
     labels : (n,) int32, in 0..k-1
     sums, counts : (k, d) and (k,) float64
         Written.
+    scratch : Scratch, default=None
+        Work arrays to use again.
 
     Raises
     ------
@@ -101,10 +105,11 @@ def sum_rows(X: Any, weights: Any, labels: Any, sums: Any, counts: Any) -> None:
             f"X has {n} rows; on a GPU the rows of clusters are added up for {_MAX_ROWS} at most."
         )
     k = counts.shape[0]
-    order, starts = sort_by_cluster(labels, k)
+    work = scratch or Scratch()
+    order, starts = sort_by_cluster(labels, k, work)
     piece_rows = max(_LEAST, min(_MOST, _BY_FEATURE * d))
     pieces = blocks(n, piece_rows)
-    parts = cuda.device_array((pieces, 2, d + 1), np.float64)
+    parts = work.array("parts", (pieces, 2, d + 1), np.float64)
     threads = min(_FEATURES, blocks(d + 1, _WARP) * _WARP)
     across = blocks(d + 1, threads)
     weighted = weights is not None

@@ -345,7 +345,11 @@ class BaseMLP(BaseEstimator, ABC):
         else:
             accept_sparse = ["csr", "csc"] if number is None else False
             X = validate_data(self, to_host(X), accept_sparse=accept_sparse, reset=False)
-            X = X if number is None else device_rows(X, number)
+            if number is not None:
+                rows = device_rows(X, number)
+                # On a GPU float16 has become float64; times float32 it is float32.
+                is_short = np.result_type(X.dtype, np.float32) == np.float32
+                X = rows.astype(np.float32) if is_short else rows
         # The user may have replaced it too, to get the scores before the last activation, say.
         if self.out_activation_ not in (SOFTMAX, *CODES):
             raise ValueError(f"out_activation_ must be {SOFTMAX!r} or one of {sorted(CODES)}.")

@@ -55,9 +55,9 @@ def kernels(real):
     """Name of the function -> the kernels made from it, types of their arguments, registers at most."""
     V, M = types.Array(real, 1, "C"), types.Array(real, 2, "C")
     strided = types.Array(real, 2, "A")
-    codes = range(len(ACTIVATIONS))
     small, large = tile.TILES[real.bitwidth // 8]
     ends = CODES["relu"], CODES["gelu"]
+    codes = range(len(ACTIVATIONS)) if real == types.float32 else ends
     return {
         "_copy_vector": ([memory._copy_vector], (types.Array(real, 1, "A"), V), FEW),
         "_copy_matrix": ([memory._copy_matrix], (strided, M), FEW),
@@ -88,11 +88,12 @@ def kernels(real):
         ),
         "train": (
             [
+                # Other kernels here have every activation. One that needs z and one that does not; losses
+                # with and without softmax; rules with two slots and with one.
                 mlp.train_kernel(hidden, loss, rule, which, real)
-                for which in mlp.TILES[real.bitwidth // 8]
-                # Of every activation there are other kernels here. One that needs z and one that does not;
-                # losses with and without softmax; rules with one slot and with two.
-                for hidden, loss, rule in ((CODES["relu"], 0, 2), (CODES["gelu"], 3, 1))
+                for which, hidden, loss, rule in zip(
+                    reversed(mlp.TILES[real.bitwidth // 8]), reversed(ends), (0, 3), (2, 1), strict=True
+                )
             ],
             mlp.signature(real),
             ALL,

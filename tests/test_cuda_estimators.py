@@ -264,7 +264,7 @@ def test_a_model_of_a_gpu_is_one_of_the_cpu_too(blobs):
 )
 def test_mlp_classifier(blobs, parameters):
     X, y = blobs
-    usual = {"hidden_layer_sizes": (5, 4), "batch_size": 16, "max_iter": 3}
+    usual = {"hidden_layer_sizes": (5, 4), "batch_size": 16, "max_iter": 2}
     model = MLPClassifier(random_state=0, **usual | parameters)
     ours = clone(model).set_params(device="cuda").fit(X, y)
     model.fit(X, y)

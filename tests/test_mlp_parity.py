@@ -82,9 +82,9 @@ def test_signatures(kind):
     ours, theirs = getattr(fastnn, kind), getattr(peer, kind)
     parameters = list(inspect.signature(ours).parameters.values())
     # Ours come after all of theirs.
-    assert parameters[:-1] == list(inspect.signature(theirs).parameters.values())
-    assert parameters[-1].name == "n_threads"
-    assert parameters[-1].kind is inspect.Parameter.KEYWORD_ONLY
+    assert parameters[:-2] == list(inspect.signature(theirs).parameters.values())
+    assert [parameter.name for parameter in parameters[-2:]] == ["n_threads", "device"]
+    assert all(parameter.kind is inspect.Parameter.KEYWORD_ONLY for parameter in parameters[-2:])
     for name, member in vars(theirs).items():
         if callable(member) and not name.startswith("_"):
             assert inspect.signature(getattr(ours, name)) == inspect.signature(getattr(theirs, name))

@@ -24,6 +24,7 @@ from fastnn.kernels.cuda import (
     memory,
     mlp,
     nearest,
+    nearest_tf32,
     output,
     reduction,
     scan,
@@ -115,10 +116,12 @@ def kernels(real):
         "find_shift": ([nearest.find_shift], (M, I32, V), FEW),
         "shift_centers": ([nearest.shift_centers], (M, I32, V, M, V), FEW),
         "nearest": (
-            [nearest.nearest_kernel(which, real) for which in (small, large)],
-            (M, M, V, V, V, V, real, I32, V),
+            [nearest.nearest_kernel(which, real) for which in (small, large)]
+            + [nearest.nearest_kernel(large, real, listed=True)],
+            (M, M, V, V, V, V, real, I32, I32, I32, V),
             MANY,
         ),
+        **(tensor_kernels(V, M) if real == types.float32 else {}),
         "_scan_stretches": ([scan._scan_stretches], (I32, I32), FEW),
         "_add_before": ([scan._add_before], (I32, I32), FEW),
         "_count": ([sorting._count], (I32, INT, INT, I32), FEW),
@@ -128,6 +131,18 @@ def kernels(real):
         "_join_parts": ([sums._join_parts], (I32, INT, F64_3, F64_2, F64), FEW),
         "_find_bad_labels": ([kmeans._find_bad_labels], (types.Array(types.int64, 1, "C"), INT, I32), FEW),
         "_find_bad_weights": ([kmeans._find_bad_weights], (V, I32), FEW),
+    }
+
+
+def tensor_kernels(V, M):
+    """As ``kernels``: those that are for float32 alone."""
+    return {
+        "find_reach": ([nearest_tf32.find_reach], (I32, V, V, I32), FEW),
+        "two_nearest": (
+            [nearest_tf32.two_nearest_kernel(which, types.float32) for which in tile.TENSOR_TILES],
+            (M, M, V, V, V, V, V, types.float32, types.float32, I32, V, I32, I32),
+            MANY,
+        ),
     }
 
 
@@ -177,7 +192,7 @@ def decorated_functions():
     for path in FOLDER.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.FunctionDef) and any(
-                isinstance(decorator, ast.Name) and decorator.id in ("kernel", "tile_kernel")
+                getattr(getattr(decorator, "func", decorator), "id", "") in ("kernel", "tile_kernel")
                 for decorator in node.decorator_list
             ):
                 yield node.name
@@ -188,8 +203,9 @@ def test_the_table_has_every_kernel():
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES, ids=lambda cc: "sm_{}{}".format(*cc))
-@pytest.mark.parametrize("real", list(TABLE), ids=str)
-@pytest.mark.parametrize("name", list(TABLE[types.float32]))
+@pytest.mark.parametrize(
+    ("real", "name"), [(real, name) for real in TABLE for name in TABLE[real]], ids=str
+)
 def test_registers_and_spills(name, real, architecture, monkeypatch):
     compiled, signature, most = TABLE[real][name]
     # One activation is enough on the older architecture.

@@ -31,14 +31,15 @@ from fastnn.kernels.cuda.mlp import PENALTY, ROW, SCALE, Steps
 from fastnn.kernels.cuda.reduction import weighted_sum
 from fastnn.kernels.cuda.scan import LENGTH, exclusive_sums
 from fastnn.kernels.cuda.sorting import sort_by_cluster
-from fastnn.kernels.cuda.tile import DEPTH, SIDE, TILES
+from fastnn.kernels.cuda.plain_tile import SIDE
+from fastnn.kernels.cuda.tile import TENSOR_TILES, TILES
 
 pytestmark = pytest.mark.gpu
 needs_device = pytest.mark.skipif(
     not SIMULATED and not cuda.is_available(), reason="no GPU, and NUMBA_ENABLE_CUDASIM is not 1"
 )
 # Rows and columns of the larger tile of float32; results of several of them take it.
-HEIGHT, WIDTH = SIDE * TILES[4][1].rows, SIDE * TILES[4][1].columns
+HEIGHT, WIDTH = TILES[4][1].height, TILES[4][1].width
 TOLERANCE = {np.float32: 1e-5, np.float64: 1e-13}
 
 
@@ -87,8 +88,8 @@ def test_layer_of_every_activation(activation):
     [
         (1, 1, 1),
         (SIDE, SIDE + 1, SIDE - 1),
-        (HEIGHT + 1, 2 * DEPTH + 1, 2 * WIDTH + 1),
-        (2 * DEPTH + 1, HEIGHT + 1, 2 * WIDTH),
+        (HEIGHT + 1, 2 * SIDE + 1, 2 * WIDTH + 1),
+        (2 * SIDE + 1, HEIGHT + 1, 2 * WIDTH),
         (0, 3, 2),
         (3, 0, 2),
     ],
@@ -126,7 +127,7 @@ def test_gradients_are_added_to_what_is_there():
     ("n", "d", "k"),
     [
         (1, 1, 1),
-        (SIDE + 1, DEPTH + 1, 5),
+        (SIDE + 1, SIDE + 1, 5),
         (3 * HEIGHT + 1, 3, WIDTH + 2),
         (5, 3, WIDTH + 2),
         (0, 3, 2),

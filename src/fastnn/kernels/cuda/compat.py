@@ -13,6 +13,7 @@ if find_spec("numba_cuda") is None:
 
 from numba import cuda
 from numba.cuda.core import config
+from numba.cuda.extending import intrinsic
 from numba.cuda.extending import overload as cuda_overload
 
 # Else numba-cuda warns of every launch of less than 128 blocks: small problems are usual here, and the launch
@@ -33,6 +34,7 @@ __all__ = [
     "cooperative_blocks",
     "cuda",
     "device_function",
+    "intrinsic",
     "kernel",
     "multiprocessors",
     "on_device",

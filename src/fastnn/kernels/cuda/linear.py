@@ -25,17 +25,8 @@ from fastnn.kernels._layer_arguments import activation_code, backward_arguments
 from fastnn.kernels.cuda import scalars as scalars  # what the registry's functions are, in kernels
 from fastnn.kernels.cuda.compat import ALIGNMENT, block_threads, cuda, device_function, kernel
 from fastnn.kernels.cuda.memory import Arguments, blocks
-from fastnn.kernels.cuda.tile import (
-    SIDE,
-    THREADS,
-    Tile,
-    element,
-    own_place,
-    product,
-    shared_shapes,
-    tile_for,
-    tile_kernel,
-)
+from fastnn.kernels.cuda.tile import places, product, shared_lengths, tile_for, tile_kernel
+from fastnn.kernels.cuda.tile_shape import Tile
 
 _ELEMENT_THREADS = block_threads(256)
 _MAX_BLOCKS = 65535  # along a grid's second dimension
@@ -45,22 +36,23 @@ _MAX_BLOCKS = 65535  # along a grid's second dimension
 def forward_kernel(activation: int, tile: Tile, real: Any) -> Any:
     """``A = act(X W + b)``; Z is written if `keep_z`, and `b` read if `has_bias`."""
     n_rows, n_columns = tile.rows, tile.columns
-    x_shape, w_shape = shared_shapes(tile, real)
-    dots_shape, place = (n_rows, n_columns), element(tile.group)
+    x_length, w_length = shared_lengths(tile, real)
+    dots_shape, height, width = (n_rows, n_columns), tile.height, tile.width
+    origin, own_row, own_column, _ = places(tile)
     add_up = product(tile, real)
     value = device_function(ACTIVATIONS[activation].value)
 
-    @tile_kernel
+    @tile_kernel(tile)
     def forward(n, n_in, n_out, X, W, b, has_bias, Z, keep_z, A):
-        x_tile = cuda.shared.array(x_shape, real, alignment=ALIGNMENT)
-        w_tile = cuda.shared.array(w_shape, real, alignment=ALIGNMENT)
+        x_tile = cuda.shared.array(x_length, real, alignment=ALIGNMENT)
+        w_tile = cuda.shared.array(w_length, real, alignment=ALIGNMENT)
         dots = cuda.local.array(dots_shape, real)
-        row, column = cuda.blockIdx.x * SIDE * n_rows, cuda.blockIdx.y * SIDE * n_columns
-        add_up(row, column, n, n_out, n_in, X, 0, n_in, W, 0, n_out, W, x_tile, w_tile, dots)
-        x, y = own_place()
+        row, column = cuda.blockIdx.x * height, cuda.blockIdx.y * width
+        add_up(row, column, n, n_out, n_in, X, 0, n_in, W, 0, n_out, W, W, x_tile, w_tile, dots)
+        y, x = origin()
         for i in range(n_rows):
             for j in range(n_columns):
-                r, c = row + place(y, i), column + place(x, j)
+                r, c = row + y + own_row(i), column + x + own_column(j)
                 if r < n and c < n_out:
                     z = dots[i, j]
                     if has_bias:
@@ -90,22 +82,23 @@ def derivative_kernel(activation: int) -> Any:
 def input_gradient_kernel(activation: int, tile: Tile, real: Any) -> Any:
     """``dX = (dZ W^T) * act'(Z)``, Z and A being those of the layer that X comes from."""
     n_rows, n_columns = tile.rows, tile.columns
-    z_shape, w_shape = shared_shapes(tile, real)
-    dots_shape, place = (n_rows, n_columns), element(tile.group)
+    z_length, w_length = shared_lengths(tile, real)
+    dots_shape, height, width = (n_rows, n_columns), tile.height, tile.width
+    origin, own_row, own_column, _ = places(tile)
     add_up = product(tile, real, turn_b=True)
     derivative = device_function(ACTIVATIONS[activation].derivative)
 
-    @tile_kernel
+    @tile_kernel(tile)
     def input_gradient(n, n_in, n_out, dZ, W, Z, A, dX):
-        z_tile = cuda.shared.array(z_shape, real, alignment=ALIGNMENT)
-        w_tile = cuda.shared.array(w_shape, real, alignment=ALIGNMENT)
+        z_tile = cuda.shared.array(z_length, real, alignment=ALIGNMENT)
+        w_tile = cuda.shared.array(w_length, real, alignment=ALIGNMENT)
         dots = cuda.local.array(dots_shape, real)
-        row, column = cuda.blockIdx.x * SIDE * n_rows, cuda.blockIdx.y * SIDE * n_columns
-        add_up(row, column, n, n_in, n_out, dZ, 0, n_out, W, 0, n_out, W, z_tile, w_tile, dots)
-        x, y = own_place()
+        row, column = cuda.blockIdx.x * height, cuda.blockIdx.y * width
+        add_up(row, column, n, n_in, n_out, dZ, 0, n_out, W, 0, n_out, W, W, z_tile, w_tile, dots)
+        y, x = origin()
         for i in range(n_rows):
             for j in range(n_columns):
-                r, c = row + place(y, i), column + place(x, j)
+                r, c = row + y + own_row(i), column + x + own_column(j)
                 if r < n and c < n_in:
                     e = r * n_in + c
                     dX[e] = dots[i, j] * derivative(Z[e], A[e])
@@ -117,21 +110,22 @@ def input_gradient_kernel(activation: int, tile: Tile, real: Any) -> Any:
 def weight_gradient_kernel(tile: Tile, real: Any) -> Any:
     """``dW = X^T dZ`` and ``db``, the row of ones' product; added to what is there if `add`."""
     n_rows, n_columns = tile.rows, tile.columns
-    x_shape, z_shape = shared_shapes(tile, real)
-    dots_shape, place = (n_rows, n_columns), element(tile.group)
+    x_length, z_length = shared_lengths(tile, real)
+    dots_shape, height, width = (n_rows, n_columns), tile.height, tile.width
+    origin, own_row, own_column, _ = places(tile)
     add_up = product(tile, real, turn_a=True, ones=True)
 
-    @tile_kernel
+    @tile_kernel(tile)
     def weight_gradient(n, n_in, n_out, X, dZ, dW, db, add):
-        x_tile = cuda.shared.array(x_shape, real, alignment=ALIGNMENT)
-        z_tile = cuda.shared.array(z_shape, real, alignment=ALIGNMENT)
+        x_tile = cuda.shared.array(x_length, real, alignment=ALIGNMENT)
+        z_tile = cuda.shared.array(z_length, real, alignment=ALIGNMENT)
         dots = cuda.local.array(dots_shape, real)
-        row, column = cuda.blockIdx.x * SIDE * n_rows, cuda.blockIdx.y * SIDE * n_columns
-        add_up(row, column, n_in + 1, n_out, n, X, 0, n_in, dZ, 0, n_out, dZ, x_tile, z_tile, dots)
-        x, y = own_place()
+        row, column = cuda.blockIdx.x * height, cuda.blockIdx.y * width
+        add_up(row, column, n_in + 1, n_out, n, X, 0, n_in, dZ, 0, n_out, dZ, dZ, x_tile, z_tile, dots)
+        y, x = origin()
         for i in range(n_rows):
             for j in range(n_columns):
-                r, c = row + place(y, i), column + place(x, j)
+                r, c = row + y + own_row(i), column + x + own_column(j)
                 if r < n_in and c < n_out:
                     e = r * n_out + c
                     dW[e] = dW[e] + dots[i, j] if add else dots[i, j]
@@ -150,10 +144,10 @@ def _on_tiles(factory: Callable[..., Any], m: int, n: int, dtype: Any) -> Any:
         There are more columns than a grid can have.
     """
     tile = tile_for(m, n, np.dtype(dtype).itemsize)
-    grid = blocks(m, SIDE * tile.rows), blocks(n, SIDE * tile.columns)
+    grid = blocks(m, tile.height), blocks(n, tile.width)
     if grid[1] > _MAX_BLOCKS:
-        raise ValueError(f"a layer has {n} units; on a GPU it can have {_MAX_BLOCKS * SIDE}.")
-    return factory(tile, from_dtype(np.dtype(dtype)))[grid, THREADS]
+        raise ValueError(f"a layer has {n} units; on a GPU it can have {_MAX_BLOCKS * tile.width}.")
+    return factory(tile, from_dtype(np.dtype(dtype)))[grid, tile.threads]
 
 
 def _flat(array: Any) -> Any:

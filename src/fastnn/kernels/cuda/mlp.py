@@ -25,6 +25,7 @@ import numpy as np
 from numba import from_dtype, types
 
 from fastnn.activations import ACTIVATIONS, CODES, IDENTITY, SOFTMAX
+from fastnn.kernels.cuda import plain_tile, tensor_tile
 from fastnn.kernels.cuda import scalars as scalars  # what the registry's functions are, in kernels
 from fastnn.kernels.cuda.compat import (
     ALIGNMENT,
@@ -35,17 +36,8 @@ from fastnn.kernels.cuda.compat import (
 )
 from fastnn.kernels.cuda.output import loss_of_sample, softmax_of_sample
 from fastnn.kernels.cuda.reduction import block_sum
-from fastnn.kernels.cuda.tile import (
-    SIDE,
-    THREADS,
-    Tile,
-    count_tiles,
-    element,
-    is_enough,
-    own_place,
-    product,
-    shared_shapes,
-)
+from fastnn.kernels.cuda.tile import count_tiles, is_enough, places, product, shared_lengths
+from fastnn.kernels.cuda.tile_shape import Tile
 from fastnn.losses import LOSSES
 from fastnn.optimizers import N_COEFFICIENTS, RULES
 
@@ -53,7 +45,11 @@ from fastnn.optimizers import N_COEFFICIENTS, RULES
 SCALE, PENALTY, ROW = N_COEFFICIENTS, N_COEFFICIENTS + 1, N_COEFFICIENTS + 2
 
 # As ``tile.TILES``; larger ones do not stay in registers here, where a kernel has all products of a step.
-TILES = {4: (Tile(1, 1, 1), Tile(4, 4, 4)), 8: (Tile(1, 1, 1), Tile(2, 2, 2))}
+TILES = {
+    4: (plain_tile.shape(1, 1), plain_tile.shape(4, 4)),
+    8: (plain_tile.shape(1, 1), plain_tile.shape(2, 2)),
+}
+TENSOR_TILES = (tensor_tile.shape(2, 2), tensor_tile.shape(4, 4))
 
 
 @device_function
@@ -79,9 +75,9 @@ def train_kernel(hidden: int, loss: int, rule: int, tile: Tile, real: Any) -> An
     update = device_function(RULES[rule].update)
     two = RULES[rule].n_slots == 2
     n_rows, n_columns = tile.rows, tile.columns
-    height, width = SIDE * n_rows, SIDE * n_columns
-    a_shape, b_shape = shared_shapes(tile, real)
-    dots_shape, place = (n_rows, n_columns), element(tile.group)
+    height, width, threads = tile.height, tile.width, tile.threads
+    a_length, b_length = shared_lengths(tile, real)
+    dots_shape, (origin, own_row, own_column, _) = (n_rows, n_columns), places(tile)
 
     @device_function
     def gather(X, order, first, n, d, A, at):
@@ -94,11 +90,11 @@ def train_kernel(hidden: int, loss: int, rule: int, tile: Tile, real: Any) -> An
         at, across, n, n_in, n_out, w_at, in_at, out_at, is_last, w, A, Z, a_tile, b_tile, dots,
     ):  # fmt: skip
         row, column = at // across * height, at % across * width
-        forward_product(row, column, n, n_out, n_in, A, in_at, n_in, w, w_at, n_out, w, a_tile, b_tile, dots)
-        x, y = own_place()
+        forward_product(row, column, n, n_out, n_in, A, in_at, n_in, w, w_at, n_out, w, w, a_tile, b_tile, dots)
+        y, x = origin()
         for i in range(n_rows):
             for j in range(n_columns):
-                r, c = row + place(y, i), column + place(x, j)
+                r, c = row + y + own_row(i), column + x + own_column(j)
                 if r < n and c < n_out:
                     z = dots[i, j] + w[w_at + n_in * n_out + c]
                     if is_last:
@@ -114,12 +110,12 @@ def train_kernel(hidden: int, loss: int, rule: int, tile: Tile, real: Any) -> An
     ):  # fmt: skip
         row, column = at // across * height, at % across * width
         backward_product(
-            row, column, n, n_in, n_out, D, out_at, n_out, w, w_at, n_out, w, a_tile, b_tile, dots
+            row, column, n, n_in, n_out, D, out_at, n_out, w, w_at, n_out, w, w, a_tile, b_tile, dots
         )
-        x, y = own_place()
+        y, x = origin()
         for i in range(n_rows):
             for j in range(n_columns):
-                r, c = row + place(y, i), column + place(x, j)
+                r, c = row + y + own_row(i), column + x + own_column(j)
                 if r < n and c < n_in:
                     e = in_at + r * n_in + c
                     D[e] = dots[i, j] * derivative(Z[e] if needs_z else A[e], A[e])
@@ -132,16 +128,16 @@ def train_kernel(hidden: int, loss: int, rule: int, tile: Tile, real: Any) -> An
         """Update a tile of [W; b]; the sum of the squares of its W, of this thread's elements."""
         row, column = at // across * height, at % across * width
         update_product(
-            row, column, n_in + 1, n_out, n, A, in_at, n_in, D, out_at, n_out, w, a_tile, b_tile, dots
+            row, column, n_in + 1, n_out, n, A, in_at, n_in, D, out_at, n_out, w, w, a_tile, b_tile, dots
         )
-        x, y = own_place()
         scale = steps[step, SCALE]
         c0, c1, c2 = steps[step, 0], steps[step, 1], steps[step, 2]
         c3, c4, c5 = steps[step, 3], steps[step, 4], steps[step, 5]
         squares = 0.0
+        y, x = origin()
         for i in range(n_rows):
             for j in range(n_columns):
-                r, c = row + place(y, i), column + place(x, j)
+                r, c = row + y + own_row(i), column + x + own_column(j)
                 if r <= n_in and c < n_out:
                     e = w_at + r * n_out + c
                     old = w[e]
@@ -172,9 +168,9 @@ def train_kernel(hidden: int, loss: int, rule: int, tile: Tile, real: Any) -> An
         sizes, w_at, a_at, w, s0, s1, A, Z, D, row_loss, losses, squares, done,
     ):  # fmt: skip
         grid = cuda.cg.this_grid()
-        shared = cuda.shared.array(THREADS, types.float64)
-        a_tile = cuda.shared.array(a_shape, real, alignment=ALIGNMENT)
-        b_tile = cuda.shared.array(b_shape, real, alignment=ALIGNMENT)
+        shared = cuda.shared.array(threads, types.float64)
+        a_tile = cuda.shared.array(a_length, real, alignment=ALIGNMENT)
+        b_tile = cuda.shared.array(b_length, real, alignment=ALIGNMENT)
         dots = cuda.local.array(dots_shape, real)
         n_layers = sizes.shape[0] - 1
         n_out = sizes[n_layers]
@@ -204,7 +200,7 @@ def train_kernel(hidden: int, loss: int, rule: int, tile: Tile, real: Any) -> An
             grid.sync()
             # Every block adds the losses up, in one order, and so comes to the same decision.
             own = 0.0
-            for i in range(cuda.threadIdx.x, n, THREADS):
+            for i in range(cuda.threadIdx.x, n, threads):
                 own += row_loss[i]
             total = block_sum(own, shared)
             if cuda.grid(1) == 0:
@@ -264,19 +260,30 @@ class Steps:
         Places in ``LOSSES`` and ``RULES``.
     batch_size : int
     dtype : numpy dtype
+    tf32 : bool
+        Multiply float32 on tensor cores.
     """
 
     def __init__(
-        self, layer_sizes: Sequence[int], hidden: int, loss: int, rule: int, batch_size: int, dtype: Any
+        self,
+        layer_sizes: Sequence[int],
+        hidden: int,
+        loss: int,
+        rule: int,
+        batch_size: int,
+        dtype: Any,
+        *,
+        tf32: bool = False,
     ) -> None:
         sizes = np.asarray(layer_sizes, np.int64)
         real = from_dtype(np.dtype(dtype))
         ends = np.cumsum((sizes[:-1] + 1) * sizes[1:])
         # Two places for the inputs, then a place for each layer.
         places = np.concatenate([[0, 2 * sizes[0]], 2 * sizes[0] + np.cumsum(sizes[1:])]) * batch_size
-        tile, tiles = _tile_for(sizes.tolist(), batch_size, np.dtype(dtype).itemsize)
+        tile, tiles = _tile_for(sizes.tolist(), batch_size, np.dtype(dtype).itemsize, tf32=tf32)
         self._train = train_kernel(hidden, loss, rule, tile, real)
-        self.n_blocks = min(tiles, cooperative_blocks(self._train, signature(real), THREADS))
+        self._threads = tile.threads
+        self.n_blocks = min(tiles, cooperative_blocks(self._train, signature(real), tile.threads))
         self._batch_size, self._real = batch_size, np.dtype(dtype).type
         starts = ends - (sizes[:-1] + 1) * sizes[1:]
         self._sizes, self._w_at, self._a_at = map(cuda.to_device, (sizes, starts, places[:-1].copy()))
@@ -315,7 +322,7 @@ class Steps:
             ``end``, or the number of the step that was not done.
         """
         weighted = weights is not None
-        self._train[self.n_blocks, THREADS](
+        self._train[self.n_blocks, self._threads](
             X.reshape(X.size), order, Y.reshape(Y.size), weights if weighted else parameters, int(weighted),
             batches, self._batch_size, order.shape[0], begin, end, steps, self._real(decay),
             self._sizes, self._w_at, self._a_at, parameters, slots[0], slots[-1],
@@ -323,10 +330,12 @@ class Steps:
         )  # fmt: skip
 
 
-def _tile_for(layer_sizes: Sequence[int], batch_size: int, itemsize: int) -> tuple[Tile, int]:
+def _tile_for(
+    layer_sizes: Sequence[int], batch_size: int, itemsize: int, *, tf32: bool
+) -> tuple[Tile, int]:
     """The tile, as ``tile.tile_for`` chooses it for the largest product, and how many of it that has."""
     products = [(m, n_out) for n_in, n_out in pairwise(layer_sizes) for m in (batch_size, n_in + 1)]
-    for tile in reversed(TILES[itemsize]):
+    for tile in reversed(TENSOR_TILES if tf32 and itemsize == 4 else TILES[itemsize]):
         tiles = max(count_tiles(tile, m, n) for m, n in products)
         if is_enough(tiles):
             break

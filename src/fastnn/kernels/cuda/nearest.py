@@ -9,7 +9,7 @@ rows with some centres in registers, and folds the brackets into the running min
                  d    |                          |
                       +--------------------------+
          +--------+   +--------------------------+       a thread's least bracket of each of its rows;
-    rows |   X    |   |     |c|^2 / 2 - x.c      |  ->   at the end the least of the SIDE threads
+    rows |   X    |   |     |c|^2 / 2 - x.c      |  ->   at the end the least of the threads
          +--------+   +--------------------------+       that share a row
              d
 
@@ -26,21 +26,19 @@ import numpy as np
 from numba import from_dtype, types
 
 from fastnn.kernels._brackets import BLUR, is_certain
-from fastnn.kernels.cuda.compat import ALIGNMENT, block_threads, cuda, device_function, kernel
+from fastnn.kernels.cuda.compat import (
+    ALIGNMENT,
+    block_threads,
+    cuda,
+    device_function,
+    kernel,
+    multiprocessors,
+)
 from fastnn.kernels.cuda.distances import squared_distance
 from fastnn.kernels.cuda.memory import Scratch, blocks
-from fastnn.kernels.cuda.tile import (
-    SIDE,
-    THREADS,
-    Tile,
-    count_tiles,
-    element,
-    own_place,
-    product,
-    shared_shapes,
-    tile_for,
-    tile_kernel,
-)
+from fastnn.kernels.cuda.nearest_tf32 import nearest_tf32
+from fastnn.kernels.cuda.tile import count_tiles, places, product, shared_lengths, tile_for, tile_kernel
+from fastnn.kernels.cuda.tile_shape import Tile
 
 _THREADS = block_threads(128)
 
@@ -97,63 +95,71 @@ def nearest_directly(X, i, C):
 
 
 @cache
-def nearest_kernel(tile: Tile, real: Any) -> Any:
+def nearest_kernel(tile: Tile, real: Any, *, listed: bool = False) -> Any:
     """labels[i] = argmin_j |x_i - c_j|^2, and that distance; `blur` as in ``_brackets``.
 
-    `x` and `c` are X and the shifted centres as flat arrays.
+    `x` and `c` are X and the shifted centres as flat arrays. If `listed`, of the rows rows[0] to
+    rows[count[0] - 1] only.
     """
-    n_rows, n_columns = tile.rows, tile.columns
-    block_rows, block_columns = SIDE * n_rows, SIDE * n_columns
-    x_shape, c_shape = shared_shapes(tile, real)
-    best_shape, dots_shape = (SIDE, block_rows), (n_rows, n_columns)
-    add_up, place = product(tile, real, turn_b=True, shifted=True), element(tile.group)
+    n_rows, n_columns, side, threads = tile.rows, tile.columns, tile.side, tile.threads
+    height, width = tile.height, tile.width
+    x_length, c_length = shared_lengths(tile, real)
+    best_shape, dots_shape = (height, side + 1), (n_rows, n_columns)
+    add_up = product(tile, real, turn_b=True, shifted=True, listed=listed)
+    origin, own_row, own_column, own_along = places(tile)
 
-    @tile_kernel
-    def nearest(X, C, x, c, shift, starts, blur, labels, distances):
-        x_tile = cuda.shared.array(x_shape, real, alignment=ALIGNMENT)
-        c_tile = cuda.shared.array(c_shape, real, alignment=ALIGNMENT)
+    @tile_kernel(tile)
+    def nearest(X, C, x, c, shift, starts, blur, rows, count, labels, distances):
+        x_tile = cuda.shared.array(x_length, real, alignment=ALIGNMENT)
+        c_tile = cuda.shared.array(c_length, real, alignment=ALIGNMENT)
         best = cuda.shared.array(best_shape, real)
         winner = cuda.shared.array(best_shape, types.int32)
         dots = cuda.local.array(dots_shape, real)
-        least = cuda.local.array(n_rows, real)
-        own = cuda.local.array(n_rows, types.int32)
-        along, down = own_place()
-        n, d, k = X.shape[0], X.shape[1], C.shape[0]
-        first = cuda.blockIdx.x * block_rows
-        for i in range(n_rows):
-            least[i], own[i] = real(np.inf), 0
-        for start in range(0, k, block_columns):
-            add_up(first, start, n, k, d, x, 0, d, c, 0, d, shift, x_tile, c_tile, dots)
-            for j in range(n_columns):
-                center = start + place(along, j)
-                if center < k:
-                    for i in range(n_rows):
-                        bracket = starts[center] - dots[i, j]
-                        if bracket < least[i]:
-                            least[i], own[i] = bracket, center
-        for i in range(n_rows):
-            at = place(down, i)
-            best[along, at], winner[along, at] = least[i], own[i]
-        cuda.syncthreads()
-        for at in range(cuda.threadIdx.x, min(block_rows, n - first), THREADS):
-            row = first + at
-            bracket, label = best[0, at], winner[0, at]
-            for t in range(1, SIDE):
-                # Of equal ones the lowest index: a thread's centres are not in order of the threads.
-                if best[t, at] < bracket or (best[t, at] == bracket and winner[t, at] < label):
-                    bracket, label = best[t, at], winner[t, at]
-            distance = squared_distance(X, row, C, label)
-            if not _certain(distance, bracket, blur):
-                label, distance = nearest_directly(X, row, C)
-            labels[row], distances[row] = label, distance
+        first_row, first_column = origin()
+        along = own_along()
+        d, k = X.shape[1], C.shape[0]
+        n = count[0] if listed else X.shape[0]
+        for first in range(cuda.blockIdx.x * height, n, cuda.gridDim.x * height):
+            for i in range(n_rows):
+                at = first_row + own_row(i)
+                best[at, along], winner[at, along] = real(np.inf), 0
+            for start in range(0, k, width):
+                add_up(first, start, n, k, d, x, 0, d, c, 0, d, shift, rows, x_tile, c_tile, dots)
+                for i in range(n_rows):
+                    at = first_row + own_row(i)
+                    least, own = best[at, along], winner[at, along]
+                    for j in range(n_columns):
+                        center = start + first_column + own_column(j)
+                        if center < k:
+                            bracket = starts[np.uint64(center)] - dots[i, j]
+                            if bracket < least:
+                                least, own = bracket, center
+                    best[at, along], winner[at, along] = least, own
+            cuda.syncthreads()
+            for at in range(cuda.threadIdx.x, min(height, n - first), threads):
+                row = rows[first + at] if listed else first + at
+                bracket, label = best[at, 0], winner[at, 0]
+                for t in range(1, side):
+                    # Of equal ones the lowest index: a thread's centres are not in order of the threads.
+                    if best[at, t] < bracket or (best[at, t] == bracket and winner[at, t] < label):
+                        bracket, label = best[at, t], winner[at, t]
+                distance = squared_distance(X, row, C, label)
+                if not _certain(distance, bracket, blur):
+                    label, distance = nearest_directly(X, row, C)
+                labels[row], distances[row] = label, distance
+            if listed:
+                cuda.syncthreads()  # before the next rows' minima
 
     return nearest
 
 
-def nearest_rows(X: Any, C: Any, labels: Any, distances: Any, scratch: Scratch | None = None) -> None:
+def nearest_rows(
+    X: Any, C: Any, labels: Any, distances: Any, scratch: Scratch | None = None, *, tf32: bool = False
+) -> None:
     """Nearest centre of every row and the squared distance to it; device arrays of one dtype.
 
     scratch : work arrays to use again
+    tf32 : multiply float32 on tensor cores; the labels are the same (``nearest_tf32``)
 
     FLOPs: 2 n k d. Bytes: X once for each tile's columns of centres, from the second-level cache but for the
     first.
@@ -168,9 +174,16 @@ def nearest_rows(X: Any, C: Any, labels: Any, distances: Any, scratch: Scratch |
     find_usable[blocks(k, _THREADS), _THREADS](C, usable)
     find_shift[blocks(max(d, 1), _THREADS), _THREADS](C, usable, shift)
     shift_centers[blocks(k, _THREADS), _THREADS](C, usable, shift, shifted, starts)
-    blur = dtype.type((BLUR + d) * np.finfo(dtype).eps)
+    real, blur = from_dtype(dtype), dtype.type((BLUR + d) * np.finfo(dtype).eps)
+    flat = X.reshape(X.size), shifted.reshape(shifted.size)
     # A block goes through all centres, so the rows alone make the blocks.
     tile = tile_for(n, 1, dtype.itemsize)
-    nearest_kernel(tile, from_dtype(dtype))[count_tiles(tile, n, 1), THREADS](
-        X, C, X.reshape(X.size), shifted.reshape(shifted.size), shift, starts, blur, labels, distances
-    )
+    tiles = count_tiles(tile, n, 1)
+    if tf32 and dtype == np.float32:
+        rows, count = nearest_tf32(X, C, *flat, usable, shift, starts, labels, distances, work)
+        tiles = min(tiles, 2 * multiprocessors())  # which are enough to go through a list of any length
+        kernel_of = nearest_kernel(tile, real, listed=True)
+    else:
+        rows = count = usable  # which stand in for a list
+        kernel_of = nearest_kernel(tile, real)
+    kernel_of[tiles, tile.threads](X, C, *flat, shift, starts, blur, rows, count, labels, distances)

@@ -15,12 +15,12 @@ _STRETCH = 16 * THREADS
 
 @device_function
 def block_sum(own, shared):
-    """The sum of a number of each of THREADS threads, known to all; shared : WORK (THREADS,) float64."""
+    """The sum of a number of each of a block's threads, known to all; shared : WORK (threads,) float64."""
     x = cuda.threadIdx.x
     cuda.syncthreads()  # whoever still reads the sum before
     shared[x] = own
     cuda.syncthreads()
-    half = THREADS // 2
+    half = shared.shape[0] // 2
     while half > 0:
         if x < half:
             shared[x] += shared[x + half]

@@ -1,57 +1,56 @@
 """The tile of all products here: a block's part of A B, added up in the registers of its threads.
 
-A block of SIDE x SIDE threads goes along the depth in steps of DEPTH. Its threads copy a tile of each factor
+A block of side x side threads goes along the depth in steps of `side`. Its threads copy a tile of each factor
 to shared memory; then each multiplies the numbers of its rows of A with those of its columns of B::
 
                                  B
                        +--------------------+
-                       |   tile of B        |  depth k .. k + DEPTH
+                       |   tile of B        |  depth k .. k + side
                        +--------------------+
             +------+   +--------------------+
-            | tile |   | x                x |     a thread has ROWS x COLUMNS elements, in groups of
-        A   |  of  |   |                    |     GROUP rows and GROUP columns; the groups are spread
-            |   A  |   | x                x |     over the tile
+            | tile |   | x                x |     a thread has ROWS x COLUMNS elements, in groups that are
+        A   |  of  |   |                    |     spread over the tile (``Places``)
+            |   A  |   | x                x |
             +------+   +--------------------+
-         k .. k + DEPTH
+         k .. k + side
 
-* A group's numbers lie side by side in shared memory and come in one load of 16 bytes. The groups of the 16
-  threads along a side are side by side too, so that a load takes all banks once.
 * The next tiles are on their way from memory, in registers, while these are multiplied.
 * Whichever way a factor lies in memory, neighbouring threads read neighbouring numbers of it, and it is
   turned on its way into shared memory.
+* What multiplies the tiles is ``plain_tile`` or, with factors rounded to TF32, ``tensor_tile``.
 
 Sums are in the order of the depth: the same at every run.
 """
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
-from fastnn.kernels.cuda.compat import block_side, cuda, device_function, kernel, multiprocessors
+import numpy as np
+
+from fastnn.kernels.cuda import plain_tile, tensor_tile
+from fastnn.kernels.cuda.compat import cuda, device_function, kernel, multiprocessors
 from fastnn.kernels.cuda.memory import blocks
-
-SIDE = block_side(16)  # threads of a block along each side
-THREADS = SIDE * SIDE
-DEPTH = SIDE  # so that a thread copies one column of each tile
-
-
-class Tile(NamedTuple):
-    """Elements of a thread. A block has ``SIDE rows`` x ``SIDE columns`` of them."""
-
-    rows: int
-    columns: int
-    group: int  # numbers in 16 bytes, or 1
-
+from fastnn.kernels.cuda.tile_shape import Places, Tile
 
 # By the bytes of a number: a small tile, of which a small result has many, and the largest that leaves room
 # for two blocks on a multiprocessor, which has 65,536 registers.
-TILES = {4: (Tile(1, 1, 1), Tile(8, 4, 4)), 8: (Tile(1, 1, 1), Tile(4, 2, 2))}
-_SHARED_BYTES = 16
+TILES = {
+    4: (plain_tile.shape(1, 1), plain_tile.shape(8, 4)),
+    8: (plain_tile.shape(1, 1), plain_tile.shape(4, 2)),
+}
+# With factors rounded to TF32.
+TENSOR_TILES = (tensor_tile.shape(2, 2), tensor_tile.shape(6, 8))
 
 
-def tile_for(m: int, n: int, itemsize: int) -> Tile:
+def tiles_of(itemsize: int, *, tf32: bool = False) -> tuple[Tile, Tile]:
+    """The smaller and the larger tile for numbers of so many bytes; TF32 is for those of four."""
+    return TENSOR_TILES if tf32 and itemsize == 4 else TILES[itemsize]
+
+
+def tile_for(m: int, n: int, itemsize: int, *, tf32: bool = False) -> Tile:
     """The larger tile, if enough multiprocessors get one of the result (m, n); else the smaller."""
-    small, large = TILES[itemsize]
+    small, large = tiles_of(itemsize, tf32=tf32)
     return large if is_enough(count_tiles(large, m, n)) else small
 
 
@@ -66,39 +65,27 @@ def is_enough(tiles: int) -> bool:
 
 def count_tiles(tile: Tile, m: int, n: int) -> int:
     """Tiles of a result (m, n)."""
-    return blocks(m, SIDE * tile.rows) * blocks(n, SIDE * tile.columns)
+    return blocks(m, tile.height) * blocks(n, tile.width)
 
 
-def shared_shapes(tile: Tile, real: Any) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Shapes of the tiles of A and of B in shared memory, as ``cuda.shared.array`` takes them.
-
-    Rows are longer by 16 bytes: threads that write along a column meet different banks, and a row still
-    begins where 16 bytes do.
-    """
-    more = _SHARED_BYTES * 8 // real.bitwidth
-    return (DEPTH, SIDE * tile.rows + more), (DEPTH, SIDE * tile.columns + more)
+def tile_kernel(tile: Tile) -> Callable[[Callable[..., Any]], Any]:
+    """A kernel of blocks of a tile's threads, with so few registers that two blocks fit."""
+    return lambda function: kernel(function, launch_bounds=(tile.threads, 2))
 
 
-def tile_kernel(function: Callable[..., Any]) -> Any:
-    """A kernel of blocks of THREADS threads, with so few registers that two blocks fit."""
-    return kernel(function, launch_bounds=(THREADS, 2))
+def places(tile: Tile) -> Places:
+    """Which elements of a tile a thread has."""
+    return (tensor_tile if tile.tensor else plain_tile).places(tile)
 
 
-@device_function
-def own_place():
-    """Place of the thread along the columns, and down the rows."""
-    return cuda.threadIdx.x % SIDE, cuda.threadIdx.x // SIDE
-
-
-@cache
-def element(group: int) -> Any:
-    """The device function that says where in the tile element i of the thread at `place` of a side is."""
-
-    @device_function
-    def where(place, i):
-        return i // group * (SIDE * group) + place * group + i % group
-
-    return where
+def shared_lengths(tile: Tile, real: Any) -> tuple[int, int]:
+    """Lengths of the tiles of A and of B in shared memory, as ``cuda.shared.array`` takes them."""
+    along_depth = (False, True)
+    lengths = (tensor_tile if tile.tensor else plain_tile).shared_length
+    return (
+        max(lengths(tile, real, tile.height, turned) for turned in along_depth),
+        max(lengths(tile, real, tile.width, turned) for turned in along_depth),
+    )
 
 
 @cache
@@ -110,12 +97,13 @@ def product(
     turn_b: bool = False,
     ones: bool = False,
     shifted: bool = False,
+    listed: bool = False,
 ) -> Any:
     """The device function that adds up a tile of A B, into an array (rows, columns) of each thread.
 
     Its arguments: row and column where the tile begins; the shape (m, n) of the result and the depth; each
-    factor as a flat array, with the place where it begins and the length of its rows; a vector (depth,); the
-    tiles in shared memory, and the sums.
+    factor as a flat array, with the place where it begins and the length of its rows; a vector (depth,) and a
+    list (m,); the tiles in shared memory, and the sums.
 
     Parameters
     ----------
@@ -128,71 +116,77 @@ def product(
         The last row of A is of ones, and not there.
     shifted : bool
         Subtract the vector from the rows of A.
+    listed : bool
+        Row i of A is the one that the list says.
     """
-    n_rows, n_columns, group = tile
-    place = element(group)
+    side, n_rows, n_columns = tile.side, tile.rows, tile.columns
+    how = tensor_tile if tile.tensor else plain_tile
+    a_place = how.shared_place(tile, real, tile.height, turned=turn_a)
+    b_place = how.shared_place(tile, real, tile.width, turned=not turn_b)
+    multiply = how.multiply(tile, real, a_place, b_place)
+    rounded = how.rounded
 
     @device_function
-    def fetch_a(row, k, m, depth, A, a_at, a_row, vector, x, y, numbers):
+    def fetch_a(row, k, m, depth, A, a_at, a_row, vector, list_, x, y, numbers):
         there = m - 1 if ones else m
+        step = side if turn_a else side * a_row
+        at = a_at + ((k + y) * a_row + row + x if turn_a else (row + y) * a_row + k + x)
         for e in range(n_rows):
             if turn_a:
-                i, f = row + x + SIDE * e, k + y
+                i, f = row + x + side * e, k + y
             else:
-                i, f = row + y + SIDE * e, k + x
+                i, f = row + y + side * e, k + x
             value = real(0)
             if f < depth and i < there:
-                value = A[a_at + f * a_row + i] if turn_a else A[a_at + i * a_row + f]
+                value = A[np.uint64(a_at + list_[i] * a_row + f if listed else at + e * step)]
                 if shifted:
-                    value -= vector[f]
+                    value -= vector[np.uint64(f)]
             elif ones and f < depth and i == there:
                 value = real(1)
             numbers[e] = value
 
     @device_function
     def fetch_b(column, k, n, depth, B, b_at, b_row, x, y, numbers):
+        step = side * b_row if turn_b else side
+        at = b_at + ((column + y) * b_row + k + x if turn_b else (k + y) * b_row + column + x)
         for e in range(n_columns):
             if turn_b:
-                j, f = column + y + SIDE * e, k + x
+                j, f = column + y + side * e, k + x
             else:
-                j, f = column + x + SIDE * e, k + y
+                j, f = column + x + side * e, k + y
             value = real(0)
             if f < depth and j < n:
-                value = B[b_at + j * b_row + f] if turn_b else B[b_at + f * b_row + j]
+                value = B[np.uint64(at + e * step)]
             numbers[e] = value
 
     @device_function
     def add_up(
-        row, column, m, n, depth, A, a_at, a_row, B, b_at, b_row, vector, a_tile, b_tile, dots,
+        row, column, m, n, depth, A, a_at, a_row, B, b_at, b_row, vector, list_, a_tile, b_tile, dots,
     ):  # fmt: skip
-        x, y = own_place()
+        x, y = cuda.threadIdx.x % side, cuda.threadIdx.x // side
         next_a = cuda.local.array(n_rows, real)
         next_b = cuda.local.array(n_columns, real)
         for i in range(n_rows):
             for j in range(n_columns):
                 dots[i, j] = real(0)
-        fetch_a(row, 0, m, depth, A, a_at, a_row, vector, x, y, next_a)
+        fetch_a(row, 0, m, depth, A, a_at, a_row, vector, list_, x, y, next_a)
         fetch_b(column, 0, n, depth, B, b_at, b_row, x, y, next_b)
-        for k in range(0, depth, DEPTH):
+        for k in range(0, depth, side):
             for e in range(n_rows):
                 if turn_a:
-                    a_tile[y, x + SIDE * e] = next_a[e]
+                    a_tile[a_place(x + side * e, y)] = rounded(next_a[e])
                 else:
-                    a_tile[x, y + SIDE * e] = next_a[e]
+                    a_tile[a_place(y + side * e, x)] = rounded(next_a[e])
             for e in range(n_columns):
                 if turn_b:
-                    b_tile[x, y + SIDE * e] = next_b[e]
+                    b_tile[b_place(y + side * e, x)] = rounded(next_b[e])
                 else:
-                    b_tile[y, x + SIDE * e] = next_b[e]
+                    b_tile[b_place(x + side * e, y)] = rounded(next_b[e])
             cuda.syncthreads()
-            fetch_a(row, k + DEPTH, m, depth, A, a_at, a_row, vector, x, y, next_a)
-            fetch_b(column, k + DEPTH, n, depth, B, b_at, b_row, x, y, next_b)
-            # Also where fewer are left, which are zeros: a loop of known length is unrolled.
-            for g in range(DEPTH):
-                for i in range(n_rows):
-                    a = a_tile[g, place(y, i)]
-                    for j in range(n_columns):
-                        dots[i, j] += a * b_tile[g, place(x, j)]
+            fetch_a(row, k + side, m, depth, A, a_at, a_row, vector, list_, x, y, next_a)
+            fetch_b(column, k + side, n, depth, B, b_at, b_row, x, y, next_b)
+            # All of the step, also where less of the depth is left, and zeros then: the loop is unrolled.
+            multiply(a_tile, b_tile, dots)
             cuda.syncthreads()
 
     return add_up

@@ -1,0 +1,148 @@
+"""The nearest centre of every row by tensor cores, of the rows where TF32 can tell; and a list of the others.
+
+The brackets of ``nearest`` from products with factors rounded to TF32 are wrong by a share of |x| |c|. So a
+thread keeps its two least, and where the two least of a row are farther apart than their errors can be, the
+lesser one's centre is the nearest. The other rows, few unless clusters overlap much, go through the plain
+tiles afterwards: all labels are as exact as without tensor cores.
+
+The error of a bracket |c|^2 / 2 - x.c, for x of length |x| and centres of lengths up to `reach`, is at most::
+
+    |x| reach (2 TF32_ROUNDING + d STEP)     the factors' rounding; the sum's, of d / 8 steps of 9 numbers
+    + reach^2 (d + 4) eps                    the rounding of |c|^2 / 2
+"""
+
+import math
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numba import types
+
+from fastnn.kernels.cuda.compat import ALIGNMENT, cuda, kernel
+from fastnn.kernels.cuda.memory import Scratch
+from fastnn.kernels.cuda.tensor_cores import TF32_ROUNDING, require
+from fastnn.kernels.cuda.tile import (
+    count_tiles,
+    places,
+    product,
+    shared_lengths,
+    tile_for,
+    tile_kernel,
+)
+from fastnn.kernels.cuda.tile_shape import Tile
+
+# Of what tensor cores add to a sum at most eight and a quarter units of its last place are cut off in a step of
+# 8 of the depth; here it is twice as much.
+_STEP = 2.0**-22
+
+
+@kernel
+def find_reach(usable, starts, reach, count):
+    """reach[0] = length of the longest shifted centre; the list is begun anew. One thread."""
+    longest = np.float32(0)
+    for j in range(starts.shape[0]):
+        if usable[j] == 1:
+            longest = max(longest, starts[j])
+    reach[0] = math.sqrt(longest + longest)
+    count[0] = 0
+
+
+@cache
+def two_nearest_kernel(tile: Tile, real: Any) -> Any:
+    """labels[i] and distances[i] as in ``nearest``, where the two least brackets tell; else rows[..] = i.
+
+    `share` is the part of |x| reach, and `more` the part of reach^2, that a bracket may be wrong by.
+    """
+    n_rows, n_columns, side, threads = tile.rows, tile.columns, tile.side, tile.threads
+    height, width = tile.height, tile.width
+    x_length, c_length = shared_lengths(tile, real)
+    best_shape, dots_shape = (height, side + 1), (n_rows, n_columns)
+    add_up = product(tile, real, turn_b=True, shifted=True)
+    origin, own_row, own_column, own_along = places(tile)
+
+    @tile_kernel(tile)
+    def two_nearest(X, C, x, c, shift, starts, reach, share, more, labels, distances, rows, count):
+        x_tile = cuda.shared.array(x_length, real, alignment=ALIGNMENT)
+        c_tile = cuda.shared.array(c_length, real, alignment=ALIGNMENT)
+        best = cuda.shared.array(best_shape, real)
+        runner_up = cuda.shared.array(best_shape, real)
+        winner = cuda.shared.array(best_shape, types.int32)
+        dots = cuda.local.array(dots_shape, real)
+        first_row, first_column = origin()
+        along = own_along()
+        n, d, k = X.shape[0], X.shape[1], C.shape[0]
+        first = cuda.blockIdx.x * height
+        for i in range(n_rows):
+            at = first_row + own_row(i)
+            best[at, along], runner_up[at, along], winner[at, along] = real(np.inf), real(np.inf), 0
+        for start in range(0, k, width):
+            add_up(first, start, n, k, d, x, 0, d, c, 0, d, shift, x, x_tile, c_tile, dots)
+            for i in range(n_rows):
+                at = first_row + own_row(i)
+                least, second, own = best[at, along], runner_up[at, along], winner[at, along]
+                for j in range(n_columns):
+                    center = start + first_column + own_column(j)
+                    if center < k:
+                        bracket = starts[np.uint64(center)] - dots[i, j]
+                        second = min(second, max(bracket, least))
+                        if bracket < least:
+                            least, own = bracket, center
+                best[at, along], runner_up[at, along], winner[at, along] = least, second, own
+        cuda.syncthreads()
+        for at in range(cuda.threadIdx.x, min(height, n - first), threads):
+            row = first + at
+            bracket, next_one, label = best[at, 0], runner_up[at, 0], winner[at, 0]
+            for t in range(1, side):
+                next_one = min(min(next_one, runner_up[at, t]), max(bracket, best[at, t]))
+                if best[at, t] < bracket:
+                    bracket, label = best[at, t], winner[at, t]
+            distance, squares = real(0), real(0)
+            for f in range(d):
+                value = X[row, f]
+                difference, shifted = value - C[label, f], value - shift[f]
+                distance += difference * difference
+                squares += shifted * shifted
+            error = reach[0] * (share * math.sqrt(squares) + more * reach[0])
+            # False where one of them is not a number.
+            if next_one - bracket > error + error and distance < np.inf:
+                labels[row], distances[row] = label, distance
+            else:
+                rows[cuda.atomic.add(count, 0, 1)] = row
+
+    return two_nearest
+
+
+def nearest_tf32(
+    X: Any, C: Any, x: Any, c: Any, usable: Any, shift: Any, starts: Any, labels: Any, distances: Any,
+    work: Scratch,
+) -> tuple[Any, Any]:  # fmt: skip
+    """Labels and distances of the rows that TF32 can tell; which ones are left; device arrays of float32.
+
+    Parameters
+    ----------
+    X, C : (n, d), (k, d)   # IN
+    x, c : the rows, and the centres less `shift`, as flat arrays   # IN
+    usable, shift, starts : as in ``nearest``   # IN
+    labels, distances : (n,)   # OUT
+    work : Scratch
+
+    Returns
+    -------
+    rows : (n,) int32
+        The rows that are left, in no order: each is a row of its own for what comes next.
+    count : (1,) int32
+        Their number.
+    """
+    require()
+    n, d = X.shape
+    real = types.float32
+    reach, count = work.array("reach", 1, np.float32), work.array("count of the list", 1, np.int32)
+    rows = work.array("list", n, np.int32)
+    find_reach[1, 1](usable, starts, reach, count)
+    share = np.float32((2.0 + TF32_ROUNDING) * TF32_ROUNDING + d * _STEP)
+    more = np.float32((d + 4) * np.finfo(np.float32).eps)
+    tile = tile_for(n, 1, X.dtype.itemsize, tf32=True)
+    two_nearest_kernel(tile, real)[count_tiles(tile, n, 1), tile.threads](
+        X, C, x, c, shift, starts, reach, share, more, labels, distances, rows, count
+    )
+    return rows, count

@@ -58,26 +58,29 @@ def kernels(real):
     strided = types.Array(real, 2, "A")
     small, large = tile.TILES[real.bitwidth // 8]
     ends = CODES["relu"], CODES["gelu"]
-    codes = range(len(ACTIVATIONS)) if real == types.float32 else ends
+    is_single = real == types.float32
+    codes = range(len(ACTIVATIONS)) if is_single else ends
+    tensor = tile.TENSOR_TILES if is_single else ()
+    tiles = (small, large, *tensor)
     return {
         "_copy_vector": ([memory._copy_vector], (types.Array(real, 1, "A"), V), FEW),
         "_copy_matrix": ([memory._copy_matrix], (strided, M), FEW),
         # Every activation with the smaller tile; with the larger one the shortest and the longest.
         "forward": (
             [linear.forward_kernel(c, small, real) for c in codes]
-            + [linear.forward_kernel(c, large, real) for c in ends],
+            + [linear.forward_kernel(c, which, real) for which in (large, *tensor) for c in ends],
             (INT, INT, INT, V, V, V, INT, V, INT, V),
             MANY,
         ),
         "chain_rule": ([linear.derivative_kernel(c) for c in codes], (V, V, V, V), FEW),
         "input_gradient": (
             [linear.input_gradient_kernel(c, small, real) for c in codes]
-            + [linear.input_gradient_kernel(c, large, real) for c in ends],
+            + [linear.input_gradient_kernel(c, which, real) for which in (large, *tensor) for c in ends],
             (INT, INT, INT, V, V, V, V, V),
             MANY,
         ),
         "weight_gradient": (
-            [linear.weight_gradient_kernel(which, real) for which in (small, large)],
+            [linear.weight_gradient_kernel(which, real) for which in tiles],
             (INT, INT, INT, V, V, V, V, INT),
             MANY,
         ),
@@ -95,7 +98,8 @@ def kernels(real):
                 for which, hidden, loss, rule in zip(
                     reversed(mlp.TILES[real.bitwidth // 8]), reversed(ends), (0, 3), (2, 1), strict=True
                 )
-            ],
+            ]
+            + [mlp.train_kernel(ends[1], 0, 2, which, real) for which in mlp.TENSOR_TILES[: 2 * is_single]],
             mlp.signature(real),
             ALL,
         ),
@@ -121,7 +125,7 @@ def kernels(real):
             (M, M, V, V, V, V, real, I32, I32, I32, V),
             MANY,
         ),
-        **(tensor_kernels(V, M) if real == types.float32 else {}),
+        **(tensor_kernels(V, M) if is_single else {}),
         "_scan_stretches": ([scan._scan_stretches], (I32, I32), FEW),
         "_add_before": ([scan._add_before], (I32, I32), FEW),
         "_count": ([sorting._count], (I32, INT, INT, I32), FEW),
@@ -203,9 +207,7 @@ def test_the_table_has_every_kernel():
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES, ids=lambda cc: "sm_{}{}".format(*cc))
-@pytest.mark.parametrize(
-    ("real", "name"), [(real, name) for real in TABLE for name in TABLE[real]], ids=str
-)
+@pytest.mark.parametrize(("real", "name"), [(real, name) for real in TABLE for name in TABLE[real]], ids=str)
 def test_registers_and_spills(name, real, architecture, monkeypatch):
     compiled, signature, most = TABLE[real][name]
     # One activation is enough on the older architecture.
@@ -235,3 +237,13 @@ def test_float32_kernels_hold_no_float64(name, monkeypatch):
     for kernel in compiled:
         ptx = compiled_to("ptx", kernel, signature, ARCHITECTURES[-1], monkeypatch)
         assert not re.search(r"\.f64", ptx.decode() if isinstance(ptx, bytes) else ptx)
+
+
+@pytest.mark.parametrize("name", ["forward", "input_gradient", "weight_gradient", "two_nearest"])
+def test_tensor_cores_multiply(name, monkeypatch):
+    compiled, signature, _ = TABLE[types.float32][name]
+    ptx = [compiled_to("ptx", kernel, signature, ARCHITECTURES[-1], monkeypatch) for kernel in compiled[-2:]]
+    # Each reads the factors rounded, and multiplies by nothing else.
+    for code in (code.decode() if isinstance(code, bytes) else code for code in ptx):
+        assert "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32" in code
+        assert "cvt.rna.tf32.f32" in code

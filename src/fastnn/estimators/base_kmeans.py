@@ -42,6 +42,7 @@ class BaseKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
         "metric": [StrOptions({"euclidean", "cosine"})],
         "n_threads": [Interval(Integral, 1, None, closed="left"), None],
         "device": [str, None],
+        "precision": [StrOptions({"tf32"}), None],
     }
 
     n_clusters: int
@@ -50,6 +51,7 @@ class BaseKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
     n_init: str | int
     n_threads: int | None
     device: str | None
+    precision: str | None
     cluster_centers_: np.ndarray
     labels_: np.ndarray
     inertia_: float
@@ -200,7 +202,7 @@ class BaseKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
         )
         if not sparse.issparse(X):
             X = plain(X, X.dtype)
-        return self._on_sphere(X if number is None else device_rows(X, number))
+        return self._on_sphere(X if number is None else device_rows(X, number, self.precision))
 
     def _on_sphere(self, rows: Any) -> Any:
         """Rows divided by their lengths, where the metric is the cosine; a row of zeros stays."""

@@ -81,6 +81,7 @@ class BaseMLP(BaseEstimator, ABC):
         "max_fun": [Interval(Integral, 1, None, closed="left")],
         "n_threads": [Interval(Integral, 1, None, closed="left"), None],
         "device": [str, None],
+        "precision": [StrOptions({"tf32"}), None],
     }
 
     def __init__(
@@ -111,6 +112,7 @@ class BaseMLP(BaseEstimator, ABC):
         max_fun=15000,
         n_threads=None,
         device=None,
+        precision=None,
     ):
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
@@ -137,6 +139,7 @@ class BaseMLP(BaseEstimator, ABC):
         self.max_fun = max_fun
         self.n_threads = n_threads
         self.device = device
+        self.precision = precision
 
     # What the subclasses add.
 
@@ -272,7 +275,7 @@ class BaseMLP(BaseEstimator, ABC):
             dtype=[np.float64, np.float32],
             reset=reset,
         )
-        return X if number is None else device_rows(X, number), y
+        return X if number is None else device_rows(X, number, self.precision), y
 
     def _hidden_layer_sizes(self) -> list[int]:
         sizes = self.hidden_layer_sizes
@@ -346,7 +349,7 @@ class BaseMLP(BaseEstimator, ABC):
             accept_sparse = ["csr", "csc"] if number is None else False
             X = validate_data(self, to_host(X), accept_sparse=accept_sparse, reset=False)
             if number is not None:
-                rows = device_rows(X, number)
+                rows = device_rows(X, number, self.precision)
                 # On a GPU float16 has become float64; times float32 it is float32.
                 is_short = np.result_type(X.dtype, np.float32) == np.float32
                 X = rows.astype(np.float32) if is_short else rows

@@ -81,6 +81,9 @@ class MiniBatchKMeans(BaseKMeans):
         float64), else the processor. What a
         method returns is of the kind of its data; fitted attributes are arrays of NumPy, so a model that was
         fitted on a GPU can be loaded without one. Sparse data need the processor.
+    precision : {None, 'tf32'}, default=None
+        'tf32' lets a GPU of compute capability 8.0 or later multiply float32 on its tensor cores. The labels
+        are as exact as without: where the rounding of factors could have chosen a centre, float32 does.
 
     Attributes
     ----------
@@ -176,6 +179,7 @@ class MiniBatchKMeans(BaseKMeans):
         metric="euclidean",
         n_threads=None,
         device=None,
+        precision=None,
     ):
         self.n_clusters = n_clusters
         self.init = init
@@ -193,6 +197,7 @@ class MiniBatchKMeans(BaseKMeans):
         self.metric = metric
         self.n_threads = n_threads
         self.device = device
+        self.precision = precision
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None, sample_weight=None):

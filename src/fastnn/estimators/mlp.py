@@ -89,6 +89,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         method returns is of the kind of its data, if that is an array of numbers; fitted attributes are
         arrays of NumPy, so a model that was fitted on a GPU can be loaded without one. Sparse data need the
         processor.
+    precision : {None, "tf32"}, default=None
+        "tf32" lets a GPU of compute capability 8.0 or later multiply float32 on its tensor cores, with
+        factors rounded to 11 significant bits.
 
     Attributes
     ----------
@@ -374,6 +377,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         method returns is of the kind of its data, if that is an array of numbers; fitted attributes are
         arrays of NumPy, so a model that was fitted on a GPU can be loaded without one. Sparse data need the
         processor.
+    precision : {None, "tf32"}, default=None
+        "tf32" lets a GPU of compute capability 8.0 or later multiply float32 on its tensor cores, with
+        factors rounded to 11 significant bits.
 
     Attributes
     ----------
@@ -466,6 +472,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         max_fun=15000,
         n_threads=None,
         device=None,
+        precision=None,
     ):
         self.loss = loss
         super().__init__(
@@ -494,6 +501,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
             max_fun=max_fun,
             n_threads=n_threads,
             device=device,
+            precision=precision,
         )
 
     def _validate_input(

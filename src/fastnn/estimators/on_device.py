@@ -13,6 +13,6 @@ def rows_in_place(estimator: Any, X: Any, number: int, *, reset: bool) -> Device
 
     Not by scikit-learn's checks of an array, which are made on the host.
     """
-    rows = device_rows(X, number)
+    rows = device_rows(X, number, estimator.precision)
     validate_data(estimator, rows, reset=reset, skip_check_array=True)
     return rows

@@ -48,6 +48,15 @@ _DEVICE_DOC = """device : {"cpu", "cuda", "cuda:0", "cuda:1", ...}, default=None
     place if they are contiguous and of one float type, and results come back as the same kind of array.
     Work is queued on the device's default stream: wait for data that another stream makes.
 """
+_PRECISION_DOC = """precision : {None, "tf32"}, default=None
+    "tf32" lets a GPU of compute capability 8.0 or later multiply float32 on its tensor cores, with factors
+    rounded to 11 significant bits. """
+# What that does to the results.
+_IN_TF32 = {
+    "assign": "The labels are as exact as without: where the rounding could have chosen one, float32 does.\n",
+    "linear_forward": "Sums of products have errors of about 1e-3 of their terms.\n",
+    "linear_backward": "Sums of products have errors of about 1e-3 of their terms.\n",
+}
 
 
 # What lies on no GPU, as arguments go.
@@ -113,9 +122,9 @@ def _cuda() -> Any:
     return import_module("fastnn.kernels.cuda")
 
 
-def device_rows(X: Any, number: int) -> DeviceRows:
-    """An array (n, d) on a CUDA device, where the engines work on it."""
-    return _cuda().device_rows(X, number)
+def device_rows(X: Any, number: int, precision: str | None = None) -> DeviceRows:
+    """An array (n, d) on a CUDA device, where the engines work on it, in this precision."""
+    return _cuda().device_rows(X, number, precision)
 
 
 def to_host(array: Any) -> Any:
@@ -137,24 +146,36 @@ def to_kind_of(like: Any, array: np.ndarray, device: str | None) -> Any:
 
 
 def _on_the_device_of_its_data(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A kernel of the CPU, with a parameter `device` by which its CUDA twin takes its place."""
+    """A kernel of the CPU, with a parameter `device` by which its CUDA twin takes its place.
+
+    And with `precision`, which only the twin takes, where there are products.
+    """
+
+    name = function.__name__
+    multiplies = name in _IN_TF32
 
     @wraps(function)
     def chosen(*arguments: Any, device: str | None = None, **options: Any) -> Any:
+        precision = options.pop("precision", None) if multiplies else None
+        if precision not in (None, "tf32"):
+            raise ValueError(f"precision must be None or 'tf32', got {precision!r}.")
         number = device_number(device, (*arguments, *options.values()))
         if number is None:
             return function(*arguments, **options)
         cuda = _cuda()
+        if multiplies:
+            options["precision"] = precision
         with cuda.on_device(number):
-            return getattr(cuda, function.__name__)(*arguments, **options)
+            return getattr(cuda, name)(*arguments, **options)
 
-    parameters = inspect.signature(function).parameters
-    device = inspect.Parameter(
-        "device", inspect.Parameter.KEYWORD_ONLY, default=None, annotation="str | None"
-    )
-    chosen.__signature__ = inspect.Signature([*parameters.values(), device])  # type: ignore[attr-defined]
+    parameters = [*inspect.signature(function).parameters.values()]
+    for added in ("device", "precision")[: 1 + multiplies]:
+        kind = inspect.Parameter.KEYWORD_ONLY
+        parameters.append(inspect.Parameter(added, kind, default=None, annotation="str | None"))
+    chosen.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     before, heading, after = inspect.cleandoc(function.__doc__ or "").partition("\nReturns\n")
-    chosen.__doc__ = before.rstrip() + "\n" + _DEVICE_DOC + heading + after
+    precision_doc = _PRECISION_DOC + _IN_TF32[name] if multiplies else ""
+    chosen.__doc__ = before.rstrip() + "\n" + _DEVICE_DOC + precision_doc + heading + after
     return chosen
 
 

@@ -14,7 +14,7 @@ from fastnn.kernels.cuda.sums import sum_rows
 _THREADS = block_threads(128)
 
 
-def assign(X: Any, C: Any, *, out: Any = None) -> tuple[Any, Any]:
+def assign(X: Any, C: Any, *, out: Any = None, precision: str | None = None) -> tuple[Any, Any]:
     """The twin of the CPU's ``assign``."""
     arguments = Arguments(X, C)
     X = arguments.matrix(X, "X", (None, None))
@@ -25,7 +25,7 @@ def assign(X: Any, C: Any, *, out: Any = None) -> tuple[Any, Any]:
     given = several(out, 2)
     labels = arguments.output(given[0], (n,), np.int32, "out[0] (labels)", (X, C))
     distances = arguments.output(given[1], (n,), arguments.dtype, "out[1] (distances)", (X, C, labels))
-    nearest_rows(X, C, labels, distances)
+    nearest_rows(X, C, labels, distances, precision=precision)
     return arguments.result(labels, given[0]), arguments.result(distances, given[1])
 
 

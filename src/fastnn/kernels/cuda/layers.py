@@ -43,7 +43,12 @@ def layers_of(flat: Any, layer_sizes: Sequence[int]) -> list[Layer]:
 
 
 def forward_pass(
-    layers: Sequence[Layer], hidden: int, output: str, A: Sequence[Any], Z: Sequence[Any]
+    layers: Sequence[Layer],
+    hidden: int,
+    output: str,
+    A: Sequence[Any],
+    Z: Sequence[Any],
+    precision: str | None = None,
 ) -> None:
     """``A[i + 1] = act(A[i] W_i + b_i)``, and ``Z[i + 1]`` where the hidden activation's derivative needs it.
 
@@ -56,6 +61,8 @@ def forward_pass(
         Name of the output layer's.
     A, Z : sequences of device arrays (n, n_units)
         The inputs, and room for each layer; Z may be A.
+    precision : str or None
+        As of the kernels.
     """
     # Of softmax, which is no function of one number, the layer leaves the scores.
     last = CODES[IDENTITY.name if output == SOFTMAX else output]
@@ -63,7 +70,7 @@ def forward_pass(
         is_last = i == len(layers) - 1
         code = last if is_last else hidden
         keep_z = not is_last and Z is not A and ACTIVATIONS[code].needs_z
-        forward(A[i], W, b, code, Z[i + 1] if keep_z else None, A[i + 1])
+        forward(A[i], W, b, code, Z[i + 1] if keep_z else None, A[i + 1], precision)
     if output == SOFTMAX:
         n, n_out = A[-1].shape
         softmax[blocks(n, OUTPUT_THREADS), OUTPUT_THREADS](A[-1].reshape(n * n_out), n_out)
@@ -82,15 +89,25 @@ class Gradients:
         Place in ``LOSSES``.
     n : int
     parameters : device array (n_parameters,)
+    precision : str or None
+        As of the kernels.
 
     Attributes
     ----------
     sum : device array (n_parameters,)
     """
 
-    def __init__(self, layer_sizes: Sequence[int], hidden: int, loss: int, n: int, parameters: Any) -> None:
+    def __init__(
+        self,
+        layer_sizes: Sequence[int],
+        hidden: int,
+        loss: int,
+        n: int,
+        parameters: Any,
+        precision: str | None = None,
+    ) -> None:
         dtype = np.dtype(parameters.dtype)
-        self._hidden, self._loss = hidden, loss
+        self._hidden, self._loss, self._precision = hidden, loss, precision
         self._layers = layers_of(parameters, layer_sizes)
         self.sum = cuda.device_array(parameters.shape, dtype)
         self._sums = layers_of(self.sum, layer_sizes)
@@ -114,7 +131,7 @@ class Gradients:
         rows = slice(first, first + n)
         A = [X[rows], *[array[:n] for array in self._A]]
         Z = [A[0], *[array[:n] for array in self._Z]] if self._Z is not self._A else A
-        forward_pass(self._layers, self._hidden, LOSSES[self._loss].output_activation, A, Z)
+        forward_pass(self._layers, self._hidden, LOSSES[self._loss].output_activation, A, Z, self._precision)
         weighted, n_out = weights is not None, Y.shape[1]
         # Where there are no weights an array of their type stands in for them: one kernel for both.
         loss_kernel(self._loss)[blocks(n, OUTPUT_THREADS), OUTPUT_THREADS](
@@ -126,9 +143,9 @@ class Gradients:
         for i in range(len(self._layers) - 1, -1, -1):
             W, _ = self._layers[i]
             dW, db = self._sums[i]
-            weight_gradient(A[i], after_layer, dW, db, add=not anew)
+            weight_gradient(A[i], after_layer, dW, db, add=not anew, precision=self._precision)
             if i > 0:
                 dZ = self._dZ[i - 1][:n]
-                input_gradient(after_layer, W, self._hidden, Z[i], A[i], dZ)
+                input_gradient(after_layer, W, self._hidden, Z[i], A[i], dZ, self._precision)
                 after_layer = dZ
         return weighted_sum(self._row_loss[:n], None)

@@ -25,6 +25,7 @@ from fastnn.kernels._layer_arguments import activation_code, backward_arguments
 from fastnn.kernels.cuda import scalars as scalars  # what the registry's functions are, in kernels
 from fastnn.kernels.cuda.compat import ALIGNMENT, block_threads, cuda, device_function, kernel
 from fastnn.kernels.cuda.memory import Arguments, blocks
+from fastnn.kernels.cuda.tensor_cores import multiplies_tf32
 from fastnn.kernels.cuda.tile import places, product, shared_lengths, tile_for, tile_kernel
 from fastnn.kernels.cuda.tile_shape import Tile
 
@@ -135,7 +136,7 @@ def weight_gradient_kernel(tile: Tile, real: Any) -> Any:
     return weight_gradient
 
 
-def _on_tiles(factory: Callable[..., Any], m: int, n: int, dtype: Any) -> Any:
+def _on_tiles(factory: Callable[..., Any], m: int, n: int, dtype: Any, precision: str | None) -> Any:
     """The kernel that `factory` makes for a tile, and its launch configuration for a result (m, n).
 
     Raises
@@ -143,7 +144,7 @@ def _on_tiles(factory: Callable[..., Any], m: int, n: int, dtype: Any) -> Any:
     ValueError
         There are more columns than a grid can have.
     """
-    tile = tile_for(m, n, np.dtype(dtype).itemsize)
+    tile = tile_for(m, n, np.dtype(dtype).itemsize, tf32=multiplies_tf32(precision, dtype))
     grid = blocks(m, tile.height), blocks(n, tile.width)
     if grid[1] > _MAX_BLOCKS:
         raise ValueError(f"a layer has {n} units; on a GPU it can have {_MAX_BLOCKS * tile.width}.")
@@ -154,30 +155,32 @@ def _flat(array: Any) -> Any:
     return array.reshape(array.size)
 
 
-def forward(X: Any, W: Any, b: Any, activation: int, Z: Any, A: Any) -> None:
+def forward(X: Any, W: Any, b: Any, activation: int, Z: Any, A: Any, precision: str | None = None) -> None:
     """``A = act(X W + b)`` on device arrays; b may be None, and so may Z, which is kept if given."""
     (n, n_in), n_out = X.shape, W.shape[1]
     if not A.size:
         return
-    launch = _on_tiles(lambda *how: forward_kernel(activation, *how), n, n_out, A.dtype)
+    launch = _on_tiles(lambda *how: forward_kernel(activation, *how), n, n_out, A.dtype, precision)
     # Where there is no bias, and no Z, arrays of their type stand in for them: one kernel for all.
     bias, kept = _flat(W) if b is None else b, _flat(A if Z is None else Z)
     launch(n, n_in, n_out, _flat(X), _flat(W), bias, int(b is not None), kept, int(Z is not None), _flat(A))
 
 
-def input_gradient(dZ: Any, W: Any, activation: int, Z: Any, A: Any, dX: Any) -> None:
+def input_gradient(
+    dZ: Any, W: Any, activation: int, Z: Any, A: Any, dX: Any, precision: str | None = None
+) -> None:
     """``dX = (dZ W^T) * act'(Z)`` on device arrays; Z and A of dX's shape."""
     n, n_in = dX.shape
     if dX.size:
-        launch = _on_tiles(lambda *how: input_gradient_kernel(activation, *how), n, n_in, dX.dtype)
+        launch = _on_tiles(lambda *how: input_gradient_kernel(activation, *how), n, n_in, dX.dtype, precision)
         launch(n, n_in, W.shape[1], _flat(dZ), _flat(W), _flat(Z), _flat(A), _flat(dX))
 
 
-def weight_gradient(X: Any, dZ: Any, dW: Any, db: Any, *, add: bool) -> None:
+def weight_gradient(X: Any, dZ: Any, dW: Any, db: Any, *, add: bool, precision: str | None = None) -> None:
     """``dW = X^T dZ`` and ``db = sum dZ``, on device arrays; added to what is there if `add`."""
     (n, n_in), n_out = X.shape, dZ.shape[1]
     if n_out:
-        launch = _on_tiles(weight_gradient_kernel, n_in + 1, n_out, dZ.dtype)
+        launch = _on_tiles(weight_gradient_kernel, n_in + 1, n_out, dZ.dtype, precision)
         launch(n, n_in, n_out, _flat(X), _flat(dZ), _flat(dW), db, int(add))
 
 
@@ -189,6 +192,7 @@ def linear_forward(
     *,
     return_z: bool = False,
     out: Any = None,
+    precision: str | None = None,
 ) -> Any:
     """The twin of the CPU's ``linear_forward``, on the current device."""
     code = activation_code(activation)
@@ -201,7 +205,7 @@ def linear_forward(
     bias = None if b is None else arguments.matrix(b, "b", (n_out,))
     A = arguments.output(out, (n, n_out), dtype, "out", (X, W) if bias is None else (X, W, bias))
     Z = cuda.device_array((n, n_out), dtype) if return_z else None
-    forward(X, W, bias, code, Z, A)
+    forward(X, W, bias, code, Z, A, precision)
     if not return_z:
         return arguments.result(A, out)
     return arguments.result(A, out), arguments.result(Z)
@@ -217,6 +221,7 @@ def linear_backward(
     *,
     accumulate: bool = False,
     out: Any = None,
+    precision: str | None = None,
 ) -> tuple[Any, Any, Any]:
     """The twin of the CPU's ``linear_backward``, on the current device."""
     code, needs_z, given = backward_arguments(activation, Z, accumulate, out)
@@ -237,6 +242,6 @@ def linear_backward(
     if dZ.size:
         grid = blocks(dZ.size, _ELEMENT_THREADS), _ELEMENT_THREADS
         derivative_kernel(code)[grid](_flat(dA), _flat(Z), _flat(A), _flat(dZ))
-    input_gradient(dZ, W, CODES[IDENTITY.name], dX, dX, dX)
-    weight_gradient(X, dZ, dW, db, add=accumulate)
+    input_gradient(dZ, W, CODES[IDENTITY.name], dX, dX, dX, precision)
+    weight_gradient(X, dZ, dW, db, add=accumulate, precision=precision)
     return arguments.result(dX, given[0]), arguments.result(dW, given[1]), arguments.result(db, given[2])

@@ -36,6 +36,7 @@ from fastnn.kernels.cuda.compat import (
 )
 from fastnn.kernels.cuda.output import loss_of_sample, softmax_of_sample
 from fastnn.kernels.cuda.reduction import block_sum
+from fastnn.kernels.cuda.tensor_cores import multiplies_tf32
 from fastnn.kernels.cuda.tile import count_tiles, is_enough, places, product, shared_lengths
 from fastnn.kernels.cuda.tile_shape import Tile
 from fastnn.losses import LOSSES
@@ -90,7 +91,9 @@ def train_kernel(hidden: int, loss: int, rule: int, tile: Tile, real: Any) -> An
         at, across, n, n_in, n_out, w_at, in_at, out_at, is_last, w, A, Z, a_tile, b_tile, dots,
     ):  # fmt: skip
         row, column = at // across * height, at % across * width
-        forward_product(row, column, n, n_out, n_in, A, in_at, n_in, w, w_at, n_out, w, w, a_tile, b_tile, dots)
+        forward_product(
+            row, column, n, n_out, n_in, A, in_at, n_in, w, w_at, n_out, w, w, a_tile, b_tile, dots
+        )
         y, x = origin()
         for i in range(n_rows):
             for j in range(n_columns):
@@ -260,8 +263,8 @@ class Steps:
         Places in ``LOSSES`` and ``RULES``.
     batch_size : int
     dtype : numpy dtype
-    tf32 : bool
-        Multiply float32 on tensor cores.
+    precision : str or None
+        As of the kernels.
     """
 
     def __init__(
@@ -272,14 +275,14 @@ class Steps:
         rule: int,
         batch_size: int,
         dtype: Any,
-        *,
-        tf32: bool = False,
+        precision: str | None = None,
     ) -> None:
         sizes = np.asarray(layer_sizes, np.int64)
         real = from_dtype(np.dtype(dtype))
         ends = np.cumsum((sizes[:-1] + 1) * sizes[1:])
         # Two places for the inputs, then a place for each layer.
         places = np.concatenate([[0, 2 * sizes[0]], 2 * sizes[0] + np.cumsum(sizes[1:])]) * batch_size
+        tf32 = multiplies_tf32(precision, dtype)
         tile, tiles = _tile_for(sizes.tolist(), batch_size, np.dtype(dtype).itemsize, tf32=tf32)
         self._train = train_kernel(hidden, loss, rule, tile, real)
         self._threads = tile.threads
@@ -330,12 +333,10 @@ class Steps:
         )  # fmt: skip
 
 
-def _tile_for(
-    layer_sizes: Sequence[int], batch_size: int, itemsize: int, *, tf32: bool
-) -> tuple[Tile, int]:
+def _tile_for(layer_sizes: Sequence[int], batch_size: int, itemsize: int, *, tf32: bool) -> tuple[Tile, int]:
     """The tile, as ``tile.tile_for`` chooses it for the largest product, and how many of it that has."""
     products = [(m, n_out) for n_in, n_out in pairwise(layer_sizes) for m in (batch_size, n_in + 1)]
-    for tile in reversed(TENSOR_TILES if tf32 and itemsize == 4 else TILES[itemsize]):
+    for tile in reversed(TENSOR_TILES if tf32 else TILES[itemsize]):
         tiles = max(count_tiles(tile, m, n) for m, n in products)
         if is_enough(tiles):
             break

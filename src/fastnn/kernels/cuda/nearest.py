@@ -37,6 +37,7 @@ from fastnn.kernels.cuda.compat import (
 from fastnn.kernels.cuda.distances import squared_distance
 from fastnn.kernels.cuda.memory import Scratch, blocks
 from fastnn.kernels.cuda.nearest_tf32 import nearest_tf32
+from fastnn.kernels.cuda.tensor_cores import multiplies_tf32
 from fastnn.kernels.cuda.tile import count_tiles, places, product, shared_lengths, tile_for, tile_kernel
 from fastnn.kernels.cuda.tile_shape import Tile
 
@@ -154,12 +155,12 @@ def nearest_kernel(tile: Tile, real: Any, *, listed: bool = False) -> Any:
 
 
 def nearest_rows(
-    X: Any, C: Any, labels: Any, distances: Any, scratch: Scratch | None = None, *, tf32: bool = False
+    X: Any, C: Any, labels: Any, distances: Any, scratch: Scratch | None = None, precision: str | None = None
 ) -> None:
     """Nearest centre of every row and the squared distance to it; device arrays of one dtype.
 
     scratch : work arrays to use again
-    tf32 : multiply float32 on tensor cores; the labels are the same (``nearest_tf32``)
+    precision : "tf32" to multiply float32 on tensor cores; the labels are as exact (``nearest_tf32``)
 
     FLOPs: 2 n k d. Bytes: X once for each tile's columns of centres, from the second-level cache but for the
     first.
@@ -179,7 +180,7 @@ def nearest_rows(
     # A block goes through all centres, so the rows alone make the blocks.
     tile = tile_for(n, 1, dtype.itemsize)
     tiles = count_tiles(tile, n, 1)
-    if tf32 and dtype == np.float32:
+    if multiplies_tf32(precision, dtype):
         rows, count = nearest_tf32(X, C, *flat, usable, shift, starts, labels, distances, work)
         tiles = min(tiles, 2 * multiprocessors())  # which are enough to go through a list of any length
         kernel_of = nearest_kernel(tile, real, listed=True)

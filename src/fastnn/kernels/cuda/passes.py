@@ -26,8 +26,10 @@ class Workspace:
     counts : ndarray of shape (k,)
     """
 
-    def __init__(self, ordinal: int, n: int, k: int, d: int, dtype: np.dtype) -> None:
-        self._ordinal = ordinal
+    def __init__(
+        self, ordinal: int, n: int, k: int, d: int, dtype: np.dtype, precision: str | None = None
+    ) -> None:
+        self._ordinal, self._precision = ordinal, precision
         self.sums, self.counts = np.zeros((k, d)), np.zeros(k)
         self._on_host: dict[str, np.ndarray] = {}
         self._weights: tuple[Any, Any] = (None, None)
@@ -53,7 +55,7 @@ class Workspace:
             self._on_host.clear()
             centers = self._scratch.array("centers", C.shape, C.dtype)
             centers.copy_to_device(np.ascontiguousarray(C))
-            nearest_rows(X.array, centers, self._labels, self._distances, self._scratch)
+            nearest_rows(X.array, centers, self._labels, self._distances, self._scratch, self._precision)
             if summing:
                 self._add_up(X, w)
             return weighted_sum(self._distances, w, self._scratch)

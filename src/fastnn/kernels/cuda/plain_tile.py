@@ -48,8 +48,8 @@ def places(tile: Tile) -> Places:
 
 
 def _row_length(real: Any, length: int) -> int:
-    """Longer by 16 bytes: threads that write along a column meet different banks, and a row still begins where
-    16 bytes do."""
+    """Longer by 16 bytes: threads that write along a column meet different banks, and a row still begins at a
+    multiple of 16 bytes."""
     return length + _LOAD_BYTES * 8 // real.bitwidth
 
 

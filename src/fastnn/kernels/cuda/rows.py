@@ -26,10 +26,12 @@ class Rows(DeviceRows):
         The device.
     given : array
         What the user gave.
+    precision : str or None
+        As of the kernels.
     """
 
-    def __init__(self, array: Any, ordinal: int, given: Any) -> None:
-        self.array, self.ordinal, self.given = array, ordinal, given
+    def __init__(self, array: Any, ordinal: int, given: Any, precision: str | None = None) -> None:
+        self.array, self.ordinal, self.given, self.precision = array, ordinal, given, precision
         self.shape, self.dtype = tuple(array.shape), np.dtype(array.dtype)
 
     def __getitem__(self, rows: Any) -> np.ndarray:
@@ -42,13 +44,13 @@ class Rows(DeviceRows):
 
     def take(self, rows: np.ndarray) -> "Rows":
         with on_device(self.ordinal):
-            return Rows(gathered(self.array, rows), self.ordinal, self.given)
+            return self._with(gathered(self.array, rows))
 
     def astype(self, dtype: Any, copy: bool = False) -> "Rows":
         if np.dtype(dtype) == self.dtype and not copy:
             return self
         with on_device(self.ordinal):
-            return Rows(as_dtype(self.array, np.dtype(dtype)), self.ordinal, self.given)
+            return self._with(as_dtype(self.array, np.dtype(dtype)))
 
     def as_given(self) -> Any:
         with on_device(self.ordinal):
@@ -56,14 +58,14 @@ class Rows(DeviceRows):
 
     def nearest(self, C: np.ndarray) -> Any:
         with on_device(self.ordinal):
-            return as_kind_of(self.given, assign(self.array, C)[0])
+            return as_kind_of(self.given, assign(self.array, C, precision=self.precision)[0])
 
     def distances_to(self, C: np.ndarray) -> Any:
         with on_device(self.ordinal):
             return as_kind_of(self.given, distances_to(self.array, C))
 
     def workspace(self, n: int, k: int) -> Workspace:
-        return Workspace(self.ordinal, n, k, self.shape[1], self.dtype)
+        return Workspace(self.ordinal, n, k, self.shape[1], self.dtype, self.precision)
 
     def seeding(self, weights: np.ndarray | None, n_clusters: int, n_trials: int) -> SeedingPasses:
         return SeedingPasses(self.ordinal, self.array, weights, n_trials)
@@ -71,13 +73,14 @@ class Rows(DeviceRows):
     def training(
         self, Y: np.ndarray, weights: np.ndarray | None, layer_sizes: Sequence[int], hidden: int, loss: int
     ) -> Training:
-        return Training(self.ordinal, self.array, Y, weights, layer_sizes, hidden, loss)
+        return Training(self.ordinal, self.array, Y, weights, layer_sizes, hidden, loss, self.precision)
 
     def outputs(
         self, parameters: np.ndarray, layer_sizes: Sequence[int], hidden: int, output: str
     ) -> np.ndarray:
         with on_device(self.ordinal):
-            return outputs(self.array, parameters, layer_sizes, hidden, output).copy_to_host()
+            array = outputs(self.array, parameters, layer_sizes, hidden, output, self.precision)
+            return array.copy_to_host()
 
     def have_direction(self) -> np.ndarray:
         with on_device(self.ordinal):
@@ -86,16 +89,21 @@ class Rows(DeviceRows):
     def unit_rows(self) -> "Rows":
         with on_device(self.ordinal):
             array = unit_rows(self.array)
-        return self if array is self.array else Rows(array, self.ordinal, self.given)
+        return self if array is self.array else self._with(array)
+
+    def _with(self, array: Any) -> "Rows":
+        return Rows(array, self.ordinal, self.given, self.precision)
 
 
-def device_rows(X: Any, ordinal: int) -> Rows:
+def device_rows(X: Any, ordinal: int, precision: str | None = None) -> Rows:
     """A user's array on a device: used where it lies, if it lies there.
 
     Parameters
     ----------
     X : device array or ndarray of shape (n_samples, n_features)
     ordinal : int
+    precision : str or None
+        As of the kernels.
 
     Raises
     ------
@@ -117,7 +125,7 @@ def device_rows(X: Any, ordinal: int) -> Rows:
         array = arguments.matrix(X, "X", (None, None))
         if is_device_array(X):
             check_finite(array)
-    return Rows(array, ordinal, X)
+    return Rows(array, ordinal, X, precision)
 
 
 def to_kind_of(like: Any, array: np.ndarray, ordinal: int) -> Any:

@@ -23,15 +23,18 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 
-from fastnn.kernels.cuda.compat import SIMULATED, cuda, intrinsic
+from fastnn.kernels.cuda.compat import SIMULATED, cuda, device_function, intrinsic
 
 # Rounding to TF32 changes a number by at most this share of it.
 TF32_ROUNDING = 2.0**-11
 # The architecture with which TF32 began.
-COMPUTE_CAPABILITY = (8, 0)
+_COMPUTE_CAPABILITY = (8, 0)
 
 _FLOAT, _WORD = ir.FloatType(), ir.IntType(32)
-_MMA = "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {$0,$1,$2,$3}, {$4,$5,$6,$7}, {$8,$9}, {$10,$11,$12,$13};"
+_MMA = (
+    "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 "
+    "{$0,$1,$2,$3}, {$4,$5,$6,$7}, {$8,$9}, {$10,$11,$12,$13};"
+)
 
 
 def _assembly(builder: Any, result: Any, code: str, constraints: str, arguments: list[Any]) -> Any:
@@ -74,7 +77,7 @@ def _simulated_rounded(value: Any) -> np.float32:
     return np.uint32((int(word) + 0x1000) & 0xFFFFE000).view(np.float32)
 
 
-def _simulated_mma(a0, a1, a2, a3, b0, b1, c0, c1, c2, c3):  # type: ignore[no-untyped-def]
+def _simulated_mma(a0, a1, a2, a3, b0, b1, c0, c1, c2, c3):
     # Of all lanes of a block, as the simulator can not wait for a warp: all its warps do the same here.
     lanes = cuda.shared.array((256, 6), types.float32)
     x = cuda.threadIdx.x
@@ -83,28 +86,20 @@ def _simulated_mma(a0, a1, a2, a3, b0, b1, c0, c1, c2, c3):  # type: ignore[no-u
     for i, value in enumerate((a0, a1, a2, a3, b0, b1)):
         lanes[x, i] = value
     cuda.syncthreads()
-    A, B = np.empty((16, 8), np.float32), np.empty((8, 8), np.float32)
-    for other in range(32):
-        g, t = other // 4, other % 4
-        mine = lanes[first + other]
-        A[g, t], A[g + 8, t], A[g, t + 4], A[g + 8, t + 4] = mine[:4]
-        B[t, g], B[t + 4, g] = mine[4:]
+    parts = np.array(lanes[first : first + 32]).reshape(8, 4, 6)  # of g, t
+    A = np.block([[parts[:, :, 0], parts[:, :, 2]], [parts[:, :, 1], parts[:, :, 3]]])
+    B = np.vstack([parts[:, :, 4].T, parts[:, :, 5].T])
     g, t = lane // 4, lane % 4
     D = A[[g, g + 8]] @ B[:, [2 * t, 2 * t + 1]]
     return tuple(np.float32(c + d) for c, d in zip((c0, c1, c2, c3), D.ravel(), strict=True))
 
 
-def require() -> None:
-    """Make sure that the current device multiplies TF32.
-
-    Raises
-    ------
-    ValueError
-        It does not.
-    """
-    if not SIMULATED and cuda.get_current_device().compute_capability < COMPUTE_CAPABILITY:
-        raise ValueError("precision='tf32' needs a GPU of compute capability 8.0 or later.")
+def multiplies_tf32(precision: str | None, dtype: Any) -> bool:
+    """Whether to multiply such numbers on tensor cores: "tf32" allows it, where the current device can."""
+    if precision is None or np.dtype(dtype) != np.float32:
+        return False
+    return SIMULATED or cuda.get_current_device().compute_capability >= _COMPUTE_CAPABILITY
 
 
 rounded = _simulated_rounded if SIMULATED else _hardware_rounded
-mma = _simulated_mma if SIMULATED else _hardware_mma
+mma = device_function(_simulated_mma) if SIMULATED else _hardware_mma

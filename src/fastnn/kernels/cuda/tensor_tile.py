@@ -17,7 +17,7 @@ import numpy as np
 
 from fastnn.kernels.cuda.compat import block_side, cuda, device_function
 from fastnn.kernels.cuda.tensor_cores import mma
-from fastnn.kernels.cuda.tensor_cores import rounded as rounded  # a number as the tile in shared memory has it
+from fastnn.kernels.cuda.tensor_cores import rounded as rounded  # as a number stands in shared memory
 from fastnn.kernels.cuda.tile_shape import Places, Tile
 
 # At least one product's rows, and two warps, in the simulator too.

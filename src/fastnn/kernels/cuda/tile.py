@@ -45,7 +45,7 @@ TENSOR_TILES = (tensor_tile.shape(2, 2), tensor_tile.shape(6, 8))
 
 def tiles_of(itemsize: int, *, tf32: bool = False) -> tuple[Tile, Tile]:
     """The smaller and the larger tile for numbers of so many bytes; TF32 is for those of four."""
-    return TENSOR_TILES if tf32 and itemsize == 4 else TILES[itemsize]
+    return TENSOR_TILES if tf32 else TILES[itemsize]
 
 
 def tile_for(m: int, n: int, itemsize: int, *, tf32: bool = False) -> Tile:

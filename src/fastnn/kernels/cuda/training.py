@@ -48,6 +48,8 @@ class Training:
         Code of the hidden layers' activation.
     loss : int
         Place in ``LOSSES``.
+    precision : str or None
+        As of the kernels.
     """
 
     def __init__(
@@ -59,8 +61,10 @@ class Training:
         layer_sizes: Sequence[int],
         hidden: int,
         loss: int,
+        precision: str | None = None,
     ) -> None:
         self._ordinal, self._X, self._batch_weights = ordinal, X, weights
+        self._precision = precision
         self._network = layer_sizes, hidden, loss
         n_outputs = layer_sizes[-1]
         self._loss_scale = 1.0 / n_outputs if LOSSES[loss].mean_over_outputs else 1.0
@@ -150,7 +154,7 @@ class Training:
         starts = range(0, n, size)
         with on_device(self._ordinal):
             if self._gradients is None:
-                self._gradients = Gradients(*self._network, size, self._parameters)
+                self._gradients = Gradients(*self._network, size, self._parameters, self._precision)
             loss = 0.0
             for first in starts:
                 loss += self._gradients.add(
@@ -166,11 +170,19 @@ class Training:
 
     def _steps_of(self, rule: int, batch_size: int) -> Steps:
         if self._steps is None or self._steps[0] != (rule, batch_size):
-            self._steps = (rule, batch_size), Steps(*self._network, rule, batch_size, self._X.dtype)
+            steps = Steps(*self._network, rule, batch_size, self._X.dtype, self._precision)
+            self._steps = (rule, batch_size), steps
         return self._steps[1]
 
 
-def outputs(X: Any, parameters: np.ndarray, layer_sizes: Sequence[int], hidden: int, output: str) -> Any:
+def outputs(
+    X: Any,
+    parameters: np.ndarray,
+    layer_sizes: Sequence[int],
+    hidden: int,
+    output: str,
+    precision: str | None = None,
+) -> Any:
     """Outputs of a network for all rows of a device array, on the current device."""
     n = X.shape[0]
     size = rows_at_once(n, layer_sizes)
@@ -180,5 +192,5 @@ def outputs(X: Any, parameters: np.ndarray, layer_sizes: Sequence[int], hidden: 
     for first in range(0, n, size):
         count = min(size, n - first)
         A = [X[first : first + count], *[array[:count] for array in room], out[first : first + count]]
-        forward_pass(layers, hidden, output, A, A)
+        forward_pass(layers, hidden, output, A, A, precision)
     return out

@@ -69,8 +69,8 @@ class Dropout(NamedTuple):
     Parameters
     ----------
     rate : float, default=0.0
-        Probability that a unit is dropped, in [0, 1). It is rounded to a multiple of 2^-32; 0 stands for no
-        dropout.
+        Probability that a unit is dropped, in [0, 1). It counts as the nearest multiple of 2^-32 below 1; if
+        that is 0 there is no dropout.
     seed : int, default=0
         Key of the random numbers, 0 to 2^63 - 1.
     """
@@ -84,9 +84,14 @@ class Dropout(NamedTuple):
         return min(round(self.rate * 2.0**32), 2**32 - 1)
 
     @property
+    def kept(self) -> float:
+        """Probability that a unit is kept."""
+        return 1.0 - self.threshold * 2.0**-32
+
+    @property
     def scale(self) -> float:
         """Factor of the units that are kept."""
-        return 1.0 / (1.0 - self.rate)
+        return 1.0 / self.kept
 
 
 NO_DROPOUT = Dropout()

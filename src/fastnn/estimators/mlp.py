@@ -52,7 +52,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     shuffle : bool, default=True
         Visit the samples of each epoch in a new random order.
     random_state : int, RandomState instance or None, default=None
-        Source of the first parameters, of the early-stopping split and of the orders of the epochs.
+        Source of the first parameters, of the early-stopping split, of the orders of the epochs and of
+        dropout.
     tol : float, default=1e-4
         An epoch counts as progress where the training loss (with ``early_stopping`` the validation score)
         improves on the best so far by ``tol``. Training stops after more than ``n_iter_no_change`` epochs
@@ -89,6 +90,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         method returns is of the kind of its data, if that is an array of numbers; fitted attributes are
         arrays of NumPy, so a model that was fitted on a GPU can be loaded without one. Sparse data need the
         processor.
+    dropout : float, default=0.0
+        Probability in [0, 1) with which each unit of a hidden layer is left out of a training step, for each
+        sample anew; the others are divided by ``1 - dropout`` [4]_. Predictions and validation scores use all
+        units, ``loss_`` and ``loss_curve_`` are those of training. Not for ``solver="lbfgs"``. The units left
+        out follow from ``random_state`` alone, on every device.
 
     Attributes
     ----------
@@ -136,6 +142,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     .. [2] Glorot and Bengio (2010), "Understanding the difficulty of training deep feedforward neural
        networks", AISTATS, eq. 16.
     .. [3] Kingma and Ba (2014), "Adam: a method for stochastic optimization", arXiv:1412.6980, algorithm 1.
+    .. [4] Srivastava, Hinton, Krizhevsky, Sutskever and Salakhutdinov (2014), "Dropout: a simple way to
+       prevent neural networks from overfitting", JMLR 15, 1929-1958.
 
     Examples
     --------
@@ -337,7 +345,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     shuffle : bool, default=True
         Visit the samples of each epoch in a new random order.
     random_state : int, RandomState instance or None, default=None
-        Source of the first parameters, of the early-stopping split and of the orders of the epochs.
+        Source of the first parameters, of the early-stopping split, of the orders of the epochs and of
+        dropout.
     tol : float, default=1e-4
         An epoch counts as progress where the training loss (with ``early_stopping`` the validation score)
         improves on the best so far by ``tol``. Training stops after more than ``n_iter_no_change`` epochs
@@ -374,6 +383,11 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         method returns is of the kind of its data, if that is an array of numbers; fitted attributes are
         arrays of NumPy, so a model that was fitted on a GPU can be loaded without one. Sparse data need the
         processor.
+    dropout : float, default=0.0
+        Probability in [0, 1) with which each unit of a hidden layer is left out of a training step, for each
+        sample anew; the others are divided by ``1 - dropout`` [4]_. Predictions and validation scores use all
+        units, ``loss_`` and ``loss_curve_`` are those of training. Not for ``solver="lbfgs"``. The units left
+        out follow from ``random_state`` alone, on every device.
 
     Attributes
     ----------
@@ -419,6 +433,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     .. [2] Glorot and Bengio (2010), "Understanding the difficulty of training deep feedforward neural
        networks", AISTATS, eq. 16.
     .. [3] Kingma and Ba (2014), "Adam: a method for stochastic optimization", arXiv:1412.6980, algorithm 1.
+    .. [4] Srivastava, Hinton, Krizhevsky, Sutskever and Salakhutdinov (2014), "Dropout: a simple way to
+       prevent neural networks from overfitting", JMLR 15, 1929-1958.
 
     Examples
     --------
@@ -466,6 +482,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         max_fun=15000,
         n_threads=None,
         device=None,
+        dropout=0.0,
     ):
         self.loss = loss
         super().__init__(
@@ -494,6 +511,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
             max_fun=max_fun,
             n_threads=n_threads,
             device=device,
+            dropout=dropout,
         )
 
     def _validate_input(

@@ -21,8 +21,8 @@ _scalar = register_jitable(forceinline=True)
 
 WORDS = 4  # numbers of one counter, for as many neighbouring units
 _ROUNDS = 7
-# Words are kept in 64 bits, where a product of two of them has room; Numba would make an unsigned and a signed
-# integer a float, so every operand is unsigned.
+# Words are kept in 64 bits, where a product of two of them has room. Every operand is unsigned: Numba would
+# make a float of an unsigned and a signed integer.
 _MASK, _HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
 _MULTIPLIERS = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 _INCREMENTS = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)

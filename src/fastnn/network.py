@@ -342,6 +342,7 @@ class Network:
             hyper=optimizer.hyper if optimizer else np.zeros(MAX_HYPER),
             gradient=self._gradient,
             state=state,
+            drop=device.dropout_loops.address(0, self.dtype) if dropout.threshold else 0,
             threshold=dropout.threshold,
             scale=dropout.scale,
             seed=dropout.seed,

@@ -1,13 +1,14 @@
 """Dropout of a hidden layer in lanes (``panels``): of its values on the way forth, of their gradient back.
 
-On the way back the random numbers are computed once more: that is cheaper than to keep them.
+On the way back the random numbers are computed once more: that is cheaper than to keep them. The loop is
+reached by its address, so that a process without dropout does not compile it.
 """
 
 import numpy as np
 from numba.extending import register_jitable
 
 from fastnn.dropout import WORDS, is_dropped, random_words
-from fastnn.kernels.cpu.linked import linked
+from fastnn.kernels.cpu.linked import LoopTable
 from fastnn.kernels.cpu.panels import panel_width
 from fastnn.kernels.cpu.tile import tile_columns
 
@@ -17,8 +18,8 @@ def _thinned(value, dropped, scale):
     return type(value)(0) if dropped else value * scale
 
 
-@linked("drop-units", "iiiiiiiitT")
-def drop_units(n_units, start, stop, at, seed, step, layer, threshold, scale, values):
+@register_jitable
+def _drop_units(n_units, start, stop, at, seed, step, layer, threshold, scale, values):
     """values[unit, sample] <- 0 where the unit is dropped for the sample, else times `scale`.
 
     Parameters
@@ -51,3 +52,8 @@ def drop_units(n_units, start, stop, at, seed, step, layer, threshold, scale, va
             a0 = values[base + unit * panel : base + (unit + 1) * panel]
             for i in range(panel):
                 a0[i] = _thinned(a0[i], is_dropped(seed, step, layer, s + i, unit, threshold), scale)
+
+
+# drop_units(address, ...), with address = dropout_loops.address(0, dtype).
+dropout_loops = LoopTable("dropout", {"units": _drop_units}, "iiiiiiiitT")
+drop_units = dropout_loops.call

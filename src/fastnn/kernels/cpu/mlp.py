@@ -105,14 +105,15 @@ class Training(NamedTuple):
     hyper: np.ndarray  # IN (MAX_HYPER,) float64
     gradient: np.ndarray  # OUT (n_parameters,) T
     state: np.ndarray  # INOUT (n_slots, n_parameters) T
-    threshold: int  # of ``dropout.Dropout``, 0 without
+    drop: int  # address of the loop of dropout; NOTHING without
+    threshold: int  # of ``fastnn.dropout.Dropout``
     scale: float
     seed: int
 
 
 # The structures' fields, for ``linked``.
 MODEL, ROWS, TARGETS = (Model, "IITiii"), (Rows, "iTIII"), (Targets, "TTidd")
-TRAINING, WORKSPACE = (Training, "iiiiDTT2idi"), (Workspace, "iiI2IIITTTTT2T3T2DDIIDT")
+TRAINING, WORKSPACE = (Training, "iiiiDTT2iidi"), (Workspace, "iiI2IIITTTTT2T3T2DDIIDT")
 
 
 @register_jitable
@@ -127,7 +128,7 @@ def _activation(model, is_last):
 def _drop(layer, n_units, start, stop, at, training, step, values):
     """Dropout of hidden layer `layer`, whose lanes are at `at` of `values`, before the optimiser's `step`."""
     drop_units(
-        n_units, start, stop, at, training.seed, step, layer,
+        training.drop, n_units, start, stop, at, training.seed, step, layer,
         training.threshold, values.dtype.type(training.scale), values,
     )  # fmt: skip
 
@@ -144,7 +145,7 @@ def _rows_task(worker, chunk, model, rows, targets, training, work, first, n):
         return
     former = flush_subnormals()
     n_layers, capacity, scratch = sizes.size - 1, work.capacity, work.scratch[worker]
-    drops, step, width = training.threshold > 0, work.counts[STEPS], lanes(in_lanes)
+    drops, step, width = training.drop != NOTHING, work.counts[STEPS], lanes(in_lanes)
     gather_lanes(
         rows.is_sparse, sizes[0], first, start, stop,
         rows.order, rows.indices, rows.x, rows.indptr, scratch, in_lanes,

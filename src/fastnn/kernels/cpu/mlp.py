@@ -7,6 +7,8 @@ One step is two phases, which a team of workers goes through (``team``)::
     weights  for each chunk of the row tiles of all [W; b]: their gradients over the whole batch, then the
              update of these weights while they lie in cache
 
+With dropout the rows' phase thins out every hidden layer, and its gradient (``dropout``).
+
 A small network's weights move between cores more cheaply than its activations. There each chunk of samples
 computes a gradient of its own, at the end of the rows' phase, and the weights' phase adds them up.
 

@@ -10,7 +10,7 @@ tiles of a product among them, and between two all blocks wait for each other::
 
 which is 2 L + 1 waits a step. A gradient is never written: the thread that has added up an element of
 ``[A; 1]^T dZ``, whose last row is the bias's, updates the parameter. No layer is updated in the phase that
-reads its weights.
+reads its weights. With dropout each thread thins out what it has just written of a hidden layer's A or dZ.
 
 Every sum is added up in an order that depends on the shapes and on the number of blocks alone, which is the
 same at every run on a device.

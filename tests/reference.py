@@ -129,14 +129,35 @@ LOSSES = {
 }
 
 
-def _forward(X, coefs, intercepts, hidden_activation, output_activation):
-    """z and a of every layer, the inputs first (as their own z)."""
-    zs, acts = [X], [X]
+def philox(counter, key, rounds=7):
+    """Philox4x32 of Salmon et al. (2011), in Python's integers: four words from four and two."""
+    (a, b, c, d), (k, m) = counter, key
+    for _ in range(rounds):
+        p, q = a * 0xD2511F53, c * 0xCD9E8D57
+        a, b, c, d = (q >> 32) ^ b ^ k, q % 2**32, (p >> 32) ^ d ^ m, p % 2**32
+        k, m = (k + 0x9E3779B9) % 2**32, (m + 0xBB67AE85) % 2**32
+    return a, b, c, d
+
+
+def dropout_factors(rate, seed, step, layer, n, n_units):
+    """What dropout multiplies the units of n samples with: 0 or 1 / (1 - rate), (n, n_units)."""
+    key = seed % 2**32, seed >> 32
+    words = [
+        [word for block in range(-(-n_units // 4)) for word in philox((block, sample, step, layer), key)]
+        for sample in range(n)
+    ]
+    return np.where(np.array(words)[:, :n_units] / 2**32 < rate, 0, 1 / (1 - rate))
+
+
+def _forward(X, coefs, intercepts, hidden_activation, output_activation, factors=None):
+    """z and a of every layer, the inputs first (as their own z), and a times the factors of dropout."""
+    zs, acts, dropped = [X], [X], [X]
     for layer, (W, b) in enumerate(zip(coefs, intercepts, strict=True)):
-        name = output_activation if layer == len(coefs) - 1 else hidden_activation
-        zs.append(np.asarray(acts[-1] @ W) + b)
-        acts.append(ACTIVATIONS[name][0](zs[-1]))
-    return zs, acts
+        last = layer == len(coefs) - 1
+        zs.append(np.asarray(dropped[-1] @ W) + b)
+        acts.append(ACTIVATIONS[output_activation if last else hidden_activation][0](zs[-1]))
+        dropped.append(acts[-1] if last or not factors else acts[-1] * factors[layer])
+    return zs, acts, dropped
 
 
 def reference_predict(X, coefs, intercepts, *, hidden_activation, output_activation):
@@ -170,8 +191,9 @@ RULES = {"momentum": _momentum, "nesterov": _nesterov, "adam": _adam, "rmsprop":
 
 
 class ReferenceNetwork:
-    def __init__(self, layer_sizes, *, hidden_activation, loss, dtype):
+    def __init__(self, layer_sizes, *, hidden_activation, loss, dtype, dropout=(0.0, 0)):
         self.dtype = np.dtype(dtype)
+        self.rate, self.seed = dropout
         self.hidden_activation = hidden_activation
         self.output_activation, self.row_loss = LOSSES[loss]
         self.dz = DZ.get(loss, lambda y, a: a - y)
@@ -192,8 +214,18 @@ class ReferenceNetwork:
         for view, values in zip(self.coefs + self.intercepts, [*coefs, *intercepts], strict=True):
             view[...] = values
 
-    def loss_and_gradient(self, X, Y, *, sample_weight=None, alpha=0.0):
-        zs, acts = _forward(X, self.coefs, self.intercepts, self.hidden_activation, self.output_activation)
+    def factors(self, n, step):
+        """The factors of dropout of each hidden layer, for a batch of n samples; none at rate 0."""
+        sizes = [len(b) for b in self.intercepts[:-1]] if self.rate else []
+        return [
+            dropout_factors(self.rate, self.seed, step, layer, n, n_units).astype(self.dtype)
+            for layer, n_units in enumerate(sizes)
+        ]
+
+    def loss_and_gradient(self, X, Y, *, sample_weight=None, alpha=0.0, factors=None):
+        zs, acts, dropped = _forward(
+            X, self.coefs, self.intercepts, self.hidden_activation, self.output_activation, factors
+        )
         weight = np.ones(len(Y)) if sample_weight is None else sample_weight
         total = weight.sum()
         loss = (weight * self.row_loss(Y, acts[-1])).sum() / total
@@ -201,11 +233,12 @@ class ReferenceNetwork:
         dz = self.dz(Y, acts[-1]) * weight.astype(self.dtype)[:, None]
         gradients = []
         for layer in range(len(self.coefs) - 1, -1, -1):
-            dW = (np.asarray(acts[layer].T @ dz) + alpha * self.coefs[layer]) / total
+            dW = (np.asarray(dropped[layer].T @ dz) + alpha * self.coefs[layer]) / total
             gradients = [dW, dz.sum(axis=0) / total, *gradients]
             if layer > 0:
                 derivative = ACTIVATIONS[self.hidden_activation][1]
                 dz = (dz @ self.coefs[layer].T) * derivative(zs[layer], acts[layer])
+                dz = dz * factors[layer - 1] if factors else dz
         return float(loss), np.concatenate([g.ravel() for g in gradients]).astype(self.dtype)
 
     def train_epoch(self, optimizer, X, Y, order, batch_size, *, sample_weight=None, alpha=0.0):
@@ -216,7 +249,10 @@ class ReferenceNetwork:
             weight = None if sample_weight is None else sample_weight[batch]
             if weight is not None and not weight.any():
                 continue
-            loss, gradient = self.loss_and_gradient(X[batch], Y[batch], sample_weight=weight, alpha=alpha)
+            factors = self.factors(len(batch), optimizer.t)
+            loss, gradient = self.loss_and_gradient(
+                X[batch], Y[batch], sample_weight=weight, alpha=alpha, factors=factors
+            )
             if not np.isfinite(loss):
                 return loss
             total += loss * len(batch)

@@ -33,7 +33,7 @@ LISTING = """
 import numpy as np
 from numba.core.compiler_lock import global_compiler_lock
 from fastnn.kernels import _link
-from fastnn.kernels.cpu import kmeans, mlp, tile_ir, dispatch
+from fastnn.kernels.cpu import kmeans, mlp, tile_ir, dispatch, dropout
 
 def show(name, library):
     print("FUNCTION", name)
@@ -45,7 +45,7 @@ with global_compiler_lock:
         owner = _link._owners[-1]
         show(kind, getattr(owner, "_library", owner))
     for table in (dispatch.activation_loops, dispatch.derivative_loops, dispatch.loss_loops,
-                  dispatch.update_loops):
+                  dispatch.update_loops, dropout.dropout_loops):
         for code, name in enumerate(table.loops):
             compiled = table._compile(code, "float32")
             if compiled:
@@ -71,7 +71,9 @@ def listings(tmp_path_factory):
 
 
 def test_float32_kernels_compute_in_float32(listings):
-    assert {"rows-task", "layer-forward", "product", "activate tanh", "update adam"} <= set(listings)
+    assert {"rows-task", "layer-forward", "product", "activate tanh", "update adam", "dropout units"} <= set(
+        listings
+    )
     wrong = {}
     for name, listing in listings.items():
         found = set(re.findall(FLOAT64, listing))

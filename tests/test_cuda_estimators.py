@@ -259,6 +259,8 @@ def test_a_model_of_a_gpu_is_one_of_the_cpu_too(blobs):
         {"solver": "lbfgs", "activation": "tanh", "max_iter": 1, "hidden_layer_sizes": (3,)},
         {"early_stopping": True, "alpha": 0},
         {"shuffle": False, "batch_size": 40},
+        {"dropout": 0.3, "activation": "silu"},
+        {"dropout": 0.5, "early_stopping": True, "solver": "sgd", "hidden_layer_sizes": (9,)},
     ],
     ids=lambda parameters: ",".join(map(str, parameters.values())) or "default",
 )
@@ -279,10 +281,12 @@ def test_mlp_classifier(blobs, parameters):
         np.testing.assert_allclose(ours._optimizer.state, model._optimizer.state, rtol=1e-6, atol=1e-12)
 
 
-def test_mlp_classifier_goes_on(blobs):
+@pytest.mark.parametrize("dropout", [0.0, 0.25])
+def test_mlp_classifier_goes_on(blobs, dropout):
     X, y = blobs
     ours, theirs = (
-        MLPClassifier((4,), batch_size=16, random_state=0, device=device) for device in ("cuda", "cpu")
+        MLPClassifier((4,), batch_size=16, random_state=0, device=device, dropout=dropout)
+        for device in ("cuda", "cpu")
     )
     weights = np.random.default_rng(1).integers(0, 2, len(X)) * 2.0
     for model in (ours, theirs):
@@ -305,13 +309,14 @@ def test_mlp_regressor_on_device_arrays(blobs, loss):
     np.testing.assert_allclose(prediction.copy_to_host(), model.predict(X), rtol=1e-3, atol=1e-5)
 
 
-def test_batches_without_weight_are_no_steps(blobs):
+@pytest.mark.parametrize("dropout", [0.0, 0.25])
+def test_batches_without_weight_are_no_steps(blobs, dropout):
     X, y = blobs
     weights = np.repeat([1.0, 0.0, 2.0, 0.0], 10)
     ours, theirs = (
-        MLPClassifier((4,), batch_size=10, shuffle=False, max_iter=2, random_state=0, device=device).fit(
-            X, y, sample_weight=weights
-        )
+        MLPClassifier(
+            (4,), batch_size=10, shuffle=False, max_iter=2, random_state=0, device=device, dropout=dropout
+        ).fit(X, y, sample_weight=weights)
         for device in ("cuda", "cpu")
     )
     np.testing.assert_allclose(ours.loss_curve_, theirs.loss_curve_, rtol=1e-10)

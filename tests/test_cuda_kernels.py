@@ -12,6 +12,7 @@ import pytest
 
 from fastnn import kernels
 from fastnn.activations import ACTIVATIONS, CODES
+from fastnn.dropout import Dropout
 from fastnn.kernels import cpu
 from fastnn.losses import LOSSES
 from fastnn.optimizers import MAX_HYPER, RULES
@@ -355,9 +356,13 @@ def test_gradients_over_rows(hidden, loss, dtype, weighted):
     assert close(adder.sum.copy_to_host(), gradient * own.sum(), dtype)
 
 
-def steps_beside_the_reference(hidden, loss, dtype, weighted, rule, sizes, n, batch_size, n_blocks=None):
+def steps_beside_the_reference(
+    hidden, loss, dtype, weighted, rule, sizes, n, batch_size, n_blocks=None, rate=0.0, before=0
+):
     """Two launches of steps against the reference's: parameters, losses and squares of the weights."""
     network, X, Y, weights, order = network_and_data(hidden, loss, dtype, sizes, n)
+    dropout = Dropout(rate, 3 + (5 << 40))
+    network.rate, network.seed = dropout
     code, entry = next((i, entry) for i, entry in enumerate(RULES) if entry.name == rule)
     hyper, state = np.zeros(MAX_HYPER), np.zeros((2, network.parameters.size))
     hyper[: len(entry.hyper)] = list(entry.hyper.values())
@@ -374,8 +379,9 @@ def steps_beside_the_reference(hidden, loss, dtype, weighted, rule, sizes, n, ba
         rows = order[batch * batch_size : (batch + 1) * batch_size]
         own = weights[rows].astype(float) if weighted else np.ones(len(rows))
         loss_here, gradient = network.loss_and_gradient(
-            X[rows].astype(float), Y[rows].astype(float), sample_weight=own, alpha=0.1
-        )
+            X[rows].astype(float), Y[rows].astype(float), sample_weight=own, alpha=0.1,
+            factors=network.factors(len(rows), before + t - 1),
+        )  # fmt: skip
         squares = sum((W * W).sum() for W in network.coefs)
         losses.append((loss_here - 0.05 * squares / own.sum()) * own.sum())
         penalty += t * squares
@@ -390,6 +396,7 @@ def steps_beside_the_reference(hidden, loss, dtype, weighted, rule, sizes, n, ba
         steps.run(
             on_device(X), on_device(order), on_device(Y), on_device(weights) if weighted else None,
             on_device(batches), begin, end, on_device(table), 0.1, parameters, slots, got, squares, done,
+            dropout, before,
         )  # fmt: skip
         assert done.copy_to_host()[0] == end
     divisor = sizes[-1] if LOSSES[loss_code].mean_over_outputs else 1
@@ -402,6 +409,21 @@ def steps_beside_the_reference(hidden, loss, dtype, weighted, rule, sizes, n, ba
 @pytest.mark.parametrize(("hidden", "loss", "dtype", "weighted"), NETWORKS)
 def test_steps_of_a_network(hidden, loss, dtype, weighted):
     steps_beside_the_reference(hidden, loss, dtype, weighted, "adam", (3, 5, 4, 2), 7, 4)
+
+
+@needs_device
+@pytest.mark.parametrize(("hidden", "loss", "dtype", "weighted"), NETWORKS)
+def test_steps_with_dropout(hidden, loss, dtype, weighted):
+    steps_beside_the_reference(
+        hidden, loss, dtype, weighted, "adam", (3, 6, 5, 2), 7, 4, rate=0.375, before=11
+    )
+
+
+@needs_device
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_dropout_of_large_tiles(dtype):
+    sizes, n = (2, 2 * WIDTH + 1, SIDE + 1, 2), HEIGHT + 1
+    steps_beside_the_reference("elu", "log_loss", dtype, False, "momentum", sizes, n, n, rate=0.5)
 
 
 @needs_device
@@ -427,7 +449,7 @@ def test_steps_on_several_blocks(late, monkeypatch):
     sizes, n = (11, 2 * SIDE + 1, SIDE), 2 * SIDE + 1
     with blocks_at_once(monkeypatch, late):
         steps_beside_the_reference(
-            "gelu", "log_loss", np.float64, True, "adam", sizes, n, SIDE + 1, n_blocks=3
+            "gelu", "log_loss", np.float64, True, "adam", sizes, n, SIDE + 1, n_blocks=3, rate=0.25
         )
 
 

@@ -555,4 +555,5 @@ def test_frames_and_output():
 def test_parameters_are_scikit_learns():
     theirs = cluster.MiniBatchKMeans().get_params()
     ours = MiniBatchKMeans().get_params()
-    assert ours == {**theirs, "nested": False, "metric": "euclidean", "n_threads": None, "device": None}
+    extra = {"nested": False, "metric": "euclidean", "n_threads": None, "device": None, "precision": None}
+    assert ours == {**theirs, **extra}

@@ -82,9 +82,10 @@ def test_signatures(kind):
     ours, theirs = getattr(fastnn, kind), getattr(peer, kind)
     parameters = list(inspect.signature(ours).parameters.values())
     # Ours come after all of theirs.
-    assert parameters[:-2] == list(inspect.signature(theirs).parameters.values())
-    assert [parameter.name for parameter in parameters[-2:]] == ["n_threads", "device"]
-    assert all(parameter.kind is inspect.Parameter.KEYWORD_ONLY for parameter in parameters[-2:])
+    extra = ["n_threads", "device", "precision", "dropout"]
+    assert parameters[: -len(extra)] == list(inspect.signature(theirs).parameters.values())
+    assert [parameter.name for parameter in parameters[-len(extra) :]] == extra
+    assert all(parameter.kind is inspect.Parameter.KEYWORD_ONLY for parameter in parameters[-len(extra) :])
     for name, member in vars(theirs).items():
         if callable(member) and not name.startswith("_"):
             assert inspect.signature(getattr(ours, name)) == inspect.signature(getattr(theirs, name))

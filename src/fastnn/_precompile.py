@@ -15,6 +15,7 @@ from fastnn.clustering.lloyd import lloyd
 from fastnn.clustering.mini_batch import mini_batches
 from fastnn.clustering.passes import Workspace
 from fastnn.clustering.seeding import searched_plus_plus
+from fastnn.dropout import Dropout
 from fastnn.kernels import device
 from fastnn.kernels._arrays import Csr
 from fastnn.kernels._threads import force_threads
@@ -67,7 +68,13 @@ def _networks(dtype: np.dtype) -> None:
     Y = np.ones((20, 1), dtype)
     for hidden, loss, rule in zip_longest(HIDDEN, LOSSES, RULES):
         loss, rule = loss or LOSSES[0], rule or RULES[0]
-        net = Network([2, 3, 1], hidden_activation=hidden or HIDDEN[0], loss=loss.name, dtype=dtype)
+        net = Network(
+            [2, 3, 1],
+            hidden_activation=hidden or HIDDEN[0],
+            loss=loss.name,
+            dtype=dtype,
+            dropout=Dropout(0.5),
+        )
         optimizer = Optimizer(
             rule.name, rule.hyper, learning_rate=0.1, n_parameters=net.parameters.size, dtype=dtype
         )

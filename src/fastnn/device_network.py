@@ -42,7 +42,7 @@ class DeviceNetwork(Network):
             self._optimizer = optimizer
         order = np.arange(X.shape[0]) if order is None else np.ascontiguousarray(order, np.int64)
         try:
-            return training.epoch(optimizer, order, min(int(batch_size), order.size), alpha)
+            return training.epoch(optimizer, order, min(int(batch_size), order.size), alpha, self.dropout)
         finally:
             training.save(self.parameters)
 

@@ -14,6 +14,7 @@ from scipy import sparse
 
 from fastnn.activations import ACTIVATIONS, EXP, SOFTMAX
 from fastnn.activations import CODES as ACTIVATION_CODES
+from fastnn.dropout import NO_DROPOUT, Dropout
 from fastnn.kernels import device
 from fastnn.kernels._arrays import Csr, plain
 from fastnn.kernels._on_device import DeviceRows
@@ -123,6 +124,9 @@ class Network:
         Name of an entry of ``fastnn.losses``; the output activation follows from it.
     dtype : numpy dtype
         float32 or float64: of parameters, activations and gradients.
+    dropout : Dropout, default=NO_DROPOUT
+        Of every hidden layer in ``train_epoch``, and nowhere else. Its random numbers follow from the number
+        of the optimiser's step.
 
     Attributes
     ----------
@@ -134,8 +138,17 @@ class Network:
         Views of the biases.
     """
 
-    def __init__(self, layer_sizes: Sequence[int], *, hidden_activation: str, loss: str, dtype: Any) -> None:
+    def __init__(
+        self,
+        layer_sizes: Sequence[int],
+        *,
+        hidden_activation: str,
+        loss: str,
+        dtype: Any,
+        dropout: Dropout = NO_DROPOUT,
+    ) -> None:
         self.dtype = np.dtype(dtype)
+        self.dropout = dropout
         self.layout = _layout(tuple(layer_sizes))
         self.hidden_activation = hidden_activation
         self.loss = LOSSES[LOSS_CODES[loss]]
@@ -320,6 +333,7 @@ class Network:
             return self._prepared
         model = _model(self.layout, self.parameters, self.hidden_activation, self.loss.output_activation)
         code = ACTIVATION_CODES[self.hidden_activation]
+        dropout = self.dropout if optimizer else NO_DROPOUT
         training = device.Training(
             derivative=device.derivative_loops.address(code, self.dtype),
             keep_z=ACTIVATIONS[code].needs_z,
@@ -328,6 +342,10 @@ class Network:
             hyper=optimizer.hyper if optimizer else np.zeros(MAX_HYPER),
             gradient=self._gradient,
             state=state,
+            drop=device.dropout_loops.address(0, self.dtype) if dropout.threshold else 0,
+            threshold=dropout.threshold,
+            scale=dropout.scale,
+            seed=dropout.seed,
         )
         self._prepared = model, training
         return model, training
@@ -343,7 +361,12 @@ class Network:
         if (held_rows, held_workers) != (n_rows, wanted):
             keep_z = ACTIVATIONS[ACTIVATION_CODES[self.hidden_activation]].needs_z
             work = device.new_workspace(
-                self.layout.sizes, n_rows, self.dtype, keep_z=keep_z, n_threads=wanted
+                self.layout.sizes,
+                n_rows,
+                self.dtype,
+                keep_z=keep_z,
+                n_threads=wanted,
+                keep_whole=self.dropout.threshold > 0,
             )
             self._work = ((n_rows, wanted), work)
         work = self._work[1]

@@ -14,6 +14,7 @@ from sklearn.utils.validation import _check_y, check_is_fitted, validate_data
 
 from fastnn.activations import ACTIVATIONS, CODES, DEFAULT, HIDDEN, SOFTMAX
 from fastnn.device_network import DeviceNetwork
+from fastnn.dropout import NO_DROPOUT, Dropout
 from fastnn.estimators.on_device import rows_in_place
 from fastnn.estimators.schedules import SCHEDULES
 from fastnn.estimators.training import (
@@ -82,6 +83,7 @@ class BaseMLP(BaseEstimator, ABC):
         "n_threads": [Interval(Integral, 1, None, closed="left"), None],
         "device": [str, None],
         "precision": [StrOptions({"tf32"}), None],
+        "dropout": [Interval(Real, 0, 1, closed="left")],
     }
 
     def __init__(
@@ -113,6 +115,7 @@ class BaseMLP(BaseEstimator, ABC):
         n_threads=None,
         device=None,
         precision=None,
+        dropout=0.0,
     ):
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
@@ -140,6 +143,7 @@ class BaseMLP(BaseEstimator, ABC):
         self.n_threads = n_threads
         self.device = device
         self.precision = precision
+        self.dropout = dropout
 
     # What the subclasses add.
 
@@ -227,6 +231,11 @@ class BaseMLP(BaseEstimator, ABC):
         hidden = self._hidden_layer_sizes()
         if incremental and self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True")
+        if self.dropout > 0 and self.solver not in STOCHASTIC_SOLVERS:
+            raise ValueError(
+                f"dropout={self.dropout} needs solver='adam' or 'sgd': solver={self.solver!r} minimises one "
+                "loss, and with dropout that of each step is another."
+            )
         X, y = self._validate_input(X, y, classes, incremental, reset=first_pass)
         y = y.reshape(-1, 1) if y.ndim == 1 else y
         sizes = [X.shape[1], *hidden, y.shape[1]]
@@ -246,8 +255,15 @@ class BaseMLP(BaseEstimator, ABC):
             dtype = np.result_type(*coefs, *intercepts)
         if sample_weight is not None:
             sample_weight = checked_weights(sample_weight, X, dtype)
+        dropout = NO_DROPOUT
+        if self.dropout > 0:  # else nothing is drawn, and all is as without the parameter
+            dropout = Dropout(float(self.dropout), int(rng.randint(2**63 - 1, dtype=np.int64)))
         network = (DeviceNetwork if isinstance(X, DeviceRows) else Network)(
-            sizes, hidden_activation=self.activation, loss=self._network_loss(), dtype=dtype
+            sizes,
+            hidden_activation=self.activation,
+            loss=self._network_loss(),
+            dtype=dtype,
+            dropout=dropout,
         )
         network.load(coefs, intercepts)
         Y = np.ascontiguousarray(y, dtype)

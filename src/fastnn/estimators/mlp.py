@@ -52,7 +52,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     shuffle : bool, default=True
         Visit the samples of each epoch in a new random order.
     random_state : int, RandomState instance or None, default=None
-        Source of the first parameters, of the early-stopping split and of the orders of the epochs.
+        Source of the first parameters, of the early-stopping split, of the orders of the epochs and of
+        dropout.
     tol : float, default=1e-4
         An epoch counts as progress where the training loss (with ``early_stopping`` the validation score)
         improves on the best so far by ``tol``. Training stops after more than ``n_iter_no_change`` epochs
@@ -92,6 +93,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     precision : {None, "tf32"}, default=None
         "tf32" lets a GPU of compute capability 8.0 or later multiply float32 on its tensor cores, with
         factors rounded to 11 significant bits.
+    dropout : float, default=0.0
+        Probability in [0, 1) with which each unit of a hidden layer is left out of a training step, for each
+        sample anew; the others are divided by ``1 - dropout`` [4]_. Predictions and validation scores use all
+        units, ``loss_`` and ``loss_curve_`` are those of training. Not for ``solver="lbfgs"``. The units left
+        out follow from ``random_state`` alone, on every device.
 
     Attributes
     ----------
@@ -139,6 +145,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     .. [2] Glorot and Bengio (2010), "Understanding the difficulty of training deep feedforward neural
        networks", AISTATS, eq. 16.
     .. [3] Kingma and Ba (2014), "Adam: a method for stochastic optimization", arXiv:1412.6980, algorithm 1.
+    .. [4] Srivastava, Hinton, Krizhevsky, Sutskever and Salakhutdinov (2014), "Dropout: a simple way to
+       prevent neural networks from overfitting", JMLR 15, 1929-1958.
 
     Examples
     --------
@@ -340,7 +348,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     shuffle : bool, default=True
         Visit the samples of each epoch in a new random order.
     random_state : int, RandomState instance or None, default=None
-        Source of the first parameters, of the early-stopping split and of the orders of the epochs.
+        Source of the first parameters, of the early-stopping split, of the orders of the epochs and of
+        dropout.
     tol : float, default=1e-4
         An epoch counts as progress where the training loss (with ``early_stopping`` the validation score)
         improves on the best so far by ``tol``. Training stops after more than ``n_iter_no_change`` epochs
@@ -380,6 +389,11 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     precision : {None, "tf32"}, default=None
         "tf32" lets a GPU of compute capability 8.0 or later multiply float32 on its tensor cores, with
         factors rounded to 11 significant bits.
+    dropout : float, default=0.0
+        Probability in [0, 1) with which each unit of a hidden layer is left out of a training step, for each
+        sample anew; the others are divided by ``1 - dropout`` [4]_. Predictions and validation scores use all
+        units, ``loss_`` and ``loss_curve_`` are those of training. Not for ``solver="lbfgs"``. The units left
+        out follow from ``random_state`` alone, on every device.
 
     Attributes
     ----------
@@ -425,6 +439,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     .. [2] Glorot and Bengio (2010), "Understanding the difficulty of training deep feedforward neural
        networks", AISTATS, eq. 16.
     .. [3] Kingma and Ba (2014), "Adam: a method for stochastic optimization", arXiv:1412.6980, algorithm 1.
+    .. [4] Srivastava, Hinton, Krizhevsky, Sutskever and Salakhutdinov (2014), "Dropout: a simple way to
+       prevent neural networks from overfitting", JMLR 15, 1929-1958.
 
     Examples
     --------
@@ -473,6 +489,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         n_threads=None,
         device=None,
         precision=None,
+        dropout=0.0,
     ):
         self.loss = loss
         super().__init__(
@@ -502,6 +519,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
             n_threads=n_threads,
             device=device,
             precision=precision,
+            dropout=dropout,
         )
 
     def _validate_input(

@@ -17,6 +17,7 @@ from fastnn.kernels.cpu.dispatch import (
     update_loops,
 )
 from fastnn.kernels.cpu.distances import distances_to
+from fastnn.kernels.cpu.dropout import dropout_loops
 from fastnn.kernels.cpu.kmeans import assign
 from fastnn.kernels.cpu.leading import leading_assign, leading_slack, leading_tasks, pack_leading
 from fastnn.kernels.cpu.local_search import place_center, swap_costs, swap_tasks
@@ -53,6 +54,7 @@ __all__ = [
     "coefficient_loops",
     "derivative_loops",
     "distances_to",
+    "dropout_loops",
     "improved",
     "is_small",
     "judge_batch",

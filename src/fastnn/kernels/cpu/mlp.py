@@ -7,6 +7,8 @@ One step is two phases, which a team of workers goes through (``team``)::
     weights  for each chunk of the row tiles of all [W; b]: their gradients over the whole batch, then the
              update of these weights while they lie in cache
 
+With dropout the rows' phase thins out every hidden layer, and its gradient (``dropout``).
+
 A small network's weights move between cores more cheaply than its activations. There each chunk of samples
 computes a gradient of its own, at the end of the rows' phase, and the weights' phase adds them up.
 
@@ -25,6 +27,7 @@ from numba.extending import register_jitable
 from fastnn.kernels._jit import parallel_jit
 from fastnn.kernels.cpu.denormals import flush_subnormals, restore_subnormals
 from fastnn.kernels.cpu.dispatch import step_coefficients, update_parameters
+from fastnn.kernels.cpu.dropout import drop_units
 from fastnn.kernels.cpu.layers import (
     GROUP_TILES,
     layer_backward,
@@ -34,7 +37,13 @@ from fastnn.kernels.cpu.layers import (
 )
 from fastnn.kernels.cpu.linked import NOTHING, linked
 from fastnn.kernels.cpu.output import loss_and_gradient, softmax
-from fastnn.kernels.cpu.panels import chunk_samples, gather_lanes, lanes_to_columns, lanes_to_rows
+from fastnn.kernels.cpu.panels import (
+    chunk_samples,
+    copy_elements,
+    gather_lanes,
+    lanes_to_columns,
+    lanes_to_rows,
+)
 from fastnn.kernels.cpu.team import (
     FINISHED,
     begin_phases,
@@ -98,11 +107,15 @@ class Training(NamedTuple):
     hyper: np.ndarray  # IN (MAX_HYPER,) float64
     gradient: np.ndarray  # OUT (n_parameters,) T
     state: np.ndarray  # INOUT (n_slots, n_parameters) T
+    drop: int  # address of the loop of dropout; NOTHING without
+    threshold: int  # of ``fastnn.dropout.Dropout``
+    scale: float
+    seed: int
 
 
 # The structures' fields, for ``linked``.
 MODEL, ROWS, TARGETS = (Model, "IITiii"), (Rows, "iTIII"), (Targets, "TTidd")
-TRAINING, WORKSPACE = (Training, "iiiiDTT2"), (Workspace, "iiI2IIITTTT2T3T2DDIIDT")
+TRAINING, WORKSPACE = (Training, "iiiiDTT2iidi"), (Workspace, "iiI2IIITTTTT2T3T2DDIIDT")
 
 
 @register_jitable
@@ -111,6 +124,15 @@ def _activation(model, is_last):
     if not is_last:
         return model.hidden
     return NOTHING if model.is_softmax else model.output
+
+
+@register_jitable
+def _drop(layer, n_units, start, stop, at, training, step, values):
+    """Dropout of hidden layer `layer`, whose lanes are at `at` of `values`, before the optimiser's `step`."""
+    drop_units(
+        training.drop, n_units, start, stop, at, training.seed, step, layer,
+        training.threshold, values.dtype.type(training.scale), values,
+    )  # fmt: skip
 
 
 @linked("rows-task", ["ii", MODEL, ROWS, TARGETS, TRAINING, WORKSPACE, "ii"])
@@ -125,6 +147,7 @@ def _rows_task(worker, chunk, model, rows, targets, training, work, first, n):
         return
     former = flush_subnormals()
     n_layers, capacity, scratch = sizes.size - 1, work.capacity, work.scratch[worker]
+    drops, step, width = training.drop != NOTHING, work.counts[STEPS], lanes(in_lanes)
     gather_lanes(
         rows.is_sparse, sizes[0], first, start, stop,
         rows.order, rows.indices, rows.x, rows.indptr, scratch, in_lanes,
@@ -136,6 +159,12 @@ def _rows_task(worker, chunk, model, rows, targets, training, work, first, n):
             _activation(model, last), training.keep_z and not last,
             model.parameters, in_lanes, work.zs,
         )  # fmt: skip
+        if drops and not last:
+            # The way back takes the derivative at the activations as they are now.
+            height, y = sizes[layer + 1] + 1, at[layer + 1]
+            begin, cells = y + start * height, (stop - start + width - 1) // width * width * height
+            copy_elements(cells, begin, begin, in_lanes, work.whole)
+            _drop(layer, height - 1, start, stop, y, training, step, in_lanes)
     n_out = sizes[n_layers]
     if model.is_softmax:
         softmax(n_out, start, stop, at[n_layers], model.output, in_lanes)
@@ -151,8 +180,11 @@ def _rows_task(worker, chunk, model, rows, targets, training, work, first, n):
             here, here_at = work.dz[worker, layer % 2], -start * (n_out + 1)
             layer_backward(
                 n_out, sizes[layer + 1], start, stop, model.w_at[layer], at[layer], d_at, here_at,
-                training.derivative, model.parameters, in_lanes, work.zs, d, here, scratch,
+                training.derivative, model.parameters, work.whole if drops else in_lanes, work.zs, d, here,
+                scratch,
             )  # fmt: skip
+            if drops:
+                _drop(layer - 1, n_out, start, stop, here_at, training, step, here)
             d, d_at = here, here_at
         lanes_to_columns(n_out, start, stop, capacity, d_at, work.columns_at[layer], d, work.in_columns)
         if work.partials.size > 0:

@@ -41,6 +41,7 @@ class Workspace(NamedTuple):
     in_lanes: np.ndarray  # WORK T
     in_columns: np.ndarray  # WORK T
     zs: np.ndarray  # WORK T, as in_lanes where the derivative needs z; else in_lanes itself
+    whole: np.ndarray  # WORK T, as in_lanes with dropout: the activations before it; else in_lanes itself
     scratch: np.ndarray  # WORK (n_workers, scratch_size) T
     dz: np.ndarray  # WORK (n_workers, 2, samples of a chunk * (1 + units of the widest hidden layer)) T
     partials: np.ndarray  # WORK (row_chunks, n_parameters) T: each chunk's gradient; (0, 0) without
@@ -124,7 +125,9 @@ def _weight_tiles(sizes: np.ndarray, n_threads: int) -> tuple[np.ndarray, np.nda
     return np.array(tiles, np.int64), cuts.astype(np.int64)
 
 
-def new_workspace(sizes: np.ndarray, n_rows: int, dtype: Any, *, keep_z: bool, n_threads: int) -> Workspace:
+def new_workspace(
+    sizes: np.ndarray, n_rows: int, dtype: Any, *, keep_z: bool, n_threads: int, keep_whole: bool = False
+) -> Workspace:
     """Buffers for training on batches of `n_rows`.
 
     Parameters
@@ -139,6 +142,8 @@ def new_workspace(sizes: np.ndarray, n_rows: int, dtype: Any, *, keep_z: bool, n
         Whether to keep the arguments of the hidden activations.
     n_threads : int
         Threads to cut the work for; there are places for as many workers as `scratch` has rows.
+    keep_whole : bool, default=False
+        Whether there is dropout, and the activations before it are kept.
 
     Returns
     -------
@@ -171,6 +176,7 @@ def new_workspace(sizes: np.ndarray, n_rows: int, dtype: Any, *, keep_z: bool, n
         in_lanes=in_lanes,
         in_columns=aligned_empty((columns_at[-1],), dtype),
         zs=aligned_empty(in_lanes.shape, dtype) if keep_z else in_lanes,
+        whole=aligned_empty(in_lanes.shape, dtype) if keep_whole else in_lanes,
         scratch=aligned_empty((n_workers, scratch_size(sizes, width)), dtype),
         dz=aligned_empty((n_workers, 2, _whole_lines(room)), dtype),
         partials=aligned_empty((chunks, n_parameters) if partial else (0, 0), dtype),

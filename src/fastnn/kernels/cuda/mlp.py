@@ -10,7 +10,7 @@ tiles of a product among them, and between two all blocks wait for each other::
 
 which is 2 L + 1 waits a step. A gradient is never written: the thread that has added up an element of
 ``[A; 1]^T dZ``, whose last row is the bias's, updates the parameter. No layer is updated in the phase that
-reads its weights.
+reads its weights. With dropout each thread thins out what it has just written of a hidden layer's A or dZ.
 
 Every sum is added up in an order that depends on the shapes and on the number of blocks alone, which is the
 same at every run on a device.
@@ -25,6 +25,7 @@ import numpy as np
 from numba import from_dtype, types
 
 from fastnn.activations import ACTIVATIONS, CODES, IDENTITY, SOFTMAX
+from fastnn.dropout import NO_DROPOUT, Dropout, is_dropped
 from fastnn.kernels.cuda import plain_tile, tensor_tile
 from fastnn.kernels.cuda import scalars as scalars  # what the registry's functions are, in kernels
 from fastnn.kernels.cuda.compat import (
@@ -79,6 +80,7 @@ def train_kernel(hidden: int, loss: int, rule: int, tile: Tile, real: Any) -> An
     height, width, threads = tile.height, tile.width, tile.threads
     a_length, b_length = shared_lengths(tile, real)
     dots_shape, (origin, own_row, own_column, _) = (n_rows, n_columns), places(tile)
+    dropped = device_function(is_dropped)
 
     @device_function
     def gather(X, order, first, n, d, A, at):
@@ -109,7 +111,7 @@ def train_kernel(hidden: int, loss: int, rule: int, tile: Tile, real: Any) -> An
 
     @device_function
     def backward(
-        at, across, n, n_in, n_out, w_at, in_at, out_at, w, A, Z, D, a_tile, b_tile, dots,
+        at, across, n, n_in, n_out, w_at, in_at, out_at, w, A, Z, D, kept, a_tile, b_tile, dots,
     ):  # fmt: skip
         row, column = at // across * height, at % across * width
         backward_product(
@@ -121,7 +123,21 @@ def train_kernel(hidden: int, loss: int, rule: int, tile: Tile, real: Any) -> An
                 r, c = row + y + own_row(i), column + x + own_column(j)
                 if r < n and c < n_in:
                     e = in_at + r * n_in + c
-                    D[e] = dots[i, j] * derivative(Z[e] if needs_z else A[e], A[e])
+                    a = A[e] * kept  # as it was before dropout, if the unit was kept
+                    D[e] = dots[i, j] * derivative(Z[e] if needs_z else a, a)
+
+    @device_function
+    def drop_units(at, across, n, n_units, values_at, seed, step, layer, threshold, scale, values):
+        """Dropout of a tile of a hidden layer, or of its gradient; each thread's own elements of it."""
+        row, column = at // across * height, at % across * width
+        y, x = origin()
+        for i in range(n_rows):
+            for j in range(n_columns):
+                r, c = row + y + own_row(i), column + x + own_column(j)
+                if r < n and c < n_units:
+                    e = values_at + r * n_units + c
+                    out = dropped(seed, step, layer, r, c, threshold)
+                    values[e] = real(0) if out else values[e] * scale
 
     @device_function
     def learn(
@@ -169,6 +185,7 @@ def train_kernel(hidden: int, loss: int, rule: int, tile: Tile, real: Any) -> An
     def train(
         X, order, Y, weights, weighted, batches, batch_size, n_rows, begin, end, steps, decay,
         sizes, w_at, a_at, w, s0, s1, A, Z, D, row_loss, losses, squares, done,
+        before, seed, threshold, scale, kept,
     ):  # fmt: skip
         grid = cuda.cg.this_grid()
         shared = cuda.shared.array(threads, types.float64)
@@ -195,6 +212,11 @@ def train_kernel(hidden: int, loss: int, rule: int, tile: Tile, real: Any) -> An
                         at, across, n, sizes[layer], sizes[layer + 1], w_at[layer], in_at,
                         a_at[layer + 1], layer == n_layers - 1, w, A, Z, a_tile, b_tile, dots,
                     )  # fmt: skip
+                    if threshold > 0 and layer < n_layers - 1:
+                        drop_units(
+                            at, across, n, sizes[layer + 1], a_at[layer + 1],
+                            seed, before + step, layer, threshold, scale, A,
+                        )  # fmt: skip
                 grid.sync()
             judge(order, first, n, n_out, a_at[n_layers], Y, weights, weighted, A, D, row_loss)
             if step + 1 < end:
@@ -218,8 +240,13 @@ def train_kernel(hidden: int, loss: int, rule: int, tile: Tile, real: Any) -> An
                 for at in range(cuda.blockIdx.x, count, cuda.gridDim.x):
                     backward(
                         at, across, n, sizes[layer], sizes[layer + 1], w_at[layer], a_at[layer],
-                        a_at[layer + 1], w, A, Z, D, a_tile, b_tile, dots,
+                        a_at[layer + 1], w, A, Z, D, kept, a_tile, b_tile, dots,
                     )  # fmt: skip
+                    if threshold > 0:
+                        drop_units(
+                            at, across, n, sizes[layer], a_at[layer],
+                            seed, before + step, layer - 1, threshold, scale, D,
+                        )  # fmt: skip
                 # The last phase has the first layer too, whose weights nobody goes back through.
                 for last in range(layer + 1, layer if layer > 0 else -1, -1):
                     if last < n_layers:
@@ -247,6 +274,7 @@ def signature(real: Any) -> tuple[Any, ...]:
     return (
         vector, whole, vector, vector, number, whole, number, number, number, number,
         types.Array(real, 2, "C"), real, whole, whole, whole, *[vector] * 6, double, double, double, whole,
+        number, number, number, real, real,
     )  # fmt: skip
 
 
@@ -298,6 +326,7 @@ class Steps:
     def run(
         self, X: Any, order: Any, Y: Any, weights: Any, batches: Any, begin: int, end: int, steps: Any,
         decay: float, parameters: Any, slots: Sequence[Any], losses: Any, squares: Any, done: Any,
+        dropout: Dropout = NO_DROPOUT, before: int = 0,
     ) -> None:  # fmt: skip
         """Steps begin to end (exclusive) of a table, until one whose loss is not finite; device arrays.
 
@@ -323,6 +352,9 @@ class Steps:
             The squares of W before each step times the step's factor are added.
         done : (1,) int64   # OUT
             ``end``, or the number of the step that was not done.
+        dropout : Dropout, default=NO_DROPOUT
+        before : int, default=0
+            Steps that the optimiser had done before the first of the table; dropout's numbers depend on it.
         """
         weighted = weights is not None
         self._train[self.n_blocks, self._threads](
@@ -330,6 +362,7 @@ class Steps:
             batches, self._batch_size, order.shape[0], begin, end, steps, self._real(decay),
             self._sizes, self._w_at, self._a_at, parameters, slots[0], slots[-1],
             self._A, self._Z, self._D, self._row_loss, losses, squares, done,
+            before, dropout.seed, dropout.threshold, self._real(dropout.scale), self._real(dropout.kept),
         )  # fmt: skip
 
 

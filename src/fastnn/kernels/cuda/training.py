@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from fastnn.dropout import Dropout
 from fastnn.kernels.cuda.compat import cuda, on_device
 from fastnn.kernels.cuda.layers import Gradients, forward_pass, layers_of
 from fastnn.kernels.cuda.memory import upload
@@ -98,7 +99,9 @@ class Training:
             for slot, wanted in zip(self._slots, state, strict=True):
                 slot.copy_to_host(wanted)
 
-    def epoch(self, optimizer: Optimizer, order: np.ndarray, batch_size: int, alpha: float) -> float:
+    def epoch(
+        self, optimizer: Optimizer, order: np.ndarray, batch_size: int, alpha: float, dropout: Dropout
+    ) -> float:
         """One pass over the rows of an order in mini-batches; the loss, as ``Network.train_epoch`` gives it.
 
         The optimiser's count of steps is set; its state is that which has been loaded.
@@ -135,7 +138,7 @@ class Training:
                 try:
                     steps.run(
                         self._X, there[0], self._Y, self._weights, there[1], begin, end, there[2], alpha,
-                        self._parameters, self._slots, losses, squares, done,
+                        self._parameters, self._slots, losses, squares, done, dropout, before,
                     )  # fmt: skip
                     loss = losses.copy_to_host() * self._loss_scale
                 finally:

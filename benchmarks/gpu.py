@@ -13,11 +13,13 @@ import copy
 import importlib.metadata
 import json
 import platform
+import shutil
 import statistics
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -29,16 +31,22 @@ ROOT = Path(__file__).resolve().parents[1]
 LEAST_CALLS, MOST_CALLS, SECONDS = 5, 50, 3.0
 LAYERS = [(200, 64, 100), (1024, 784, 512), (1024, 512, 512), (8192, 784, 512)]  # rows, inputs, outputs
 CLUSTERINGS = [(1_000_000, 8, 64), (1_000_000, 64, 256), (10_000_000, 128, 1000)]  # rows, features, clusters
-# Layer sizes, rows, rows of a batch.
+# Layer sizes, rows, rows of a batch, precision.
 NETWORKS = [
-    ((64, 100, 10), 1797, 200),
-    ((784, 512, 512, 10), 60_000, 1024),
-    ((784, 512, 512, 10), 60_000, 8192),
+    ((64, 100, 10), 1797, 200, None),
+    ((784, 512, 512, 10), 60_000, 1024, None),
+    ((784, 512, 512, 10), 60_000, 8192, None),
+    ((784, 512, 512, 10), 60_000, 1024, "tf32"),
+    ((784, 512, 512, 10), 60_000, 8192, "tf32"),
 ]
 # Of more products (rows, features, clusters) than this the CPU does no iteration here.
 CPU_WORK = 1e11
+# What torch.compile needs for its own kernels.
+COMPILER = any(map(shutil.which, ("cc", "gcc", "clang")))
 # Relative error of what is checked; sums in float32, of batches and in another order.
 TOLERATED = 1e-3
+# Of the loss of an epoch with factors of 11 bits.
+TOLERATED_TF32 = 1e-2
 # Rows whose labels are compared with those of float64.
 CHECKED = 20_000
 # Elements of torch's matrix of distances at once: the whole of it does not fit.
@@ -119,6 +127,16 @@ def layers(torch: Any, cuda: Any) -> list[dict[str, Any]]:
     return rows
 
 
+@contextmanager
+def tf32_allowed(torch: Any) -> Iterator[None]:
+    """PyTorch may round the factors of float32 products to TF32 inside the ``with`` block."""
+    torch.backends.cuda.matmul.allow_tf32 = True
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = False
+
+
 def torch_assign(torch: Any, X: Any, C: Any) -> Any:
     """Labels by matrix products and argmin, some rows at a time."""
     half = (C * C).sum(1) / 2
@@ -155,8 +173,15 @@ def clusterings(torch: Any, cuda: Any) -> list[dict[str, Any]]:
         def add_up(X=X, labels=labels, k=k, sums=sums, counts=counts):
             return update_centers(X, labels, k, out=(sums, counts))
 
+        def nearest_tf32(X=X, C=C, labels=labels, distances=distances):
+            return assign(X, C, out=(labels, distances), precision="tf32")
+
         def torch_nearest(X=X, C=C):
             return torch_assign(torch, X, C)
+
+        def torch_nearest_tf32(X=X, C=C):
+            with tf32_allowed(torch):
+                return torch_assign(torch, X, C)
 
         def torch_add_up(X=X, labels=labels, k=k, d=d):
             total = torch.zeros((k, d), device="cuda")
@@ -173,16 +198,31 @@ def clusterings(torch: Any, cuda: Any) -> list[dict[str, Any]]:
             expected.index_add_(0, labels[i : i + step].long(), X[i : i + step].double())
         error = relative_error(sums, expected)
         wrong += int((counts != torch.bincount(labels, minlength=k)).sum())
-        times = milliseconds({"fastnn": nearest, "torch": torch_nearest}, cuda)
-        rows.append(
-            {
-                "what": f"assign ({n}, {d}, {k})",
-                "tflops": 2.0 * n * d * k / times["fastnn"] / 1e9,
-                "wrong": wrong,
-                "error": distance_error,
-            }
-            | times
+        plain_labels, torch_labels = labels.clone(), torch_nearest_tf32()
+        labels.fill_(-1)
+        nearest_tf32()
+        # What TF32 may change is a label that rounding in float32 decides.
+        wrong_tf32 = wrong_labels(X, C, labels)
+        note = (
+            f"{int((labels != plain_labels).sum())} labels differ from float32's, "
+            f"torch's TF32 {int((torch_labels != plain_labels).sum())}"
         )
+        labels.copy_(plain_labels)
+        for ours, theirs, tf32 in (
+            (nearest, torch_nearest, False),
+            (nearest_tf32, torch_nearest_tf32, True),
+        ):
+            times = milliseconds({"fastnn": ours, "torch": theirs}, cuda)
+            rows.append(
+                {
+                    "what": f"assign ({n}, {d}, {k})" + tf32 * ", TF32",
+                    "tflops": 2.0 * n * d * k / times["fastnn"] / 1e9,
+                    "wrong": wrong_tf32 if tf32 else wrong,
+                    "error": distance_error,
+                    "note": tf32 * note,
+                }
+                | times
+            )
         times = milliseconds({"fastnn": add_up, "torch": torch_add_up}, cuda)
         rows.append(
             {
@@ -192,19 +232,23 @@ def clusterings(torch: Any, cuda: Any) -> list[dict[str, Any]]:
             }
             | times
         )
-        del X, C, labels, distances, nearest, add_up, torch_nearest, torch_add_up
+        del X, C, labels, distances, plain_labels, torch_labels, ours, theirs
+        del nearest, nearest_tf32, add_up, torch_nearest, torch_nearest_tf32, torch_add_up
         torch.cuda.empty_cache()
     return rows
 
 
 def epochs(torch: Any, cuda: Any) -> list[dict[str, Any]]:
-    """An epoch of training with adam, beside PyTorch's: eagerly, and with each step a CUDA graph."""
+    """An epoch of training with adam, beside PyTorch's, in float32 and, where the network is large, in TF32.
+
+    PyTorch's is run eagerly, with each step a CUDA graph, and with each step a graph of compiled code.
+    """
     from fastnn.device_network import DeviceNetwork
     from fastnn.kernels import device_rows
     from fastnn.optimizers import Optimizer
 
     rows = []
-    for sizes, n, batch_size in NETWORKS:
+    for sizes, n, batch_size, precision in NETWORKS:
         X = torch.randn((n, sizes[0]), device="cuda")
         y = torch.randint(0, sizes[-1], (n,), device="cuda")
         Y = np.eye(sizes[-1], dtype=np.float32)[y.cpu().numpy()]
@@ -223,24 +267,32 @@ def epochs(torch: Any, cuda: Any) -> list[dict[str, Any]]:
             dtype=np.float32,
         )
         order = np.random.default_rng(0).permutation(n)
-        ours, shuffled = device_rows(X, 0), torch.from_numpy(order).cuda()
+        ours, shuffled = device_rows(X, 0, precision), torch.from_numpy(order).cuda()
 
         def fastnn_epoch(network=network, optimizer=optimizer, ours=ours, Y=Y, order=order, size=batch_size):
             return network.train_epoch(optimizer, ours, Y, order, size)
 
-        eager, graphed = (_torch_epoch(torch, layers, X, y, shuffled, batch_size, graph) for graph in (0, 1))
-        # All begin with the same parameters; the loss of an epoch is the mean over its rows.
-        losses = [fastnn_epoch(), eager(), graphed()]
-        error = float(np.max([abs(loss / losses[1] - 1) for loss in losses]))
-        times = milliseconds({"fastnn": fastnn_epoch, "torch": eager, "torch graph": graphed}, cuda)
+        contestants = {"fastnn": fastnn_epoch}
+        with tf32_allowed(torch) if precision else nullcontext():
+            data = X, y, shuffled, batch_size
+            contestants["torch"] = _torch_epoch(torch, layers, *data)
+            contestants["graphs"] = _torch_epoch(torch, layers, *data, graph=True)
+            if COMPILER:
+                contestants["compiled graphs"] = _torch_epoch(torch, layers, *data, graph=True, compiled=True)
+            # All begin with the same parameters; the loss of an epoch is the mean over its rows.
+            losses = {name: epoch() for name, epoch in contestants.items()}
+            error = float(np.max([abs(loss / losses["torch"] - 1) for loss in losses.values()]))
+            times = milliseconds(contestants, cuda)
         steps = -(-n // batch_size)
         flops = 6.0 * n * sum(n_in * n_out for n_in, n_out in pairwise(sizes))
         rows.append(
             {
-                "what": f"epoch {'-'.join(map(str, sizes))}, batch {batch_size}, {steps} steps",
+                "what": f"epoch {'-'.join(map(str, sizes))}, batch {batch_size}, {steps} steps"
+                + bool(precision) * ", TF32",
                 "tflops": flops / times["fastnn"] / 1e9,
                 "error": error,
                 "us_per_step": 1e3 * times["fastnn"] / steps,
+                "tolerated": TOLERATED_TF32 if precision else TOLERATED,
             }
             | times
         )
@@ -248,19 +300,31 @@ def epochs(torch: Any, cuda: Any) -> list[dict[str, Any]]:
 
 
 def _torch_epoch(
-    torch: Any, layers: Any, X: Any, y: Any, order: Any, batch_size: int, graph: int
+    torch: Any,
+    layers: Any,
+    X: Any,
+    y: Any,
+    order: Any,
+    batch_size: int,
+    *,
+    graph: bool = False,
+    compiled: bool = False,
 ) -> Callable[[], float]:
-    """A function that trains a copy of the layers for an epoch and returns its mean loss."""
+    """A function that trains a copy of the layers for an epoch and returns its mean loss.
+
+    With `graph` a step is one CUDA graph; what is captured is `compiled` first by ``torch.compile``.
+    """
     modules: list[Any] = []
     for layer in copy.deepcopy(layers):
         modules += [layer, torch.nn.ReLU()]
     model = torch.nn.Sequential(*modules[:-1])
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True, capturable=bool(graph))
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True, capturable=graph)
+    forward = torch.compile(model) if compiled else model
     n, total = len(order), torch.zeros((), device="cuda")
 
     def step(rows: Any) -> None:
         optimizer.zero_grad(set_to_none=not graph)
-        loss = torch.nn.functional.cross_entropy(model(X[rows]), y[rows])
+        loss = torch.nn.functional.cross_entropy(forward(X[rows]), y[rows])
         loss.backward()
         optimizer.step()
         total.add_(loss.detach(), alpha=len(rows))
@@ -373,14 +437,13 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 def _also(row: dict[str, Any]) -> str:
-    if "torch graph" in row:
-        ratio = row["torch graph"] / row["fastnn"]
-        return (
-            f"torch with graphs {row['torch graph']:.3f} ms ({ratio:.2f}), {row['us_per_step']:.1f} us a step"
-        )
+    if "us_per_step" in row:
+        peers = [name for name in ("graphs", "compiled graphs") if name in row]
+        said = [f"torch's {name} {row[name]:.3f} ms ({row[name] / row['fastnn']:.2f})" for name in peers]
+        return ", ".join([*said, f"{row['us_per_step']:.1f} us a step"])
     if "cpu_iteration_ms" in row:
         return f"a fit of 1 iteration on 2 threads of the CPU {row['cpu_iteration_ms']:.1f} ms"
-    return ""
+    return row.get("note", "")
 
 
 def versions(torch: Any) -> dict[str, str]:
@@ -411,13 +474,15 @@ def main(argv: list[str] | None = None) -> None:
     for group in (layers, epochs, clusterings, lloyds):
         rows += group(torch, cuda)
         print(table(rows), flush=True)
-    wrong = [row["what"] for row in rows if not row["error"] < TOLERATED or row.get("wrong")]
+    wrong = [
+        row["what"] for row in rows if not row["error"] < row.get("tolerated", TOLERATED) or row.get("wrong")
+    ]
     if options.json is not None:
         options.json.write_text(json.dumps({"about": about, "rows": rows}, indent=1))
     head = "\n".join(f"| {name} | {value} |" for name, value in about.items())
     options.output.write_text(
         "# Benchmarks on a GPU\n\nWritten by `make gpu`; every figure comes from one run. PyTorch runs "
-        "in float32 without TF32, eagerly unless it says graphs.\n\n"
+        "in float32, in TF32 where the row says so, and eagerly unless it says graphs.\n\n"
         f"| | |\n|---|---|\n{head}\n\n{table(rows)}\n"
     )
     if wrong:

@@ -10,9 +10,30 @@ import numpy as np
 UNIT_ROUNDING = 8
 
 
+# Memory of a GPU and managed memory, in DLPack's numbers of kinds of devices.
+_CUDA, _CUDA_MANAGED = 2, 13
+
+
+def dlpack_device(array: Any) -> int | None:
+    """Number of the GPU on which an array lies, by ``__dlpack_device__``; None where that knows of none."""
+    ask = getattr(array, "__dlpack_device__", None)
+    if ask is None:
+        return None
+    try:
+        kind, number = ask()
+    except (BufferError, ValueError):  # of an array that is spread over devices, or on one without a number
+        return None
+    return int(number) if kind in (_CUDA, _CUDA_MANAGED) else None
+
+
 def is_device_array(array: Any) -> bool:
     """Whether an array lies on a GPU."""
-    return hasattr(array, "__cuda_array_interface__") or hasattr(array, "__cuda_ndarray__")
+    if hasattr(array, "__cuda_ndarray__"):
+        return True
+    if isinstance(array, np.ndarray):
+        return False
+    # DLPack first: PyTorch refuses a tensor that requires a gradient the very question for the other.
+    return dlpack_device(array) is not None or hasattr(array, "__cuda_array_interface__")
 
 
 class DeviceRows(ABC):

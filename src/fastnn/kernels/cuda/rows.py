@@ -1,6 +1,6 @@
 """Rows on a GPU, for the engines: where a user's array has gone, or lies already."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,9 +10,17 @@ from fastnn.kernels.cuda.compat import on_device
 from fastnn.kernels.cuda.distances import distances_to
 from fastnn.kernels.cuda.gather import gathered
 from fastnn.kernels.cuda.kmeans import assign
-from fastnn.kernels.cuda.lengths import check_finite, have_direction, unit_rows
+from fastnn.kernels.cuda.lengths import (
+    check_finite,
+    divide_by_lengths,
+    have_direction,
+    have_unit_length,
+    unit_rows,
+)
 from fastnn.kernels.cuda.memory import Arguments, as_dtype, as_kind_of, upload
 from fastnn.kernels.cuda.passes import SeedingPasses, Workspace
+from fastnn.kernels.cuda.room import fits
+from fastnn.kernels.cuda.streamed import StreamedRows
 from fastnn.kernels.cuda.training import Training, outputs
 
 
@@ -31,6 +39,10 @@ class Rows(DeviceRows):
     def __init__(self, array: Any, ordinal: int, given: Any) -> None:
         self.array, self.ordinal, self.given = array, ordinal, given
         self.shape, self.dtype = tuple(array.shape), np.dtype(array.dtype)
+
+    def blocks(self, columns: int = 0) -> Iterator[tuple[int, Any]]:
+        """All rows in one block, as ``StreamedRows.blocks`` has several."""
+        yield 0, self.array
 
     def __getitem__(self, rows: Any) -> np.ndarray:
         if isinstance(rows, slice):
@@ -85,12 +97,16 @@ class Rows(DeviceRows):
 
     def unit_rows(self) -> "Rows":
         with on_device(self.ordinal):
+            if not is_device_array(self.given) and not have_unit_length(self.array):
+                # The array is no user's: there may be no room for another one.
+                divide_by_lengths(self.array, self.array)
+                return self
             array = unit_rows(self.array)
         return self if array is self.array else Rows(array, self.ordinal, self.given)
 
 
-def device_rows(X: Any, ordinal: int) -> Rows:
-    """A user's array on a device: used where it lies, if it lies there.
+def device_rows(X: Any, ordinal: int) -> Rows | StreamedRows:
+    """A user's array on a device: where it lies, if it lies there; in blocks, if there is no room for it.
 
     Parameters
     ----------
@@ -114,6 +130,8 @@ def device_rows(X: Any, ordinal: int) -> Rows:
             )
     with on_device(ordinal):
         arguments = Arguments(X)
+        if not is_device_array(X) and not fits(shape, arguments.dtype):
+            return StreamedRows(np.asarray(X), ordinal, arguments.dtype, Rows)
         array = arguments.matrix(X, "X", (None, None))
         if is_device_array(X):
             check_finite(array)

@@ -88,6 +88,15 @@ def test_a_tensor_that_requires_a_gradient_is_seen():
     assert is_device_array(Tensor(np.eye(2)))
 
 
+def test_tensors_on_the_host_are_on_no_gpu():
+    torch = pytest.importorskip("torch")
+    X = torch.arange(6.0).reshape(3, 2)
+    for tensor in (X, X.clone().requires_grad_(), torch.empty(2, device="meta"), X.to_sparse()):
+        assert not is_device_array(tensor)
+        assert kernels.device_number(None, (tensor,)) is None
+    assert KMeans(2, random_state=0).fit(X).labels_.size == 3
+
+
 def test_the_question_imports_nothing_of_cuda(monkeypatch):
     for name in [name for name in sys.modules if name.startswith(("fastnn.kernels.cuda", "cuda"))]:
         monkeypatch.delitem(sys.modules, name)

@@ -1,4 +1,4 @@
-"""Rows that lie on a GPU, as the engines see them: what kind of array they are is known on the GPU only."""
+"""Rows that a GPU works on, as the engines see them: what kind of array they are is known there only."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -37,7 +37,9 @@ def is_device_array(array: Any) -> bool:
 
 
 class DeviceRows(ABC):
-    """Rows (n, d) on a GPU, of float32 or float64; ``kernels.cuda.rows`` has what works on them.
+    """Rows (n, d) of float32 or float64 that a GPU works on, by what is in ``kernels.cuda``.
+
+    They lie there (``rows``), or go there in blocks (``streamed``).
 
     Attributes
     ----------
@@ -57,7 +59,7 @@ class DeviceRows(ABC):
 
     @abstractmethod
     def take(self, rows: np.ndarray) -> "DeviceRows":
-        """A copy of some rows, on the GPU too."""
+        """A copy of some rows, on the GPU if there is room."""
 
     @abstractmethod
     def astype(self, dtype: Any, copy: bool = False) -> "DeviceRows":

@@ -156,6 +156,8 @@ class StreamedRows(DeviceRows):
             return np.concatenate([have_direction(block) for _, block in self.blocks()])
 
     def unit_rows(self) -> "StreamedRows":
+        if self._at_unit_length:
+            return self
         with on_device(self.ordinal):
             if all(have_unit_length(block) for _, block in self.blocks()):
                 return self

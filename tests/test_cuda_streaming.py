@@ -264,6 +264,7 @@ def test_rows(blobs, little_room):
             assert in_blocks[:].dtype == in_blocks.dtype == dtype
             np.testing.assert_array_equal(in_blocks[:], expected)
             np.testing.assert_array_equal(in_blocks[2], expected[2])
+            np.testing.assert_array_equal(in_blocks.as_given(), expected)
             np.testing.assert_array_equal(in_blocks.take(wanted)[:], expected[wanted])
             for first, block in in_blocks.blocks():
                 np.testing.assert_array_equal(block.copy_to_host(), expected[first : first + block.shape[0]])

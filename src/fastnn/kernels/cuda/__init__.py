@@ -17,10 +17,10 @@
 
 Rows that a device has no room for (``room``) stand beside those that it has::
 
-    rows.py: Rows             -> training.Training              passes.Workspace, SeedingPasses
-    streamed.py: StreamedRows -> streamed_training              streamed_passes
-                                       |                              |
-                                       +--- blocks_of_rows.py (copies while kernels run)
+    by_blocks.py:  rows.py       -> training.Training         passes.Workspace, SeedingPasses
+                   streamed.py   -> streamed_training         streamed_passes
+                        |                  |
+                        +--- blocks_of_rows.py (copies while kernels run)
 
 Imported only when a CUDA device is asked for. ``compat`` alone imports numba.cuda and cuda.core.
 """

@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.kernels._on_device import DeviceRows, is_device_array
+from fastnn.kernels._on_device import is_device_array
+from fastnn.kernels.cuda.by_blocks import RowsByBlocks
 from fastnn.kernels.cuda.compat import on_device
 from fastnn.kernels.cuda.distances import distances_to
 from fastnn.kernels.cuda.gather import gathered
@@ -19,12 +20,12 @@ from fastnn.kernels.cuda.lengths import (
 )
 from fastnn.kernels.cuda.memory import Arguments, as_dtype, as_kind_of, upload
 from fastnn.kernels.cuda.passes import SeedingPasses, Workspace
-from fastnn.kernels.cuda.room import fits
+from fastnn.kernels.cuda.room import fits, rows_with_results
 from fastnn.kernels.cuda.streamed import StreamedRows
-from fastnn.kernels.cuda.training import Training, outputs
+from fastnn.kernels.cuda.training import Training
 
 
-class Rows(DeviceRows):
+class Rows(RowsByBlocks):
     """Rows on a device.
 
     Parameters
@@ -41,8 +42,10 @@ class Rows(DeviceRows):
         self.shape, self.dtype = tuple(array.shape), np.dtype(array.dtype)
 
     def blocks(self, columns: int = 0) -> Iterator[tuple[int, Any]]:
-        """All rows in one block, as ``StreamedRows.blocks`` has several."""
-        yield 0, self.array
+        n = self.shape[0]
+        size = rows_with_results(columns, self.dtype.itemsize) if columns else n
+        for first in range(0, n, size):
+            yield first, self.array if size >= n else self.array[first : first + size]
 
     def __getitem__(self, rows: Any) -> np.ndarray:
         if isinstance(rows, slice):
@@ -71,6 +74,8 @@ class Rows(DeviceRows):
             return as_kind_of(self.given, assign(self.array, C)[0])
 
     def distances_to(self, C: np.ndarray) -> Any:
+        if not is_device_array(self.given):
+            return super().distances_to(C)
         with on_device(self.ordinal):
             return as_kind_of(self.given, distances_to(self.array, C))
 
@@ -84,12 +89,6 @@ class Rows(DeviceRows):
         self, Y: np.ndarray, weights: np.ndarray | None, layer_sizes: Sequence[int], hidden: int, loss: int
     ) -> Training:
         return Training(self.ordinal, self.array, Y, weights, layer_sizes, hidden, loss)
-
-    def outputs(
-        self, parameters: np.ndarray, layer_sizes: Sequence[int], hidden: int, output: str
-    ) -> np.ndarray:
-        with on_device(self.ordinal):
-            return outputs(self.array, parameters, layer_sizes, hidden, output).copy_to_host()
 
     def have_direction(self) -> np.ndarray:
         with on_device(self.ordinal):

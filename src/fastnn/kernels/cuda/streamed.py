@@ -11,18 +11,17 @@ import numpy as np
 
 from fastnn.kernels._on_device import DeviceRows
 from fastnn.kernels.cuda.blocks_of_rows import BlockPipeline
+from fastnn.kernels.cuda.by_blocks import RowsByBlocks
 from fastnn.kernels.cuda.candidates import TASK_ROWS
 from fastnn.kernels.cuda.compat import on_device
-from fastnn.kernels.cuda.distances import distances_to
 from fastnn.kernels.cuda.lengths import divide_by_lengths, have_direction, have_unit_length
 from fastnn.kernels.cuda.memory import as_dtype, upload
 from fastnn.kernels.cuda.room import block_rows, fits, rows_with_results
 from fastnn.kernels.cuda.streamed_passes import StreamedSeedingPasses, StreamedWorkspace
 from fastnn.kernels.cuda.streamed_training import StreamedTraining
-from fastnn.kernels.cuda.training import outputs
 
 
-class StreamedRows(DeviceRows):
+class StreamedRows(RowsByBlocks):
     """Rows on the host, of which a device has two blocks at a time.
 
     Parameters
@@ -46,13 +45,6 @@ class StreamedRows(DeviceRows):
         self._pipeline: BlockPipeline | None = None
 
     def blocks(self, columns: int = 0) -> Iterator[tuple[int, Any]]:
-        """The rows as device arrays, with the number of the first of each; on the current device.
-
-        All but the last have a multiple of ``TASK_ROWS`` rows, where `columns` is 0. A block may be read by
-        what is queued before the next one is asked for.
-
-        columns : results of a row, for which there has to be room beside the block
-        """
         n, d = self.shape
         if self._pipeline is None:
             size = min(block_rows(d * self._copied_as.itemsize, TASK_ROWS), n)
@@ -83,10 +75,15 @@ class StreamedRows(DeviceRows):
 
     def __getitem__(self, rows: Any) -> np.ndarray:
         found = np.array(self._host[rows], self._copied_as)
-        if self._at_unit_length:
-            with on_device(self.ordinal):
-                return self._finished(upload(np.atleast_2d(found))).copy_to_host().reshape(found.shape)
-        return found
+        if not self._at_unit_length:
+            return found
+        some = self._like(np.atleast_2d(found))
+        with on_device(self.ordinal):
+            if fits(some.shape, self.dtype):
+                worked_on = self._finished(upload(some._host)).copy_to_host()
+            else:
+                worked_on = some._on_host(self.shape[1], lambda block: block)
+        return worked_on.reshape(found.shape)
 
     def take(self, rows: np.ndarray) -> DeviceRows:
         found = self._like(self._host[rows])
@@ -122,14 +119,6 @@ class StreamedRows(DeviceRows):
         work.sweep(self, np.empty(0, self.dtype), C, summing=False)
         return work.labels
 
-    def distances_to(self, C: np.ndarray) -> np.ndarray:
-        out = np.empty((self.shape[0], C.shape[0]), self.dtype)
-        with on_device(self.ordinal):
-            centers = upload(C, self.dtype)
-            for first, block in self.blocks(C.shape[0]):
-                distances_to(block, centers).copy_to_host(out[first : first + block.shape[0]])
-        return out
-
     def workspace(self, n: int, k: int) -> StreamedWorkspace:
         return StreamedWorkspace(self.ordinal, n, k, self.shape[1], self.dtype)
 
@@ -140,16 +129,6 @@ class StreamedRows(DeviceRows):
         self, Y: np.ndarray, weights: np.ndarray | None, layer_sizes: Sequence[int], hidden: int, loss: int
     ) -> StreamedTraining:
         return StreamedTraining(self.ordinal, self, Y, weights, layer_sizes, hidden, loss)
-
-    def outputs(
-        self, parameters: np.ndarray, layer_sizes: Sequence[int], hidden: int, output: str
-    ) -> np.ndarray:
-        out = np.empty((self.shape[0], layer_sizes[-1]), self.dtype)
-        with on_device(self.ordinal):
-            for first, block in self.blocks(layer_sizes[-1]):
-                found = outputs(block, parameters, layer_sizes, hidden, output)
-                found.copy_to_host(out[first : first + block.shape[0]])
-        return out
 
     def have_direction(self) -> np.ndarray:
         with on_device(self.ordinal):

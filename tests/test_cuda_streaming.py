@@ -11,13 +11,21 @@ import pytest
 from sklearn.base import clone
 from sklearn.datasets import make_blobs
 
-from fastnn import GradKMeans, KMeans, MiniBatchKMeans, MLPClassifier, MLPRegressor, kmeans_plusplus
+from fastnn import (
+    GradKMeans,
+    KMeans,
+    MiniBatchKMeans,
+    MLPClassifier,
+    MLPRegressor,
+    kernels,
+    kmeans_plusplus,
+)
 
 if find_spec("numba_cuda") is None:
     pytest.skip("numba-cuda is not installed", allow_module_level=True)
 
 from fastnn.kernels.cuda import room, streamed, streamed_passes, streamed_training, training
-from fastnn.kernels.cuda.compat import SIMULATED, cuda, free_memory
+from fastnn.kernels.cuda.compat import SIMULATED, copy_stream, cuda, free_memory
 from fastnn.kernels.cuda.rows import Rows, device_rows
 
 pytestmark = [
@@ -218,6 +226,53 @@ def test_mlp_regressor_in_another_dtype(blobs, little_room):
     np.testing.assert_array_equal(in_blocks.coefs_[0], whole.coefs_[0])
     for data in (X, X.astype(np.float16), X > 0):
         same_predictions(in_blocks, whole, data, little_room, ("predict",))
+
+
+def test_only_the_targets_have_no_room(blobs, monkeypatch):
+    X = blobs[0]
+    Y = X[:, :1] * np.arange(1.0, 30.0)
+    model = MLPRegressor(hidden_layer_sizes=(2,), max_iter=1, batch_size=8, random_state=0, device="cuda")
+    whole = clone(model).fit(X, Y)
+    made = []
+
+    class Watched(streamed.StreamedTraining):
+        def __init__(self, *arguments):
+            made.append(arguments[1].shape)
+            super().__init__(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(room, "BLOCK_BYTES", BLOCK_BYTES)
+        patch.setattr(room, "free_memory", lambda: 3.0 * N * (D * 8 + room.ROW_BYTES))
+        patch.setattr(streamed, "StreamedTraining", Watched)
+        assert type(device_rows(X, 0)) is Rows
+        in_blocks = clone(model).fit(X, Y)
+    assert made == [X.shape]
+    np.testing.assert_array_equal(in_blocks.coefs_[1], whole.coefs_[1])
+
+
+@pytest.mark.skipif(SIMULATED, reason="of streams, which the simulator has not")
+def test_copies_do_not_wait_for_the_default_stream():
+    with cuda.gpus[0]:
+        assert copy_stream(0).owner.is_nonblocking
+
+
+@pytest.mark.skipif(SIMULATED, reason="too much for the simulator")
+def test_many_blocks(monkeypatch):
+    generator = np.random.default_rng(3)
+    X = generator.normal(size=(400_000, 48)).astype(np.float32)
+    C = generator.normal(size=(100, 48)).astype(np.float32)
+    expected = kernels.assign(X, C)
+    sums, _ = kernels.update_centers(X, expected[0], len(C))
+    monkeypatch.setattr(room, "SHARE", 0.0)
+    monkeypatch.setattr(room, "BLOCK_BYTES", 1 << 20)
+    rows = device_rows(X, 0)
+    work = rows.workspace(len(X), len(C))
+    for _ in range(5):
+        work.sweep(rows, np.empty(0, X.dtype), C, summing=True)
+        assert np.count_nonzero(work.labels != expected[0]) <= 1e-4 * len(X)  # ties, by rounding
+        np.testing.assert_allclose(work.distances, expected[1], rtol=1e-4)
+        assert work.counts.sum() == len(X)
+        np.testing.assert_allclose(work.sums.sum(axis=0), sums.sum(axis=0), rtol=1e-9)
 
 
 @pytest.mark.filterwarnings("ignore:(overflow|invalid value|divide by zero):RuntimeWarning")

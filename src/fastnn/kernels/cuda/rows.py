@@ -35,10 +35,12 @@ class Rows(RowsByBlocks):
         The device.
     given : array
         What the user gave.
+    host : ndarray of shape (n, d), default=None
+        The same rows on the host, where there are any.
     """
 
-    def __init__(self, array: Any, ordinal: int, given: Any) -> None:
-        self.array, self.ordinal, self.given = array, ordinal, given
+    def __init__(self, array: Any, ordinal: int, given: Any, host: np.ndarray | None = None) -> None:
+        self.array, self.ordinal, self.given, self._host = array, ordinal, given, host
         self.shape, self.dtype = tuple(array.shape), np.dtype(array.dtype)
 
     def blocks(self, columns: int = 0) -> Iterator[tuple[int, Any]]:
@@ -88,6 +90,12 @@ class Rows(RowsByBlocks):
     def training(
         self, Y: np.ndarray, weights: np.ndarray | None, layer_sizes: Sequence[int], hidden: int, loss: int
     ) -> Training:
+        with on_device(self.ordinal):
+            if self._host is not None and not fits(Y.shape, Y.dtype):
+                # Rows go there in blocks with their targets, which are too many.
+                return StreamedRows(self._host, self.ordinal, self.dtype, Rows).training(
+                    Y, weights, layer_sizes, hidden, loss
+                )
         return Training(self.ordinal, self.array, Y, weights, layer_sizes, hidden, loss)
 
     def have_direction(self) -> np.ndarray:
@@ -99,6 +107,7 @@ class Rows(RowsByBlocks):
             if not is_device_array(self.given) and not have_unit_length(self.array):
                 # The array is no user's: there may be no room for another one.
                 divide_by_lengths(self.array, self.array)
+                self._host = None
                 return self
             array = unit_rows(self.array)
         return self if array is self.array else Rows(array, self.ordinal, self.given)
@@ -134,7 +143,7 @@ def device_rows(X: Any, ordinal: int) -> Rows | StreamedRows:
         array = arguments.matrix(X, "X", (None, None))
         if is_device_array(X):
             check_finite(array)
-    return Rows(array, ordinal, X)
+    return Rows(array, ordinal, X, None if is_device_array(X) else np.asarray(X))
 
 
 def to_kind_of(like: Any, array: np.ndarray, ordinal: int) -> Any:

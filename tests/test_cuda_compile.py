@@ -29,6 +29,7 @@ from fastnn.kernels.cuda import (
     reduction,
     scan,
     sorting,
+    streamed_passes,
     sums,
     tile,
 )
@@ -133,6 +134,7 @@ def kernels(real):
         "_place": ([sorting._place], (I32, INT, INT, I32, I32), FEW),
         "_sum_pieces": ([sums._sum_pieces], (M, V, INT, I32, I32, I32, INT, F64_2, F64, F64_3), FEW),
         "_join_parts": ([sums._join_parts], (I32, INT, F64_3, F64_2, F64), FEW),
+        "add_to": ([streamed_passes.add_to], (F64, F64), FEW),
         "_find_bad_labels": ([kmeans._find_bad_labels], (types.Array(types.int64, 1, "C"), INT, I32), FEW),
         "_find_bad_weights": ([kmeans._find_bad_weights], (V, I32), FEW),
     }

@@ -314,9 +314,8 @@ def test_candidates_for_a_center(weighted):
     # Rows by the running sum; one target beyond the end, as rounding may give.
     sums = np.cumsum(terms[:, 0])
     targets = np.array([0.0, sums[7] - 1e-6, sums[-2] + 1e-6, 2 * sums[-1]])
-    picked = candidates.pick_rows(
-        on_device(X), w, on_device(tried[:1]), on_device(closest), potentials[:, 0], targets
-    )
+    tasks = candidates.find_tasks(potentials[:, 0], targets)
+    picked = candidates.pick_rows(on_device(X), w, on_device(tried[:1]), on_device(closest), *tasks)
     np.testing.assert_array_equal(picked.copy_to_host(), [0, 7, n - 1, n - 1])
 
 

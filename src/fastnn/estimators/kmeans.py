@@ -68,8 +68,8 @@ class KMeans(CallbackSupport, BaseKMeans):
         joblib's limits for its workers allow. The result does not depend on it.
     device : {'cpu', 'cuda', 'cuda:0', 'cuda:1', ...}, default=None
         Where to compute, on the processor or an NVIDIA GPU. None follows the data of each call: the GPU for
-        an array that lies there (CuPy's, PyTorch's; used in place if it is contiguous and float32 or
-        float64), else the processor. What a
+        an array that lies there (CuPy's, PyTorch's, ...; used in place if it is contiguous and float32 or
+        float64), else the processor. Arrays of NumPy that a GPU has no room for go there in blocks. What a
         method returns is of the kind of its data; fitted attributes are arrays of NumPy, so a model that was
         fitted on a GPU can be loaded without one. Sparse data need the processor.
     precision : {None, 'tf32'}, default=None

@@ -38,14 +38,15 @@ if numba.config.DISABLE_JIT:
     raise ImportError("fastnn is compiled by Numba and cannot run with NUMBA_DISABLE_JIT=1")
 
 from fastnn.kernels import cpu
-from fastnn.kernels._on_device import DeviceRows, is_device_array
+from fastnn.kernels._on_device import DeviceRows, dlpack_device, is_device_array
 from fastnn.kernels.cpu import kmeans, linear
 from fastnn.kernels.cpu.elementary import exp, log, logistic, tanh
 
 _DEVICE_DOC = """device : {"cpu", "cuda", "cuda:0", "cuda:1", ...}, default=None
     Where to compute. None follows the data: the CPU for NumPy arrays, the GPU where an array lies on one
-    (CuPy, PyTorch, or whatever has ``__cuda_array_interface__``). Arrays that lie on the GPU are used in
-    place if they are contiguous and of one float type, and results come back as the same kind of array.
+    (CuPy, PyTorch, JAX, or whatever has ``__cuda_array_interface__`` or DLPack). Arrays that lie on the GPU
+    are used in place if they are contiguous and of one float type, and results come back as the same kind of
+    array.
     Work is queued on the device's default stream: wait for data that another stream makes.
 """
 _PRECISION_DOC = """precision : {None, "tf32"}, default=None
@@ -77,12 +78,16 @@ def _of_data(arrays: tuple[Any, ...]) -> int | None:
         if type(array) in _ON_HOST:
             continue
         if is_device_array(array):
-            # PyTorch's, CuPy's and Numba's names for the device's number.
-            place = getattr(array, "device", None)
-            if place is None:
-                place = getattr(getattr(getattr(array, "gpu_data", None), "context", None), "device", None)
-            number = getattr(place, "index", getattr(place, "id", None))
-            number = number if isinstance(number, int) else (found or 0)
+            number = dlpack_device(array)
+            if number is None:
+                # The names of a device's number in Numba, which has no DLPack, and in packages like CuPy.
+                place = getattr(array, "device", None)
+                if place is None:
+                    place = getattr(
+                        getattr(getattr(array, "gpu_data", None), "context", None), "device", None
+                    )
+                number = getattr(place, "index", getattr(place, "id", None))
+                number = number if isinstance(number, int) else (found or 0)
             if found not in (None, number):
                 raise ValueError(f"arrays lie on 'cuda:{found}' and on 'cuda:{number}'.")
             found = number

@@ -1,4 +1,4 @@
-"""Rows that lie on a GPU, as the engines see them: what kind of array they are is known on the GPU only."""
+"""Rows that a GPU works on, as the engines see them: what kind of array they are is known there only."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -10,13 +10,36 @@ import numpy as np
 UNIT_ROUNDING = 8
 
 
+# Memory of a GPU and managed memory, in DLPack's numbers of kinds of devices.
+_CUDA, _CUDA_MANAGED = 2, 13
+
+
+def dlpack_device(array: Any) -> int | None:
+    """Number of the GPU on which an array lies, by ``__dlpack_device__``; None where that knows of none."""
+    ask = getattr(array, "__dlpack_device__", None)
+    if ask is None:
+        return None
+    try:
+        kind, number = ask()
+    except (BufferError, ValueError):  # of an array that is spread over devices, or on one without a number
+        return None
+    return int(number) if kind in (_CUDA, _CUDA_MANAGED) else None
+
+
 def is_device_array(array: Any) -> bool:
     """Whether an array lies on a GPU."""
-    return hasattr(array, "__cuda_array_interface__") or hasattr(array, "__cuda_ndarray__")
+    if hasattr(array, "__cuda_ndarray__"):
+        return True
+    if isinstance(array, np.ndarray):
+        return False
+    # DLPack first: PyTorch refuses a tensor that requires a gradient the very question for the other.
+    return dlpack_device(array) is not None or hasattr(array, "__cuda_array_interface__")
 
 
 class DeviceRows(ABC):
-    """Rows (n, d) on a GPU, of float32 or float64; ``kernels.cuda.rows`` has what works on them.
+    """Rows (n, d) of float32 or float64 that a GPU works on, by what is in ``kernels.cuda``.
+
+    They lie there (``rows``), or go there in blocks (``streamed``).
 
     Attributes
     ----------
@@ -36,7 +59,7 @@ class DeviceRows(ABC):
 
     @abstractmethod
     def take(self, rows: np.ndarray) -> "DeviceRows":
-        """A copy of some rows, on the GPU too."""
+        """A copy of some rows, on the GPU if there is room."""
 
     @abstractmethod
     def astype(self, dtype: Any, copy: bool = False) -> "DeviceRows":

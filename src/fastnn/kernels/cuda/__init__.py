@@ -13,9 +13,16 @@
                                      |
              tile.py (the product)   scalars.py   memory.py (arrays to a device and back)
                                      |
-                           compat.py (numba.cuda)
+                           compat.py (numba.cuda, cuda.core)
 
-Imported only when a CUDA device is asked for. ``compat`` alone imports numba.cuda.
+Rows that a device has no room for (``room``) stand beside those that it has::
+
+    by_blocks.py:  rows.py       -> training.Training         passes.Workspace, SeedingPasses
+                   streamed.py   -> streamed_training         streamed_passes
+                        |                  |
+                        +--- blocks_of_rows.py (copies while kernels run)
+
+Imported only when a CUDA device is asked for. ``compat`` alone imports numba.cuda and cuda.core.
 """
 
 from fastnn.kernels.cuda.compat import on_device

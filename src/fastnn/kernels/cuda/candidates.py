@@ -82,30 +82,37 @@ def try_candidates(X: Any, weights: Any, candidates: Any, closest: Any, potentia
     )
 
 
-def pick_rows(
-    X: Any, weights: Any, last: Any, closest: Any, potentials: np.ndarray, targets: np.ndarray
-) -> Any:
-    """Rows at which the running sum of the potential reaches the targets.
+def find_tasks(potentials: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Tasks in which the running sum of the potential reaches the targets, and what is left of these there.
+
+    Parameters
+    ----------
+    potentials : ndarray of shape (tasks,)
+    targets : ndarray of shape (n_candidates,)
+    """
+    sums = np.cumsum(potentials)
+    tasks = np.minimum(sums.searchsorted(targets), len(sums) - 1)
+    return tasks, targets - (sums - potentials)[tasks]
+
+
+def pick_rows(X: Any, weights: Any, last: Any, closest: Any, tasks: np.ndarray, rests: np.ndarray) -> Any:
+    """Rows at which the running sum of the potential, within a task, reaches what is left of a target.
 
     Parameters
     ----------
     X, weights, closest : device arrays, as in ``try_candidates``
     last : device array (1, d)
         A centre that `closest` does not know of yet.
-    potentials : ndarray of shape (tasks,)
-        These know of it.
-    targets : ndarray of shape (n_candidates,)
+    tasks, rests : ndarrays of shape (n_candidates,)
+        Of ``find_tasks``, by potentials that know of it.
 
     Returns
     -------
     picked : device array (n_candidates,) int64
     """
-    sums = np.cumsum(potentials)
-    tasks = np.minimum(sums.searchsorted(targets), len(sums) - 1)
-    rests = targets - (sums - potentials)[tasks]
-    picked = cuda.device_array(len(targets), np.int64)
+    picked = cuda.device_array(len(tasks), np.int64)
     weighted = weights is not None
-    _pick_rows[len(targets), THREADS](
+    _pick_rows[len(tasks), THREADS](
         X, weights if weighted else closest, int(weighted), last, closest, cuda.to_device(tasks),
         cuda.to_device(rests), picked,
     )  # fmt: skip

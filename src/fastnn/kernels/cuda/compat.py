@@ -1,4 +1,4 @@
-"""The one file that imports numba.cuda: its decorators, and what is missing where there is no GPU."""
+"""The one file that imports numba.cuda and cuda.core: decorators, and stand-ins where there is no GPU."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from typing import Any
 
 import numba
+import numpy as np
 
 if find_spec("numba_cuda") is None:
     raise ImportError("a CUDA device needs the package numba-cuda: pip install 'fastnn[cuda]'")
@@ -32,8 +33,13 @@ __all__ = [
     "block_side",
     "block_threads",
     "cooperative_blocks",
+    "copy_stream",
     "cuda",
     "device_function",
+    "event",
+    "exported",
+    "free_memory",
+    "imported",
     "intrinsic",
     "kernel",
     "multiprocessors",
@@ -126,3 +132,84 @@ def cooperative_blocks(function: Any, signature: tuple[Any, ...], threads: int) 
     if not SIMULATED:
         function.compile(signature)
     return function.overloads[signature].max_cooperative_grid_blocks(threads)
+
+
+def free_memory() -> float:
+    """Bytes of the current device that are free; without bound in the simulator."""
+    context = cuda.current_context()
+    if not SIMULATED:
+        context.deallocations.clear()  # what Numba has put off to free
+    return context.get_memory_info().free
+
+
+def copy_stream(ordinal: int) -> Any:
+    """A stream of the current device that neither waits for the default stream nor makes that wait.
+
+    Numba's own streams do both, so that a copy on one would wait for all kernels before it.
+    """
+    if SIMULATED:
+        return cuda.stream()
+    from cuda.core import Device, StreamOptions
+
+    device = Device(ordinal)
+    device.set_current()  # as it is for Numba, in the same context; cuda.core asks for it in every thread
+    owner = device.create_stream(options=StreamOptions(nonblocking=True))
+    stream = cuda.external_stream(int(owner.handle))
+    stream.owner = owner  # which ends the stream when it goes
+    return stream
+
+
+def event() -> Any:
+    """A point in a stream, for others to wait for."""
+    return cuda.event() if SIMULATED else cuda.event(timing=False)
+
+
+def imported(array: Any, *, to_write: bool = False) -> Any:
+    """An array of another package that lies on a device, by way of DLPack: the same memory, not a copy.
+
+    The producer makes the default stream wait for what it still has to write.
+
+    Raises
+    ------
+    BufferError
+        The producer does not let go of it.
+    ValueError
+        It is to be written to and is read-only.
+    """
+    from cuda.core.utils import StridedMemoryView
+
+    # The number 1 is the default stream in DLPack.
+    view = StridedMemoryView.from_dlpack(array, stream_ptr=1)
+    if to_write and view.readonly:
+        raise ValueError(f"a {type(array).__name__} for the result is read-only")
+    dtype = np.dtype(view.dtype)
+    strides = None if view.strides is None else tuple(dtype.itemsize * step for step in view.strides)
+    description = {
+        "shape": tuple(view.shape),
+        "strides": strides,
+        "typestr": dtype.str,
+        "data": (view.ptr, view.readonly),
+        "version": 3,
+    }
+    if not SIMULATED:
+        return cuda.from_cuda_array_interface(description, owner=view, sync=False)
+    from numba.cuda.simulator.cudadrv.devicearray import FakeCUDAArray
+
+    return FakeCUDAArray(np.asarray(_Memory(view, description)))
+
+
+class _Memory:
+    """What the simulator takes for memory of a device, as NumPy reads it."""
+
+    def __init__(self, owner: Any, description: dict[str, Any]) -> None:
+        self.owner, self.__array_interface__ = owner, description
+
+
+def exported(array: Any) -> Any:
+    """A device array as an object with ``__dlpack__``, when all that is queued on it is done."""
+    cuda.default_stream().synchronize()
+    if SIMULATED:
+        return array
+    from cuda.core.utils import StridedMemoryView
+
+    return StridedMemoryView.from_cuda_array_interface(array, stream_ptr=-1)

@@ -75,14 +75,14 @@ def _divide(X, scales, lengths, out):
         out[i, f] = value / scales[i] / lengths[i] if scales[i] > 0.0 else value
 
 
-def _measured(X: Any) -> tuple[Any, Any, bool]:
+def _measured(X: Any) -> tuple[Any, Any, Any]:
     n = X.shape[0]
     scales, lengths = cuda.device_array(n, np.float64), cuda.device_array(n, np.float64)
     uneven = cuda.to_device(np.zeros(1, np.int32))
     rounding = UNIT_ROUNDING * float(np.finfo(X.dtype).eps)
     if n:
         _measure[blocks(n, _THREADS), _THREADS](X, scales, lengths, rounding, uneven)
-    return scales, lengths, bool(uneven.copy_to_host()[0])
+    return scales, lengths, uneven
 
 
 def have_direction(X: Any) -> np.ndarray:
@@ -90,12 +90,22 @@ def have_direction(X: Any) -> np.ndarray:
     return _measured(X)[0].copy_to_host() > 0
 
 
-def unit_rows(X: Any) -> Any:
-    """The twin of ``clustering.sphere.unit_rows``: a device array (n, d), X itself if all lengths are 1."""
-    scales, lengths, uneven = _measured(X)
-    if not uneven:
-        return X
-    out = cuda.device_array(X.shape, X.dtype)
+def have_unit_length(X: Any) -> bool:
+    """Whether all rows of a device array (n, d) have length 1."""
+    return not _measured(X)[2].copy_to_host()[0]
+
+
+def divide_by_lengths(X: Any, out: Any) -> None:
+    """The rows of a device array (n, d) over their lengths; `out` may be X."""
+    scales, lengths, _ = _measured(X)
     if X.size:
         _divide[blocks(X.size, _THREADS), _THREADS](X, scales, lengths, out)
+
+
+def unit_rows(X: Any) -> Any:
+    """The twin of ``clustering.sphere.unit_rows``: a device array (n, d), X itself if all lengths are 1."""
+    if have_unit_length(X):
+        return X
+    out = cuda.device_array(X.shape, X.dtype)
+    divide_by_lengths(X, out)
     return out

@@ -1,7 +1,8 @@
 """Arrays on their way to a device and back.
 
-An array that lies on a device already (CuPy's, PyTorch's, Numba's) is used where it lies. One of NumPy's is
-copied there, and what is computed from NumPy arrays alone comes back as NumPy arrays.
+An array that lies on a device already (CuPy's, PyTorch's, JAX's, Numba's) is used where it lies, by way of
+``__cuda_array_interface__`` or else of DLPack. One of NumPy's is copied there, and what is computed from
+NumPy arrays alone comes back as NumPy arrays.
 """
 
 import sys
@@ -12,10 +13,10 @@ import numpy as np
 
 from fastnn.kernels._arrays import output_array, plain, working_dtype
 from fastnn.kernels._on_device import is_device_array
-from fastnn.kernels.cuda.compat import block_threads, cuda, kernel
+from fastnn.kernels.cuda.compat import block_threads, cuda, exported, imported, kernel
 
 # How a package that a user's array comes from wraps a device array without a copy: by its name, with its
-# module, the device array, and the user's.
+# module, the device array, and the user's. Others are asked for `from_dlpack`.
 _WRAPPERS: dict[str, Callable[[Any, Any, Any], Any]] = {
     "cupy": lambda cupy, array, like: cupy.asarray(array),
     "torch": lambda torch, array, like: torch.as_tensor(array, device=like.device),
@@ -124,7 +125,8 @@ class Arguments:
         Raises
         ------
         ValueError
-            `out` has another shape or dtype, is not C-contiguous, or shares memory with `others`.
+            `out` has another shape or dtype, is not C-contiguous or read-only, or shares memory with
+            `others`.
         """
         if out is None:
             return cuda.device_array(shape, dtype)
@@ -134,7 +136,7 @@ class Arguments:
                 raise ValueError(f"{name} must not share memory with another argument")
             self._host_outputs.append(out)
             return upload(out, dtype) if keep else cuda.device_array(shape, dtype)
-        array = _as_cuda(out)
+        array = _as_cuda(out, to_write=True)
         if tuple(array.shape) != shape or array.dtype != dtype:
             have = f"{array.dtype} {tuple(array.shape)}"
             raise ValueError(f"{name} must be an array of {np.dtype(dtype)} {shape}, got {have}")
@@ -168,9 +170,13 @@ def to_host(array: Any) -> np.ndarray:
     return _as_cuda(array).copy_to_host()
 
 
-def _as_cuda(array: Any) -> Any:
+def _as_cuda(array: Any, *, to_write: bool = False) -> Any:
     """An array as Numba's, on the default stream: a producer's own has been waited for then."""
-    return array if hasattr(array, "__cuda_ndarray__") else cuda.as_cuda_array(array).bind(0)
+    if hasattr(array, "__cuda_ndarray__"):
+        return array
+    if hasattr(array, "__cuda_array_interface__"):
+        return cuda.as_cuda_array(array).bind(0)
+    return imported(array, to_write=to_write)
 
 
 def as_kind_of(like: Any, array: Any) -> Any:
@@ -179,7 +185,15 @@ def as_kind_of(like: Any, array: Any) -> Any:
         return array.copy_to_host()
     package = type(like).__module__.partition(".")[0]
     wrap = _WRAPPERS.get(package)
-    return array if wrap is None else wrap(sys.modules[package], array, like)
+    if wrap is not None:
+        return wrap(sys.modules[package], array, like)
+    if hasattr(like, "__cuda_ndarray__"):
+        return array
+    # The array API standard's name for the module with an array's functions; JAX has it in another package.
+    ask = getattr(like, "__array_namespace__", None)
+    module = sys.modules.get(package) if ask is None else ask()
+    take = getattr(module, "from_dlpack", None)
+    return array if take is None else take(exported(array))
 
 
 def _overlap(a: Any, b: Any) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.kernels.cuda.candidates import pick_rows, seeding_tasks, try_candidates
+from fastnn.kernels.cuda.candidates import find_tasks, pick_rows, seeding_tasks, try_candidates
 from fastnn.kernels.cuda.compat import cuda, on_device
 from fastnn.kernels.cuda.gather import gathered
 from fastnn.kernels.cuda.memory import Scratch, upload
@@ -122,5 +122,5 @@ class SeedingPasses:
         """Rows at which the running sum of the potential, that knows of row `last`, reaches the targets."""
         with on_device(self._ordinal):
             center = gathered(self._X, np.array([last]))
-            picked = pick_rows(self._X, self._weights, center, self._closest, potential, targets)
-            return picked.copy_to_host()
+            tasks = find_tasks(potential, targets)
+            return pick_rows(self._X, self._weights, center, self._closest, *tasks).copy_to_host()

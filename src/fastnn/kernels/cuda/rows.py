@@ -1,22 +1,31 @@
 """Rows on a GPU, for the engines: where a user's array has gone, or lies already."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from fastnn.kernels._on_device import DeviceRows, is_device_array
+from fastnn.kernels._on_device import is_device_array
+from fastnn.kernels.cuda.by_blocks import RowsByBlocks
 from fastnn.kernels.cuda.compat import on_device
 from fastnn.kernels.cuda.distances import distances_to
 from fastnn.kernels.cuda.gather import gathered
 from fastnn.kernels.cuda.kmeans import assign
-from fastnn.kernels.cuda.lengths import check_finite, have_direction, unit_rows
+from fastnn.kernels.cuda.lengths import (
+    check_finite,
+    divide_by_lengths,
+    have_direction,
+    have_unit_length,
+    unit_rows,
+)
 from fastnn.kernels.cuda.memory import Arguments, as_dtype, as_kind_of, upload
 from fastnn.kernels.cuda.passes import SeedingPasses, Workspace
-from fastnn.kernels.cuda.training import Training, outputs
+from fastnn.kernels.cuda.room import fits, rows_with_results
+from fastnn.kernels.cuda.streamed import StreamedRows
+from fastnn.kernels.cuda.training import Training
 
 
-class Rows(DeviceRows):
+class Rows(RowsByBlocks):
     """Rows on a device.
 
     Parameters
@@ -26,13 +35,29 @@ class Rows(DeviceRows):
         The device.
     given : array
         What the user gave.
-    precision : str or None
+    host : ndarray of shape (n, d), default=None
+        The same rows on the host, where there are any.
+    precision : str, default=None
         As of the kernels.
     """
 
-    def __init__(self, array: Any, ordinal: int, given: Any, precision: str | None = None) -> None:
-        self.array, self.ordinal, self.given, self.precision = array, ordinal, given, precision
+    def __init__(
+        self,
+        array: Any,
+        ordinal: int,
+        given: Any,
+        host: np.ndarray | None = None,
+        precision: str | None = None,
+    ) -> None:
+        self.array, self.ordinal, self.given, self._host = array, ordinal, given, host
+        self.precision = precision
         self.shape, self.dtype = tuple(array.shape), np.dtype(array.dtype)
+
+    def blocks(self, columns: int = 0) -> Iterator[tuple[int, Any]]:
+        n = self.shape[0]
+        size = rows_with_results(columns, self.dtype.itemsize) if columns else n
+        for first in range(0, n, size):
+            yield first, self.array if size >= n else self.array[first : first + size]
 
     def __getitem__(self, rows: Any) -> np.ndarray:
         if isinstance(rows, slice):
@@ -61,6 +86,8 @@ class Rows(DeviceRows):
             return as_kind_of(self.given, assign(self.array, C, precision=self.precision)[0])
 
     def distances_to(self, C: np.ndarray) -> Any:
+        if not is_device_array(self.given):
+            return super().distances_to(C)
         with on_device(self.ordinal):
             return as_kind_of(self.given, distances_to(self.array, C))
 
@@ -73,14 +100,12 @@ class Rows(DeviceRows):
     def training(
         self, Y: np.ndarray, weights: np.ndarray | None, layer_sizes: Sequence[int], hidden: int, loss: int
     ) -> Training:
-        return Training(self.ordinal, self.array, Y, weights, layer_sizes, hidden, loss, self.precision)
-
-    def outputs(
-        self, parameters: np.ndarray, layer_sizes: Sequence[int], hidden: int, output: str
-    ) -> np.ndarray:
         with on_device(self.ordinal):
-            array = outputs(self.array, parameters, layer_sizes, hidden, output, self.precision)
-            return array.copy_to_host()
+            if self._host is not None and not fits(Y.shape, Y.dtype):
+                # Rows go there in blocks with their targets, which are too many.
+                streamed = StreamedRows(self._host, self.ordinal, self.dtype, Rows, self.precision)
+                return streamed.training(Y, weights, layer_sizes, hidden, loss)
+        return Training(self.ordinal, self.array, Y, weights, layer_sizes, hidden, loss, self.precision)
 
     def have_direction(self) -> np.ndarray:
         with on_device(self.ordinal):
@@ -88,15 +113,20 @@ class Rows(DeviceRows):
 
     def unit_rows(self) -> "Rows":
         with on_device(self.ordinal):
+            if not is_device_array(self.given) and not have_unit_length(self.array):
+                # The array is no user's: there may be no room for another one.
+                divide_by_lengths(self.array, self.array)
+                self._host = None
+                return self
             array = unit_rows(self.array)
         return self if array is self.array else self._with(array)
 
     def _with(self, array: Any) -> "Rows":
-        return Rows(array, self.ordinal, self.given, self.precision)
+        return Rows(array, self.ordinal, self.given, precision=self.precision)
 
 
-def device_rows(X: Any, ordinal: int, precision: str | None = None) -> Rows:
-    """A user's array on a device: used where it lies, if it lies there.
+def device_rows(X: Any, ordinal: int, precision: str | None = None) -> Rows | StreamedRows:
+    """A user's array on a device: where it lies, if it lies there; in blocks, if there is no room for it.
 
     Parameters
     ----------
@@ -122,10 +152,12 @@ def device_rows(X: Any, ordinal: int, precision: str | None = None) -> Rows:
             )
     with on_device(ordinal):
         arguments = Arguments(X)
+        if not is_device_array(X) and not fits(shape, arguments.dtype):
+            return StreamedRows(np.asarray(X), ordinal, arguments.dtype, Rows, precision)
         array = arguments.matrix(X, "X", (None, None))
         if is_device_array(X):
             check_finite(array)
-    return Rows(array, ordinal, X, precision)
+    return Rows(array, ordinal, X, None if is_device_array(X) else np.asarray(X), precision)
 
 
 def to_kind_of(like: Any, array: np.ndarray, ordinal: int) -> Any:

@@ -4,7 +4,7 @@ What is known before an epoch begins (the order of the rows, the weight of each 
 step) is put on the device at once, and the batches' losses are read after each launch of many steps.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -74,9 +74,25 @@ class Training:
         self._gradients: Gradients | None = None
         self._slots: list[Any] = []
         with on_device(ordinal):
-            self._Y = upload(Y)
-            self._weights = None if weights is None else upload(weights)
+            self._take_targets(Y, weights)
             self._parameters = cuda.device_array(n_parameters, X.dtype)
+
+    def _take_targets(self, Y: np.ndarray, weights: np.ndarray | None) -> None:
+        self._Y = upload(Y)
+        self._weights = None if weights is None else upload(weights)
+
+    def _pieces(
+        self, order: np.ndarray, batches: np.ndarray, batch_size: int, at_once: int
+    ) -> Iterator[tuple[tuple[Any, Any, Any, Any, Any], int, int]]:
+        """What the launches of an epoch get: X, order, Y, weights and batches, and which steps they are."""
+        data = self._X, upload(order), self._Y, self._weights, upload(batches)
+        for begin in range(0, batches.size, at_once):
+            yield data, begin, min(batches.size, begin + at_once)
+
+    def _blocks(self, size: int) -> Iterator[tuple[Any, Any, Any]]:
+        """X, Y and weights of all rows: in one piece, or in several of which all but the last have a multiple
+        of `size` rows."""
+        yield self._X, self._Y, self._weights
 
     def load(self, parameters: np.ndarray) -> None:
         """Take these parameters."""
@@ -130,15 +146,14 @@ class Training:
         before = optimizer.t
         with on_device(self._ordinal):
             steps = self._steps_of(optimizer.code, batch_size)
-            there = [upload(array) for array in (order, batches, table)]
+            rows_of_table = upload(table)
             losses, squares = upload(np.zeros(batches.size)), upload(np.zeros(steps.n_blocks))
             done = upload(np.zeros(1, np.int64))
-            for begin in range(0, batches.size, at_once):
-                end = min(batches.size, begin + at_once)
+            for data, begin, end in self._pieces(order, batches, batch_size, at_once):
                 try:
                     steps.run(
-                        self._X, there[0], self._Y, self._weights, there[1], begin, end, there[2], alpha,
-                        self._parameters, self._slots, losses, squares, done, dropout, before,
+                        *data, begin, end, rows_of_table, alpha, self._parameters, self._slots, losses,
+                        squares, done, dropout, before,
                     )  # fmt: skip
                     loss = losses.copy_to_host() * self._loss_scale
                 finally:
@@ -154,15 +169,15 @@ class Training:
         """Over all rows: the loss summed, the weight of the rows, and the gradient's sum; without penalty."""
         n = self._X.shape[0]
         size = rows_at_once(n, self._network[0])
-        starts = range(0, n, size)
         with on_device(self._ordinal):
             if self._gradients is None:
                 self._gradients = Gradients(*self._network, size, self._parameters, self._precision)
-            loss = 0.0
-            for first in starts:
-                loss += self._gradients.add(
-                    self._X, self._Y, self._weights, first, min(size, n - first), anew=first == 0
-                )
+            loss, anew = 0.0, True
+            for X, Y, of_rows in self._blocks(size):
+                for first in range(0, X.shape[0], size):
+                    count = min(size, X.shape[0] - first)
+                    loss += self._gradients.add(X, Y, of_rows, first, count, anew=anew)
+                    anew = False
             gradient = self._gradients.sum.copy_to_host()
         weights = self._batch_weights
         return (

@@ -18,7 +18,7 @@ Sculley, "Web-scale k-means clustering", WWW 2010: the mini-batch rule with a co
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import sparse
@@ -38,6 +38,7 @@ from fastnn.clustering.sphere import with_direction
 from fastnn.kernels import device
 from fastnn.kernels._arrays import Csr, plain
 from fastnn.kernels._codes import DIVERGED, NEWTON, NO_IMPROVEMENT, RUNNING
+from fastnn.kernels._on_device import DeviceRows
 from fastnn.kernels._threads import CALL_SECONDS, threads_for, workers
 
 # Lloyd's iterations of the polish end by `tol`; this bounds them where rounding keeps them from ending.
@@ -135,14 +136,21 @@ class _Epochs:
         self.touched = np.zeros(k)
         self.progress = np.array([0, 0, 0, 0, spread])
         self.patience = -1 if patience is None else max(1, patience)
-        self.work = self.last_work = Workspace.of(X, k, self.batch_size)
+        # Steps on a GPU that holds all rows keep there what lasts from step to step.
+        self.there: Any = None
+        if isinstance(X, DeviceRows):
+            self.there = X.center_steps(weights, k, len(rows), None if self.whole else self.batch_size)
+        if self.there is None:
+            self.work = self.last_work = Workspace.of(X, k, self.batch_size)
+        else:
+            self.there.load(C, self.safe, *self.motion)
         self.matrix = None
         if isinstance(X, Csr):
             self.matrix = sparse.csr_array((X.data, X.indices, X.indptr), shape=X.shape)
         n_gathered = 0
         if isinstance(X, np.ndarray):
             n_gathered = 0 if self.whole else self.batch_size
-        else:
+        elif self.there is None:
             # A sweep over such rows is one over as many as there are labels.
             rest = len(rows) % self.batch_size
             if rest and not self.whole:
@@ -152,24 +160,28 @@ class _Epochs:
         self.batches_per_chunk = 1
         self.status = RUNNING
 
-    def until(self, max_iter: int, tol: float, report: Callable[..., bool]) -> tuple[list[float], int]:
+    def until(self, max_iter: int, tol: float, report: Callable[..., bool] | None) -> tuple[list[float], int]:
         """Epochs until one of the rules in ``train`` holds; the losses of all steps, and their number."""
         losses: list[float] = []
         for i in range(max_iter):
             start = self.C.copy()
             epoch_losses, self.status = self.run()
             losses += epoch_losses.tolist()
-            if epoch_losses.size:
+            if report is not None and epoch_losses.size:
                 report(i + 1, float(epoch_losses.mean()))
             if self.status != RUNNING:
                 break
             if not self.reseed() and ((self.C - start).astype(np.float64) ** 2).sum() <= tol:
                 break
+        if self.there is not None:
+            self.there.save_state(self.safe, *self.motion)
         return losses, i + 1
 
     def run(self) -> tuple[np.ndarray, int]:
         """One epoch; the losses of the steps done, and the status."""
         self.touched[:] = 0
+        if self.there is not None:
+            return self._chunks_there()
         if self.whole:
             return self._steps([(self.X, self.weights)])
         device.shuffle(self.rows, self.random_state.randint(0, 2**63, dtype=np.int64))
@@ -192,14 +204,33 @@ class _Epochs:
                     losses, self.X_batch, self.weights_batch, self.work.labels, self.work.distances,
                     self.work.sums, self.work.counts, self.work.partials,
                 )  # fmt: skip
-                # The first call may compile; a chunk twice as long follows only a chunk that was short.
-                seconds = max(time.perf_counter() - started, 1e-9)
-                self.batches_per_chunk = max(
-                    1,
-                    min(int(CALL_SECONDS / seconds * (last - done)), 8 * self.batches_per_chunk),
-                )
+                self._set_chunk(last - done, time.perf_counter() - started)
                 done = reached
         return losses[:done], status
+
+    def _chunks_there(self) -> tuple[np.ndarray, int]:
+        """An epoch over rows on a GPU, many batches between two looks at what has come of them."""
+        n_batches = 1
+        if not self.whole:
+            device.shuffle(self.rows, self.random_state.randint(0, 2**63, dtype=np.int64))
+            n_batches = -(-len(self.rows) // self.batch_size)
+        losses = np.empty(n_batches)
+        done, status = 0, RUNNING
+        self.there.begin(self.rows, self.rule.hyper, self.progress)
+        while done < n_batches and status == RUNNING:
+            last = min(n_batches, done + self.batches_per_chunk)
+            started = time.perf_counter()
+            reached, status = self.there.run(done, last, self.rule, self.patience, losses)
+            self._set_chunk(last - done, time.perf_counter() - started)
+            done = reached
+        self.there.save(self.C, self.touched)
+        return losses[:done], status
+
+    def _set_chunk(self, n_batches: int, seconds: float) -> None:
+        """Choose the length of the next chunk by what this one took."""
+        # The first call may compile; a chunk several times as long follows only a chunk that was short.
+        most = int(CALL_SECONDS / max(seconds, 1e-9) * n_batches)
+        self.batches_per_chunk = max(1, min(most, 8 * self.batches_per_chunk))
 
     def _batches(self) -> Iterator[tuple[Rows, np.ndarray | None]]:
         """The batches of an epoch over rows that are not gathered in a compiled call, and their weights."""
@@ -253,7 +284,11 @@ class _Epochs:
         rows = farthest_rows(self.X, np.delete(self.C, starved, axis=0), weights, len(starved))
         moved = starved[: len(rows)]
         self.C[moved] = dense_rows(self.X, rows)
+        if self.there is not None:
+            self.there.save_state(self.safe, *self.motion)
         self.motion.forget(moved)
+        if self.there is not None:
+            self.there.load(self.C, self.safe, *self.motion)
         return bool(moved.size)
 
 
@@ -311,13 +346,12 @@ def train(
     n = X.shape[0]
     tol *= variance
 
-    def report(what: str, unit: float = 1.0) -> Callable[..., bool]:
+    def report(what: str, unit: float = 1.0) -> Callable[..., bool] | None:
         def show(i: int, loss: float, centers: np.ndarray | None = None) -> bool:
-            if verbose:
-                print(f"{what} {i}, mean squared distance {loss / unit:g}")
+            print(f"{what} {i}, mean squared distance {loss / unit:g}")
             return False
 
-        return show
+        return show if verbose else None
 
     total = total_weight(n, weights)
     if batch_size is not None and batch_size >= n:

@@ -31,6 +31,7 @@ from fastnn.kernels._codes import (
     STARVED,
     STEP,
 )
+from fastnn.kernels._on_device import DeviceRows
 from fastnn.kernels._threads import CALL_SECONDS, Pace, threads_for, workers
 
 # Rows drawn at once, unless a batch has more: 1 MiB of random numbers stays in the cache, and what a call
@@ -234,7 +235,12 @@ class _Steps:
         k, d = C.shape
         self.seen, self.progress = np.zeros(k), _progress()
         self.before = np.empty((k if rule.tol > 0 else 0, d), C.dtype)
-        self.work = Workspace.of(X, k, batch_size)
+        # Steps on a GPU that holds all rows keep the centres there.
+        self.there = X.mini_batches(k, batch_size) if isinstance(X, DeviceRows) else None
+        if self.there is None:
+            self.work = Workspace.of(X, k, batch_size)
+        else:
+            self.there.load(C)
         # The threads wait for each other three times in a step of perhaps 100 us: for milliseconds where
         # another process has taken a core.
         self.pace, self.called = Pace(), {True: False, False: False}
@@ -258,18 +264,18 @@ class _Steps:
                 # What was drawn beyond the step was drawn for nothing: where this happens often, less is.
                 at_once = reached
                 batch = rows[(reached - 1) * self.batch_size : reached * self.batch_size]
-                reassign(
-                    self.X, batch, self.C, self.seen, self.rule.ratio, self.draws.random_state, verbose,
-                    self.rule.on_sphere,
-                )  # fmt: skip
-                status = self._judge(self.progress[INERTIA])
+                status = self._reassign(batch, verbose)
             done += reached
             if verbose:
                 self._say(f"{done}/{n_steps}", status)
+        if self.there is not None:
+            self.there.save(self.C, self.before)
         return done
 
     def _run(self, rows: np.ndarray, n_batches: int) -> tuple[int, int]:
         """Steps on these batches; the number done and the status."""
+        if self.there is not None:
+            return self.there.run(rows, n_batches, *self.rule, self.seen, self.progress)
         if not isinstance(self.X, np.ndarray):
             return self._run_one_by_one(rows, n_batches)
         work = self.work
@@ -287,7 +293,7 @@ class _Steps:
         return reached, status
 
     def _run_one_by_one(self, rows: np.ndarray, n_batches: int) -> tuple[int, int]:
-        """Steps on batches of CSR rows, or on a GPU."""
+        """Steps on batches of CSR rows, or of rows that do not all lie on the GPU."""
         for b in range(n_batches):
             batch = some_rows(self.X, rows[b * self.batch_size : (b + 1) * self.batch_size])
             inertia = self.work.sweep(batch, weights_or_empty(None, batch), self.C, summing=True)
@@ -303,6 +309,18 @@ class _Steps:
             if status != RUNNING:
                 return b + 1, status
         return n_batches, RUNNING
+
+    def _reassign(self, batch: np.ndarray, verbose: bool) -> int:
+        """Put the starved centres on rows of the batch; the status of the batch, judged with them."""
+        if self.there is not None:
+            self.there.save(self.C, self.before)
+        reassign(
+            self.X, batch, self.C, self.seen, self.rule.ratio, self.draws.random_state, verbose,
+            self.rule.on_sphere,
+        )  # fmt: skip
+        if self.there is not None:
+            self.there.load(self.C)
+        return self._judge(self.progress[INERTIA])
 
     def _judge(self, inertia: float) -> int:
         moved = device.squared_movement(self.C, self.before)

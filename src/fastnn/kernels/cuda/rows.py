@@ -6,12 +6,15 @@ from typing import Any
 import numpy as np
 
 from fastnn.kernels._on_device import DeviceRows, is_device_array
+from fastnn.kernels.cuda.center_steps import CenterSteps
 from fastnn.kernels.cuda.compat import on_device
 from fastnn.kernels.cuda.distances import distances_to
 from fastnn.kernels.cuda.gather import gathered
 from fastnn.kernels.cuda.kmeans import assign
 from fastnn.kernels.cuda.lengths import check_finite, have_direction, unit_rows
+from fastnn.kernels.cuda.lloyd import Iterations
 from fastnn.kernels.cuda.memory import Arguments, as_dtype, as_kind_of, upload
+from fastnn.kernels.cuda.mini_batch import MiniBatches
 from fastnn.kernels.cuda.passes import SeedingPasses, Workspace
 from fastnn.kernels.cuda.training import Training, outputs
 
@@ -64,6 +67,17 @@ class Rows(DeviceRows):
 
     def workspace(self, n: int, k: int) -> Workspace:
         return Workspace(self.ordinal, n, k, self.shape[1], self.dtype)
+
+    def mini_batches(self, n_clusters: int, batch_size: int) -> MiniBatches:
+        return MiniBatches(self.ordinal, self.array, n_clusters, batch_size)
+
+    def center_steps(
+        self, weights: np.ndarray | None, n_clusters: int, n_rows: int, batch_size: int | None
+    ) -> CenterSteps:
+        return CenterSteps(self.ordinal, self.array, weights, n_clusters, n_rows, batch_size)
+
+    def iterations(self, weights: np.ndarray | None, C: np.ndarray, on_sphere: bool) -> Iterations:
+        return Iterations(self.ordinal, self.array, weights, C, on_sphere)
 
     def seeding(self, weights: np.ndarray | None, n_clusters: int, n_trials: int) -> SeedingPasses:
         return SeedingPasses(self.ordinal, self.array, weights, n_trials)

@@ -10,7 +10,7 @@ import pytest
 from numpy.random import RandomState
 from numpy.testing import assert_allclose, assert_array_equal
 
-from fastnn.clustering import gradient, mini_batch
+from fastnn.clustering import epochs, mini_batch
 from fastnn.clustering.gradient import train
 from fastnn.clustering.lloyd import lloyd
 from fastnn.clustering.mini_batch import mini_batches
@@ -51,7 +51,7 @@ def weights_of(X):
 def long_chunks(monkeypatch):
     """Chunks of several batches, however long one takes."""
     monkeypatch.setattr(mini_batch, "CALL_SECONDS", 1e6)
-    monkeypatch.setattr(gradient, "CALL_SECONDS", 1e6)
+    monkeypatch.setattr(epochs, "CALL_SECONDS", 1e6)
 
 
 @pytest.fixture

@@ -164,7 +164,7 @@ def _lloyd_there(
     report: Callable[[int, float, np.ndarray], bool] | None,
     on_sphere: bool,
 ) -> Fit:
-    """Lloyd's iterations that stay on a GPU, as ``kernels.cuda.lloyd.Iterations``; the rest as in ``lloyd``."""
+    """As ``lloyd``, by ``kernels.cuda.lloyd.Iterations``: the centres stay on the GPU."""
     total = total_weight(X.shape[0], weights)
     fillers = with_direction(X, weights) if on_sphere else weights
     losses: list[float] = []

@@ -200,7 +200,7 @@ def test_gradient_steps_end_for_want_of_improvement():
 
 # A step that goes too far, and one that leads to numbers that are not finite.
 @pytest.mark.parametrize("rate", [1e4, 1e200])
-@pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning")
+@pytest.mark.filterwarnings("ignore:(overflow|invalid value):RuntimeWarning")
 def test_gradient_steps_that_diverge(rate):
     X = spots()
     theirs, ours = (

@@ -21,7 +21,11 @@ from fastnn.optimizers import CODES
 if find_spec("numba_cuda") is None:
     pytest.skip("numba-cuda is not installed", allow_module_level=True)
 
+from fastnn.kernels._on_device import DeviceRows
 from fastnn.kernels.cuda.compat import SIMULATED, cuda
+from fastnn.kernels.cuda.lloyd import _tell
+from fastnn.kernels.cuda.reduction import THREADS
+from fastnn.kernels.cuda.rows import Rows
 
 pytestmark = [
     pytest.mark.gpu,
@@ -292,3 +296,44 @@ def test_an_iteration_of_lloyd_is_one_copy(copies):
     assert fit.n_iter > 2
     # At the end the inertia, the labels and the centres.
     assert len(copies) == fit.n_iter + 3
+
+
+def test_more_centers_and_features_than_a_block_has_threads():
+    size = THREADS + 3
+    X = np.random.default_rng(2).normal(size=(2 * THREADS - 2, size))
+    C = X[:size] + 0.1
+    theirs, ours = (
+        [
+            mini_batches(rows, None, C, random_state=RandomState(0), **USUAL | {"max_iter": 1, "tol": 1e-9}),
+            trained(rows, X, of("adam", 0.1), C=C, max_iter=1, batch_size=20),
+            lloyd(rows, None, C, max_iter=1, tol=0.0, accelerate=False),
+        ]
+        for rows in (X, device_rows(X, 0))
+    )
+    for mine, other in zip(ours, theirs, strict=True):
+        same(mine, other)
+
+
+def test_the_numbers_of_an_iteration_are_added_up():
+    generator = np.random.default_rng(3)
+    inertias, moved = generator.uniform(size=3 * THREADS - 1), generator.uniform(size=THREADS + 1)
+    counts = generator.integers(0, 2, THREADS + 1).astype(float)
+    told = cuda.device_array(3, np.float64)
+    _tell[1, THREADS](*map(cuda.to_device, (inertias, moved, counts)), told)
+    assert_allclose(told.copy_to_host(), [inertias.sum(), moved.sum(), (counts == 0).sum()], rtol=1e-14)
+
+
+def test_rows_that_do_not_all_lie_there_go_batch_by_batch(monkeypatch):
+    X = spots()
+    for loop in ("mini_batches", "center_steps", "iterations"):
+        monkeypatch.setattr(Rows, loop, getattr(DeviceRows, loop))
+    theirs, ours = (
+        [
+            mini_batches(rows, None, X[:3], random_state=RandomState(0), **USUAL | {"max_iter": 1}),
+            trained(rows, X, of(), max_iter=1),
+            lloyd(rows, None, X[:3], max_iter=2, tol=0.0, accelerate=False),
+        ]
+        for rows in (X, device_rows(X, 0))
+    )
+    for mine, other in zip(ours, theirs, strict=True):
+        same(mine, other)

@@ -213,7 +213,9 @@ def mini_batches(
         -1 if patience is None else patience,
         on_sphere,
     )
-    steps = _Steps(X, C.copy(), batch_size, rule, Draws(n, weights, C.dtype, random_state))
+    options = X, C.copy(), batch_size, rule, Draws(n, weights, C.dtype, random_state)
+    there = X.mini_batches(len(C), batch_size) if isinstance(X, DeviceRows) else None
+    steps = _Steps(*options) if there is None else _DeviceSteps(there, *options)
     done = steps.until(max_iter * n // batch_size, verbose)
     progress = steps.progress
     return Fit(
@@ -235,16 +237,16 @@ class _Steps:
         k, d = C.shape
         self.seen, self.progress = np.zeros(k), _progress()
         self.before = np.empty((k if rule.tol > 0 else 0, d), C.dtype)
-        # Steps on a GPU that holds all rows keep the centres there.
-        self.there = X.mini_batches(k, batch_size) if isinstance(X, DeviceRows) else None
-        if self.there is None:
-            self.work = Workspace.of(X, k, batch_size)
-        else:
-            self.there.load(C)
         # The threads wait for each other three times in a step of perhaps 100 us: for milliseconds where
         # another process has taken a core.
         self.pace, self.called = Pace(), {True: False, False: False}
-        self.X_batch = np.empty((batch_size if isinstance(X, np.ndarray) else 0, d), C.dtype)
+        self._allocate()
+
+    def _allocate(self) -> None:
+        """Make the buffers of the steps."""
+        (k, d), n = self.C.shape, self.batch_size
+        self.work = Workspace.of(self.X, k, n)
+        self.X_batch = np.empty((n if isinstance(self.X, np.ndarray) else 0, d), self.C.dtype)
 
     def until(self, n_steps: int, verbose: bool) -> int:
         """Steps until a rule ends them, `n_steps` at most; their number."""
@@ -268,14 +270,10 @@ class _Steps:
             done += reached
             if verbose:
                 self._say(f"{done}/{n_steps}", status)
-        if self.there is not None:
-            self.there.save(self.C, self.before)
         return done
 
     def _run(self, rows: np.ndarray, n_batches: int) -> tuple[int, int]:
         """Steps on these batches; the number done and the status."""
-        if self.there is not None:
-            return self.there.run(rows, n_batches, *self.rule, self.seen, self.progress)
         if not isinstance(self.X, np.ndarray):
             return self._run_one_by_one(rows, n_batches)
         work = self.work
@@ -312,14 +310,10 @@ class _Steps:
 
     def _reassign(self, batch: np.ndarray, verbose: bool) -> int:
         """Put the starved centres on rows of the batch; the status of the batch, judged with them."""
-        if self.there is not None:
-            self.there.save(self.C, self.before)
         reassign(
             self.X, batch, self.C, self.seen, self.rule.ratio, self.draws.random_state, verbose,
             self.rule.on_sphere,
         )  # fmt: skip
-        if self.there is not None:
-            self.there.load(self.C)
         return self._judge(self.progress[INERTIA])
 
     def _judge(self, inertia: float) -> int:
@@ -337,6 +331,34 @@ class _Steps:
             print(f"Converged (small centers change) at step {step}")
         elif status == NO_IMPROVEMENT:
             print(f"Converged (lack of improvement in inertia) at step {step}")
+
+
+class _DeviceSteps(_Steps):
+    """Steps on ``DeviceRows`` that all lie on the GPU, where the centres are too.
+
+    ``there`` is a ``kernels.cuda.mini_batch.MiniBatches``.
+    """
+
+    def __init__(self, there: Any, *options: Any) -> None:
+        self.there = there
+        super().__init__(*options)
+
+    def _allocate(self) -> None:
+        self.there.load(self.C)
+
+    def until(self, n_steps: int, verbose: bool) -> int:
+        done = super().until(n_steps, verbose)
+        self.there.save(self.C, self.before)
+        return done
+
+    def _run(self, rows: np.ndarray, n_batches: int) -> tuple[int, int]:
+        return self.there.run(rows, n_batches, *self.rule, self.seen, self.progress)
+
+    def _reassign(self, batch: np.ndarray, verbose: bool) -> int:
+        self.there.save(self.C, self.before)
+        status = super()._reassign(batch, verbose)
+        self.there.load(self.C)
+        return status
 
 
 def _progress(since: int = 0) -> np.ndarray:

@@ -10,8 +10,7 @@ demo: $(VENV)/.examples
 
 # The CUDA kernels compile without a driver, and run in numba-cuda's simulator.
 test: $(VENV)/.test $(VENV)/.cuda
-	NUMBA_ENABLE_CUDASIM=1 $(BIN)/python -m pytest tests/test_cuda_kernels.py tests/test_cuda_tensor_cores.py \
-		tests/test_cuda_estimators.py
+	NUMBA_ENABLE_CUDASIM=1 $(BIN)/python -m pytest -m gpu
 	$(BIN)/python -m pytest
 
 lint: $(VENV)/.test

@@ -7,8 +7,9 @@ from sklearn.cluster import KMeans
 from sklearn.cluster import kmeans_plusplus as sklearn_kmeans_plusplus
 from sklearn.datasets import load_digits, make_blobs
 
-from fastnn.clustering import gradient, seeding
-from fastnn.clustering.gradient import Motion, Rule, step, train
+from fastnn.clustering import epochs, seeding
+from fastnn.clustering.epochs import step
+from fastnn.clustering.gradient import Motion, Rule, train
 from fastnn.clustering.lloyd import lloyd
 from fastnn.clustering.local_search import LocalSearch
 from fastnn.clustering.passes import labels_inertia, mean_variance
@@ -307,7 +308,7 @@ def test_chunks_of_an_epoch_do_not_change_the_result(monkeypatch):
     X = blobs(1000, 2, 3)
     results = []
     for seconds in (0.0, 1e9):
-        monkeypatch.setattr(gradient, "CALL_SECONDS", seconds)
+        monkeypatch.setattr(epochs, "CALL_SECONDS", seconds)
         results.append(run(X, X[:3].copy(), Rule.of("sgd", "count", "sum"), batch_size=10, patience=10))
     np.testing.assert_array_equal(results[0].centers, results[1].centers)
     assert results[0].losses == results[1].losses

@@ -10,18 +10,22 @@ from numba import types
 
 from fastnn.activations import ACTIVATIONS, CODES
 from fastnn.losses import LOSSES
+from fastnn.optimizers import RULES
 
 if find_spec("numba_cuda") is None:
     pytest.skip("numba-cuda is not installed", allow_module_level=True)
 
 from fastnn.kernels.cuda import (
     candidates,
+    center_steps,
     distances,
     gather,
     kmeans,
     lengths,
     linear,
+    lloyd,
     memory,
+    mini_batch,
     mlp,
     nearest,
     nearest_tf32,
@@ -44,9 +48,11 @@ ARCHITECTURES = [(8, 0), (9, 0)]
 # two blocks of 256; of blocks that stay for a whole launch one is enough.
 FEW, MANY, ALL = 64, 128, 255
 
-INT, I32, F64, F64_2, F64_3 = (
+INT, FLOAT, I32, I64, F64, F64_2, F64_3 = (
     types.int64,
+    types.float64,
     types.Array(types.int32, 1, "C"),
+    types.Array(types.int64, 1, "C"),
     types.Array(types.float64, 1, "C"),
     types.Array(types.float64, 2, "C"),
     types.Array(types.float64, 3, "C"),
@@ -106,15 +112,16 @@ def kernels(real):
         ),
         "_find_distances": ([distances._find_distances], (M, M, M), FEW),
         "_find_not_finite": ([lengths._find_not_finite], (M, I32), FEW),
-        "_measure": ([lengths._measure], (M, F64, F64, types.float64, I32), FEW),
+        "_measure": ([lengths._measure], (M, F64, F64, FLOAT, I32), FEW),
         "_divide": ([lengths._divide], (M, F64, F64, M), FEW),
-        "gather_rows": ([gather.gather_rows], (types.Array(types.int64, 1, "C"), INT, M, M), FEW),
+        "gather_rows": ([gather.gather_rows], (I64, INT, M, M), FEW),
+        "gather_weighted": ([gather.gather_weighted], (I64, INT, M, V, M, V), FEW),
         "_sum_products": ([reduction._sum_products], (V, INT, V, F64), FEW),
         # The loops over the features are unrolled, for more loads at once.
         "_try_candidates": ([candidates._try_candidates], (M, V, INT, M, V, F64_2), MANY),
         "_pick_rows": (
             [candidates._pick_rows],
-            (M, V, INT, M, V, types.Array(types.int64, 1, "C"), F64, types.Array(types.int64, 1, "C")),
+            (M, V, INT, M, V, I64, F64, I64),
             FEW,
         ),
         "find_usable": ([nearest.find_usable], (M, I32), FEW),
@@ -132,10 +139,29 @@ def kernels(real):
         "_count": ([sorting._count], (I32, INT, INT, I32), FEW),
         "_note_starts": ([sorting._note_starts], (I32, INT, INT, I32), FEW),
         "_place": ([sorting._place], (I32, INT, INT, I32, I32), FEW),
+        "_sum_few": ([sums._sum_few], (M, V, INT, I32, INT, INT, F64_2, F64), FEW),
         "_sum_pieces": ([sums._sum_pieces], (M, V, INT, I32, I32, I32, INT, F64_2, F64, F64_3), FEW),
         "_join_parts": ([sums._join_parts], (I32, INT, F64_3, F64_2, F64), FEW),
         "add_to": ([streamed_passes.add_to], (F64, F64), FEW),
-        "_find_bad_labels": ([kmeans._find_bad_labels], (types.Array(types.int64, 1, "C"), INT, I32), FEW),
+        "_find_means": ([lloyd._find_means], (M, F64_2, F64, INT, M, F64), FEW),
+        "_tell": ([lloyd._tell], (F64, F64, F64, F64), FEW),
+        "_absorb": ([mini_batch._absorb], (M, M, INT, F64_2, F64, INT, F64), FEW),
+        "_judge": (
+            [mini_batch._judge],
+            (INT, FLOAT, FLOAT, FLOAT, FLOAT, FLOAT, INT, F64, F64, F64),
+            FEW,
+        ),
+        "move": (
+            [center_steps.move_kernel(rule) for rule in (None, *range(len(RULES)))],
+            (INT, FLOAT, FLOAT, INT, INT, M, M, F64_2, F64, F64, F64_3, F64),
+            MANY,
+        ),
+        "_conclude": (
+            [center_steps._conclude],
+            (INT, INT, FLOAT, FLOAT, INT, M, M, F64, F64, F64),
+            FEW,
+        ),
+        "_find_bad_labels": ([kmeans._find_bad_labels], (I64, INT, I32), FEW),
         "_find_bad_weights": ([kmeans._find_bad_weights], (V, I32), FEW),
     }
 
@@ -231,7 +257,7 @@ def test_registers_and_spills(name, real, architecture, monkeypatch):
     "name",
     [
         "forward", "chain_rule", "input_gradient", "weight_gradient", "softmax",
-        "gather_rows", "nearest", "_find_distances",
+        "gather_rows", "gather_weighted", "nearest", "_find_distances",
     ],
 )  # fmt: skip
 def test_float32_kernels_hold_no_float64(name, monkeypatch):

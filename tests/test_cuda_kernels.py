@@ -174,7 +174,9 @@ def test_assign_passes_over_what_is_not_finite():
 
 @needs_device
 @pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize(("n", "d", "k"), [(1, 1, 1), (300, 3, 5), (70, 2, 66), (0, 3, 2), (5, 0, 2)])
+@pytest.mark.parametrize(
+    ("n", "d", "k"), [(1, 1, 1), (300, 3, 5), (70, 2, 66), (40, 19, 3), (0, 3, 2), (5, 0, 2)]
+)
 def test_update_centers(n, d, k, weighted):
     generator = np.random.default_rng(5)
     X = generator.normal(size=(n, d)).astype(np.float32)

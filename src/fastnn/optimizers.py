@@ -55,7 +55,7 @@ def _nesterov(w, g, s0, s1, c0, c1, c2, c3, c4, c5):
 @register_jitable
 def _adam_coefficients(learning_rate, hyper, t):
     beta_1, beta_2, epsilon = hyper[0], hyper[1], hyper[2]
-    rate = learning_rate * np.sqrt(1.0 - beta_2**t) / (1.0 - beta_1**t)
+    rate = learning_rate * math.sqrt(1.0 - beta_2**t) / (1.0 - beta_1**t)
     # The complements are taken in float64: 1 - 0.999 in float32 is off by 2e-5 of its value.
     return rate, beta_1, 1.0 - beta_1, beta_2, 1.0 - beta_2, epsilon
 

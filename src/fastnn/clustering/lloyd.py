@@ -8,7 +8,7 @@ Dhillon and Modha, "Concept decompositions for large sparse text data using clus
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from fastnn.clustering.passes import Rows, Workspace, total_weight, weights_or_e
 from fastnn.clustering.sphere import with_direction
 from fastnn.kernels import device
 from fastnn.kernels._arrays import Csr
+from fastnn.kernels._on_device import DeviceRows
 
 
 class Fit(NamedTuple):
@@ -83,6 +84,12 @@ def lloyd(
     -------
     Fit
     """
+    if isinstance(X, DeviceRows):
+        there = X.iterations(weights, C, on_sphere)
+        if there is not None:
+            return _lloyd_there(
+                there, X, weights, max_iter=max_iter, tol=tol, report=report, on_sphere=on_sphere
+            )
     n, d = X.shape
     k = C.shape[0]
     w = weights_or_empty(weights, X)
@@ -147,6 +154,34 @@ def lloyd(
     return Fit(C, work.labels, inertia, len(losses), losses, moved, moved <= tol)
 
 
+def _lloyd_there(
+    there: Any,
+    X: DeviceRows,
+    weights: np.ndarray | None,
+    *,
+    max_iter: int,
+    tol: float,
+    report: Callable[[int, float, np.ndarray], bool] | None,
+    on_sphere: bool,
+) -> Fit:
+    """As ``lloyd``, by ``kernels.cuda.lloyd.Iterations``: the centres stay on the GPU."""
+    total = total_weight(X.shape[0], weights)
+    fillers = with_direction(X, weights) if on_sphere else weights
+    losses: list[float] = []
+    moved = np.inf
+    for i in range(max_iter):
+        inertia, moved, has_empty = there.iterate()
+        losses.append(inertia / total)
+        if has_empty:
+            _relocate_empty(X, fillers, there)
+            moved = there.move_again()
+        stop = report is not None and report(i + 1, inertia, there.centers)
+        if moved <= tol or stop:
+            break
+    inertia = there.assign()
+    return Fit(there.centers, there.labels, inertia, len(losses), losses, moved, moved <= tol)
+
+
 def _settle(
     bounds: Bounds, weights: np.ndarray, C: np.ndarray, work: Workspace, on_sphere: bool, means: np.ndarray
 ) -> None:
@@ -155,16 +190,18 @@ def _settle(
     device.cluster_means(C, work.sums, work.counts, on_sphere, means)
 
 
-def _relocate_empty(X: Rows, weights: np.ndarray | None, work: Workspace) -> None:
+def _relocate_empty(X: Rows, weights: np.ndarray | None, work: Any) -> None:
     """Give every empty cluster the farthest row of those whose own cluster would not become empty."""
-    distances = work.distances if weights is None else np.where(weights > 0, work.distances, 0)
+    labels, distances = work.labels, work.distances
+    if weights is not None:
+        distances = np.where(weights > 0, distances, 0)
     empty = np.flatnonzero(work.counts == 0)
     # Stable, so that of equals the lowest index goes first.
     for row in np.argsort(-distances, kind="stable"):
         if not empty.size or not distances[row] > 0:
             return
         w = 1.0 if weights is None else float(weights[row])
-        old, new = work.labels[row], empty[0]
+        old, new = labels[row], empty[0]
         if work.counts[old] <= w:
             continue
         x = (X.row(row) if isinstance(X, Csr) else X[row]).astype(np.float64)

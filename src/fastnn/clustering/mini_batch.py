@@ -31,6 +31,7 @@ from fastnn.kernels._codes import (
     STARVED,
     STEP,
 )
+from fastnn.kernels._on_device import DeviceRows
 from fastnn.kernels._threads import CALL_SECONDS, Pace, threads_for, workers
 
 # Rows drawn at once, unless a batch has more: 1 MiB of random numbers stays in the cache, and what a call
@@ -212,7 +213,9 @@ def mini_batches(
         -1 if patience is None else patience,
         on_sphere,
     )
-    steps = _Steps(X, C.copy(), batch_size, rule, Draws(n, weights, C.dtype, random_state))
+    options = X, C.copy(), batch_size, rule, Draws(n, weights, C.dtype, random_state)
+    there = X.mini_batches(len(C), batch_size) if isinstance(X, DeviceRows) else None
+    steps = _Steps(*options) if there is None else _DeviceSteps(there, *options)
     done = steps.until(max_iter * n // batch_size, verbose)
     progress = steps.progress
     return Fit(
@@ -234,11 +237,16 @@ class _Steps:
         k, d = C.shape
         self.seen, self.progress = np.zeros(k), _progress()
         self.before = np.empty((k if rule.tol > 0 else 0, d), C.dtype)
-        self.work = Workspace.of(X, k, batch_size)
         # The threads wait for each other three times in a step of perhaps 100 us: for milliseconds where
         # another process has taken a core.
         self.pace, self.called = Pace(), {True: False, False: False}
-        self.X_batch = np.empty((batch_size if isinstance(X, np.ndarray) else 0, d), C.dtype)
+        self._allocate()
+
+    def _allocate(self) -> None:
+        """Make the buffers of the steps."""
+        (k, d), n = self.C.shape, self.batch_size
+        self.work = Workspace.of(self.X, k, n)
+        self.X_batch = np.empty((n if isinstance(self.X, np.ndarray) else 0, d), self.C.dtype)
 
     def until(self, n_steps: int, verbose: bool) -> int:
         """Steps until a rule ends them, `n_steps` at most; their number."""
@@ -258,11 +266,7 @@ class _Steps:
                 # What was drawn beyond the step was drawn for nothing: where this happens often, less is.
                 at_once = reached
                 batch = rows[(reached - 1) * self.batch_size : reached * self.batch_size]
-                reassign(
-                    self.X, batch, self.C, self.seen, self.rule.ratio, self.draws.random_state, verbose,
-                    self.rule.on_sphere,
-                )  # fmt: skip
-                status = self._judge(self.progress[INERTIA])
+                status = self._reassign(batch, verbose)
             done += reached
             if verbose:
                 self._say(f"{done}/{n_steps}", status)
@@ -287,7 +291,7 @@ class _Steps:
         return reached, status
 
     def _run_one_by_one(self, rows: np.ndarray, n_batches: int) -> tuple[int, int]:
-        """Steps on batches of CSR rows, or on a GPU."""
+        """Steps on batches of CSR rows, or of rows that do not all lie on the GPU."""
         for b in range(n_batches):
             batch = some_rows(self.X, rows[b * self.batch_size : (b + 1) * self.batch_size])
             inertia = self.work.sweep(batch, weights_or_empty(None, batch), self.C, summing=True)
@@ -304,6 +308,14 @@ class _Steps:
                 return b + 1, status
         return n_batches, RUNNING
 
+    def _reassign(self, batch: np.ndarray, verbose: bool) -> int:
+        """Put the starved centres on rows of the batch; the status of the batch, judged with them."""
+        reassign(
+            self.X, batch, self.C, self.seen, self.rule.ratio, self.draws.random_state, verbose,
+            self.rule.on_sphere,
+        )  # fmt: skip
+        return self._judge(self.progress[INERTIA])
+
     def _judge(self, inertia: float) -> int:
         moved = device.squared_movement(self.C, self.before)
         return device.judge_batch(
@@ -319,6 +331,34 @@ class _Steps:
             print(f"Converged (small centers change) at step {step}")
         elif status == NO_IMPROVEMENT:
             print(f"Converged (lack of improvement in inertia) at step {step}")
+
+
+class _DeviceSteps(_Steps):
+    """Steps on ``DeviceRows`` that all lie on the GPU, where the centres are too.
+
+    ``there`` is a ``kernels.cuda.mini_batch.MiniBatches``.
+    """
+
+    def __init__(self, there: Any, *options: Any) -> None:
+        self.there = there
+        super().__init__(*options)
+
+    def _allocate(self) -> None:
+        self.there.load(self.C)
+
+    def until(self, n_steps: int, verbose: bool) -> int:
+        done = super().until(n_steps, verbose)
+        self.there.save(self.C, self.before)
+        return done
+
+    def _run(self, rows: np.ndarray, n_batches: int) -> tuple[int, int]:
+        return self.there.run(rows, n_batches, *self.rule, self.seen, self.progress)
+
+    def _reassign(self, batch: np.ndarray, verbose: bool) -> int:
+        self.there.save(self.C, self.before)
+        status = super()._reassign(batch, verbose)
+        self.there.load(self.C)
+        return status
 
 
 def _progress(since: int = 0) -> np.ndarray:

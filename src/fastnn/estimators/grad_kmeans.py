@@ -9,7 +9,8 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions, validate_parameter_constraints
 
 from fastnn.clustering.chains import markov_chains
-from fastnn.clustering.gradient import Result, step, train
+from fastnn.clustering.epochs import step
+from fastnn.clustering.gradient import Result, train
 from fastnn.clustering.passes import as_rows, labels_inertia, mean_variance
 from fastnn.clustering.rules import OPTIMIZERS, RATES, REDUCTIONS, Motion, Rule
 from fastnn.clustering.seeding import random_rows, searched_plus_plus

@@ -234,7 +234,8 @@ class KMeans(CallbackSupport, BaseKMeans):
                     centers,
                     max_iter=self.max_iter,
                     tol=tol,
-                    report=self._report(tasks),
+                    # On a GPU who watches costs a copy of the centres at each iteration.
+                    report=self._report(tasks) if self.verbose or tasks else None,
                     # Who watches the inertia wants it of every iteration.
                     on_sphere=self.metric == "cosine",
                     accelerate=self.algorithm != "plain" and not self.verbose,

@@ -4,15 +4,12 @@ import numpy as np
 from numba.extending import register_jitable
 
 from fastnn.elementary import rounded_product
-from fastnn.kernels._codes import CLUSTER, COUNT, DIVERGED, MEAN, NO_IMPROVEMENT, RUNNING, SQRT
+from fastnn.kernels import _judging as judging
+from fastnn.kernels._codes import COUNT, DIVERGED, NO_IMPROVEMENT, RUNNING
 from fastnn.kernels._jit import jit, parallel_jit
 from fastnn.kernels.cpu.dispatch import step_coefficients, update_parameters
 from fastnn.kernels.cpu.sweep import sweep_rows
 from fastnn.optimizers import N_COEFFICIENTS
-
-# A stable rate raises the loss by a small factor at most. One that has raised it a millionfold is on its way
-# to infinity, and only the re-seeding of the centres that lost all rows keeps it from getting there.
-DIVERGENCE = 1e6
 
 
 @register_jitable
@@ -63,21 +60,13 @@ def move_centers(
         for f in range(d):
             c[f] = C[j, f]
         if code < 0:
-            step = rate
-            if code == COUNT:
-                step = n / seen[j]
-            elif code == SQRT:
-                step = np.sqrt(n / total)
+            step = judging.share_of_way(code, rate, n, seen[j], total)
             for f in range(d):
                 mean = sums[j, f] / n
                 # c + 1 (mean - c) may differ from the mean in the last bit.
                 c[f] = mean if step == 1.0 else c[f] + step * (mean - c[f])
         else:
-            factor = 2.0
-            if reduction == MEAN:
-                factor = 2.0 / total
-            elif reduction == CLUSTER:
-                factor = 1.0 / n
+            factor = judging.gradient_factor(reduction, n, total)
             for f in range(d):
                 gradient[f] = factor * (n * c[f] - sums[j, f])
             step_coefficients(fill, rate, clock[j], hyper, numbers)
@@ -117,29 +106,7 @@ def cluster_means(C, sums, counts, on_sphere, means):
     return moved
 
 
-@jit
-def improved(loss, fraction, progress, patience):
-    """Update the smoothed loss; False when it has not improved for `patience` batches.
-
-    progress : IN/OUT (5,): batches, smoothed loss, its minimum, batches since that, and ``advance``'s. As in
-    scikit-learn's MiniBatchKMeans the first batch, which shows the initial centres, does not count.
-    """
-    progress[0] += 1.0
-    if progress[0] == 1.0:
-        return True
-    if progress[0] == 2.0:
-        progress[1] = loss
-        progress[2] = loss
-        progress[3] = 0.0
-        return True
-    alpha = min(1.0, 2.0 * fraction)
-    progress[1] += alpha * (loss - progress[1])
-    if progress[1] < progress[2]:
-        progress[2] = progress[1]
-        progress[3] = 0.0
-    else:
-        progress[3] += 1.0
-    return patience < 0 or progress[3] < patience
+improved = jit(judging.improved)
 
 
 @jit
@@ -152,8 +119,7 @@ def advance(
     safe : IN/OUT (k, d), the last centres known to have a loss within bounds.
     progress[4] : IN/OUT, the spread of the data before the first batch, then the largest loss allowed.
     """
-    if progress[0] == 0.0:
-        progress[4] = DIVERGENCE * max(progress[4], loss)
+    progress[4] = judging.largest_loss(loss, progress)
     if np.isfinite(loss) and loss <= progress[4]:
         _copy(C, safe)
         if move_centers(

@@ -12,18 +12,8 @@ draws random numbers, which is Python's: a run of steps ends where that is due.
 import numpy as np
 from numba.extending import register_jitable
 
-from fastnn.kernels._codes import (
-    INERTIA,
-    LEAST,
-    NO_IMPROVEMENT,
-    RUNNING,
-    SETTLED,
-    SINCE_LEAST,
-    SINCE_REASSIGNED,
-    SMOOTHED,
-    STARVED,
-    STEP,
-)
+from fastnn.kernels import _judging as judging
+from fastnn.kernels._codes import INERTIA, RUNNING, STARVED
 from fastnn.kernels._jit import jit, parallel_jit
 from fastnn.kernels.cpu.center_steps import to_sphere
 from fastnn.kernels.cpu.sweep import sweep_rows
@@ -51,12 +41,10 @@ def absorb_batch(C, before, sums, counts, seen, batch_size, due_after, ratio, on
     Arithmetic is in float64: it is a thousandth of the batch's and the weights become large.
     """
     k, d = C.shape
-    progress[SINCE_REASSIGNED] += batch_size
-    due = progress[SINCE_REASSIGNED] >= due_after
+    has_new = False
     for j in range(k):
-        due = due or seen[j] == 0.0
-    if due:
-        progress[SINCE_REASSIGNED] = 0.0
+        has_new = has_new or seen[j] == 0.0
+    due = judging.reassigning_is_due(batch_size, due_after, has_new, progress)
     if before.shape[0] > 0:
         for j in range(k):
             for f in range(d):
@@ -91,33 +79,7 @@ def squared_movement(C, before):
     return moved
 
 
-@jit
-def judge_batch(inertia, moved, alpha, tol, patience, progress):
-    """Note the inertia of a batch, per row, and say whether to go on: RUNNING, SETTLED or NO_IMPROVEMENT.
-
-    moved : squared movement of the centres. alpha : weight of one batch in the smoothed inertia.
-    tol : least squared movement; 0 for any. patience : steps without a smoothed inertia below all before;
-    negative for any number. progress : IN/OUT, see ``_codes``.
-    The first batch counts for nothing: it shows the initial centres.
-    """
-    progress[STEP] += 1.0
-    progress[INERTIA] = inertia
-    if progress[STEP] == 1.0:
-        return RUNNING
-    if progress[STEP] == 2.0:
-        progress[SMOOTHED] = inertia
-    else:
-        progress[SMOOTHED] = progress[SMOOTHED] * (1.0 - alpha) + inertia * alpha
-    if tol > 0.0 and moved <= tol:
-        return SETTLED
-    if progress[STEP] == 2.0 or progress[SMOOTHED] < progress[LEAST]:
-        progress[LEAST] = progress[SMOOTHED]
-        progress[SINCE_LEAST] = 0.0
-    else:
-        progress[SINCE_LEAST] += 1.0
-    if patience >= 0 and progress[SINCE_LEAST] >= patience:
-        return NO_IMPROVEMENT
-    return RUNNING
+judge_batch = jit(judging.judge_batch)
 
 
 @parallel_jit

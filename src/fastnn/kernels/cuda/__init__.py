@@ -4,10 +4,11 @@
 
     linear_forward      rows.py: what the engines work on                          assign, update_centers
     linear_backward         |                         |                               kmeans.py
-          |            training.py                passes.py                              |
-          |            mlp.py (steps)             candidates, reduction, lengths, gather |
-          |            layers.py (passes)             |                |                 |
-       linear.py <-----  output.py                nearest.py        sums.py  <-----------+
+          |            training.py     passes.py      lloyd.py, mini_batch.py,           |
+          |                |           candidates,    center_steps.py (loops)            |
+          |            mlp.py (steps)  lengths        sweep.py, gather, reduction        |
+          |            layers.py (passes)   |             |          |                   |
+       linear.py <-----  output.py          +---> nearest.py     sums.py  <--------------+
           |                 |                         |             sorting, scan
           +-----------------+-------------------------+----------------+
                                      |

@@ -19,6 +19,18 @@ def gather_rows(order, first, X, X_out):
         X_out[at // d, at % d] = X[order[first + at // d], at % d]
 
 
+@kernel
+def gather_weighted(order, first, X, weights, X_out, weights_out):
+    """As ``gather_rows``, and the weights of the rows."""
+    at = cuda.grid(1)
+    d = X_out.shape[1]
+    if at < X_out.shape[0] * d:
+        row = order[first + at // d]
+        X_out[at // d, at % d] = X[row, at % d]
+        if at % d == 0:
+            weights_out[at // d] = weights[row]
+
+
 def gathered(X: Any, rows: np.ndarray) -> Any:
     """Some rows of a device array (n, d), by their numbers, as a new one.
 

@@ -29,6 +29,22 @@ def block_sum(own, shared):
     return shared[0]
 
 
+@device_function
+def block_largest(own, shared):
+    """The largest number of those of THREADS threads, known to all; shared : WORK (THREADS,) float64."""
+    x = cuda.threadIdx.x
+    cuda.syncthreads()
+    shared[x] = own
+    cuda.syncthreads()
+    half = THREADS // 2
+    while half > 0:
+        if x < half:
+            shared[x] = max(shared[x], shared[x + half])
+        cuda.syncthreads()
+        half //= 2
+    return shared[0]
+
+
 @kernel
 def _sum_products(weights, weighted, values, totals):
     """totals[b] = sum of weights times values, or of the values, over the stretch of block b."""
@@ -43,14 +59,19 @@ def _sum_products(weights, weighted, values, totals):
         totals[cuda.blockIdx.x] = total
 
 
-def weighted_sum(values: Any, weights: Any, scratch: Scratch | None = None) -> float:
-    """Sum of weights times values, in float64; device arrays (n,), no weights stand for ones.
+def partial_sums(values: Any, weights: Any, scratch: Scratch) -> Any:
+    """Sums of weights times values over stretches of them, in float64: a device array.
 
-    Bytes: both arrays once; a number for each 4096 values is copied to the host.
+    Device arrays (n,), n >= 1; no weights stand for ones. Bytes: both arrays once.
     """
-    if not values.shape[0]:
-        return 0.0
-    totals = (scratch or Scratch()).array("sums", blocks(values.shape[0], _STRETCH), np.float64)
+    totals = scratch.array("sums", blocks(values.shape[0], _STRETCH), np.float64)
     weighted = weights is not None
     _sum_products[totals.shape[0], THREADS](weights if weighted else values, int(weighted), values, totals)
-    return float(totals.copy_to_host().sum())
+    return totals
+
+
+def weighted_sum(values: Any, weights: Any, scratch: Scratch | None = None) -> float:
+    """The sum of weights times values, or 0 of none; a number for each 4096 is copied to the host."""
+    if not values.shape[0]:
+        return 0.0
+    return float(partial_sums(values, weights, scratch or Scratch()).copy_to_host().sum())

@@ -7,6 +7,7 @@ import numpy as np
 
 from fastnn.kernels._on_device import is_device_array
 from fastnn.kernels.cuda.by_blocks import RowsByBlocks
+from fastnn.kernels.cuda.center_steps import CenterSteps
 from fastnn.kernels.cuda.compat import on_device
 from fastnn.kernels.cuda.distances import distances_to
 from fastnn.kernels.cuda.gather import gathered
@@ -18,7 +19,9 @@ from fastnn.kernels.cuda.lengths import (
     have_unit_length,
     unit_rows,
 )
+from fastnn.kernels.cuda.lloyd import Iterations
 from fastnn.kernels.cuda.memory import Arguments, as_dtype, as_kind_of, upload
+from fastnn.kernels.cuda.mini_batch import MiniBatches
 from fastnn.kernels.cuda.passes import SeedingPasses, Workspace
 from fastnn.kernels.cuda.room import fits, rows_with_results
 from fastnn.kernels.cuda.streamed import StreamedRows
@@ -93,6 +96,17 @@ class Rows(RowsByBlocks):
 
     def workspace(self, n: int, k: int) -> Workspace:
         return Workspace(self.ordinal, n, k, self.shape[1], self.dtype, self.precision)
+
+    def mini_batches(self, n_clusters: int, batch_size: int) -> MiniBatches:
+        return MiniBatches(self.ordinal, self.array, n_clusters, batch_size, self.precision)
+
+    def center_steps(
+        self, weights: np.ndarray | None, n_clusters: int, n_rows: int, batch_size: int | None
+    ) -> CenterSteps:
+        return CenterSteps(self.ordinal, self.array, weights, n_clusters, n_rows, batch_size, self.precision)
+
+    def iterations(self, weights: np.ndarray | None, C: np.ndarray, on_sphere: bool) -> Iterations:
+        return Iterations(self.ordinal, self.array, weights, C, on_sphere, self.precision)
 
     def seeding(self, weights: np.ndarray | None, n_clusters: int, n_trials: int) -> SeedingPasses:
         return SeedingPasses(self.ordinal, self.array, weights, n_trials)

@@ -12,11 +12,15 @@ keeps a part, and the parts are added in order::
     finished                 1             3
 
 The weights are a feature more, of which every row has 1.
+
+To sort takes many launches, each longer than the sums of a small batch. So where there are few rows, a block
+has a cluster, and goes through the labels of all.
 """
 
 from typing import Any
 
 import numpy as np
+from numba import types
 
 from fastnn.kernels.cuda.compat import block_threads, cuda, kernel
 from fastnn.kernels.cuda.memory import Scratch, blocks
@@ -27,7 +31,42 @@ from fastnn.kernels.cuda.sorting import sort_by_cluster
 _LEAST, _MOST, _BY_FEATURE = 64, 1024, 8
 _MAX_ROWS = 2**31 - 1  # of what is counted in int32
 _FEATURES = block_threads(128)  # threads of a block at most
+THREADS = block_threads(256)  # of a block that has few rows
 _WARP = block_threads(32)
+# Few rows: so few that a thread has seen its part of the labels before a sort would have been launched; and
+# turns of all threads that take a device with 10,000 lanes as long.
+_FEW_ROWS, _FEW_TURNS = block_threads(4096), 1 << 26
+
+
+@kernel
+def _sum_few(X, weights, weighted, labels, width, part_rows, sums, counts):
+    """The rows of one cluster, out of few. `width` threads share a row; each such group has a part.
+
+    width : power of 2, THREADS at most. part_rows : rows of a group.
+    """
+    n, d = X.shape
+    shared_sums = cuda.shared.array(THREADS, types.float64)
+    shared_weights = cuda.shared.array(THREADS, types.float64)
+    x = cuda.threadIdx.x
+    cluster, group = cuda.blockIdx.x, x // width
+    f = cuda.blockIdx.y * width + x % width
+    total, weight = 0.0, 0.0
+    for i in range(group * part_rows, min(n, (group + 1) * part_rows)):
+        if labels[i] == cluster:
+            w = np.float64(weights[i]) if weighted else 1.0
+            weight += w
+            if f < d:
+                total += w * np.float64(X[i, f])
+    shared_sums[x], shared_weights[x] = total, weight
+    cuda.syncthreads()
+    if group == 0:
+        for other in range(x + width, THREADS, width):
+            total += shared_sums[other]
+            weight += shared_weights[other]
+        if f < d:
+            sums[cluster, f] = total
+        if f == 0:
+            counts[cluster] = weight
 
 
 @kernel
@@ -105,18 +144,25 @@ def sum_rows(
             f"X has {n} rows; on a GPU the rows of clusters are added up for {_MAX_ROWS} at most."
         )
     k = counts.shape[0]
+    weighted = weights is not None
     work = scratch or Scratch()
+    # Where there are no weights an array of their type stands in for them: one kernel for both.
+    row_weights = weights if weighted else work.array("no weights", 1, X.dtype)
+    width = min(THREADS, 1 << (max(d, 1) - 1).bit_length())
+    slabs = blocks(max(d, 1), width)
+    if n <= _FEW_ROWS and n * k * slabs * width <= _FEW_TURNS:
+        part_rows = blocks(n, THREADS // width)
+        _sum_few[(k, slabs), THREADS](X, row_weights, int(weighted), labels, width, part_rows, sums, counts)
+        return
     order, starts = sort_by_cluster(labels, k, work)
     piece_rows = max(_LEAST, min(_MOST, _BY_FEATURE * d))
     pieces = blocks(n, piece_rows)
     parts = work.array("parts", (pieces, 2, d + 1), np.float64)
     threads = min(_FEATURES, blocks(d + 1, _WARP) * _WARP)
     across = blocks(d + 1, threads)
-    weighted = weights is not None
-    # Where there are no weights an array of their type stands in for them: one kernel for both.
     _sum_pieces[(pieces, across), threads](
         X,
-        weights if weighted else X.reshape(n * d),
+        row_weights,
         int(weighted),
         labels,
         order,

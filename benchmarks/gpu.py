@@ -16,6 +16,7 @@ import platform
 import shutil
 import statistics
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -39,6 +40,8 @@ NETWORKS = [
     ((784, 512, 512, 10), 60_000, 1024, "tf32"),
     ((784, 512, 512, 10), 60_000, 8192, "tf32"),
 ]
+# Rows, features, clusters, iterations of rows that stay on the host; and rows of a block of PyTorch's.
+STREAMED, STREAMED_BLOCK = (4_000_000, 128, 256, 3), 500_000
 # Of more products (rows, features, clusters) than this the CPU does no iteration here.
 CPU_WORK = 1e11
 # What torch.compile needs for its own kernels.
@@ -396,12 +399,15 @@ def lloyds(torch: Any, cuda: Any) -> list[dict[str, Any]]:
             return C, torch_assign(torch, X, C)  # a fit ends with the labels, too
 
         theirs = torch_fit()[0].cpu().numpy()
-        error = float(np.linalg.norm(fit().cluster_centers_ - theirs) / np.linalg.norm(theirs))
+        torch.cuda.empty_cache()
+        with peak_memory(torch) as peak:
+            error = float(np.linalg.norm(fit().cluster_centers_ - theirs) / np.linalg.norm(theirs))
         times = milliseconds({"fastnn": fit, "torch": torch_fit}, cuda)
         row = {
             "what": f"10 Lloyd iterations ({n}, {d}, {k})",
             "tflops": 20.0 * n * d * k / times["fastnn"] / 1e9,
             "error": error,
+            "note": f"{peak[0] / (4 * n):.1f} words a row beside X at most",
         }
         if n * d * k < CPU_WORK:
             on_host, one = X.cpu().numpy(), KMeans(**ours.get_params() | {"max_iter": 1, "n_threads": 2})
@@ -418,6 +424,72 @@ def lloyds(torch: Any, cuda: Any) -> list[dict[str, Any]]:
         del X, C, ours, fit, torch_fit
         torch.cuda.empty_cache()
     return rows
+
+
+@contextmanager
+def peak_memory(torch: Any) -> Iterator[list[int]]:
+    """Bytes of the device that are taken inside the ``with`` block, at most, of looks a millisecond apart."""
+    before, peak, stop = torch.cuda.mem_get_info()[0], [0], threading.Event()
+
+    def look() -> None:
+        while not stop.wait(0.001):
+            peak[0] = max(peak[0], before - torch.cuda.mem_get_info()[0])
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    try:
+        yield peak
+    finally:
+        stop.set()
+        watcher.join()
+
+
+def streamed(torch: Any, cuda: Any) -> list[dict[str, Any]]:
+    """Lloyd's iterations over rows that stay on the host, as if the device had no room for them."""
+    from fastnn import KMeans
+    from fastnn.kernels.cuda import room
+
+    n, d, k, iterations = STREAMED
+    X = np.random.default_rng(0).standard_normal((n, d), np.float32)
+    model = KMeans(k, init=X[:k], n_init=1, max_iter=iterations, tol=0, algorithm="plain", device="cuda")
+
+    def fit() -> Any:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return model.fit(X)
+
+    def fit_streamed() -> Any:
+        share, room.SHARE = room.SHARE, 0.0
+        try:
+            return fit()
+        finally:
+            room.SHARE = share
+
+    def torch_fit() -> Any:
+        C = torch.from_numpy(X[:k]).cuda()
+        for _ in range(iterations):
+            sums, counts = torch.zeros((k, d), device="cuda"), torch.zeros(k, device="cuda")
+            for i in range(0, n, STREAMED_BLOCK):
+                block = torch.from_numpy(X[i : i + STREAMED_BLOCK]).cuda()
+                labels = torch_assign(torch, block, C)
+                sums.index_add_(0, labels, block)
+                counts += torch.bincount(labels, minlength=k)
+            C = sums / counts.clamp(min=1)[:, None]
+        return C
+
+    whole = fit().cluster_centers_
+    error = float(np.linalg.norm(fit_streamed().cluster_centers_ - whole) / np.linalg.norm(whole))
+    times = milliseconds({"fastnn": fit_streamed, "torch": torch_fit, "whole": fit}, cuda)
+    return [
+        {
+            "what": f"{iterations} Lloyd iterations ({n}, {d}, {k}), X in blocks from the host",
+            # A fit looks at the rows once more, for the labels.
+            "gbs": 4.0 * n * d * (iterations + 1) / times["fastnn"] / 1e6,
+            "error": error,
+            "note": f"with room for X, which is copied once, {times['whole']:.0f} ms",
+        }
+        | times
+    ]
 
 
 def table(rows: list[dict[str, Any]]) -> str:
@@ -441,9 +513,10 @@ def _also(row: dict[str, Any]) -> str:
         peers = [name for name in ("graphs", "compiled graphs") if name in row]
         said = [f"torch's {name} {row[name]:.3f} ms ({row[name] / row['fastnn']:.2f})" for name in peers]
         return ", ".join([*said, f"{row['us_per_step']:.1f} us a step"])
+    said = [row["note"]] if row.get("note") else []
     if "cpu_iteration_ms" in row:
-        return f"a fit of 1 iteration on 2 threads of the CPU {row['cpu_iteration_ms']:.1f} ms"
-    return row.get("note", "")
+        said.append(f"a fit of 1 iteration on 2 threads of the CPU {row['cpu_iteration_ms']:.1f} ms")
+    return ", ".join(said)
 
 
 def versions(torch: Any) -> dict[str, str]:
@@ -471,7 +544,7 @@ def main(argv: list[str] | None = None) -> None:
     torch.backends.cuda.matmul.allow_tf32 = False
     about = versions(torch)
     rows: list[dict[str, Any]] = []
-    for group in (layers, epochs, clusterings, lloyds):
+    for group in (layers, epochs, clusterings, lloyds, streamed):
         rows += group(torch, cuda)
         print(table(rows), flush=True)
     wrong = [

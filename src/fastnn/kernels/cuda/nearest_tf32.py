@@ -20,6 +20,7 @@ from numba import types
 
 from fastnn.kernels.cuda.compat import ALIGNMENT, cuda, kernel
 from fastnn.kernels.cuda.memory import Scratch
+from fastnn.kernels.cuda.reduction import THREADS, block_largest
 from fastnn.kernels.cuda.tensor_cores import TF32_ROUNDING
 from fastnn.kernels.cuda.tile import (
     count_tiles,
@@ -38,13 +39,16 @@ _STEP = 2.0**-22
 
 @kernel
 def find_reach(usable, starts, reach, count):
-    """reach[0] = length of the longest shifted centre; the list is begun anew. One thread."""
-    longest = np.float32(0)
-    for j in range(starts.shape[0]):
+    """reach[0] = length of the longest shifted centre; the list is begun anew. One block."""
+    shared = cuda.shared.array(THREADS, types.float64)
+    longest = 0.0
+    for j in range(cuda.threadIdx.x, starts.shape[0], THREADS):
         if usable[j] == 1:
-            longest = max(longest, starts[j])
-    reach[0] = math.sqrt(longest + longest)
-    count[0] = 0
+            longest = max(longest, np.float64(starts[j]))
+    longest = block_largest(longest, shared)
+    if cuda.threadIdx.x == 0:
+        reach[0] = math.sqrt(2.0 * longest)
+        count[0] = 0
 
 
 @cache
@@ -137,7 +141,7 @@ def nearest_tf32(
     real = types.float32
     reach, count = work.array("reach", 1, np.float32), work.array("count of the list", 1, np.int32)
     rows = work.array("list", n, np.int32)
-    find_reach[1, 1](usable, starts, reach, count)
+    find_reach[1, THREADS](usable, starts, reach, count)
     share = np.float32((2.0 + TF32_ROUNDING) * TF32_ROUNDING + d * _STEP)
     more = np.float32((d + 4) * np.finfo(np.float32).eps)
     tile = tile_for(n, 1, X.dtype.itemsize, tf32=True)

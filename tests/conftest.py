@@ -10,6 +10,11 @@ from sklearn.utils.fixes import parse_version
 from fastnn import network
 from fastnn.kernels import _threads
 
+if numba.config.ENABLE_CUDASIM:
+    from tests.simulated_blocks import let_threads_sleep
+
+    let_threads_sleep()
+
 
 @pytest.fixture
 def any_size_uses_threads(monkeypatch):

@@ -81,8 +81,7 @@ def kernels(real):
         ),
         "chain_rule": ([linear.derivative_kernel(c) for c in codes], (V, V, V, V), FEW),
         "input_gradient": (
-            [linear.input_gradient_kernel(c, small, real) for c in codes]
-            + [linear.input_gradient_kernel(c, which, real) for which in (large, *tensor) for c in ends],
+            [linear.input_gradient_kernel(c, which, real) for which in tiles for c in ends],
             (INT, INT, INT, V, V, V, V, V),
             MANY,
         ),
@@ -103,10 +102,15 @@ def kernels(real):
                 # with and without softmax; rules with two slots and with one.
                 mlp.train_kernel(hidden, loss, rule, which, real)
                 for which, hidden, loss, rule in zip(
-                    reversed(mlp.TILES[real.bitwidth // 8]), reversed(ends), (0, 3), (2, 1), strict=True
+                    reversed(mlp.TILES[real.bitwidth // 8]), reversed(ends), (0, 0), (2, 1), strict=True
                 )
             ]
-            + [mlp.train_kernel(ends[1], 0, 2, which, real) for which in mlp.TENSOR_TILES[: 2 * is_single]],
+            + [
+                mlp.train_kernel(hidden, loss, rule, which, real)
+                for which, hidden, loss, rule in zip(
+                    mlp.TENSOR_TILES[: 2 * is_single], ends, (0, 3), (2, 1), strict=False
+                )
+            ],
             mlp.signature(real),
             ALL,
         ),

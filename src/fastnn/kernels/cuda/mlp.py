@@ -33,12 +33,11 @@ from fastnn.kernels.cuda.compat import (
     cooperative_blocks,
     cuda,
     device_function,
-    kernel,
 )
 from fastnn.kernels.cuda.output import loss_of_sample, softmax_of_sample
 from fastnn.kernels.cuda.reduction import block_sum
 from fastnn.kernels.cuda.tensor_cores import multiplies_tf32
-from fastnn.kernels.cuda.tile import count_tiles, is_enough, places, product, shared_lengths
+from fastnn.kernels.cuda.tile import count_tiles, is_enough, places, product, shared_lengths, tile_kernel
 from fastnn.kernels.cuda.tile_shape import Tile
 from fastnn.losses import LOSSES
 from fastnn.optimizers import N_COEFFICIENTS, RULES
@@ -128,16 +127,16 @@ def train_kernel(hidden: int, loss: int, rule: int, tile: Tile, real: Any) -> An
 
     @device_function
     def drop_units(at, across, n, n_units, values_at, seed, step, layer, threshold, scale, values):
-        """Dropout of a tile of a hidden layer, or of its gradient; each thread's own elements of it."""
+        """Dropout of a tile of a hidden layer, or of its gradient, which the block has just written."""
         row, column = at // across * height, at % across * width
-        y, x = origin()
-        for i in range(n_rows):
-            for j in range(n_columns):
-                r, c = row + y + own_row(i), column + x + own_column(j)
-                if r < n and c < n_units:
-                    e = values_at + r * n_units + c
-                    out = dropped(seed, step, layer, r, c, threshold)
-                    values[e] = real(0) if out else values[e] * scale
+        cuda.syncthreads()
+        # One element after the other, not a thread's own: a loop that is not unrolled takes no registers.
+        for e in range(cuda.threadIdx.x, height * width, threads):
+            r, c = row + e // width, column + e % width
+            if r < n and c < n_units:
+                own = values_at + r * n_units + c
+                out = dropped(seed, step, layer, r, c, threshold)
+                values[own] = real(0) if out else values[own] * scale
 
     @device_function
     def learn(
@@ -181,7 +180,8 @@ def train_kernel(hidden: int, loss: int, rule: int, tile: Tile, real: Any) -> An
             weight = weights[row] if weighted else real(1)
             row_loss[i] = loss_and_dz(Y, row * n_out, A, here, n_out, weight, D)
 
-    @kernel
+    # Without bounds the assembler takes all registers there are, and some more, for loops over few numbers.
+    @tile_kernel(tile, at_once=1)
     def train(
         X, order, Y, weights, weighted, batches, batch_size, n_rows, begin, end, steps, decay,
         sizes, w_at, a_at, w, s0, s1, A, Z, D, row_loss, losses, squares, done,

@@ -68,9 +68,9 @@ def count_tiles(tile: Tile, m: int, n: int) -> int:
     return blocks(m, tile.height) * blocks(n, tile.width)
 
 
-def tile_kernel(tile: Tile) -> Callable[[Callable[..., Any]], Any]:
-    """A kernel of blocks of a tile's threads, with so few registers that two blocks fit."""
-    return lambda function: kernel(function, launch_bounds=(tile.threads, 2))
+def tile_kernel(tile: Tile, at_once: int = 2) -> Callable[[Callable[..., Any]], Any]:
+    """A kernel of blocks of a tile's threads, with so few registers that so many blocks fit."""
+    return lambda function: kernel(function, launch_bounds=(tile.threads, at_once))
 
 
 def places(tile: Tile) -> Places:

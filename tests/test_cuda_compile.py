@@ -114,6 +114,11 @@ def kernels(real):
             mlp.signature(real),
             ALL,
         ),
+        "fill_table": (
+            [mlp.table_kernel(rule) for rule in range(len(RULES))],
+            (FLOAT, F64, FLOAT, V, F64, types.Array(real, 2, "C")),
+            FEW,
+        ),
         "_find_distances": ([distances._find_distances], (M, M, M), FEW),
         "_find_not_finite": ([lengths._find_not_finite], (M, I32), FEW),
         "_measure": ([lengths._measure], (M, F64, F64, FLOAT, I32), FEW),
@@ -131,6 +136,7 @@ def kernels(real):
         "find_usable": ([nearest.find_usable], (M, I32), FEW),
         "find_shift": ([nearest.find_shift], (M, I32, V), FEW),
         "shift_centers": ([nearest.shift_centers], (M, I32, V, M, V), FEW),
+        "nearest_of_few": ([nearest.nearest_of_few], (M, M, I32, V), FEW),
         "nearest": (
             [nearest.nearest_kernel(which, real) for which in (small, large)]
             + [nearest.nearest_kernel(large, real, listed=True)],
@@ -176,7 +182,7 @@ def tensor_kernels(V, M):
         "find_reach": ([nearest_tf32.find_reach], (I32, V, V, I32), FEW),
         "two_nearest": (
             [nearest_tf32.two_nearest_kernel(which, types.float32) for which in tile.TENSOR_TILES],
-            (M, M, V, V, V, V, V, types.float32, types.float32, I32, V, I32, I32),
+            (M, M, V, V, V, V, V, *[types.float32] * 3, I32, V, I32, I32),
             MANY,
         ),
     }

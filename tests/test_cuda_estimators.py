@@ -229,7 +229,7 @@ def test_bad_data_leave_the_model_as_it_was(blobs, model):
         (wrong, ValueError, "Input X contains NaN"),
         (cuda.to_device(X[0]), ValueError, "Expected 2D array, got 1D array"),
         (cuda.to_device(X[:1]), ValueError, "n_samples=1 should be >= n_clusters=2"),
-        (sparse.csr_array(X), TypeError, "dense data is required"),
+        (sparse.csr_array(X), TypeError, "needs dense data"),
     ):
         with pytest.raises(error, match=message):
             model.fit(data)

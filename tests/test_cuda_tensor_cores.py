@@ -13,6 +13,7 @@ from tests import reference
 if find_spec("numba_cuda") is None:
     pytest.skip("numba-cuda is not installed", allow_module_level=True)
 
+from fastnn.kernels.cuda import nearest
 from fastnn.kernels.cuda.compat import SIMULATED, cuda
 from fastnn.kernels.cuda.memory import Scratch
 from fastnn.kernels.cuda.nearest import nearest_rows
@@ -23,6 +24,14 @@ pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not SIMULATED and not cuda.is_available(), reason="no GPU, and no simulator"),
 ]
+
+
+@pytest.fixture(autouse=True)
+def no_shape_is_small(monkeypatch):
+    """Few centres of few features go through the tiles too."""
+    monkeypatch.setattr(nearest, "is_small", lambda k, d: False)
+
+
 HEIGHT, WIDTH = TENSOR_TILES[1].height, TENSOR_TILES[1].width
 
 

@@ -132,3 +132,29 @@ def test_no_hidden_layers_and_a_rate_near_one():
     assert np.isfinite(linear.loss_)
     nearly = MLPClassifier((30,), random_state=0, max_iter=3, dropout=np.nextafter(1, 0)).fit(X, y)
     assert np.isfinite(parameters_of(nearly)).all()
+
+
+def test_warm_starts_drop_other_units():
+    """Each fit of a warm start begins to count its steps anew; its numbers are others all the same."""
+    X = np.random.default_rng(0).normal(size=(60, 3))
+    model = MLPClassifier(
+        (20,),
+        dropout=0.5,
+        warm_start=True,
+        max_iter=1,
+        random_state=0,
+        solver="sgd",
+        learning_rate_init=1e-300,
+    )
+    losses = [model.fit(X, X[:, 0] > 0).loss_ for _ in range(4)]
+    assert len(set(losses)) == 4  # the weights stand still
+
+
+@pytest.mark.parametrize("rate", [1.0, -0.1, np.nan, "x", None])
+def test_partial_fit_checks_dropout(rate):
+    X = np.random.default_rng(0).normal(size=(20, 3))
+    model = MLPClassifier((4,), random_state=0).partial_fit(X, X[:, 0] > 0, classes=[False, True])
+    before = model.coefs_[0].copy()
+    with pytest.raises(ValueError, match="dropout"):
+        model.set_params(dropout=rate).partial_fit(X, X[:, 0] > 0)
+    np.testing.assert_array_equal(model.coefs_[0], before)

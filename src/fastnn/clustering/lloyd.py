@@ -176,6 +176,9 @@ def _lloyd_there(
             _relocate_empty(X, fillers, there)
             moved = there.move_again()
         stop = report is not None and report(i + 1, inertia, there.centers)
+        if moved == 0:
+            # The labels are those of the same centres.
+            return Fit(there.centers, there.labels, inertia, i + 1, losses, 0.0, True)
         if moved <= tol or stop:
             break
     inertia = there.assign()

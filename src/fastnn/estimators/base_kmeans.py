@@ -17,9 +17,9 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastnn.clustering.passes import Rows, as_rows, labels_inertia
 from fastnn.clustering.sphere import unit_rows, with_direction
-from fastnn.estimators.on_device import rows_in_place
+from fastnn.estimators.on_device import refuse_sparse, rows_in_place
 from fastnn.estimators.weights import checked_weights
-from fastnn.kernels import device, device_number, device_rows, to_host, to_kind_of
+from fastnn.kernels import check_precision, device, device_number, device_rows, to_host, to_kind_of
 from fastnn.kernels._arrays import plain
 from fastnn.kernels._on_device import DeviceRows, is_device_array
 from fastnn.kernels._threads import use_threads
@@ -189,13 +189,15 @@ class BaseKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
         With unit rows for the cosine.
         """
         number = device_number(self.device, (X,))
+        check_precision(self.precision)
+        refuse_sparse(X, number)
         if number is not None and is_device_array(X):
             return self._on_sphere(rows_in_place(self, X, number, reset=reset))
         X = validate_data(
             self,
             to_host(X),
             reset=reset,
-            accept_sparse="csr" if number is None else False,
+            accept_sparse="csr",
             accept_large_sparse=False,
             dtype=[np.float64, np.float32],
             order="C",

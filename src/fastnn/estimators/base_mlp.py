@@ -9,13 +9,18 @@ import numpy as np
 from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.utils import check_consistent_length, check_random_state
-from sklearn.utils._param_validation import Interval, Options, StrOptions
+from sklearn.utils._param_validation import (
+    Interval,
+    Options,
+    StrOptions,
+    validate_parameter_constraints,
+)
 from sklearn.utils.validation import _check_y, check_is_fitted, validate_data
 
 from fastnn.activations import ACTIVATIONS, CODES, DEFAULT, HIDDEN, SOFTMAX
 from fastnn.device_network import DeviceNetwork
 from fastnn.dropout import NO_DROPOUT, Dropout
-from fastnn.estimators.on_device import rows_in_place
+from fastnn.estimators.on_device import refuse_sparse, rows_in_place
 from fastnn.estimators.schedules import SCHEDULES
 from fastnn.estimators.training import (
     SOLVERS,
@@ -231,6 +236,12 @@ class BaseMLP(BaseEstimator, ABC):
         hidden = self._hidden_layer_sizes()
         if incremental and self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True")
+        # Which partial_fit of a fitted model does not check.
+        validate_parameter_constraints(
+            {name: self._parameter_constraints[name] for name in ("dropout", "precision")},
+            {"dropout": self.dropout, "precision": self.precision},
+            type(self).__name__,
+        )
         if self.dropout > 0 and self.solver not in STOCHASTIC_SOLVERS:
             raise ValueError(
                 f"dropout={self.dropout} needs solver='adam' or 'sgd': solver={self.solver!r} minimises one "
@@ -257,7 +268,11 @@ class BaseMLP(BaseEstimator, ABC):
             sample_weight = checked_weights(sample_weight, X, dtype)
         dropout = NO_DROPOUT
         if self.dropout > 0:  # else nothing is drawn, and all is as without the parameter
-            dropout = Dropout(float(self.dropout), int(rng.randint(2**63 - 1, dtype=np.int64)))
+            # With an integer random_state each fit of a warm start draws the same number, and its steps count
+            # from 0: the samples seen before make it another one.
+            seen = 0 if first_pass else int(getattr(self, "t_", 0))
+            seed = (int(rng.randint(2**63 - 1, dtype=np.int64)) + seen) % 2**63
+            dropout = Dropout(float(self.dropout), seed)
         network = (DeviceNetwork if isinstance(X, DeviceRows) else Network)(
             sizes,
             hidden_activation=self.activation,
@@ -273,6 +288,7 @@ class BaseMLP(BaseEstimator, ABC):
         """X and y of a fit, checked: X as an array, a sparse matrix or rows on a GPU."""
         number = device_number(self.device, (X, y))
         y = to_host(y)
+        refuse_sparse(X, number)
         if number is not None and is_device_array(X):
             if y is None:
                 raise ValueError(
@@ -285,7 +301,7 @@ class BaseMLP(BaseEstimator, ABC):
             self,
             to_host(X),
             y,
-            accept_sparse=["csr", "csc"] if number is None else False,
+            accept_sparse=["csr", "csc"],
             multi_output=True,
             y_numeric=y_numeric,
             dtype=[np.float64, np.float32],
@@ -359,11 +375,11 @@ class BaseMLP(BaseEstimator, ABC):
         """Outputs of shape (n_samples, n_outputs) for any data."""
         check_is_fitted(self, "coefs_")
         number = device_number(self.device, (X,))
+        refuse_sparse(X, number)
         if number is not None and is_device_array(X):
             X = rows_in_place(self, X, number, reset=False)
         else:
-            accept_sparse = ["csr", "csc"] if number is None else False
-            X = validate_data(self, to_host(X), accept_sparse=accept_sparse, reset=False)
+            X = validate_data(self, to_host(X), accept_sparse=["csr", "csc"], reset=False)
             if number is not None:
                 rows = device_rows(X, number, self.precision)
                 # On a GPU float16 has become float64; times float32 it is float32.

@@ -2,10 +2,26 @@
 
 from typing import Any
 
+from scipy.sparse import issparse
 from sklearn.utils.validation import validate_data
 
 from fastnn.kernels import device_rows
 from fastnn.kernels._on_device import DeviceRows
+
+
+def refuse_sparse(X: Any, number: int | None) -> None:
+    """Make sure that no sparse data are to be worked on by a GPU.
+
+    Raises
+    ------
+    TypeError
+        They are.
+    """
+    if number is not None and issparse(X):
+        raise TypeError(
+            f"Sparse data was passed for X, and 'cuda:{number}', which device or y asks for, needs dense "
+            "data: use X.toarray(), or device='cpu'."
+        )
 
 
 def rows_in_place(estimator: Any, X: Any, number: int, *, reset: bool) -> DeviceRows:

@@ -76,6 +76,8 @@ def _of_data(arrays: tuple[Any, ...]) -> int | None:
     # A plain loop, and the usual types first: a small kernel's call takes 10 us.
     for array in arrays:
         if type(array) in _ON_HOST:
+            if type(array) is tuple and (number := _of_data(array)) is not None:  # of several results
+                found = _same(found, number)
             continue
         if is_device_array(array):
             number = dlpack_device(array)
@@ -88,10 +90,14 @@ def _of_data(arrays: tuple[Any, ...]) -> int | None:
                     )
                 number = getattr(place, "index", getattr(place, "id", None))
                 number = number if isinstance(number, int) else (found or 0)
-            if found not in (None, number):
-                raise ValueError(f"arrays lie on 'cuda:{found}' and on 'cuda:{number}'.")
-            found = number
+            found = _same(found, number)
     return found
+
+
+def _same(found: int | None, number: int) -> int:
+    if found not in (None, number):
+        raise ValueError(f"arrays lie on 'cuda:{found}' and on 'cuda:{number}'.")
+    return number
 
 
 def device_number(device: str | None, arrays: tuple[Any, ...]) -> int | None:
@@ -120,6 +126,18 @@ def device_number(device: str | None, arrays: tuple[Any, ...]) -> int | None:
     if number and found not in (None, int(number)):
         raise ValueError(f"device is {device!r}, and an array lies on 'cuda:{found}'.")
     return int(number or found or 0)
+
+
+def check_precision(precision: Any) -> None:
+    """Make sure that there is such a precision.
+
+    Raises
+    ------
+    ValueError
+        There is none.
+    """
+    if precision not in (None, "tf32"):
+        raise ValueError(f"precision must be None or 'tf32', got {precision!r}.")
 
 
 def _cuda() -> Any:
@@ -162,8 +180,7 @@ def _on_the_device_of_its_data(function: Callable[..., Any]) -> Callable[..., An
     @wraps(function)
     def chosen(*arguments: Any, device: str | None = None, **options: Any) -> Any:
         precision = options.pop("precision", None) if multiplies else None
-        if precision not in (None, "tf32"):
-            raise ValueError(f"precision must be None or 'tf32', got {precision!r}.")
+        check_precision(precision)
         number = device_number(device, (*arguments, *options.values()))
         if number is None:
             return function(*arguments, **options)

@@ -13,6 +13,17 @@ from numba.extending import register_jitable
 BLUR = 400
 
 
+# Centres times features up to which the direct form is used throughout: there its subtractions take less time
+# than the distances of the winners, which the bracket leaves to do.
+_SMALL = 160
+
+
+@register_jitable
+def is_small(k, d):
+    """Whether the direct form takes less time than the bracket and the winners' distances afterwards."""
+    return k * d <= _SMALL
+
+
 @register_jitable
 def is_certain(distance, bracket, blur):
     """Whether a distance is finite, and so large that the bracket's rounding did not choose its centre.

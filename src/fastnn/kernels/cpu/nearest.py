@@ -19,7 +19,7 @@ apart, in float32), all centres are compared afresh.
 import numpy as np
 from numba.extending import register_jitable
 
-from fastnn.kernels._brackets import BLUR, is_certain
+from fastnn.kernels._brackets import BLUR, is_certain, is_small
 from fastnn.kernels._jit import sums_in_any_order
 from fastnn.kernels.cpu.distances import squared_distance
 from fastnn.kernels.cpu.lanes import differences_to_lanes, rows_to_lanes
@@ -38,20 +38,11 @@ from fastnn.kernels.cpu.tile import (
     tile_lowest,
 )
 
-# Centres times features up to which the direct form is used throughout: there its subtractions take less time
-# than the distances of the winners, which the bracket leaves to do.
-_SMALL = 160
 # For rows of at least _LONG features and few centres, a sixth of the features and _FEW at most, to put the
 # points along the lanes takes longer than the subtractions of the direct form and the sums over the lanes.
 _LONG, _FEW = 48, 48
 # Centres times features between two requests for the next rows: few enough for the requests to be spread.
 _GROUP_WORK = 1024
-
-
-@register_jitable
-def is_small(k, d):
-    """Whether the direct form takes less time than the bracket and the winners' distances afterwards."""
-    return k * d <= _SMALL
 
 
 @register_jitable

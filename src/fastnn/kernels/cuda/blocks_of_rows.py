@@ -15,7 +15,7 @@ device; block i has those of number i % 2. Three rules keep them apart, each by 
 """
 
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any
@@ -29,6 +29,23 @@ _FILLERS = 4
 
 # Writes rows begin to end (exclusive) of what is copied to the arrays, one for each kind of data.
 Fill = Callable[[int, int, Sequence[np.ndarray]], None]
+
+
+class _Blocks(Iterator[tuple[int, list[Any]]]):
+    """The blocks of one run."""
+
+    def __init__(self, blocks: Generator[tuple[int, list[Any]]]) -> None:
+        self._blocks, self._ended = blocks, False
+
+    def __next__(self) -> tuple[int, list[Any]]:
+        if self._ended:
+            raise RuntimeError("these blocks have made room for those of another run")
+        return next(self._blocks)
+
+    def close(self) -> None:
+        """Let go of the places."""
+        self._ended = True
+        self._blocks.close()
 
 
 class BlockPipeline:
@@ -58,6 +75,8 @@ class BlockPipeline:
         """The blocks, one after the other: the first row of each, and its device arrays (rows, width).
 
         A block may be read on the default stream by what is queued there before the next one is asked for.
+        There is one run at a time: a second one ends the first, which raises RuntimeError when it is gone on
+        with.
 
         Parameters
         ----------
@@ -68,11 +87,11 @@ class BlockPipeline:
         former = self._former()
         if former is not None:
             former.close()  # an exception may still hold one that was left in the middle
-        blocks = self._run(cuts, fill)
+        blocks = _Blocks(self._run(cuts, fill))
         self._former = weakref.ref(blocks)
         return blocks
 
-    def _run(self, cuts: Sequence[tuple[int, int]], fill: Fill) -> Iterator[tuple[int, list[Any]]]:
+    def _run(self, cuts: Sequence[tuple[int, int]], fill: Fill) -> Generator[tuple[int, list[Any]]]:
         for used in self._used:
             used.record()  # whatever has been queued so far may read these places
         pool = ThreadPoolExecutor(_FILLERS)

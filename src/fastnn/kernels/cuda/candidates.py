@@ -90,9 +90,10 @@ def find_tasks(potentials: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray,
     potentials : ndarray of shape (tasks,)
     targets : ndarray of shape (n_candidates,)
     """
-    sums = np.cumsum(potentials)
-    tasks = np.minimum(sums.searchsorted(targets), len(sums) - 1)
-    return tasks, targets - (sums - potentials)[tasks]
+    with np.errstate(invalid="ignore", over="ignore"):  # data whose distances overflow are refused later
+        sums = np.cumsum(potentials)
+        tasks = np.minimum(sums.searchsorted(targets), len(sums) - 1)
+        return tasks, targets - (sums - potentials)[tasks]
 
 
 def pick_rows(X: Any, weights: Any, last: Any, closest: Any, tasks: np.ndarray, rests: np.ndarray) -> Any:

@@ -10,7 +10,7 @@ import numba
 import numpy as np
 
 if find_spec("numba_cuda") is None:
-    raise ImportError("a CUDA device needs the package numba-cuda: pip install 'fastnn[cuda]'")
+    raise ImportError("a CUDA device needs the package numba-cuda: pip install 'numba-cuda[cu13]'")
 
 from numba import cuda
 from numba.cuda.core import config
@@ -69,9 +69,10 @@ def _require_device(ordinal: int) -> None:
     try:
         count = 1 if SIMULATED else len(cuda.gpus)
     except cuda.CudaSupportError as error:
+        said = " ".join(str(error).split()).rstrip(": ")
         raise RuntimeError(
             "device='cuda' needs an NVIDIA GPU and its driver, version 580 or later "
-            f"(https://www.nvidia.com/drivers). There is no driver, or it does not answer: {error}"
+            f"(https://www.nvidia.com/drivers). There is no driver, or it does not answer: {said}"
         ) from error
     if ordinal >= count:
         found = "no device" if count == 0 else f"{count}, 'cuda:0' to 'cuda:{count - 1}'"
@@ -98,8 +99,8 @@ def on_device(ordinal: int) -> Iterator[None]:
         if "OUT_OF_MEMORY" not in str(error):
             raise
         raise MemoryError(
-            f"'cuda:{ordinal}' has too little free memory for these data; other arrays on it, or other "
-            "processes, may hold the rest."
+            f"'cuda:{ordinal}', or the host's page-locked memory, has too little room for these data; other "
+            "arrays there, or other processes, may hold the rest."
         ) from error
 
 

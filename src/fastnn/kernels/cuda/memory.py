@@ -13,7 +13,7 @@ import numpy as np
 
 from fastnn.kernels._arrays import output_array, plain, working_dtype
 from fastnn.kernels._on_device import is_device_array
-from fastnn.kernels.cuda.compat import block_threads, cuda, exported, imported, kernel
+from fastnn.kernels.cuda.compat import SIMULATED, block_threads, cuda, exported, imported, kernel
 
 # How a package that a user's array comes from wraps a device array without a copy: by its name, with its
 # module, the device array, and the user's. Others are asked for `from_dlpack`.
@@ -171,12 +171,27 @@ def to_host(array: Any) -> np.ndarray:
 
 
 def _as_cuda(array: Any, *, to_write: bool = False) -> Any:
-    """An array as Numba's, on the default stream: a producer's own has been waited for then."""
+    """An array as Numba's, on the default stream, which waits for what its producer still has to write.
+
+    By DLPack, which asks for that, unless ``__cuda_array_interface__`` has a stream to wait for: PyTorch's
+    and JAX's have none.
+
+    Raises
+    ------
+    ValueError
+        It is to be written to and is read-only.
+    """
     if hasattr(array, "__cuda_ndarray__"):
         return array
-    if hasattr(array, "__cuda_array_interface__"):
-        return cuda.as_cuda_array(array).bind(0)
-    return imported(array, to_write=to_write)
+    has_dlpack = hasattr(array, "__dlpack__")
+    interface = None
+    if not has_dlpack or hasattr(type(array), "__cuda_array_interface__"):
+        interface = array.__cuda_array_interface__
+    if interface is None or (has_dlpack and "stream" not in interface):
+        return imported(array, to_write=to_write)
+    if to_write and interface["data"][1]:
+        raise ValueError(f"a {type(array).__name__} for the result is read-only")
+    return cuda.as_cuda_array(array).bind(0)
 
 
 def as_kind_of(like: Any, array: Any) -> Any:
@@ -198,8 +213,10 @@ def as_kind_of(like: Any, array: Any) -> Any:
 
 def _overlap(a: Any, b: Any) -> bool:
     """Whether two contiguous device arrays share memory."""
-    if not a.size or not b.size or not hasattr(a, "__cuda_array_interface__"):
+    if not a.size or not b.size:
         return False
+    if SIMULATED:
+        return np.may_share_memory(np.asarray(a._ary), np.asarray(b._ary))
     first, second = (x.__cuda_array_interface__["data"][0] for x in (a, b))
     return first < second + b.size * b.dtype.itemsize and second < first + a.size * a.dtype.itemsize
 

@@ -30,9 +30,11 @@ from fastnn.kernels.cuda import plain_tile, tensor_tile
 from fastnn.kernels.cuda import scalars as scalars  # what the registry's functions are, in kernels
 from fastnn.kernels.cuda.compat import (
     ALIGNMENT,
+    block_threads,
     cooperative_blocks,
     cuda,
     device_function,
+    kernel,
 )
 from fastnn.kernels.cuda.output import loss_of_sample, softmax_of_sample
 from fastnn.kernels.cuda.reduction import block_sum
@@ -51,6 +53,26 @@ TILES = {
     8: (plain_tile.shape(1, 1), plain_tile.shape(2, 2)),
 }
 TENSOR_TILES = (tensor_tile.shape(2, 2), tensor_tile.shape(4, 4))
+
+
+TABLE_THREADS = block_threads(128)
+
+
+@cache
+def table_kernel(rule: int) -> Any:
+    """The table of steps, of which the first has number ``before + 1``. A thread has a step."""
+    coefficients = device_function(RULES[rule].coefficients)
+
+    @kernel
+    def fill_table(learning_rate, hyper, before, scales, penalties, table):
+        i = cuda.grid(1)
+        if i < table.shape[0]:
+            c0, c1, c2, c3, c4, c5 = coefficients(learning_rate, hyper, before + i + 1.0)
+            table[i, 0], table[i, 1], table[i, 2] = c0, c1, c2
+            table[i, 3], table[i, 4], table[i, 5] = c3, c4, c5
+            table[i, SCALE], table[i, PENALTY] = scales[i], penalties[i]
+
+    return fill_table
 
 
 @device_function

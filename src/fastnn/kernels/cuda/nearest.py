@@ -16,7 +16,7 @@ rows with some centres in registers, and folds the brackets into the running min
 The bracket cancels where points lie far from the origin. So rows and centres are both taken from the mean of
 the centres first, and the distance that is reported is computed afresh as sum((x - c)^2). Where it is so
 small that the bracket's rounding may have chosen the centre, all centres are compared afresh
-(``is_certain``).
+(``is_certain``). Few centres of few features are compared so throughout (``is_small``).
 """
 
 from functools import cache
@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from numba import from_dtype, types
 
-from fastnn.kernels._brackets import BLUR, is_certain
+from fastnn.kernels._brackets import BLUR, is_certain, is_small
 from fastnn.kernels.cuda.compat import (
     ALIGNMENT,
     block_threads,
@@ -93,6 +93,14 @@ def nearest_directly(X, i, C):
         if distance < least or (least != least and distance < np.inf):
             nearest, least = j, distance
     return nearest, least
+
+
+@kernel
+def nearest_of_few(X, C, labels, distances):
+    """labels[i] = argmin_j |x_i - c_j|^2, and that distance, by the direct form. A thread has a row."""
+    i = cuda.grid(1)
+    if i < X.shape[0]:
+        labels[i], distances[i] = nearest_directly(X, i, C)
 
 
 @cache
@@ -169,6 +177,9 @@ def nearest_rows(
     dtype = np.dtype(X.dtype)
     if not n:
         return
+    if is_small(k, d):
+        nearest_of_few[blocks(n, _THREADS), _THREADS](X, C, labels, distances)
+        return
     work = scratch or Scratch()
     usable, starts = work.array("usable", k, np.int32), work.array("starts", k, dtype)
     shift, shifted = work.array("shift", max(d, 1), dtype), work.array("shifted", (k, d), dtype)
@@ -180,7 +191,8 @@ def nearest_rows(
     # A block goes through all centres, so the rows alone make the blocks.
     tile = tile_for(n, 1, dtype.itemsize)
     tiles = count_tiles(tile, n, 1)
-    if multiplies_tf32(precision, dtype):
+    # The list counts in int32.
+    if multiplies_tf32(precision, dtype) and n <= np.iinfo(np.int32).max:
         rows, count = nearest_tf32(X, C, *flat, usable, shift, starts, labels, distances, work)
         tiles = min(tiles, 2 * multiprocessors())  # which are enough to go through a list of any length
         kernel_of = nearest_kernel(tile, real, listed=True)

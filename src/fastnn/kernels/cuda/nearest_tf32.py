@@ -7,8 +7,20 @@ tiles afterwards: all labels are as exact as without tensor cores.
 
 The error of a bracket |c|^2 / 2 - x.c, for x of length |x| and centres of lengths up to `reach`, is at most::
 
-    |x| reach (2 TF32_ROUNDING + d STEP)     the factors' rounding; the sum's, of d / 8 steps of 9 numbers
-    + reach^2 (d + 4) eps                    the rounding of |c|^2 / 2
+    |x| reach (2 u + u^2)    u = TF32_ROUNDING, of both factors
+    |x| reach d 2^-22        the sum, in d / 8 steps of 9 numbers: see _STEP
+    reach^2 (d + 4) eps      |c|^2 / 2 in float32
+    d tiny                   what is too small for float32's exponents
+
+as the sum of |x_f c_f| is at most |x| |c|. (2 u + u^2 is more by 2^-21 than what two factors rounded by
+u / (1 + u), to the nearest, can do: that is for the rounding of x - shift and c - shift and of the last
+subtraction.) How tensor cores round their sums is not specified. _STEP supposes that they lose no more than
+the last place of the largest number for each of the nine, which is what has been seen of them.
+
+References
+----------
+Fasi, Higham, Mikaitis and Pranesh, "Numerical behavior of NVIDIA tensor cores", PeerJ Computer Science 7,
+2021: products are exact, and of the numbers of a step what lies below the largest's last places is cut off.
 """
 
 import math
@@ -55,7 +67,7 @@ def find_reach(usable, starts, reach, count):
 def two_nearest_kernel(tile: Tile, real: Any) -> Any:
     """labels[i] and distances[i] as in ``nearest``, where the two least brackets tell; else rows[..] = i.
 
-    `share` is the part of |x| reach, and `more` the part of reach^2, that a bracket may be wrong by.
+    A bracket may be wrong by `share` of |x| reach, `more` of reach^2 and `least_error` together.
     """
     n_rows, n_columns, side, threads = tile.rows, tile.columns, tile.side, tile.threads
     height, width = tile.height, tile.width
@@ -65,7 +77,9 @@ def two_nearest_kernel(tile: Tile, real: Any) -> Any:
     origin, own_row, own_column, own_along = places(tile)
 
     @tile_kernel(tile)
-    def two_nearest(X, C, x, c, shift, starts, reach, share, more, labels, distances, rows, count):
+    def two_nearest(
+        X, C, x, c, shift, starts, reach, share, more, least_error, labels, distances, rows, count
+    ):
         x_tile = cuda.shared.array(x_length, real, alignment=ALIGNMENT)
         c_tile = cuda.shared.array(c_length, real, alignment=ALIGNMENT)
         best = cuda.shared.array(best_shape, real)
@@ -106,7 +120,7 @@ def two_nearest_kernel(tile: Tile, real: Any) -> Any:
                 difference, shifted = value - C[label, f], value - shift[f]
                 distance += difference * difference
                 squares += shifted * shifted
-            error = reach[0] * (share * math.sqrt(squares) + more * reach[0])
+            error = reach[0] * (share * math.sqrt(squares) + more * reach[0]) + least_error
             # False where one of them is not a number.
             if next_one - bracket > error + error and distance < np.inf:
                 labels[row], distances[row] = label, distance
@@ -144,8 +158,9 @@ def nearest_tf32(
     find_reach[1, THREADS](usable, starts, reach, count)
     share = np.float32((2.0 + TF32_ROUNDING) * TF32_ROUNDING + d * _STEP)
     more = np.float32((d + 4) * np.finfo(np.float32).eps)
+    least_error = np.float32(d * np.finfo(np.float32).tiny)
     tile = tile_for(n, 1, X.dtype.itemsize, tf32=True)
     two_nearest_kernel(tile, real)[count_tiles(tile, n, 1), tile.threads](
-        X, C, x, c, shift, starts, reach, share, more, labels, distances, rows, count
+        X, C, x, c, shift, starts, reach, share, more, least_error, labels, distances, rows, count
     )
     return rows, count

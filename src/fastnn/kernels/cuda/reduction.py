@@ -31,12 +31,12 @@ def block_sum(own, shared):
 
 @device_function
 def block_largest(own, shared):
-    """The largest number of those of THREADS threads, known to all; shared : WORK (THREADS,) float64."""
+    """The largest of the numbers of a block's threads, as ``block_sum``."""
     x = cuda.threadIdx.x
     cuda.syncthreads()
     shared[x] = own
     cuda.syncthreads()
-    half = THREADS // 2
+    half = shared.shape[0] // 2
     while half > 0:
         if x < half:
             shared[x] = max(shared[x], shared[x + half])

@@ -13,10 +13,10 @@ import numpy as np
 from fastnn.dropout import Dropout
 from fastnn.kernels.cuda.compat import cuda, on_device
 from fastnn.kernels.cuda.layers import Gradients, forward_pass, layers_of
-from fastnn.kernels.cuda.memory import upload
-from fastnn.kernels.cuda.mlp import PENALTY, ROW, SCALE, Steps
+from fastnn.kernels.cuda.memory import blocks, upload
+from fastnn.kernels.cuda.mlp import ROW, TABLE_THREADS, Steps, table_kernel
 from fastnn.losses import LOSSES
-from fastnn.optimizers import N_COEFFICIENTS, RULES, Optimizer
+from fastnn.optimizers import Optimizer
 
 # FLOPs and steps of one launch, which Ctrl-C has to wait for: a fraction of a second at a tenth of what a GPU
 # can do, or where a step takes 20 us for its waits alone.
@@ -135,31 +135,29 @@ class Training:
         share = sizes[batches] / weight[batches]
         if not batches.size:
             return 0.0
-        table = np.empty((batches.size, ROW), self._X.dtype)
-        for i in range(batches.size):
-            table[i, :N_COEFFICIENTS] = RULES[optimizer.code].coefficients(
-                optimizer.learning_rate, optimizer.hyper, float(optimizer.t + i + 1)
-            )
-        table[:, SCALE], table[:, PENALTY] = scale[batches], 0.5 * alpha * share
         row_flops = 6.0 * sum(n_in * n_out for n_in, n_out in pairwise(self._network[0]))
         at_once = max(1, min(_LAUNCH_STEPS, int(_LAUNCH_FLOPS / (row_flops * batch_size))))
-        before = optimizer.t
+        before, loss = optimizer.t, np.zeros(batches.size)
         with on_device(self._ordinal):
             steps = self._steps_of(optimizer.code, batch_size)
-            rows_of_table = upload(table)
+            table = cuda.device_array((batches.size, ROW), self._X.dtype)
+            table_kernel(optimizer.code)[blocks(batches.size, TABLE_THREADS), TABLE_THREADS](
+                float(optimizer.learning_rate), upload(optimizer.hyper), float(before),
+                upload(scale[batches]), upload(0.5 * alpha * share), table,
+            )  # fmt: skip
             losses, squares = upload(np.zeros(batches.size)), upload(np.zeros(steps.n_blocks))
             done = upload(np.zeros(1, np.int64))
             for data, begin, end in self._pieces(order, batches, batch_size, at_once):
                 try:
                     steps.run(
-                        *data, begin, end, rows_of_table, alpha, self._parameters, self._slots, losses,
+                        *data, begin, end, table, alpha, self._parameters, self._slots, losses,
                         squares, done, dropout, before,
                     )  # fmt: skip
-                    loss = losses.copy_to_host() * self._loss_scale
+                    loss[begin:end] = losses[begin:end].copy_to_host() * self._loss_scale
                 finally:
                     # Ctrl-C is raised when the launch is over, whose steps are done.
                     optimizer.t = before + int(done.copy_to_host()[0])
-                wrong = np.flatnonzero(~np.isfinite(loss))
+                wrong = begin + np.flatnonzero(~np.isfinite(loss[begin:end]))
                 if wrong.size:
                     return float(loss[wrong[0]])
             penalty = float(squares.copy_to_host().sum())

@@ -248,8 +248,8 @@ def test_the_table_has_every_kernel():
 @pytest.mark.parametrize(("real", "name"), [(real, name) for real in TABLE for name in TABLE[real]], ids=str)
 def test_registers_and_spills(name, real, architecture, monkeypatch):
     compiled, signature, most = TABLE[real][name]
-    # One activation is enough on the older architecture.
-    for kernel in compiled if architecture == ARCHITECTURES[-1] else compiled[:1]:
+    # Few activations are enough on the older architecture, with every tile; the larger ones come last.
+    for kernel in compiled if architecture == ARCHITECTURES[-1] else [compiled[0], *compiled[1:][-6:]]:
         code = compiled_to("ltoir", kernel, signature, architecture, monkeypatch)
         usage = assembled(code, architecture)
         stack, stores, loads = (
@@ -281,7 +281,7 @@ def test_float32_kernels_hold_no_float64(name, monkeypatch):
 def test_tensor_cores_multiply(name, monkeypatch):
     compiled, signature, _ = TABLE[types.float32][name]
     ptx = [compiled_to("ptx", kernel, signature, ARCHITECTURES[-1], monkeypatch) for kernel in compiled[-2:]]
-    # Each reads the factors rounded, and multiplies by nothing else.
+    # From factors that are rounded.
     for code in (code.decode() if isinstance(code, bytes) else code for code in ptx):
         assert "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32" in code
         assert "cvt.rna.tf32.f32" in code

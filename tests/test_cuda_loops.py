@@ -294,7 +294,12 @@ def test_an_iteration_of_lloyd_is_one_copy(copies):
     X = spots()
     fit = lloyd(device_rows(X, 0), None, X[:3], max_iter=9, tol=0.0)
     assert fit.n_iter > 2
-    # At the end the inertia, the labels and the centres.
+    # At the end the labels and the centres, and the inertia unless the last iteration moved nothing.
+    assert fit.moved == 0
+    assert len(copies) == fit.n_iter + 2
+    copies.clear()
+    fit = lloyd(device_rows(X, 0), None, X[:3], max_iter=2, tol=0.0)
+    assert fit.moved > 0
     assert len(copies) == fit.n_iter + 3
 
 

@@ -2,7 +2,10 @@
 
 import importlib
 import inspect
+import json
+import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -11,6 +14,9 @@ from benchmarks import (
     bench_mlp,
     bench_startup,
     contestants,
+    gpu,
+    gpu_groups,
+    gpu_report,
     peers,
     peers_linear,
     peers_memory,
@@ -142,3 +148,63 @@ def test_unknown_group():
     """A typing error in --only is refused before anything is measured."""
     with pytest.raises(SystemExit):
         peers.main(["--only", "liner"])
+
+
+# As the groups of gpu.py give them; a group's rows have what the others lack.
+GPU_ROWS = [
+    {"what": "assign", "tflops": 40.0, "error": 1e-7, "wrong": 0, "fastnn": 2.0, "torch": 3.0},
+    {
+        "what": "Lloyd", "tflops": 30.0, "error": 1e-7, "fastnn": 2.0, "torch": 3.0,
+        "cpu": 90.0, "cpu_rows": 20, "rows": 100,
+    },
+    {
+        "what": "epoch", "tflops": 20.0, "error": 5e-3, "tolerated": 1e-2, "fastnn": 2.0, "torch": 3.0,
+        "graphs": 1.0, "us_per_step": 7.0, "note": "torch's compiled graphs failed: ValueError",
+    },
+]  # fmt: skip
+
+
+def test_gpu_page(tmp_path):
+    """The page and the figures of rows of every kind, with what is missing."""
+    report = gpu_report.Report({"GPU": "none"}, GPU_ROWS, ["layers 1: ValueError"], ["epochs 2"])
+    report.write(tmp_path / "page.md", tmp_path / "figures.json")
+    page = (tmp_path / "page.md").read_text()
+    assert (
+        "| assign | 2.000 ms | 3.000 ms | 1.50 | 40.0 TFLOP/s | error 1.0e-07, 0 labels wrong | - |  |"
+        in page
+    )
+    assert "| 90.0 ms (45.0), of 20 rows times 5 |" in page
+    assert "torch's graphs 1.000 ms (0.50), 7.0 us a step, torch's compiled graphs failed" in page
+    assert "Failed: layers 1: ValueError." in page
+    assert "Left out, as the run ended before: epochs 2." in page
+    cells = {line.count("|") for line in page.splitlines() if line.startswith("| ") and "GPU" not in line}
+    assert cells == {3, 9}  # the table of versions, and one width of all rows
+    assert json.loads((tmp_path / "figures.json").read_text())["rows"] == GPU_ROWS
+
+
+def test_gpu_wrong_results():
+    """What makes the run fail: an error that is too large or no number, and a wrong label."""
+    assert not any(map(gpu_groups.is_wrong, GPU_ROWS))
+    for wrong in ({"error": 2e-3}, {"error": math.nan}, {"wrong": 1}):
+        assert gpu_groups.is_wrong(GPU_ROWS[0] | wrong)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "rows", "left_out"), [(math.inf, 2, []), (0.0, 0, ["a 1", "a 2", "b 3"])]
+)
+def test_gpu_groups_that_fail_or_are_late(seconds, rows, left_out, monkeypatch):
+    """A case that raises costs no other case; no case begins when the time is up."""
+
+    def failing(torch, cuda, case):
+        if case == 2:
+            raise ValueError("a | b\nc")
+        return GPU_ROWS[:1]
+
+    monkeypatch.setattr(gpu, "GROUPS", {"a": (failing, [1, 2]), "b": (failing, [3])})
+    torch = SimpleNamespace(cuda=SimpleNamespace(empty_cache=lambda: None))
+    report, saved = gpu_report.Report({}), []
+    gpu.measure(report, seconds, lambda: saved.append(len(report.rows)), torch, None)
+    assert len(report.rows) == rows
+    assert report.left_out == left_out
+    assert report.failed == ["a 2: ValueError: a / b c"] * (not left_out)
+    assert saved == [1, 1, 2][: 3 * (not left_out)]

@@ -3,15 +3,21 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-lowest lint bench peers gpu docs clean
+.PHONY: demo test test-simulated test-compiled test-lowest lint bench peers gpu docs clean
 
 demo: $(VENV)/.examples
 	$(BIN)/python examples/quickstart.py
 
-# The CUDA kernels compile without a driver, and run in numba-cuda's simulator.
+# The CUDA kernels compile without a driver, and run in numba-cuda's simulator: each takes one core.
 test: $(VENV)/.test $(VENV)/.cuda
+	$(MAKE) --jobs=2 test-simulated test-compiled
+	$(BIN)/python -m pytest --ignore=tests/test_cuda_compile.py
+
+test-simulated: $(VENV)/.test $(VENV)/.cuda
 	NUMBA_ENABLE_CUDASIM=1 $(BIN)/python -m pytest -m gpu
-	$(BIN)/python -m pytest
+
+test-compiled: $(VENV)/.test $(VENV)/.cuda
+	$(BIN)/python -m pytest tests/test_cuda_compile.py
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

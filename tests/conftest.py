@@ -1,6 +1,7 @@
 """Fixtures of every test."""
 
 from contextlib import contextmanager
+from functools import wraps
 
 import numba
 import pytest
@@ -37,6 +38,36 @@ def same_batches():
     """Skip where scikit-learn draws mini-batches otherwise than in 1.9, whose results are promised."""
     if parse_version(sklearn.__version__) < parse_version("1.9"):
         pytest.skip("scikit-learn draws the same mini-batches since 1.9")
+
+
+@pytest.fixture
+def chosen_tiles(monkeypatch):
+    """The tiles of the products of a test, as they are chosen: for the multiprocessors of the simulator.
+
+    A GPU has so many more that shapes fit for a test would never take a larger tile.
+    """
+    from fastnn.kernels.cuda import linear, mlp, nearest, nearest_tf32, tile
+
+    chosen = []
+
+    def noted(choose):
+        @wraps(choose)
+        def noting(*arguments, **options):
+            result = choose(*arguments, **options)
+            chosen.append(result if isinstance(result, tile.Tile) else result[0])
+            return result
+
+        return noting
+
+    monkeypatch.setattr(tile, "multiprocessors", lambda: 16)
+    for module, name in (
+        (linear, "tile_for"),
+        (nearest, "tile_for"),
+        (nearest_tf32, "tile_for"),
+        (mlp, "_tile_for"),
+    ):
+        monkeypatch.setattr(module, name, noted(getattr(module, name)))
+    return chosen
 
 
 @pytest.fixture

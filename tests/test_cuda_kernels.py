@@ -22,7 +22,7 @@ if find_spec("numba_cuda") is None:
     pytest.skip("numba-cuda is not installed", allow_module_level=True)
 
 from fastnn.kernels import cuda as package
-from fastnn.kernels.cuda import candidates, nearest
+from fastnn.kernels.cuda import candidates, mlp, nearest
 from fastnn.kernels.cuda import output as output_layer
 from fastnn.kernels.cuda.compat import SIMULATED, cuda
 from fastnn.kernels.cuda.gather import THREADS, gather_rows
@@ -50,12 +50,18 @@ def no_shape_is_small(monkeypatch):
     monkeypatch.setattr(nearest, "is_small", lambda k, d: False)
 
 
-def close(result, expected, dtype):
+def close(result, expected, dtype, tolerance=None):
     """Whether the norm of the error is small beside that of the reference."""
+    tolerance = tolerance or TOLERANCE[dtype]
     expected = np.asarray(expected, np.float64)
     assert result.shape == expected.shape
     error = np.linalg.norm(result - expected)
-    return bool(error <= TOLERANCE[dtype] * max(1.0, np.linalg.norm(expected)))
+    return bool(error <= tolerance * max(1.0, np.linalg.norm(expected)))
+
+
+def large_tile(dtype):
+    """The larger of the tiles for a dtype, outside of training."""
+    return TILES[np.dtype(dtype).itemsize][1]
 
 
 def on_device(array):
@@ -104,7 +110,7 @@ def test_layer_of_every_activation(activation):
     ],
 )
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_layer_of_ragged_shapes(n, n_in, n_out, dtype):
+def test_layer_of_ragged_shapes(n, n_in, n_out, dtype, chosen_tiles):
     generator = np.random.default_rng(1)
     X, W, dA = (
         generator.normal(size=shape).astype(dtype) for shape in ((n, n_in), (n_in, n_out), (n, n_out))
@@ -117,6 +123,7 @@ def test_layer_of_ragged_shapes(n, n_in, n_out, dtype):
     assert close(dX, dA.astype(float) @ W.T, dtype)
     assert close(dW, X.T.astype(float) @ dA, dtype)
     assert close(db, dA.astype(float).sum(axis=0), dtype)
+    assert (large_tile(dtype) in chosen_tiles) == (max(n, n_in) > HEIGHT)
 
 
 @needs_device
@@ -145,7 +152,7 @@ def test_gradients_are_added_to_what_is_there():
 )
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.usefixtures("no_shape_is_small")
-def test_assign(n, d, k, dtype):
+def test_assign(n, d, k, dtype, chosen_tiles):
     generator = np.random.default_rng(3)
     X, C = generator.normal(size=(n, d)).astype(dtype), generator.normal(size=(k, d)).astype(dtype)
     out = np.full(n, -7, np.int32), np.full(n, np.nan, dtype)
@@ -155,6 +162,7 @@ def test_assign(n, d, k, dtype):
     expected, squares = reference.assign(X, C)
     np.testing.assert_array_equal(labels, expected)
     assert close(distances, squares, dtype)
+    assert (large_tile(dtype) in chosen_tiles) == (n > HEIGHT)
 
 
 @needs_device
@@ -367,8 +375,9 @@ def test_gradients_over_rows(hidden, loss, dtype, weighted):
 
 
 def steps_beside_the_reference(
-    hidden, loss, dtype, weighted, rule, sizes, n, batch_size, n_blocks=None, rate=0.0, before=0
-):
+    hidden, loss, dtype, weighted, rule, sizes, n, batch_size, n_blocks=None, rate=0.0, before=0,
+    precision=None, tolerance=None,
+):  # fmt: skip
     """Two launches of steps against the reference's: parameters, losses and squares of the weights."""
     network, X, Y, weights, order = network_and_data(hidden, loss, dtype, sizes, n)
     dropout = Dropout(rate, 3 + (5 << 40))
@@ -377,7 +386,7 @@ def steps_beside_the_reference(
     hyper, state = np.zeros(MAX_HYPER), np.zeros((2, network.parameters.size))
     hyper[: len(entry.hyper)] = list(entry.hyper.values())
     loss_code = next(i for i, entry in enumerate(LOSSES) if entry.name == loss)
-    steps = Steps(sizes, CODES[hidden], loss_code, code, batch_size, dtype)
+    steps = Steps(sizes, CODES[hidden], loss_code, code, batch_size, dtype, precision)
     steps.n_blocks = n_blocks or steps.n_blocks
     n_batches = -(-n // batch_size)
     table = np.empty((2 * n_batches, ROW), dtype)
@@ -410,9 +419,9 @@ def steps_beside_the_reference(
         )  # fmt: skip
         assert done.copy_to_host()[0] == end
     divisor = sizes[-1] if LOSSES[loss_code].mean_over_outputs else 1
-    assert close(parameters.copy_to_host(), network.parameters, dtype)
-    assert close(got.copy_to_host() / divisor, np.array(losses), dtype)
-    assert squares.copy_to_host().sum() == pytest.approx(penalty, rel=10 * TOLERANCE[dtype])
+    assert close(parameters.copy_to_host(), network.parameters, dtype, tolerance)
+    assert close(got.copy_to_host() / divisor, np.array(losses), dtype, tolerance)
+    assert squares.copy_to_host().sum() == pytest.approx(penalty, rel=tolerance or 10 * TOLERANCE[dtype])
 
 
 @needs_device
@@ -431,9 +440,10 @@ def test_steps_with_dropout(hidden, loss, dtype, weighted):
 
 @needs_device
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_dropout_of_large_tiles(dtype):
+def test_dropout_of_large_tiles(dtype, chosen_tiles):
     sizes, n = (2, 2 * WIDTH + 1, SIDE + 1, 2), HEIGHT + 1
     steps_beside_the_reference("elu", "log_loss", dtype, False, "momentum", sizes, n, n, rate=0.5)
+    assert chosen_tiles == [mlp.TILES[np.dtype(dtype).itemsize][1]]
 
 
 @needs_device
@@ -444,10 +454,11 @@ def test_steps_of_every_rule(rule):
 
 @needs_device
 @pytest.mark.parametrize("sizes", [(1, 1), (SIDE + 1, 2 * SIDE + 1, 3), (HEIGHT, 2, 4 * WIDTH)])
-def test_steps_of_ragged_layers(sizes):
+def test_steps_of_ragged_layers(sizes, chosen_tiles):
     steps_beside_the_reference(
         "tanh", "squared_error", np.float64, True, "momentum", sizes, SIDE + 4, SIDE + 1
     )
+    assert chosen_tiles == [mlp.TILES[8][max(sizes) > HEIGHT]]
 
 
 @pytest.mark.skipif(not SIMULATED, reason="on a GPU every test of steps has several blocks")

@@ -181,7 +181,8 @@ def test_gradient_steps_of_every_rule(name):
         {"rule": of("momentum", 0.05, "mean", on_sphere=True)},
         {"rule": of(on_sphere=True), "dtype": np.float32},
     ],
-    ids=str,
+    # Not what is in them: a rule has addresses, which are others in every process.
+    ids=["whole", "whole by adam", "polish", "sphere by momentum", "sphere"],
 )
 def test_gradient_steps(options):
     options = dict(options)

@@ -13,12 +13,13 @@ from tests import reference
 if find_spec("numba_cuda") is None:
     pytest.skip("numba-cuda is not installed", allow_module_level=True)
 
-from fastnn.kernels.cuda import nearest
+from fastnn.kernels.cuda import mlp, nearest
 from fastnn.kernels.cuda.compat import SIMULATED, cuda
 from fastnn.kernels.cuda.memory import Scratch
 from fastnn.kernels.cuda.nearest import nearest_rows
 from fastnn.kernels.cuda.tensor_cores import TF32_ROUNDING
 from fastnn.kernels.cuda.tile import TENSOR_TILES
+from tests.test_cuda_kernels import steps_beside_the_reference
 
 pytestmark = [
     pytest.mark.gpu,
@@ -33,6 +34,7 @@ def no_shape_is_small(monkeypatch):
 
 
 HEIGHT, WIDTH = TENSOR_TILES[1].height, TENSOR_TILES[1].width
+LARGE = mlp.TENSOR_TILES[1]  # training's
 
 
 def in_tf32(array):
@@ -49,7 +51,7 @@ def norm_of_error(result, expected):
     ("n", "n_in", "n_out"),
     [(1, 1, 1), (33, 11, 17), (2 * HEIGHT + 1, 9, WIDTH + 1)],
 )
-def test_layers(n, n_in, n_out):
+def test_layers(n, n_in, n_out, chosen_tiles):
     generator = np.random.default_rng(0)
     X, W, dA = (
         generator.normal(size=shape).astype(np.float32) for shape in ((n, n_in), (n_in, n_out), (n, n_out))
@@ -64,6 +66,7 @@ def test_layers(n, n_in, n_out):
     if n > 1:
         # Or this would be the product of float32.
         assert norm_of_error(A, X.astype(float) @ W + b) > 1e-5
+    assert (TENSOR_TILES[1] in chosen_tiles) == (n > HEIGHT)
 
 
 def test_float64_and_the_cpu_are_as_ever():
@@ -90,7 +93,7 @@ def rows_between_centers(n, d, k):
 
 
 @pytest.mark.parametrize(("n", "d", "k"), [(70, 5, 9), (3 * HEIGHT + 1, 9, WIDTH + 6)])
-def test_labels_are_exact(n, d, k):
+def test_labels_are_exact(n, d, k, chosen_tiles):
     X, C = rows_between_centers(n, d, k)
     expected, squares = reference.assign(X.astype(float), C.astype(float))
     # What the rounded products alone would give.
@@ -99,6 +102,7 @@ def test_labels_are_exact(n, d, k):
     labels, distances = kernels.assign(X, C, device="cuda", precision="tf32")
     np.testing.assert_array_equal(labels, expected)
     np.testing.assert_allclose(distances, squares, rtol=1e-4)
+    assert (TENSOR_TILES[1] in chosen_tiles) == (n > 3 * HEIGHT)
 
 
 def test_float32_decides_for_few_rows():
@@ -141,6 +145,22 @@ def test_kmeans_is_the_same():
         np.testing.assert_array_equal(fast.labels_, model.labels_)
         np.testing.assert_array_equal(fast.cluster_centers_, model.cluster_centers_)
         np.testing.assert_array_equal(fast.predict(X), model.labels_)
+
+
+# Of several batches, and of one that takes several of the larger tiles.
+@pytest.mark.parametrize(
+    ("tile", "sizes", "n", "batch_size", "rate"),
+    [
+        (mlp.TENSOR_TILES[0], (9, 17, 4), 21, 16, 0.0),
+        (LARGE, (2, LARGE.width + 1, 3), LARGE.height + 1, LARGE.height + 1, 0.5),
+    ],
+    ids=["small", "large"],
+)
+def test_steps_of_training(tile, sizes, n, batch_size, rate, chosen_tiles):
+    how = "gelu", "squared_error", np.float32, True, "momentum", sizes, n, batch_size
+    steps_beside_the_reference(*how, rate=rate, precision="tf32", tolerance=1e-2)
+    # Or this would be training in float32.
+    assert chosen_tiles == [tile]
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")

@@ -58,6 +58,19 @@ class Produced:
         return SimpleNamespace(from_dlpack=lambda other: Produced(np.from_dlpack(other)))
 
 
+class OnlyDlpack:
+    """An array of another package without its CUDA array interface."""
+
+    def __init__(self, array):
+        self.array = array
+
+    def __dlpack_device__(self):
+        return self.array.__dlpack_device__()
+
+    def __dlpack__(self, **options):
+        return self.array.__dlpack__(**options)
+
+
 class Spread:
     """An array on several devices, for which DLPack has no number."""
 
@@ -172,20 +185,9 @@ def test_a_package_of_arrays(package):
     if dlpack_device(there) is None:
         pytest.skip(f"{package} is on no GPU")
 
-    class OnlyDlpack:
-        """The array without its CUDA array interface."""
-
-        shape, dtype = X.shape, X.dtype
-
-        def __dlpack_device__(self):
-            return there.__dlpack_device__()
-
-        def __dlpack__(self, **options):
-            return there.__dlpack__(**options)
-
     expected = kernels.assign(X, X[:3])[0]
     assert type(kernels.assign(there, X[:3])[0]) is type(there)
-    np.testing.assert_array_equal(kernels.to_host(kernels.assign(OnlyDlpack(), X[:3])[0]), expected)
+    np.testing.assert_array_equal(kernels.to_host(kernels.assign(OnlyDlpack(there), X[:3])[0]), expected)
     with cuda.gpus[0]:
         address = imported(there).device_ctypes_pointer.value
     pointer = {"torch": "data_ptr", "jax": "unsafe_buffer_pointer"}.get(package)

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from fastnn import GradKMeans, KMeans, MiniBatchKMeans
-from fastnn.clustering import gradient, mini_batch
+from fastnn.clustering import mini_batch
 from fastnn.clustering.bounds import Bounds
 from fastnn.clustering.draws import Draws
+from fastnn.clustering.epochs import Epochs
 from fastnn.clustering.passes import Workspace
 from fastnn.clustering.rules import Rule
 from fastnn.kernels import device
@@ -216,7 +217,7 @@ def test_gradient_batches_far_into_many_elements(many_elements):
     for X in (many_elements, end):
         weights = np.zeros(len(X), X.dtype)
         weights[-LAST:] = 1
-        epochs = gradient._Epochs(
+        epochs = Epochs(
             X, weights, end[:4].copy(), Rule.of("sgd", "count", "cluster", 0.0, on_sphere=False), 50, None,
             1.0, np.random.RandomState(0),
         )  # fmt: skip

@@ -355,7 +355,7 @@ def test_too_little_memory_is_told(blobs, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(cuda, "to_device", refuse)
-        with pytest.raises(MemoryError, match="'cuda:0', .* has too little room"):
+        with pytest.raises(MemoryError, match="has too little room"):
             model.fit(X)
     assert pickle.dumps(model.__dict__) == before
     np.testing.assert_array_equal(model.fit(X).labels_, pickle.loads(before)["labels_"])

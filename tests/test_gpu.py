@@ -207,7 +207,7 @@ def test_too_little_memory():
         total = cuda.current_context().get_memory_info().total
     n = int(1.1 * (total / 4) ** 0.5)
     column = np.ones((n, 1), np.float32)
-    with pytest.raises(MemoryError, match="'cuda:0' has too little free memory"):
+    with pytest.raises(MemoryError, match="has too little room"):
         kernels.linear_forward(column, column.T, device="cuda")
     few = np.arange(12, dtype=np.float32).reshape(4, 3)
     np.testing.assert_array_equal(kernels.linear_forward(few, few.T, device="cuda"), few @ few.T)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from numba import types
 
+from fastnn import elementary
 from fastnn.activations import ACTIVATIONS, CODES
 from fastnn.losses import LOSSES
 from fastnn.optimizers import RULES
@@ -37,6 +38,7 @@ from fastnn.kernels.cuda import (
     sums,
     tile,
 )
+from fastnn.kernels.cuda import elementary as elementary_arrays
 from fastnn.kernels.cuda.compat import SIMULATED, cuda
 
 if SIMULATED:
@@ -78,6 +80,14 @@ def kernels(real):
             + [linear.forward_kernel(c, which, real) for which in (large, *tensor) for c in ends],
             (INT, INT, INT, V, V, V, INT, V, INT, V),
             MANY,
+        ),
+        "elementwise": (
+            [
+                elementary_arrays.elementwise_kernel(function)
+                for function in (elementary.exp, elementary.log, elementary.tanh, elementary.logistic)
+            ],
+            (V, V),
+            FEW,
         ),
         "chain_rule": ([linear.derivative_kernel(c) for c in codes], (V, V, V, V), FEW),
         "input_gradient": (

@@ -68,16 +68,48 @@ def on_device(array):
     return cuda.to_device(np.ascontiguousarray(array))
 
 
-@pytest.mark.parametrize("name", ["assign", "linear_backward", "linear_forward", "update_centers"])
+ELEMENTARY = ["exp", "log", "logistic", "tanh"]
+
+
+@pytest.mark.parametrize("name", kernels.__all__)
 def test_twins_have_the_same_arguments(name):
     module = cpu.linear if name.startswith("linear") else cpu.kmeans
+    module = cpu.elementary if name in ELEMENTARY else module
     ours = inspect.signature(getattr(package, name)).parameters
     ours = {p: v for p, v in ours.items() if p != "precision"}  # which the CPU's have not
     assert {p: (v.kind, v.default) for p, v in ours.items()} == {
         p: (v.kind, v.default) for p, v in inspect.signature(getattr(module, name)).parameters.items()
     }
-    extra = ["device"] if name == "update_centers" else ["device", "precision"]
+    multiplies = name == "assign" or name.startswith("linear")
+    extra = ["device", "precision"] if multiplies else ["device"]
     assert list(inspect.signature(getattr(kernels, name)).parameters) == [*ours, *extra]
+
+
+@needs_device
+@pytest.mark.parametrize("name", ELEMENTARY)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64])
+def test_elementary_functions(name, dtype):
+    function = getattr(kernels, name)
+    x = np.random.default_rng(21).uniform(1, 4, (3, 5, 2)).astype(dtype)
+    expected = function(x)
+    tolerance = {"rtol": 1e-6 if dtype == np.float32 else 1e-14}
+    assert function(x, device="cuda").dtype == expected.dtype
+    np.testing.assert_allclose(function(x, device="cuda"), expected, **tolerance)
+    # Of an array there, with and without room for the result, in place, and of one that is not contiguous.
+    there = on_device(x)
+    out = cuda.device_array(x.shape, expected.dtype)
+    assert function(there, out) is out
+    np.testing.assert_allclose(out.copy_to_host(), expected, **tolerance)
+    np.testing.assert_allclose(function(there).copy_to_host(), expected, **tolerance)
+    same = on_device(x.astype(expected.dtype))
+    np.testing.assert_allclose(function(same, out=same).copy_to_host(), expected, **tolerance)
+    columns = on_device(x[0])[:, 1]
+    np.testing.assert_allclose(function(columns).copy_to_host(), function(x[0, :, 1]), **tolerance)
+    with pytest.raises(ValueError, match="more than two dimensions"):
+        function(there[:, ::2])
+    for bad in (np.array(["a"]), np.array([1j])):
+        with pytest.raises(TypeError, match="real numbers"):
+            function(bad, device="cuda")
 
 
 @needs_device

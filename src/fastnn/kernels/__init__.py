@@ -39,8 +39,7 @@ if numba.config.DISABLE_JIT:
 
 from fastnn.kernels import cpu
 from fastnn.kernels._on_device import DeviceRows, dlpack_device, is_device_array
-from fastnn.kernels.cpu import kmeans, linear
-from fastnn.kernels.cpu.elementary import exp, log, logistic, tanh
+from fastnn.kernels.cpu import elementary, kmeans, linear
 
 _DEVICE_DOC = """device : {"cpu", "cuda", "cuda:0", "cuda:1", ...}, default=None
     Where to compute. None follows the data: the CPU for NumPy arrays, the GPU where an array lies on one
@@ -201,6 +200,10 @@ def _on_the_device_of_its_data(function: Callable[..., Any]) -> Callable[..., An
     return chosen
 
 
+exp = _on_the_device_of_its_data(elementary.exp)
+log = _on_the_device_of_its_data(elementary.log)
+tanh = _on_the_device_of_its_data(elementary.tanh)
+logistic = _on_the_device_of_its_data(elementary.logistic)
 assign = _on_the_device_of_its_data(kmeans.assign)
 update_centers = _on_the_device_of_its_data(kmeans.update_centers)
 linear_forward = _on_the_device_of_its_data(linear.linear_forward)

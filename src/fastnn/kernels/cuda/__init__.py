@@ -16,6 +16,8 @@
                                      |
                            compat.py (numba.cuda, cuda.core)
 
+The functions of ``elementary.py`` stand on ``scalars`` and ``memory`` alone.
+
 Rows that a device has no room for (``room``) stand beside those that it has::
 
     by_blocks.py:  rows.py       -> training.Training         passes.Workspace, SeedingPasses
@@ -27,6 +29,7 @@ Imported only when a CUDA device is asked for. ``compat`` alone imports numba.cu
 """
 
 from fastnn.kernels.cuda.compat import on_device
+from fastnn.kernels.cuda.elementary import exp, log, logistic, tanh
 from fastnn.kernels.cuda.kmeans import assign, update_centers
 from fastnn.kernels.cuda.linear import linear_backward, linear_forward
 from fastnn.kernels.cuda.memory import to_host
@@ -35,9 +38,13 @@ from fastnn.kernels.cuda.rows import device_rows, to_kind_of
 __all__ = [
     "assign",
     "device_rows",
+    "exp",
     "linear_backward",
     "linear_forward",
+    "log",
+    "logistic",
     "on_device",
+    "tanh",
     "to_host",
     "to_kind_of",
     "update_centers",

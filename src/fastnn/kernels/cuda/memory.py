@@ -222,9 +222,21 @@ def _overlap(a: Any, b: Any) -> bool:
 
 
 def as_dtype(array: Any, dtype: np.dtype) -> Any:
-    """A contiguous copy of a device array, in another dtype."""
+    """A contiguous copy of a device array, in another dtype.
+
+    Raises
+    ------
+    ValueError
+        It has more than two dimensions and is not contiguous.
+    """
     target = cuda.device_array(array.shape, dtype)
-    if target.size:
-        copy = _copy_vector if target.ndim == 1 else _copy_matrix
-        copy[blocks(target.size, _THREADS), _THREADS](array, target)
+    if not target.size:
+        return target
+    source, copied = array, target
+    if target.ndim > 2:
+        if not array.is_c_contiguous():
+            raise ValueError("an array of a GPU with more than two dimensions must be C-contiguous")
+        source, copied = array.reshape(array.size), target.reshape(target.size)
+    copy = _copy_vector if copied.ndim == 1 else _copy_matrix
+    copy[blocks(target.size, _THREADS), _THREADS](source, copied)
     return target

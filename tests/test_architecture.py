@@ -13,7 +13,12 @@ FILES = sorted(ROOT.rglob("*.py"))
 # Rank of a layer; a module imports only from lower ranks or its own.
 SCALARS, KERNELS, ENGINES, ESTIMATORS = range(4)
 ENGINE_MODULES = {"network", "device_network", "clustering", "_precompile"}
-FUNCTION_MODULES = {"fastnn.elementary", "fastnn.kernels", "fastnn.kernels.cpu.elementary"}
+FUNCTION_MODULES = {
+    "fastnn.elementary",
+    "fastnn.kernels",
+    "fastnn.kernels.cpu.elementary",
+    "fastnn.kernels.cuda",
+}
 
 
 def rank(module: str) -> int:

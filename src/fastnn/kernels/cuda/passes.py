@@ -51,10 +51,7 @@ class Workspace:
     def sweep(self, X: Any, weights: np.ndarray, C: np.ndarray, *, summing: bool) -> float:
         """Assign all rows of X, and add them up if `summing`; the inertia."""
         with on_device(self._ordinal):
-            w = self._weights_there(weights)
-            self._on_host.clear()
-            centers = self._scratch.array("centers", C.shape, C.dtype)
-            centers.copy_to_device(np.ascontiguousarray(C))
+            w, centers = self._begin(weights, C)
             nearest_rows(X.array, centers, self._labels, self._distances, self._scratch, self._precision)
             if summing:
                 self._add_up(X, w)
@@ -66,6 +63,13 @@ class Workspace:
             self._on_host.clear()
             self._labels.copy_to_device(np.zeros(self._labels.shape, np.int32))
             self._add_up(X, None)
+
+    def _begin(self, weights: np.ndarray, C: np.ndarray) -> tuple[Any, Any]:
+        """Weights and centres on the device; what the last sweep left on the host is forgotten."""
+        self._on_host.clear()
+        centers = self._scratch.array("centers", C.shape, C.dtype)
+        centers.copy_to_device(np.ascontiguousarray(C))
+        return self._weights_there(weights), centers
 
     def _add_up(self, X: Any, weights: Any) -> None:
         sum_rows(X.array, weights, self._labels, self._sums, self._counts, self._scratch)

@@ -48,10 +48,7 @@ class StreamedWorkspace(Workspace):
     def sweep(self, X: Any, weights: np.ndarray, C: np.ndarray, *, summing: bool) -> float:
         """As ``Workspace.sweep``."""
         with on_device(self._ordinal):
-            w = self._weights_there(weights)
-            self._on_host.clear()
-            centers = self._scratch.array("centers", C.shape, C.dtype)
-            centers.copy_to_device(np.ascontiguousarray(C))
+            w, centers = self._begin(weights, C)
             for first, block in X.blocks():
                 rows = slice(first, first + block.shape[0])
                 scratch = self._scratch_of[block.shape[0]]

@@ -392,7 +392,7 @@ def test_functions_that_differ_in_a_closure_have_keys_of_their_own():
 def test_compiling_for_long_is_told_once(tmp_path):
     code = "from fastnn.kernels import _notice\n_notice.PATIENCE = 0\n" + LINKED + SMALL
     first = finished(code, tmp_path)
-    assert first.stderr.count("\n") == 1
+    assert first.stderr.count("\n") == 1  # of many functions
     assert "fastnn compiles its kernels" in first.stderr
     assert str(tmp_path) in first.stderr
     assert finished(code, tmp_path).stderr == ""
@@ -403,6 +403,15 @@ def test_the_line_about_compiling_can_be_silenced(tmp_path, quiet):
     level = "" if quiet else "import logging\nlogging.getLogger('fastnn').setLevel(logging.ERROR)\n"
     code = level + "from fastnn.kernels import _notice\n_notice.PATIENCE = 0\n" + SMALL
     assert finished(code, tmp_path, FASTNN_CACHE="0", **quiet).stderr == ""
+
+
+def test_compiling_that_was_asked_for_is_not_told():
+    watch = _notice._Stopwatch()
+    with watch.silenced():
+        watch.begin(None)
+        watch._begun[0] -= 2 * _notice.PATIENCE
+        watch.end(None)
+    assert next(watch._told) == 0  # nobody has asked
 
 
 def test_seconds_of_compiling_add_up(monkeypatch, caplog):

@@ -5,6 +5,8 @@ import logging
 import os
 import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 logger = logging.getLogger("fastnn")
 
@@ -23,6 +25,7 @@ class _Stopwatch:
         self._begun: list[float] = []  # of the function being compiled, and of those that it waits for
         self._seconds = 0.0
         self._told = itertools.count()
+        self._silent = os.environ.get("FASTNN_QUIET", "0") not in ("0", "")
 
     def begin(self, keeper: str | None) -> None:
         """A function is about to be compiled, to be kept in the directory `keeper`."""
@@ -41,9 +44,18 @@ class _Stopwatch:
         """Nothing is being compiled any more."""
         self._begun.clear()
 
+    @contextmanager
+    def silenced(self) -> Iterator[None]:
+        """Say nothing about what is compiled inside the block: it is what the user has asked for."""
+        before, self._silent = self._silent, True
+        try:
+            yield
+        finally:
+            self._silent = before
+
     def _tell(self, keeper: str | None) -> None:
         seconds = self._seconds + time.perf_counter() - self._begun[0]
-        if seconds < PATIENCE or os.environ.get("FASTNN_QUIET", "0") not in ("0", "") or next(self._told):
+        if seconds < PATIENCE or self._silent or next(self._told):
             return
         if keeper is None:
             kept = "They are not kept for later processes"

@@ -153,7 +153,7 @@ def milliseconds(seconds: float) -> str:
 
 def table(comparisons: list[Comparison], title: str) -> Table:
     """Both libraries under each other, a section for each comparison, in at most ``WIDTH`` columns."""
-    shown = Table(title=title, title_style="bold", box=HORIZONTALS)
+    shown = Table(title=title, title_style="bold", box=HORIZONTALS, collapse_padding=True, pad_edge=False)
     shown.add_column("work", no_wrap=True)
     shown.add_column("library", no_wrap=True)
     for heading in ("ms", "speed", "result"):

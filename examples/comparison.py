@@ -1,10 +1,9 @@
-"""How quickstart.py times two libraries and shows what has come out: progress, a table, a figure.
+"""How quickstart.py times two libraries and shows what has come out: progress, a table, a figure."""
 
-Nothing here is about fastnn: any two estimators can be compared.
-"""
-
+import hashlib
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from statistics import median
@@ -83,6 +82,20 @@ class Comparison:
         """How far the scores from each seed are apart, relative to scikit-learn's."""
         theirs, ours = (np.array(self.scores[library]) for library in ("scikit-learn", "fastnn"))
         return np.abs(ours / theirs - 1)
+
+
+def share_of_cores(n_cores: int, seconds: float = 0.1) -> float:
+    """How much of the cores this process gets when it wants them all: 1 where nobody else wants them."""
+    data = bytes(2**20)  # hashing so much lets other threads run
+
+    def keep_busy(until: float) -> None:
+        while time.perf_counter() < until:
+            hashlib.sha256(data)
+
+    start, start_cpu = time.perf_counter(), time.process_time()
+    with ThreadPoolExecutor(n_cores) as pool:
+        list(pool.map(keep_busy, [start + seconds] * n_cores))
+    return (time.process_time() - start_cpu) / (time.perf_counter() - start) / n_cores
 
 
 class _Seconds(ProgressColumn):

@@ -161,7 +161,7 @@ class Steps:
 def milliseconds(seconds: float) -> str:
     """Three digits, and the whole part of larger numbers."""
     value = 1e3 * seconds
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+    return f"{value:,.0f}" if value >= 99.95 else f"{value:#.3g}"
 
 
 def table(comparisons: list[Comparison], title: str) -> Table:

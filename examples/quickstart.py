@@ -6,7 +6,8 @@ The drop-in estimators do the same work as scikit-learn's, from the same seeds, 
 classifies scikit-learn's handwritten digits (1797 images of 8 x 8 pixels) and is tuned by a grid search,
 and k-means finds ten groups of these images, and 32 colours for a photograph of 273,280 pixels.
 
-It takes about a minute. The very first run compiles the kernels, which takes about half a minute more.
+It takes about half a minute. The very first run compiles the kernels, which takes half a minute more.
+``comparison.py``, which lies beside this script, holds the stop-watch, the table and the bars.
 """
 
 # %%
@@ -151,11 +152,10 @@ versions = f"fastnn {fastnn.__version__} beside scikit-learn {sklearn.__version_
 console.print()
 console.print(table(comparisons, f"{versions}, {n_cores} cores"))
 # Threads that wait for each other wait long for one that has lost its core, and scikit-learn's the most.
-if np.median(shares) < 0.85:
-    console.print(
-        f"Other programs take part of the cores, and leave {np.median(shares):.0%}. Times of threads"
-    )
-    console.print("then mean little: run it again on an idle machine")
+share = np.median(shares)
+if share < 0.85:
+    console.print(f"Other programs want the cores too, and left {share:.0%} of them: the ratios say little.")
+    console.print("Run it again when the machine is idle.")
 
 # %%
 # The same results: loss curves and centres agree to rounding. Where rows are equally far from two centres, as

@@ -145,3 +145,18 @@ def test_elsewhere_a_line_follows_each_step(comparison):
     assert line.split()[:2] == ["KMeans:", "digits"]
     assert line.endswith(" s")
     assert len(line) <= 80
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.0123456, "12.3"),
+        (0.068, "68.0"),
+        (0.09994, "99.9"),
+        (0.09996, "100"),
+        (1.2344, "1,234"),
+        (2e-4, "0.200"),
+    ],
+)
+def test_milliseconds_have_three_digits(comparison, seconds, text):
+    assert comparison.milliseconds(seconds) == text

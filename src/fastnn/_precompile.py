@@ -28,8 +28,8 @@ from fastnn.optimizers import RULES, Optimizer
 def precompile(dtypes: Any = (np.float32, np.float64)) -> None:
     """Fill the cache with every compiled function that the estimators and kernels use.
 
-    Takes about a minute, once for each version of the package, kind of processor and cache directory; another
-    call finds everything there and takes a second. After it no fit compiles anything.
+    Takes one to two minutes, once for each version of the package, kind of processor and cache directory;
+    another call finds everything there and takes a second. After it no fit compiles anything.
 
     Parameters
     ----------

@@ -15,6 +15,7 @@ import numpy as np
 from scipy import sparse
 
 _INT32_MAX = np.iinfo(np.int32).max
+_CSR = sparse.csr_array, sparse.csr_matrix
 
 
 def canonical_csr(X: Any, name: str = "X", *, wide: bool = True) -> Any:
@@ -33,10 +34,10 @@ def canonical_csr(X: Any, name: str = "X", *, wide: bool = True) -> Any:
     Returns
     -------
     X : object
-        A new ``csr_array`` or ``csr_matrix``, as X is an array or a matrix, whose indices are within bounds,
-        sorted and without duplicates, in 32 bits where they fit. It shares the arrays of X where these are so
-        already. Zeros may be stored in it. The dtype is that of X; float16 and objects, for which SciPy has
-        no code, become float64.
+        A ``csr_array`` or ``csr_matrix``, as X is an array or a matrix, whose indices are within bounds,
+        sorted and without duplicates, in 32 bits where they fit. It is X, or shares arrays with it, where these
+        are so already. Zeros may be stored in it. The dtype is that of X; float16 and objects, for which SciPy
+        has no code, become float64.
 
     Raises
     ------
@@ -50,8 +51,7 @@ def canonical_csr(X: Any, name: str = "X", *, wide: bool = True) -> Any:
     if X.ndim != 2:
         raise ValueError(f"Expected 2D input for {name}, got input with shape {X.shape}.")
     rows = getattr(_Given(X, name, wide), X.format)()
-    # SciPy looks: of a new object it knows nothing yet.
-    if not rows.has_canonical_format:
+    if not _is_canonical(rows):
         rows = rows.copy()
         rows.sum_duplicates()
     return rows
@@ -84,7 +84,13 @@ class _Given:
 
     def csr(self) -> Any:
         n, d = self.shape
-        return self._new("csr", self._compressed(n, d))
+        data, indices, indptr = self._compressed(n, d)
+        X = self.X
+        as_it_is = data is X.data and indices is X.indices and indptr is X.indptr
+        # To make a matrix takes as long as all the checks of a small one.
+        if as_it_is and type(X) in _CSR and X.has_canonical_format:
+            return X
+        return self._new("csr", (data, indices, indptr))
 
     def csc(self) -> Any:
         n, d = self.shape
@@ -141,17 +147,18 @@ class _Given:
 
     def _compressed(self, n_lines: int, n_cells: int, block: tuple[int, ...] = ()) -> tuple[np.ndarray, ...]:
         """Values, indices and pointers, as far as the last pointer goes, of what is stored line by line."""
-        indptr, indices = (self._indices(part, getattr(self.X, part)) for part in ("indptr", "indices"))
+        indptr, indices = self._indices("indptr", self.X.indptr), self._indices("indices", self.X.indices)
         data = np.asarray(self.X.data)
         if indptr.size != n_lines + 1 or indptr[0] != 0 or (indptr[1:] < indptr[:-1]).any():
             self._refuse(f"indptr must be {n_lines + 1} numbers that ascend from 0")
         stored = int(indptr[-1])
         if data.shape != (indices.size, *block) or indices.size < stored:
             self._refuse(f"{stored} entries have {indices.size} indices and values of shape {data.shape}")
-        indices = indices[:stored]
+        if stored < indices.size:
+            data, indices = data[:stored], indices[:stored]
         self._check_range("indices", indices, n_cells)
         dtype = self._index_dtype(stored * prod(block))
-        return _numbers(data[:stored]), indices.astype(dtype, copy=False), indptr.astype(dtype, copy=False)
+        return _numbers(data), indices.astype(dtype, copy=False), indptr.astype(dtype, copy=False)
 
     def _triplets(self, data: np.ndarray, row: Any, col: Any) -> Any:
         """The matrix in CSR format that has these values at these places."""
@@ -182,7 +189,8 @@ class _Given:
         return values
 
     def _check_range(self, what: str, values: np.ndarray, length: int) -> None:
-        if values.size and not (values.min() >= 0 and values.max() < length):
+        # As an unsigned number one below zero is a large one.
+        if values.size and values.view(values.dtype.str.replace("i", "u")).max() >= length:
             self._refuse(f"{what} must lie in 0..{length - 1}")
 
     def _index_dtype(self, stored: int) -> type:
@@ -194,8 +202,8 @@ class _Given:
         n, d = self.shape
         raise ValueError(
             f"{self.name} has {n} rows, {d} columns and {stored} stored values. At most {_INT32_MAX} of each "
-            "are taken, as many as indices of 32 bits can number: take a part of the rows, or leave out columns "
-            "that are empty."
+            "are taken, as many as indices of 32 bits can number: take a part of the rows, or leave out "
+            "columns that are empty."
         )
 
     def _array_of(self, values: Iterable[Any]) -> np.ndarray:
@@ -204,13 +212,22 @@ class _Given:
         try:
             return np.array(list(values), dtype)
         except (ValueError, TypeError, OverflowError) as reason:
-            raise ValueError(
-                f"The values of {self.name} are no numbers of dtype {dtype}: {reason}"
-            ) from reason
+            message = f"The values of {self.name} are no numbers of dtype {dtype}: {reason}"
+            raise ValueError(message) from reason
 
     def _refuse(self, why: str) -> NoReturn:
         form = self.X.format.upper()
         raise ValueError(f"The arrays of {self.name} do not describe a matrix in {form} format: {why}.")
+
+
+def _is_canonical(X: Any) -> bool:
+    """Whether the indices in every row of a CSR matrix ascend; in a third of SciPy's time for many."""
+    indices, starts = X.indices, X.indptr[1:-1]
+    ascends = indices[1:] > indices[:-1]
+    # Between rows they need not.
+    first, last = starts.searchsorted(np.array((1, indices.size), starts.dtype))
+    ascends[starts[first:last] - 1] = True
+    return bool(ascends.all())
 
 
 def _numbers(data: np.ndarray) -> np.ndarray:

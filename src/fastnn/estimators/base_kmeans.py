@@ -18,7 +18,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from fastnn.clustering.passes import Rows, as_rows, labels_inertia
 from fastnn.clustering.sphere import unit_rows, with_direction
 from fastnn.estimators.on_device import refuse_sparse, rows_in_place
-from fastnn.estimators.sparse_rows import canonical_csr, dense_only
+from fastnn.estimators.sparse_rows import canonical_csr
 from fastnn.estimators.weights import checked_weights
 from fastnn.kernels import check_precision, device, device_number, device_rows, to_host, to_kind_of
 from fastnn.kernels._arrays import plain
@@ -240,7 +240,6 @@ class BaseKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
         init = self.init
         is_array = not isinstance(init, str) and not callable(init)
         if is_array:
-            dense_only(init, "init")
             init = check_array(to_host(init), dtype=X.dtype, order="C")
             self._check_centers_shape(init, X)
             init = self._directed(init)

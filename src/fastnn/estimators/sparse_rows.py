@@ -7,6 +7,7 @@ twice: SciPy adds them up, scikit-learn's norms and distances take each by itsel
 """
 
 from collections.abc import Iterable
+from copy import copy
 from itertools import chain
 from math import prod
 from typing import Any, NoReturn
@@ -34,10 +35,10 @@ def canonical_csr(X: Any, name: str = "X", *, wide: bool = True) -> Any:
     Returns
     -------
     X : object
-        A ``csr_array`` or ``csr_matrix``, as X is an array or a matrix, whose indices are within bounds,
-        sorted and without duplicates, in 32 bits where they fit. It is X, or shares arrays with it, where these
-        are so already. Zeros may be stored in it. The dtype is that of X; float16 and objects, for which SciPy
-        has no code, become float64.
+        A new ``csr_array`` or ``csr_matrix``, as X is an array or a matrix, whose indices are within bounds,
+        sorted and without duplicates, in 32 bits where they fit. It shares the arrays of X where these are so
+        already. Zeros may be stored in it. The dtype is that of X; float16 and objects, for which SciPy has
+        no code, become float64.
 
     Raises
     ------
@@ -51,8 +52,10 @@ def canonical_csr(X: Any, name: str = "X", *, wide: bool = True) -> Any:
     if X.ndim != 2:
         raise ValueError(f"Expected 2D input for {name}, got input with shape {X.shape}.")
     rows = getattr(_Given(X, name, wide), X.format)()
-    if not _is_canonical(rows):
-        rows = rows.copy()
+    if _is_canonical(rows):
+        rows.has_canonical_format = True
+    else:
+        rows = rows.copy()  # without the flags
         rows.sum_duplicates()
     return rows
 
@@ -86,10 +89,8 @@ class _Given:
         n, d = self.shape
         data, indices, indptr = self._compressed(n, d)
         X = self.X
-        as_it_is = data is X.data and indices is X.indices and indptr is X.indptr
-        # To make a matrix takes as long as all the checks of a small one.
-        if as_it_is and type(X) in _CSR and X.has_canonical_format:
-            return X
+        if data is X.data and indices is X.indices and indptr is X.indptr and type(X) in _CSR:
+            return copy(X)  # what SciPy does to make a matrix takes as long as all the checks of a small one
         return self._new("csr", (data, indices, indptr))
 
     def csc(self) -> Any:
@@ -158,7 +159,7 @@ class _Given:
             data, indices = data[:stored], indices[:stored]
         self._check_range("indices", indices, n_cells)
         dtype = self._index_dtype(stored * prod(block))
-        return _numbers(data), indices.astype(dtype, copy=False), indptr.astype(dtype, copy=False)
+        return _numbers(data), _in_order(indices, dtype), _in_order(indptr, dtype)
 
     def _triplets(self, data: np.ndarray, row: Any, col: Any) -> Any:
         """The matrix in CSR format that has these values at these places."""
@@ -168,7 +169,7 @@ class _Given:
         self._check_range("row indices", row, self.shape[0])
         self._check_range("column indices", col, self.shape[1])
         dtype = self._index_dtype(data.size)
-        places = row.astype(dtype, copy=False), col.astype(dtype, copy=False)
+        places = _in_order(row, dtype), _in_order(col, dtype)
         return self._new("coo", (_numbers(data), places)).tocsr()
 
     def _new(self, form: str, parts: Any) -> Any:
@@ -232,8 +233,16 @@ def _is_canonical(X: Any) -> bool:
 
 def _numbers(data: np.ndarray) -> np.ndarray:
     """Values of a type, and in a byte order, that SciPy has code for."""
-    if data.dtype == object or data.dtype == np.float16:
-        return data.astype(np.float64)
-    if data.dtype.kind not in "biufc":
-        raise TypeError(f"Expected real numbers, got a sparse matrix of dtype {data.dtype}.")
-    return data if data.dtype.isnative else data.astype(data.dtype.newbyteorder("="))
+    dtype = data.dtype
+    if dtype in (np.float16, np.object_):
+        dtype = np.dtype(np.float64)
+    if dtype.kind not in "biufc":
+        raise TypeError(f"Expected real numbers, got a sparse matrix of dtype {dtype}.")
+    return _in_order(data, dtype if dtype.isnative else dtype.newbyteorder("="))
+
+
+def _in_order(array: np.ndarray, dtype: Any) -> np.ndarray:
+    """An array as compiled code takes it: of this type, C-contiguous and aligned."""
+    if array.dtype == dtype and array.flags.c_contiguous and array.flags.aligned:
+        return array
+    return np.require(array, dtype, ["C", "A"])

@@ -125,13 +125,6 @@ def test_csr_rows_weights_and_a_subset_of_rows(activation):
     np.testing.assert_allclose(net.parameters, reference.parameters, atol=1e-12)
 
 
-def test_csr_indices_are_checked():
-    net, _ = pair([3, 4, 2])
-    X = sparse.csr_matrix((np.ones(2), np.array([0, 7]), np.array([0, 1, 2])), shape=(2, 3))
-    with pytest.raises(ValueError, match="column indices"):
-        net.train_epoch(optimizer_for(net), X, np.eye(2), None, 2)
-
-
 @pytest.mark.parametrize("tiny", [0.0, 1e-310])
 def test_a_batch_of_zero_weight_changes_nothing(tiny):
     net, _ = pair([3, 4, 2])

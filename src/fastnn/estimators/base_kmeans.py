@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from fastnn.clustering.passes import Rows, as_rows, labels_inertia
 from fastnn.clustering.sphere import unit_rows, with_direction
 from fastnn.estimators.on_device import refuse_sparse, rows_in_place
+from fastnn.estimators.sparse_rows import canonical_csr
 from fastnn.estimators.weights import checked_weights
 from fastnn.kernels import check_precision, device, device_number, device_rows, to_host, to_kind_of
 from fastnn.kernels._arrays import plain
@@ -195,7 +196,7 @@ class BaseKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
             return self._on_sphere(rows_in_place(self, X, number, reset=reset))
         X = validate_data(
             self,
-            to_host(X),
+            canonical_csr(to_host(X), wide=False),
             reset=reset,
             accept_sparse="csr",
             accept_large_sparse=False,
@@ -271,7 +272,9 @@ class BaseKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
         if not callable(init):
             return init.astype(X.dtype, order="C", copy=True)
         rows = X.as_given() if isinstance(X, DeviceRows) else X
-        centers = to_host(init(rows, self.n_clusters, random_state=random_state))
+        if sparse.issparse(rows):
+            rows = rows.copy()  # who moves indices there does not mislead the kernels
+        centers = canonical_csr(to_host(init(rows, self.n_clusters, random_state=random_state)), "init")
         if sparse.issparse(centers):
             centers = centers.toarray()
         # A copy: the centres may move in place, and the array is the callable's.

@@ -22,6 +22,7 @@ from fastnn.device_network import DeviceNetwork
 from fastnn.dropout import NO_DROPOUT, Dropout
 from fastnn.estimators.on_device import refuse_sparse, rows_in_place
 from fastnn.estimators.schedules import SCHEDULES
+from fastnn.estimators.sparse_rows import canonical_csr
 from fastnn.estimators.training import (
     SOLVERS,
     STOCHASTIC_SOLVERS,
@@ -287,7 +288,7 @@ class BaseMLP(BaseEstimator, ABC):
     def _validated(self, X: Any, y: Any, *, y_numeric: bool = False, reset: bool) -> tuple[Any, np.ndarray]:
         """X and y of a fit, checked: X as an array, a sparse matrix or rows on a GPU."""
         number = device_number(self.device, (X, y))
-        y = to_host(y)
+        y = canonical_csr(to_host(y), "y")
         refuse_sparse(X, number)
         if number is not None and is_device_array(X):
             if y is None:
@@ -299,9 +300,9 @@ class BaseMLP(BaseEstimator, ABC):
             return rows_in_place(self, X, number, reset=reset), y
         X, y = validate_data(
             self,
-            to_host(X),
+            canonical_csr(to_host(X)),
             y,
-            accept_sparse=["csr", "csc"],
+            accept_sparse="csr",
             multi_output=True,
             y_numeric=y_numeric,
             dtype=[np.float64, np.float32],
@@ -379,7 +380,7 @@ class BaseMLP(BaseEstimator, ABC):
         if number is not None and is_device_array(X):
             X = rows_in_place(self, X, number, reset=False)
         else:
-            X = validate_data(self, to_host(X), accept_sparse=["csr", "csc"], reset=False)
+            X = validate_data(self, canonical_csr(to_host(X)), accept_sparse="csr", reset=False)
             if number is not None:
                 rows = device_rows(X, number, self.precision)
                 # On a GPU float16 has become float64; times float32 it is float32.
@@ -401,5 +402,5 @@ def _as_engine_input(X: Any, dtype: Any) -> Any:
     if isinstance(X, DeviceRows):
         return X.astype(dtype)
     if issparse(X):
-        return X.tocsr().astype(dtype, copy=False)
+        return X.astype(dtype, copy=False)
     return np.ascontiguousarray(X, dtype)

@@ -331,7 +331,6 @@ class MiniBatchKMeans(BaseKMeans):
 
     def _begin(self, X: Any, weights: np.ndarray | None) -> None:
         """Initial centres from the first batch, and no rows seen."""
-        as_rows(X)  # complains about indices out of range
         init, _ = self._check_init(X, n_random=3)
         self._batch_size = min(self.batch_size, X.shape[0])
         self.cluster_centers_ = initial_centers(

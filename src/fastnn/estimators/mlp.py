@@ -13,6 +13,7 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_targ
 
 from fastnn.activations import DEFAULT
 from fastnn.estimators.base_mlp import BaseMLP
+from fastnn.estimators.sparse_rows import canonical_csr
 from fastnn.estimators.weights import checked_weights
 from fastnn.kernels import to_host, to_kind_of
 from fastnn.losses import LOSSES
@@ -235,7 +236,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         ValueError
             For invalid data, unknown classes or divergence, as in ``fit``.
         """
-        return self._fit(X, y, sample_weight, incremental=True, classes=to_host(classes))
+        classes = canonical_csr(to_host(classes), "classes")
+        return self._fit(X, y, sample_weight, incremental=True, classes=classes)
 
     def predict(self, X):
         """Predict classes.
@@ -270,7 +272,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         """
         if sample_weight is not None:
             sample_weight = checked_weights(sample_weight, X)
-        return self._score_function(to_host(y), self._decide(self._outputs(X)), sample_weight=sample_weight)
+        y = canonical_csr(to_host(y), "y")
+        return self._score_function(y, self._decide(self._outputs(X)), sample_weight=sample_weight)
 
     def predict_proba(self, X):
         """Probabilities of the classes.
@@ -603,4 +606,5 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         """
         if sample_weight is not None:
             sample_weight = checked_weights(sample_weight, X)
-        return self._score_function(to_host(y), self._decide(self._outputs(X)), sample_weight=sample_weight)
+        y = canonical_csr(to_host(y), "y")
+        return self._score_function(y, self._decide(self._outputs(X)), sample_weight=sample_weight)

@@ -8,6 +8,7 @@ from sklearn.utils._param_validation import Interval, validate_params
 
 from fastnn.clustering.seeding import plus_plus_rows
 from fastnn.estimators.on_device import refuse_sparse
+from fastnn.estimators.sparse_rows import canonical_csr
 from fastnn.estimators.weights import checked_weights
 from fastnn.kernels import device_number, device_rows, to_host, to_kind_of
 from fastnn.kernels._arrays import plain
@@ -87,7 +88,9 @@ def kmeans_plusplus(
     given, number = X, device_number(device, (X,))
     refuse_sparse(X, number)
     if number is None or not is_device_array(X):
-        X = check_array(to_host(X), accept_sparse="csr", dtype=[np.float64, np.float32], order="C")
+        X = check_array(
+            canonical_csr(to_host(X)), accept_sparse="csr", dtype=[np.float64, np.float32], order="C"
+        )
     if number is not None:
         X = device_rows(X, number)
     n = X.shape[0]

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import _check_sample_weight
 
+from fastnn.estimators.sparse_rows import dense_only
 from fastnn.kernels import to_host
 from fastnn.kernels._on_device import DeviceRows, is_device_array
 
@@ -32,6 +33,7 @@ def checked_weights(sample_weight: Any, X: Any, dtype: Any = None) -> np.ndarray
     """
     if isinstance(X, DeviceRows) or is_device_array(X):
         X = np.empty((X.shape[0], 0))  # only the number of rows counts
+    dense_only(sample_weight, "sample_weight")
     weights = _check_sample_weight(to_host(sample_weight), X, dtype=dtype, ensure_non_negative=True)
     with np.errstate(divide="ignore", over="ignore"):
         usable = np.isfinite(1 / weights.sum())

@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from fastnn.clustering.passes import Rows, as_rows, labels_inertia
 from fastnn.clustering.sphere import unit_rows, with_direction
 from fastnn.estimators.draft import Drafting
+from fastnn.estimators.few_rows import pass_checks
 from fastnn.estimators.on_device import refuse_sparse, rows_in_place
 from fastnn.estimators.weights import checked_weights
 from fastnn.kernels import check_precision, device, device_number, device_rows, to_host, to_kind_of
@@ -187,6 +188,8 @@ class BaseKMeans(Drafting, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Cl
         refuse_sparse(X, number)
         if number is not None and is_device_array(X):
             return self._on_sphere(rows_in_place(self, X, number, reset=reset))
+        if not reset and number is None and pass_checks(self, X):
+            return self._on_sphere(plain(X, X.dtype))
         X = validate_data(
             self,
             to_host(X),

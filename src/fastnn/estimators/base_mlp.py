@@ -21,6 +21,7 @@ from fastnn.activations import ACTIVATIONS, CODES, HIDDEN, SOFTMAX
 from fastnn.device_network import DeviceNetwork
 from fastnn.dropout import NO_DROPOUT, Dropout
 from fastnn.estimators.draft import Drafting
+from fastnn.estimators.few_rows import pass_checks
 from fastnn.estimators.on_device import refuse_sparse, rows_in_place
 from fastnn.estimators.schedules import SCHEDULES
 from fastnn.estimators.training import (
@@ -191,8 +192,8 @@ class BaseMLP(Drafting, BaseEstimator, ABC):
         ------
         ValueError
             For invalid data; the estimator then is as it was before the call. Also where training
-            diverges: then a model fitted before is kept as it was, and at a first fit the estimator keeps
-            the last finite parameters.
+            diverges and no usable model comes of it: then a model fitted before is kept as it was, and at a
+            first fit the estimator keeps the last finite parameters.
         """
         return self._fit(X, y, sample_weight, incremental=False)
 
@@ -372,7 +373,7 @@ class BaseMLP(Drafting, BaseEstimator, ABC):
         refuse_sparse(X, number)
         if number is not None and is_device_array(X):
             X = rows_in_place(self, X, number, reset=False)
-        else:
+        elif number is not None or not pass_checks(self, X):
             X = validate_data(self, to_host(X), accept_sparse=["csr", "csc"], reset=False)
             if number is not None:
                 rows = device_rows(X, number, self.precision)

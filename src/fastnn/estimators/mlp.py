@@ -4,17 +4,19 @@ from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import ClassifierMixin, RegressorMixin, _fit_context
+from sklearn.exceptions import DataConversionWarning
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import check_array, column_or_1d
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
+from sklearn.utils.multiclass import _check_partial_fit_first_call, is_multilabel, unique_labels
 
 from fastnn.activations import DEFAULT
 from fastnn.estimators.base_mlp import BaseMLP
 from fastnn.estimators.weights import checked_weights
 from fastnn.kernels import to_host, to_kind_of
+from fastnn.kernels._warnings import warn
 from fastnn.losses import LOSSES
 
 
@@ -230,12 +232,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         first_call = incremental and _check_partial_fit_first_call(self, classes)
         X, y = self._validated(X, y, reset=reset)
         if y.ndim == 2 and y.shape[1] == 1:
-            y = column_or_1d(y, warn=True)
+            y = _as_vector(y)
 
         if first_call:
             # For multi-label targets `classes` numbers the columns, which y itself shows.
-            multilabel = type_of_target(y).startswith("multilabel")
-            self._label_binarizer = LabelBinarizer().fit(y if multilabel else classes)
+            self._label_binarizer = LabelBinarizer().fit(y if is_multilabel(y) else classes)
         if not hasattr(self, "classes_") or not (self.warm_start or incremental):
             self._label_binarizer = LabelBinarizer().fit(y)
             self.classes_ = self._label_binarizer.classes_
@@ -591,7 +592,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         if y.dtype.kind not in "biuf":  # dates
             raise TypeError(f"y must hold real numbers, got dtype {y.dtype}.")
         if y.ndim == 2 and y.shape[1] == 1:
-            y = column_or_1d(y, warn=True)
+            y = _as_vector(y)
         if self.loss == "poisson" and (y < 0).any():
             raise ValueError(f"Some value(s) of y are out of the valid range of the loss {self.loss!r}.")
         return X, y
@@ -665,3 +666,13 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         if sample_weight is not None:
             sample_weight = checked_weights(sample_weight, X)
         return self._score_function(to_host(y), self._decide(self._outputs(X)), sample_weight=sample_weight)
+
+
+def _as_vector(y: np.ndarray) -> np.ndarray:
+    """Targets in a column as what was meant, with scikit-learn's warning."""
+    warn(
+        "A column-vector y was passed when a 1d array was expected. Please change the shape of y to "
+        "(n_samples, ), for example using ravel().",
+        DataConversionWarning,
+    )
+    return column_or_1d(y)

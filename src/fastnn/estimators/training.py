@@ -42,7 +42,7 @@ class Result(NamedTuple):
     """What a trainer reports, beside the parameters that it leaves in the network."""
 
     attributes: dict[str, Any]  # fitted attributes to set
-    usable: bool  # False: training diverged, and the network holds the last finite parameters
+    usable: bool  # False: diverged, and nothing that predicts finite numbers came of it
     remark: Warning | None  # to be given once the attributes are set
 
 
@@ -93,6 +93,13 @@ class Progress:
         if better:
             self.best_validation_score = score
         return better
+
+    def forget(self, n_epochs: int, n: int) -> None:
+        """Take back the last epochs, of `n` rows each."""
+        self.t -= n_epochs * n
+        del self.loss_curve[len(self.loss_curve) - n_epochs :]
+        if self.validation_scores is not None:
+            del self.validation_scores[len(self.validation_scores) - n_epochs :]
 
     def attributes(self) -> dict[str, Any]:
         """Fitted attributes, by name."""
@@ -216,12 +223,12 @@ def train_stochastic(
     batch_size = _batch_size(model, n)
 
     parameters = network.parameters
-    # Where a validation set judges, the best parameters so far; else the last finite ones.
+    # Where a validation set judges, the best parameters so far; else those before any loss was infinite.
     kept = parameters.copy()
     attributes: dict[str, Any] = {}
     n_iter = 0
     remark: Warning | None = None
-    finite, interrupted = True, False
+    finite, bounded, interrupted = True, True, False
     try:
         for _ in range(1 if one_epoch else model.max_iter):
             if model.shuffle:
@@ -249,7 +256,9 @@ def train_stochastic(
 
             if held_out is None:
                 progress.record_loss(loss, model.tol)
-                kept[:] = parameters
+                bounded = bounded and not np.isinf(loss)
+                if bounded:
+                    kept[:] = parameters
             else:
                 if progress.record_score(_validation_score(model, network, held_out), model.tol):
                     kept[:] = parameters
@@ -276,29 +285,36 @@ def train_stochastic(
         remark = UserWarning("Training interrupted by user.")
 
     network.finish(optimizer)
-    # Of a batch whose loss is NaN the parameters may be finite.
-    if held_out is not None or not (finite or np.isfinite(parameters).all()):
+    if held_out is not None or not finite:
         parameters[:] = kept
     has_best = held_out is not None and progress.best_validation_score != -np.inf
     usable = has_best or (finite and (held_out is None or interrupted))
-    if usable and not interrupted:
-        losses = progress.loss_curve[len(progress.loss_curve) - n_iter :]
-        remark = _diverged(losses, finite=finite, scored=has_best) or remark
-    attributes |= progress.attributes() | {"n_iter_": n_iter}
-    if finite:
+    losses = progress.loss_curve[len(progress.loss_curve) - n_iter :]
+    diverged = _diverged(losses, finite=finite, scored=has_best)
+    if usable and diverged is not None:
+        outputs = _outputs(model, network, data.X)
+        usable, remark = bool(np.isfinite(outputs).all()), remark if interrupted else diverged
+    if not usable:
+        parameters[:] = kept
+        useless = n_iter - int(np.argmax([*np.isinf(losses), True]))
+        progress.forget(useless, n)
+        n_iter -= useless
+    elif finite:
         # After a divergence there is no state worth going on from.
         attributes |= {"_optimizer": optimizer, "_schedule": schedule}
-    elif usable:
+    else:
         # What is kept is of an epoch before, or of a fit before.
         del attributes["loss_"]
         attributes |= {"loss_": progress.loss_curve[-1]} if n_iter else {}
-    return Result(attributes, usable, remark)
+    return Result(attributes | progress.attributes() | {"n_iter_": n_iter}, usable, remark)
+
+
+def _outputs(model: Any, network: Network, X: Any) -> np.ndarray:
+    return model._forward(X, network.coefs, network.intercepts, network.loss.output_activation)
 
 
 def _validation_score(model: Any, network: Network, held_out: _HeldOut) -> float:
-    prediction = model._decide(
-        model._forward(held_out.X, network.coefs, network.intercepts, network.loss.output_activation)
-    )
+    prediction = model._decide(_outputs(model, network, held_out.X))
     # Not so for class labels, which are integers, and may be strings.
     if np.issubdtype(prediction.dtype, np.floating) and not np.isfinite(prediction).all():
         return np.nan

@@ -12,7 +12,6 @@ Numba's own file cache has three holes that this module closes:
 import gc
 import hashlib
 import os
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -31,6 +30,7 @@ from numba.extending import register_jitable
 
 from fastnn.kernels import _link as link
 from fastnn.kernels._threads import threading_layer
+from fastnn.kernels._warnings import warn
 from fastnn.kernels.cpu import targets
 
 # "contract" lets a multiplication and an addition become one FMA. Nothing stronger: "nnan" and "ninf" would
@@ -82,11 +82,10 @@ def sources_hash() -> str:
 
 @cache
 def _warn_once(reason: str) -> None:
-    warnings.warn(
+    warn(
         f"fastnn compiles its kernels anew in every process: {reason}. Set NUMBA_CACHE_DIR to a writable "
         "directory to keep them, or FASTNN_CACHE=0 to silence this warning.",
         RuntimeWarning,
-        stacklevel=2,
     )
 
 

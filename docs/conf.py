@@ -33,6 +33,7 @@ sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "auto_examples",
     "filename_pattern": r"/(plot_|quickstart)",
+    "ignore_pattern": r"comparison\.py$",  # part of quickstart.py
     "within_subsection_order": "FileNameSortKey",
     "download_all_examples": False,
     "show_memory": False,

@@ -35,3 +35,4 @@ for name, panel in zip(HIDDEN, axes.flat, strict=True):
     panel.set_title(f"{name}: {model.score(X, y):.3f}")
     print(f"{name:10s} loss {model.loss_:.4f} after {model.n_iter_:3d} iterations")
 figure.suptitle("Probability of a class, and accuracy on the training data")
+plt.show()

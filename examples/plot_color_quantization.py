@@ -103,3 +103,4 @@ for n_colors in (16, 64):
 axes.set(xscale="log", xlabel="time of the fit (ms, one thread)")
 axes.set(ylabel="mean squared error (thousandths)", ylim=(0, None))
 axes.legend(loc="center right")
+plt.show()

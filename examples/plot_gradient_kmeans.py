@@ -117,3 +117,4 @@ assert lloyd_loss[-1] <= losses[-1] < 1.05 * lloyd_loss[-1]
 model = GradKMeans(len(start), init=start, batch_size=100, max_iter=1, tol=0, random_state=0).fit(X)
 print(f"GradKMeans.fit: loss {loss(model):.6f}; KMeans.fit: {optimum:.6f}")
 assert np.isclose(loss(model), optimum, rtol=1e-4)
+plt.show()

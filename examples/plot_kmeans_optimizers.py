@@ -134,3 +134,4 @@ for name, rule in polished.items():
     means[name] = np.mean([model.inertia_ for model in models]) / len(X)
     print(f"{name:14s} with polish {means[name]:.4f}")
 assert max(means.values()) < 1.005 * min(means.values())
+plt.show()

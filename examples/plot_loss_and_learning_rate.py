@@ -64,3 +64,5 @@ for reduction, rate in (("sum", 0.01), ("sum", 1.0), ("cluster", 0.1), ("cluster
 for name, rule in rules.items():
     model = GradKMeans(**common, **rule, max_iter=10).fit(X)
     print(f"{name:16s} inertia {model.inertia_:8.2f} with polish")
+
+plt.show()

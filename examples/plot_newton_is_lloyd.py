@@ -73,6 +73,7 @@ for (name, curve), style in zip(curves.items(), ("-", "--", ":", "-."), strict=T
     axes.plot(curve, style, label=name, linewidth=4 if name.startswith("Lloyd") else 1.8)
 axes.set(xlabel="step", ylabel="inertia before the step", title="Newton's step and parts of it")
 axes.legend()
+plt.show()
 
 # %%
 # .. [1] Bottou and Bengio, "Convergence properties of the k-means algorithms", NIPS 1994.

@@ -125,3 +125,4 @@ for name, (inertias, _) in found.items():
     print(f"{name:27s} elbow for k up to 10, 15, 20: {elbows[name]}")
 assert len(set(elbows["six blobs"])) == 1
 assert len(set(elbows["digits"])) > 1
+plt.show()

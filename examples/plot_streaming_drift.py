@@ -94,3 +94,4 @@ for panel, name in zip(axes, shown, strict=True):
     panel.set(title=name, xlabel="feature 0", aspect="equal")
 axes[0].set_ylabel("feature 1")
 axes[0].legend(loc="center")
+plt.show()

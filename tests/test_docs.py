@@ -2,6 +2,7 @@
 
 import inspect
 import re
+import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -155,6 +156,51 @@ def test_code_blocks_run(name, capsys):
 def test_links_lead_somewhere(name):
     for target in re.findall(r"\]\(([^)#]+)", (ROOT / name).read_text()):
         assert target.startswith("https://") or (ROOT / target).exists(), target
+
+
+def text_files():
+    """Everything that is tracked, or would be: in a checkout what git does not ignore, else what is here."""
+    if not (ROOT / ".git").exists():
+        return [path for path in ROOT.rglob("*") if path.is_file()]
+    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(listed, cwd=ROOT, capture_output=True, check=True).stdout.decode().split("\0")
+    return [path for path in map(ROOT.joinpath, names) if path.is_file()]
+
+
+# A package index holds somebody else's project of this name. An extra of it, a version of it, or an installer
+# that is given it:
+FROM_AN_INDEX = re.compile(
+    r"(?<![\w./-])fastnn(\[\w|\s*[=~><!]=\s*[\"']?\d)"
+    r"|\b(pip3?|pipx|uv|conda|mamba|poetry|pixi)\s+(tool\s+)?(install|add)\s([^\n#`&|;]*[\s\"'])?fastnn(?![\w/.-])",
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("pip install {}", True),
+        ("pip install '{}[examples]'", True),
+        ("python -m pip install --upgrade {}\n", True),
+        ("uv add {}", True),
+        ("conda install -c conda-forge {}", True),
+        ("{}[cuda]", True),
+        ("{}>=0.1", True),
+        ("pip install '.[examples]'", False),
+        ("pip install . && python -c 'import {}'", False),
+        ("pip install /src/{}", False),
+        ("pip install -e checkouts/{}[test]", False),
+        ("{}.__version__ == '0.1'", False),
+    ],
+)
+def test_what_would_install_it_from_an_index(text, found):
+    assert bool(FROM_AN_INDEX.search(text.format("fastnn"))) == found
+
+
+def test_nothing_installs_it_from_an_index():
+    texts = {path.relative_to(ROOT): path.read_text(errors="ignore") for path in text_files()}
+    assert {Path("README.md"), Path("examples/README.rst"), Path("src/fastnn/__init__.py")} <= texts.keys()
+    found = {str(name): match[0] for name, text in texts.items() if (match := FROM_AN_INDEX.search(text))}
+    assert not found
 
 
 def guide(heading, module, **names):

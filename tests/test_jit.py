@@ -1,9 +1,6 @@
-"""Cache policy, launch rules and what a process may and may not do, in processes of their own."""
+"""What is compiled when, launch rules and what a process may and may not do, in processes of their own."""
 
 import os
-import stat
-import subprocess
-import sys
 import textwrap
 import threading
 
@@ -11,49 +8,19 @@ import numpy as np
 import pytest
 
 import fastnn
-from fastnn.kernels import _jit, _threads, linear_forward
-
-SMALL = """
-import numpy as np
-from fastnn.kernels import exp
-exp(np.ones(5, np.float32))
-"""
-LINKED = """
-import numpy as np
-from fastnn.kernels import linear_forward
-X = np.ones((3, 4), np.float32)
-linear_forward(X, X.T.copy(), activation="tanh")
-"""
-COUNT = """
-from numba.core import event
-counter = event.RecordingListener()
-event.register("numba:compile", counter)
-{body}
-compiled = [e for _, e in counter.buffer if e.is_end]
-print(len(compiled))
-"""
-
-
-def run(code, cache=None, **environment):
-    env = {**os.environ, **environment}
-    if cache is not None:
-        env["NUMBA_CACHE_DIR"] = str(cache)
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)], env=env, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
+from fastnn.kernels import _threads, linear_forward
+from tests.processes import COUNT, LINKED, run
 
 
 def test_importing_compiles_nothing(tmp_path):
     body = "import fastnn; from fastnn import MLPClassifier, MLPRegressor, GradKMeans, KMeans, kernels"
     assert run(COUNT.format(body=body), tmp_path) == "0"
-    assert not list(tmp_path.rglob("*.nb?"))
+    assert not list(tmp_path.rglob("*.*"))
 
 
 def test_a_second_process_compiles_nothing(tmp_path):
     assert int(run(COUNT.format(body=LINKED), tmp_path)) > 0
-    assert list(tmp_path.rglob("*.nbc"))
+    assert list(tmp_path.rglob("*.kernel"))
     assert run(COUNT.format(body=LINKED), tmp_path) == "0"
 
 
@@ -147,53 +114,6 @@ print(digest.hexdigest())
 def test_the_process_that_compiles_computes_what_later_ones_do(tmp_path):
     """To the last bit: no sum has two compiled forms."""
     assert run(FITS, tmp_path) == run(FITS, tmp_path)
-
-
-def test_the_cache_can_be_switched_off(tmp_path):
-    run(SMALL, tmp_path, FASTNN_CACHE="0")
-    assert not list(tmp_path.rglob("*.nbc"))
-
-
-def test_a_damaged_cache_is_compiled_over(tmp_path):
-    run(SMALL, tmp_path)
-    for path in tmp_path.rglob("*.nb?"):
-        path.write_bytes(b"\x80\x05not a pickle")
-    assert int(run(COUNT.format(body=SMALL), tmp_path)) > 0
-    assert run(COUNT.format(body=SMALL), tmp_path) == "0"
-
-
-def test_a_cache_that_cannot_be_written_warns_once(monkeypatch, tmp_path):
-    _jit._warn_once.cache_clear()
-
-    def refuse(self, *args):
-        raise PermissionError("no")
-
-    monkeypatch.setattr(_jit.FunctionCache, "save_overload", refuse)
-    cache = _jit.function_cache(run)
-    with pytest.warns(RuntimeWarning, match="compiles its kernels anew"):
-        cache.save_overload(None, None)
-    cache.save_overload(None, None)  # said once
-    _jit._warn_once.cache_clear()
-
-
-def test_other_sources_do_not_see_this_cache(monkeypatch, tmp_path):
-    stamps = []
-    for text in ("one", "another"):
-        monkeypatch.setattr(_jit, "sources_hash", lambda text=text: text)
-        stamps.append(_jit.function_cache(run)._cache_file._source_stamp)
-    assert stamps[0] != stamps[1]
-
-
-def test_many_processes_may_fill_one_cache_at_once(tmp_path):
-    env = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
-    processes = [
-        subprocess.Popen([sys.executable, "-c", SMALL], env=env, stderr=subprocess.PIPE, text=True)
-        for _ in range(3)
-    ]
-    for process in processes:
-        assert process.wait() == 0, process.stderr.read()
-        process.stderr.close()
-    assert run(COUNT.format(body=SMALL), tmp_path) == "0"
 
 
 def test_little_work_stays_on_one_thread():
@@ -342,15 +262,6 @@ def test_workqueue_layer_gives_the_same_result():
     by_workqueue = run(code, NUMBA_THREADING_LAYER="workqueue", NUMBA_NUM_THREADS="2").split()
     usual = run(code, NUMBA_NUM_THREADS="2").split()
     assert by_workqueue == ["workqueue", usual[1]]
-
-
-@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="a read-only folder stops no administrator")
-def test_a_read_only_cache_folder_is_survived(tmp_path):
-    tmp_path.chmod(stat.S_IRUSR | stat.S_IXUSR)
-    try:
-        run(SMALL, tmp_path)
-    finally:
-        tmp_path.chmod(stat.S_IRWXU)
 
 
 EVERYTHING = """

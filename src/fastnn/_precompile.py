@@ -18,6 +18,7 @@ from fastnn.clustering.seeding import searched_plus_plus
 from fastnn.dropout import Dropout
 from fastnn.kernels import device
 from fastnn.kernels._arrays import Csr
+from fastnn.kernels._notice import stopwatch
 from fastnn.kernels._threads import force_threads
 from fastnn.losses import LOSSES
 from fastnn.network import Network, predict
@@ -27,8 +28,8 @@ from fastnn.optimizers import RULES, Optimizer
 def precompile(dtypes: Any = (np.float32, np.float64)) -> None:
     """Fill the cache with every compiled function that the estimators and kernels use.
 
-    Takes about a minute, once for each version of the package, kind of processor and cache directory; another
-    call finds everything there and takes a second. After it no fit compiles anything.
+    Takes one to two minutes, once for each version of the package, kind of processor and cache directory;
+    another call finds everything there and takes a second. After it no fit compiles anything.
 
     Parameters
     ----------
@@ -42,7 +43,7 @@ def precompile(dtypes: Any = (np.float32, np.float64)) -> None:
 
     Examples
     --------
-    In a container image, as the user who will run it::
+    In a container image, as root, as the user who will run it, or as the owner of the package::
 
         RUN NUMBA_CACHE_DIR=/opt/fastnn-cache python -c "import fastnn; fastnn.precompile()"
         ENV NUMBA_CACHE_DIR=/opt/fastnn-cache
@@ -55,7 +56,7 @@ def precompile(dtypes: Any = (np.float32, np.float64)) -> None:
             raise ValueError(f"dtypes must be float32 and float64, or one of them, got {dtype}.")
     for dtype in wanted:
         for threads in (False, True):
-            with force_threads(threads):
+            with force_threads(threads), stopwatch.silenced():
                 _networks(dtype)
                 _k_means(dtype)
                 _accelerated(dtype)

@@ -22,7 +22,7 @@ its caller.
 """
 
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial
 from types import FunctionType
 from typing import Any, NamedTuple, cast
 
@@ -34,7 +34,8 @@ from numba.core.ccallback import CFunc
 from numba.extending import intrinsic, register_jitable
 
 from fastnn.kernels import _link as link
-from fastnn.kernels._jit import compiler_options, function_cache, no_collection
+from fastnn.kernels._cache import FunctionCache
+from fastnn.kernels._jit import compiler_options, compiling
 
 # Address of the loop of an entry that has none: there is nothing to call.
 NOTHING = 0
@@ -76,6 +77,20 @@ def _expand(parameters: Parameters) -> list[tuple[type | None, list[_Slot]]]:
     return expanded
 
 
+_LLVM_ELEMENTS = {"i": ir.IntType(64), "j": ir.IntType(32), "d": ir.DoubleType()}
+
+
+def _c_type(parameters: Parameters, dtype_name: str) -> str:
+    """The C function's type, as LLVM writes it."""
+    floats = {"float32": ir.FloatType(), "float64": ir.DoubleType()}
+    members: list[ir.Type] = []
+    for _, slots in _expand(parameters):
+        for letter, ndim in slots:
+            element = _LLVM_ELEMENTS.get(letter.lower(), floats[dtype_name])
+            members += [element.as_pointer(), *[ir.IntType(64)] * ndim] if ndim else [element]
+    return str(ir.FunctionType(ir.VoidType(), members))
+
+
 def _compile(function: Callable[..., Any], parameters: Parameters, dtype_name: str, key: Any) -> Any:
     """The C function of `function`; an array is a pointer and the lengths of its axes."""
     dtype = getattr(types, dtype_name)
@@ -110,8 +125,8 @@ def _compile(function: Callable[..., Any], parameters: Parameters, dtype_name: s
         locals={},
         options={"nopython": True, **compiler_options()},
     )
-    compiled._cache = function_cache(_compile, key)
-    with no_collection():
+    compiled._cache = FunctionCache(entry, key)
+    with compiling():
         compiled.compile()
     return compiled
 
@@ -199,7 +214,7 @@ def linked(kind: str, parameters: Parameters) -> Callable[[Callable[..., None]],
         ) -> ir.Value:
             return link.declare(builder.module, link.symbol(kind, dtype), function_type)
 
-        link.provide(kind, address_of)
+        link.provide(kind, address_of, partial(_c_type, parameters))
         return _caller(parameters, callee, by_address=False)
 
     return decorate

@@ -12,7 +12,7 @@ from numba.core import types
 from numba.core.registry import cpu_target
 
 from fastnn.kernels import _link as link
-from fastnn.kernels._jit import library_cache
+from fastnn.kernels._cache import LibraryCache
 from fastnn.kernels.cpu import ir_moves, ir_nearest, ir_product, ir_sums
 
 # Name of a loop: what writes it into a module, and its C type.
@@ -28,7 +28,7 @@ def _compile(kind: str, dtype_name: str) -> tuple[int, Any]:
     """Address of one tile function, from the disk cache or compiled, and the library that holds it."""
     context = cpu_target.target_context
     name = link.symbol(kind, dtype_name)
-    cache = library_cache(_compile)
+    cache = LibraryCache(_compile, _c_type(kind, dtype_name))
     library = cache.load_overload(name, context)
     if library is None:
         library = context.codegen().create_library(name)
@@ -41,8 +41,12 @@ def _compile(kind: str, dtype_name: str) -> tuple[int, Any]:
     return library.get_pointer_to_function(name), library
 
 
+def _c_type(kind: str, dtype_name: str) -> str:
+    return str(_LOOPS[kind][1](getattr(types, dtype_name)))
+
+
 for _kind in _LOOPS:
-    link.provide(_kind, partial(_compile, _kind))
+    link.provide(_kind, partial(_compile, _kind), partial(_c_type, _kind))
 
 
 def declare(builder: ir.IRBuilder, kind: str, dtype: Any) -> ir.Function:

@@ -1,0 +1,166 @@
+"""Where compiled code is read and written, and whom that trusts."""
+
+import os
+import sys
+
+import pytest
+
+from fastnn.kernels import _places
+from fastnn.kernels._places import Place
+
+HAS_OWNERS = hasattr(os, "geteuid")
+owners_only = pytest.mark.skipif(not HAS_OWNERS, reason="files have no owners here")
+root_only = pytest.mark.skipif(not HAS_OWNERS or os.geteuid() != 0, reason="only root gives files away")
+
+
+@pytest.fixture
+def where(monkeypatch, tmp_path):
+    """Three places to choose from: the named one, the package's folder and the user's."""
+    folders = {name: tmp_path / name for name in ("named", "package", "user")}
+    folders["package"].mkdir()
+    monkeypatch.setattr(_places.numba.config, "CACHE_DIR", str(folders["named"]))
+    monkeypatch.setattr(_places, "package_folder", lambda: folders["package"])
+    monkeypatch.setattr(
+        _places, "AppDirs", lambda **names: type("", (), {"user_cache_dir": str(folders["user"])})
+    )
+    _places._places.cache_clear()
+    yield folders
+    _places._places.cache_clear()
+
+
+def found():
+    _places._places.cache_clear()
+    return [place.path for place in _places.places()]
+
+
+def block(folder):
+    """Nothing can be written there, by root either."""
+    if folder.is_dir():
+        folder.rmdir()
+    folder.write_bytes(b"")
+
+
+def test_the_named_directory_alone_is_asked_where_it_can_be_written_to(where):
+    assert found() == [where["named"] / "fastnn"]
+
+
+def test_what_cannot_be_written_to_is_read_first(where):
+    block(where["named"])
+    assert found() == [where["named"] / "fastnn", where["package"] / "__pycache__/kernels"]
+    block(where["package"])
+    assert found()[2:] == [where["user"]]
+    block(where["user"])
+    assert len(found()) == 3
+    assert not any(place.is_writable() for place in _places.places())
+
+
+def test_without_a_name_the_package_comes_first(where, monkeypatch):
+    monkeypatch.setattr(_places.numba.config, "CACHE_DIR", "")
+    assert found() == [where["package"] / "__pycache__/kernels"]
+
+
+def test_a_relative_name_is_that_of_the_first_working_directory(where, monkeypatch, tmp_path):
+    monkeypatch.setattr(_places.numba.config, "CACHE_DIR", "here")
+    monkeypatch.chdir(tmp_path)
+    first = found()
+    monkeypatch.chdir("/")
+    assert [place.path for place in _places.places()] == first == [tmp_path / "here/fastnn"]
+
+
+def test_a_user_without_a_home_has_no_directory(where, monkeypatch):
+    block(where["named"])
+    block(where["package"])
+    where["user"] = "~/.cache/fastnn"  # what is left where nobody knows the home
+    assert len(found()) == 2
+
+
+@root_only
+def test_only_root_and_the_owner_write_to_the_package(where, monkeypatch):
+    monkeypatch.setattr(_places.numba.config, "CACHE_DIR", "")
+    monkeypatch.setattr(_places.os, "geteuid", lambda: 12345)
+    assert found() == [where["user"]]
+    (where["package"] / "__pycache__/kernels").mkdir(parents=True)  # but they read what is there
+    monkeypatch.setattr(_places.os, "access", lambda path, mode: "package" not in str(path))
+    assert found() == [where["package"] / "__pycache__/kernels", where["user"]]
+
+
+@pytest.mark.parametrize(
+    ("unpacked", "executable", "kept"),
+    [
+        ("/tmp/_MEI123", "/opt/app/app", False),  # an application in one file
+        ("/opt/app/_internal", "/opt/app/app", True),  # one in a folder
+        (None, "/usr/bin/python", True),
+    ],
+)
+def test_a_frozen_application_keeps_its_code_where_it_lasts(monkeypatch, unpacked, executable, kept):
+    monkeypatch.setattr(sys, "_MEIPASS", unpacked, raising=False)
+    monkeypatch.setattr(sys, "executable", executable)
+    folder = _places.Path(unpacked or "/usr/lib") / "fastnn"
+    assert _places._is_unpacked_for_this_process(folder) is not kept
+
+
+def distrust(path, top=None):
+    return Place(path, top or path).distrust()
+
+
+@owners_only
+@pytest.mark.parametrize("mode", [0o777, 0o1777, 0o757, 0o702])
+def test_a_directory_for_everybody_is_not_trusted(tmp_path, monkeypatch, mode):
+    below = tmp_path / "top/below"
+    below.mkdir(parents=True)
+    assert distrust(below, tmp_path / "top") is None
+    for path in (below, below.parent):
+        path.chmod(mode)
+        reason = distrust(below, tmp_path / "top")
+        assert reason.startswith(f"{path} can be written to by others")
+        assert "FASTNN_CACHE_TRUST=1" in reason
+        path.chmod(0o755)
+    below.parent.chmod(mode)
+    assert distrust(below) is None  # what lies above, as /tmp does, is not asked
+    monkeypatch.setenv("FASTNN_CACHE_TRUST", "1")
+    below.chmod(mode)
+    assert distrust(below, tmp_path / "top") is None
+
+
+@root_only
+def test_a_directory_of_a_stranger_is_not_trusted(tmp_path, monkeypatch):
+    os.chown(tmp_path, 12345, 12345)
+    assert distrust(tmp_path).startswith(f"{tmp_path} belongs to another user")
+    monkeypatch.setattr(_places, "_package_owner", lambda: 12345)
+    assert distrust(tmp_path) is None
+    monkeypatch.undo()
+    monkeypatch.setattr(_places.os, "geteuid", lambda: 12345)
+    assert distrust(tmp_path) is None
+    os.chown(tmp_path, 0, 0)
+    assert distrust(tmp_path) is None
+
+
+@owners_only
+def test_a_group_is_trusted_that_is_one_users_alone(tmp_path, monkeypatch):
+    tmp_path.chmod(0o775)
+    monkeypatch.setattr(_places, "_is_private_group", lambda group, user: False)
+    assert "can be written to by others" in distrust(tmp_path)
+    monkeypatch.setattr(_places, "_is_private_group", lambda group, user: True)
+    assert distrust(tmp_path) is None
+
+
+@owners_only
+@pytest.mark.parametrize(
+    ("name", "members", "private"),
+    [("ada", [], True), ("ada", ["ada"], True), ("ada", ["ada", "bob"], False), ("staff", [], False)],
+)
+def test_a_private_group_has_its_users_name_and_nobody_else(monkeypatch, name, members, private):
+    import grp
+    import pwd
+
+    monkeypatch.setattr(grp, "getgrgid", lambda gid: type("", (), {"gr_name": name, "gr_mem": members}))
+    monkeypatch.setattr(pwd, "getpwuid", lambda uid: type("", (), {"pw_name": "ada"}))
+    _places._is_private_group.cache_clear()
+    assert _places._is_private_group(1, 2) is private
+    _places._is_private_group.cache_clear()
+
+
+@owners_only
+def test_groups_and_users_without_names_are_strangers():
+    _places._is_private_group.cache_clear()
+    assert not _places._is_private_group(2_000_000_001, 2_000_000_001)

@@ -87,6 +87,14 @@ def test_activation_names_are_spelled_in_one_file(path):
             assert node.value not in names - functions, f"{path}:{node.lineno} spells {node.value!r}"
 
 
+@pytest.mark.parametrize("path", FILES, ids=module_name)
+def test_warnings_are_given_for_the_users_line(path):
+    if module_name(path) == "fastnn.kernels._warnings":
+        return
+    for name in imports(path):
+        assert name.partition(".")[0] != "warnings", f"{path} warns by itself"
+
+
 def test_an_estimator_holds_no_arithmetic_kernels():
     for path in (ROOT / "estimators").glob("*.py"):
         assert not any(name.startswith(("numba", "llvmlite")) for name in imports(path)), path

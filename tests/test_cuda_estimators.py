@@ -11,7 +11,7 @@ import pytest
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.datasets import make_blobs
-from sklearn.exceptions import NotFittedError
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
 from fastnn import GradKMeans, KMeans, MiniBatchKMeans, MLPClassifier, MLPRegressor, kmeans_plusplus
 
@@ -343,6 +343,24 @@ def test_divergence_is_told_and_stops_the_updates(blobs):
         # The last finite parameters of a first fit are kept.
         assert all(np.isfinite(W).all() for W in model.coefs_)
     assert messages[0] == messages[1]
+
+
+@pytest.mark.filterwarnings("ignore:(overflow|invalid value|divide by zero):RuntimeWarning")
+def test_an_infinite_loss_is_no_end_there_either(blobs):
+    X, _ = blobs
+    models = []
+    for device in ("cuda", "cpu"):
+        # The gradient's square is infinite too: Adam does not follow it.
+        model = MLPRegressor(
+            hidden_layer_sizes=(4,), max_iter=2, batch_size=10, random_state=0, device=device
+        )
+        with pytest.warns(ConvergenceWarning, match="the loss is infinite in 2 of 2 epochs"):
+            model.fit(X, X[:, 0] * 1e200)
+        models.append(model)
+    ours, theirs = models
+    assert ours.loss_curve_ == theirs.loss_curve_ == [np.inf] * 2
+    for W, expected in zip(ours.coefs_ + ours.intercepts_, theirs.coefs_ + theirs.intercepts_, strict=True):
+        np.testing.assert_allclose(W, expected, rtol=1e-6)
 
 
 def test_too_little_memory_is_told(blobs, monkeypatch):

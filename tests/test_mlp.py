@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
+from sklearn import neural_network
 from sklearn.datasets import load_digits, load_iris
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from threadpoolctl import threadpool_limits
@@ -398,12 +399,21 @@ def test_continuing_with_another_network(kind):
 WILD = {"hidden_layer_sizes": (6,), "random_state": 0, "alpha": 0.0}
 
 
-@pytest.mark.parametrize("solver", ["sgd", "adam", "lbfgs"])
-@pytest.mark.parametrize("early_stopping", [False, True])
-def test_divergence(solver, early_stopping):
+@pytest.mark.parametrize(
+    ("solver", "rate", "scale", "early_stopping"),
+    [
+        ("sgd", 10.0, 1.0, False),
+        ("adam", 1e200, 1.0, False),
+        ("lbfgs", 1.0, 1e200, False),
+        # No epoch has a validation score.
+        ("sgd", 10.0, 1e200, True),
+        ("adam", 1e200, 1.0, True),
+        ("adam", 0.001, 1e200, True),
+    ],
+)
+def test_divergence(solver, rate, scale, early_stopping):
     X, y = IRIS
-    rate = {"sgd": 10.0, "adam": 1e200, "lbfgs": 1.0}[solver]
-    y_wild = y * 1e200 if solver == "lbfgs" else y
+    y_wild = y * scale
     model = MLPRegressor(
         **WILD, activation="identity", solver=solver, learning_rate_init=rate, early_stopping=early_stopping
     )
@@ -424,6 +434,91 @@ def test_divergence(solver, early_stopping):
             model.fit(X, y_wild)
     model.warm_start = False
     assert state(model) == before
+
+
+@pytest.mark.filterwarnings("ignore:(overflow|invalid value):RuntimeWarning")  # scikit-learn's
+def test_a_divergence_after_a_best_epoch_keeps_it():
+    """As in scikit-learn 1.9, which goes on to the last epoch, and does not say why nothing comes of it."""
+    X, y = IRIS
+    parameters = {**WILD, "activation": "identity", "solver": "sgd", "early_stopping": True, "max_iter": 20}
+    model = MLPRegressor(**parameters, learning_rate_init=10.0)
+    with pytest.warns(
+        ConvergenceWarning, match=r"Training diverged: epoch 5 .*best epoch.*[Ss]cale the inputs"
+    ):
+        model.fit(X, y)
+    theirs = neural_network.MLPRegressor(**parameters, learning_rate_init=10.0).fit(X, y)
+    assert np.isnan(theirs.loss_)
+    for ours, expected in zip(
+        model.coefs_ + model.intercepts_, theirs.coefs_ + theirs.intercepts_, strict=True
+    ):
+        assert_allclose(ours, expected, rtol=1e-9)
+    assert_allclose(model.loss_curve_, theirs.loss_curve_[:4], rtol=1e-9)
+    assert_allclose(model.validation_scores_, theirs.validation_scores_[:4], rtol=1e-9)
+    assert model.best_validation_score_ == max(model.validation_scores_)
+    assert model.loss_ == model.loss_curve_[-1]
+    assert model.n_iter_ == 4
+    # Training may go on, from the best epoch and with a state of the optimiser as good as new.
+    model.set_params(early_stopping=False, learning_rate_init=1e-3).partial_fit(X, y)
+    assert_allclose(model.loss_curve_[-1], model.loss_curve_[1], rtol=0.01)
+
+
+@pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor])
+def test_a_divergence_under_warm_start_keeps_the_best_epoch_of_all_fits(kind):
+    X, y = IRIS
+    model = kind(**SMALL, solver="sgd", early_stopping=True, warm_start=True, batch_size=20).fit(X, y)
+    before, score = [W.copy() for W in model.coefs_], model.best_validation_score_
+    model.set_params(learning_rate_init=1e200)
+    with pytest.warns(ConvergenceWarning, match="Training diverged: epoch 1 .*best epoch"):
+        model.fit(X, y)
+    for W, former in zip(model.coefs_, before, strict=True):
+        assert_array_equal(W, former)
+    assert model.best_validation_score_ == score
+    assert model.loss_ == model.loss_curve_[-1]
+    assert model.n_iter_ == 0
+    assert not hasattr(model, "_optimizer")
+    model.set_params(early_stopping=False, learning_rate_init=1e-3).partial_fit(X, y)
+    assert np.isfinite(model.loss_)
+
+
+@pytest.mark.parametrize(("dtype", "scale"), [(np.float64, 1e200), (np.float32, 1e25)])
+@pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning")  # scikit-learn's
+def test_an_infinite_loss_with_finite_weights_is_told(dtype, scale):
+    X, y = IRIS[0].astype(dtype), (IRIS[1] * scale).astype(dtype)
+    model = MLPRegressor(**SMALL)
+    with pytest.warns(
+        ConvergenceWarning, match=r"the loss is infinite in 8 of 8 epochs, first in epoch 1\. .*last"
+    ):
+        model.fit(X, y)
+    theirs = neural_network.MLPRegressor(**SMALL).fit(X, y)
+    assert model.loss_curve_ == theirs.loss_curve_ == [np.inf] * 8
+    for ours, expected in zip(
+        model.coefs_ + model.intercepts_, theirs.coefs_ + theirs.intercepts_, strict=True
+    ):
+        assert_allclose(ours, expected, rtol=1e-5)
+    before = model.coefs_[0]
+    with pytest.warns(ConvergenceWarning, match="the loss is infinite in 1 of 1 epochs"):
+        model.partial_fit(X, y)
+    assert model.loss_ == np.inf
+    assert (model.coefs_[0] != before).any()
+
+
+@pytest.mark.filterwarnings("ignore:(overflow|invalid value):RuntimeWarning")  # scikit-learn's
+def test_an_infinite_loss_that_passes_is_told():
+    X = np.random.default_rng(0).normal(size=(200, 3)).astype(np.float32)
+    y = (X[:, 0] + X[:, 2]) * np.float32(1e20)
+    # A linear model, whose weights approach 1e20.
+    parameters = {"solver": "sgd", "learning_rate_init": 0.1, "alpha": 0.0, "max_iter": 30, "random_state": 0}
+    model = MLPRegressor(hidden_layer_sizes=(), **parameters)
+    with pytest.warns(
+        ConvergenceWarning, match=r"infinite in \d+ of 30 epochs, first in epoch 1\. "
+    ) as caught:
+        model.fit(X, y)
+    n_infinite = np.isinf(model.loss_curve_).sum()
+    assert f"infinite in {n_infinite} of 30" in str(caught[0].message)
+    assert 0 < n_infinite < 30
+    theirs = neural_network.MLPRegressor(hidden_layer_sizes=(), **parameters).fit(X, y)
+    assert_allclose(model.coefs_[0], theirs.coefs_[0], rtol=1e-3)
+    assert np.corrcoef(model.predict(X) / 1e20, y / 1e20)[0, 1] > 0.99
 
 
 def test_divergence_in_partial_fit():

@@ -211,13 +211,30 @@ def test_cutting_an_epoch_into_calls_changes_nothing(monkeypatch):
     assert results[0][2] == results[1][2] == 75
 
 
-def test_a_non_finite_loss_stops_the_epoch_before_its_update():
+def test_a_loss_of_nan_stops_the_epoch_before_its_update():
     X, Y = data(60, [5, 3])
-    X[25] = np.inf
+    X[25] = np.nan
     stopped, whole = pair([5, 4, 3])[0], pair([5, 4, 3])[0]
-    assert not np.isfinite(stopped.train_epoch(optimizer_for(stopped), X, Y, None, 10))
+    assert np.isnan(stopped.train_epoch(optimizer_for(stopped), X, Y, None, 10))
     whole.train_epoch(optimizer_for(whole), X[:20], Y[:20], None, 10)
     np.testing.assert_array_equal(stopped.parameters, whole.parameters)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_an_infinite_loss_with_a_finite_gradient_does_not_end_the_epoch(dtype):
+    """The square of 1e200 (in float32 of 1e25) is infinite, its derivative is not."""
+    net, reference = pair([5, 4, 1], loss="squared_error", dtype=dtype)
+    X, Y = data(60, [5, 1], "squared_error", dtype)
+    Y[55] = 1e200 if dtype == np.float64 else 1e25
+    expected = reference.loss_and_gradient(X, np.where(np.arange(60)[:, None] == 55, 1e10, Y))[1]
+    loss, gradient = net.loss_and_gradient(X, Y)
+    assert loss == np.inf
+    # It is that row's, and grows with its target.
+    np.testing.assert_allclose(gradient, expected * (Y[55, 0] / 1e10), rtol=1e-5)
+    optimizer = optimizer_for(net, "momentum", 1e-3)
+    assert net.train_epoch(optimizer, X, Y, None, 10) == np.inf
+    assert optimizer.t == 6
+    assert np.isfinite(net.parameters).all()
 
 
 def test_gradient_over_blocks_is_the_gradient_over_all(monkeypatch):

@@ -59,7 +59,7 @@ class DeviceNetwork(Network):
         self._optimizer = None
         training.load(self.parameters)
         total, weight, gradient = training.loss_and_gradient()
-        if not np.isfinite(total):
+        if np.isnan(total):
             return total, np.zeros_like(gradient)  # with which a search ends
         return self._with_penalty(total, weight, gradient, alpha)
 

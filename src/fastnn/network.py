@@ -206,8 +206,8 @@ class Network:
         Returns
         -------
         loss : float
-            Mean over rows of their batch's loss. If a batch's loss is not finite the epoch stops before that
-            batch's update and returns that loss.
+            Mean over rows of their batch's loss. If a batch's loss is NaN the epoch stops before that batch's
+            update and returns NaN. An infinite loss may have a finite gradient, and the epoch goes on.
         """
         rows, targets = self._prepare_data(X, Y, sample_weight, alpha)
         if order is not None:
@@ -244,7 +244,7 @@ class Network:
             if self._called[parallel]:  # the first call may have compiled
                 pace.report(parallel, per_batch)
             self._called[parallel] = True
-            if not np.isfinite(loss):
+            if np.isnan(loss):
                 return float(loss)
             self._batches_per_call = max(1, int(CALL_SECONDS / max(per_batch, 1e-7)))
             batch = stop
@@ -264,7 +264,7 @@ class Network:
         -------
         loss : float
         gradient : ndarray of shape (n_parameters,)
-            In the order of ``parameters``. Meaningless where the loss is not finite.
+            In the order of ``parameters``. Meaningless where the loss is NaN.
         """
         rows, targets = self._prepare_data(X, Y, sample_weight, alpha)
         n = rows.order.size
@@ -285,7 +285,7 @@ class Network:
                     model, rows, targets, training, work, False, 0.0,
                 )  # fmt: skip
             loss, total, weight = work.sums[[device.LOSS, device.TOTAL, device.TOTAL_WEIGHT]]
-            if not np.isfinite(loss):
+            if np.isnan(loss):
                 return float(loss), training.gradient.copy()
         return self._with_penalty(total, weight, training.gradient.copy(), alpha)
 

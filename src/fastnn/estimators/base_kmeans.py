@@ -1,8 +1,6 @@
 """What the k-means estimators share: prediction, validation, initial centres. No arithmetic stands here."""
 
-import warnings
 from collections.abc import Callable
-from functools import cache
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -17,6 +15,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastnn.clustering.passes import Rows, as_rows, labels_inertia
 from fastnn.clustering.sphere import unit_rows, with_direction
+from fastnn.estimators.draft import Drafting
+from fastnn.estimators.few_rows import pass_checks
 from fastnn.estimators.on_device import refuse_sparse, rows_in_place
 from fastnn.estimators.sparse_rows import canonical_csr
 from fastnn.estimators.weights import checked_weights
@@ -24,11 +24,12 @@ from fastnn.kernels import check_precision, device, device_number, device_rows, 
 from fastnn.kernels._arrays import plain
 from fastnn.kernels._on_device import DeviceRows, is_device_array
 from fastnn.kernels._threads import use_threads
+from fastnn.kernels._warnings import warn
 
 Seed = Callable[[Any, int, np.ndarray | None, np.random.RandomState], np.ndarray]
 
 
-class BaseKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator):
+class BaseKMeans(Drafting, ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator):
     """The methods of a fitted k-means, and the checks of what is given to `fit`."""
 
     # The names that `init` may have.
@@ -57,12 +58,6 @@ class BaseKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
     labels_: np.ndarray
     inertia_: float
     n_features_in_: int
-
-    @classmethod
-    @cache
-    def _get_param_names(cls) -> list[str]:
-        """scikit-learn's, which looks at the signature of ``__init__`` anew in every fit: 30 of 500 us."""
-        return super()._get_param_names()
 
     def predict(self, X):
         """Index of the nearest centre.
@@ -194,6 +189,8 @@ class BaseKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
         refuse_sparse(X, number)
         if number is not None and is_device_array(X):
             return self._on_sphere(rows_in_place(self, X, number, reset=reset))
+        if not reset and number is None and pass_checks(self, X):
+            return self._on_sphere(plain(X, X.dtype))
         X = validate_data(
             self,
             canonical_csr(to_host(X), wide=False),
@@ -246,11 +243,10 @@ class BaseKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
         if self.n_init == "auto":
             return init, n_random if callable(init) or (isinstance(init, str) and init == "random") else 1
         if is_array and self.n_init != 1:
-            warnings.warn(
+            warn(
                 "Explicit initial center position passed: performing only one init in "
                 f"{type(self).__name__} instead of n_init={self.n_init}.",
                 RuntimeWarning,
-                stacklevel=4,
             )
             return init, 1
         return init, int(self.n_init)
@@ -310,12 +306,12 @@ class BaseKMeans(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin
                 f"the data {X.shape[1]}."
             )
 
-    def _warn_if_clusters_are_missing(self) -> None:
+    def _remark_on_clusters(self) -> Warning | None:
+        """A warning if there are clusters without rows."""
         n_distinct = np.count_nonzero(np.bincount(self.labels_, minlength=self.n_clusters))
-        if n_distinct < self.n_clusters:
-            warnings.warn(
-                f"Number of distinct clusters ({n_distinct}) found smaller than n_clusters "
-                f"({self.n_clusters}). Possibly due to duplicate points in X.",
-                ConvergenceWarning,
-                stacklevel=4,
-            )
+        if n_distinct == self.n_clusters:
+            return None
+        return ConvergenceWarning(
+            f"Number of distinct clusters ({n_distinct}) found smaller than n_clusters "
+            f"({self.n_clusters}). Possibly due to duplicate points in X."
+        )

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from itertools import pairwise
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from scipy.sparse import issparse
@@ -17,13 +17,16 @@ from sklearn.utils._param_validation import (
 )
 from sklearn.utils.validation import _check_y, check_is_fitted, validate_data
 
-from fastnn.activations import ACTIVATIONS, CODES, DEFAULT, HIDDEN, SOFTMAX
+from fastnn.activations import ACTIVATIONS, CODES, HIDDEN, SOFTMAX
 from fastnn.device_network import DeviceNetwork
 from fastnn.dropout import NO_DROPOUT, Dropout
+from fastnn.estimators.draft import Drafting
+from fastnn.estimators.few_rows import pass_checks
 from fastnn.estimators.on_device import refuse_sparse, rows_in_place
 from fastnn.estimators.schedules import SCHEDULES
 from fastnn.estimators.sparse_rows import canonical_csr
 from fastnn.estimators.training import (
+    REMEDY,
     SOLVERS,
     STOCHASTIC_SOLVERS,
     Data,
@@ -31,7 +34,6 @@ from fastnn.estimators.training import (
     train_lbfgs,
     train_stochastic,
 )
-from fastnn.estimators.transaction import Transaction
 from fastnn.estimators.weights import checked_weights
 from fastnn.initializers import initialize
 from fastnn.kernels import device_number, device_rows, to_host
@@ -39,12 +41,9 @@ from fastnn.kernels._on_device import DeviceRows, is_device_array
 from fastnn.kernels._threads import use_threads
 from fastnn.network import Network, predict
 
-_DIVERGED = (
-    "Solver produced non-finite parameter weights. The input data may contain large values and need to be "
-    "preprocessed. Scale the inputs (and the targets of a regressor), for example with StandardScaler, or "
-    "lower learning_rate_init."
-)
+_DIVERGED = f"Solver produced non-finite parameter weights. {REMEDY}"
 # Attributes that a run sets or not, depending on the solver: a new model must not keep another one's.
+_OF_THE_LAST_STEP = ("_optimizer", "_schedule")
 _OF_ONE_RUN = (
     "loss_",
     "best_loss_",
@@ -52,12 +51,11 @@ _OF_ONE_RUN = (
     "validation_scores_",
     "best_validation_score_",
     "_no_improvement_count",
-    "_optimizer",
-    "_schedule",
+    *_OF_THE_LAST_STEP,
 )
 
 
-class BaseMLP(BaseEstimator, ABC):
+class BaseMLP(Drafting, BaseEstimator, ABC):
     """Base of ``MLPClassifier`` and ``MLPRegressor``."""
 
     loss: str
@@ -94,34 +92,34 @@ class BaseMLP(BaseEstimator, ABC):
 
     def __init__(
         self,
-        hidden_layer_sizes=(100,),
-        activation=DEFAULT,
         *,
-        solver="adam",
-        alpha=0.0001,
-        batch_size="auto",
-        learning_rate="constant",
-        learning_rate_init=0.001,
-        power_t=0.5,
-        max_iter=200,
-        shuffle=True,
-        random_state=None,
-        tol=1e-4,
-        verbose=False,
-        warm_start=False,
-        momentum=0.9,
-        nesterovs_momentum=True,
-        early_stopping=False,
-        validation_fraction=0.1,
-        beta_1=0.9,
-        beta_2=0.999,
-        epsilon=1e-8,
-        n_iter_no_change=10,
-        max_fun=15000,
-        n_threads=None,
-        device=None,
-        precision=None,
-        dropout=0.0,
+        hidden_layer_sizes,
+        activation,
+        solver,
+        alpha,
+        batch_size,
+        learning_rate,
+        learning_rate_init,
+        power_t,
+        max_iter,
+        shuffle,
+        random_state,
+        tol,
+        verbose,
+        warm_start,
+        momentum,
+        nesterovs_momentum,
+        early_stopping,
+        validation_fraction,
+        beta_1,
+        beta_2,
+        epsilon,
+        n_iter_no_change,
+        max_fun,
+        n_threads,
+        device,
+        precision,
+        dropout,
     ):
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
@@ -195,13 +193,16 @@ class BaseMLP(BaseEstimator, ABC):
         ------
         ValueError
             For invalid data; the estimator then is as it was before the call. Also where training
-            diverges: then a model fitted before is kept as it was, and at a first fit the estimator keeps
-            the last finite parameters.
+            diverges and no usable model comes of it: then a model fitted before is kept as it was, and at a
+            first fit the estimator keeps the last finite parameters.
         """
         return self._fit(X, y, sample_weight, incremental=False)
 
-    def _fit(self, X: Any, y: Any, sample_weight: Any, incremental: bool, classes: Any = None) -> Any:
-        with use_threads(self.n_threads), Transaction(self) as transaction:
+    def _fit(self, X: Any, y: Any, sample_weight: Any, incremental: bool, classes: Any = None) -> Self:
+        return self._on_draft(lambda draft: draft._train(X, y, sample_weight, incremental, classes))
+
+    def _train(self, X: Any, y: Any, sample_weight: Any, incremental: bool, classes: Any) -> Exception | None:
+        with use_threads(self.n_threads):
             first_fit = not hasattr(self, "coefs_")
             first_pass = first_fit or not (self.warm_start or incremental)
             data, network, rng = self._prepare(X, y, sample_weight, classes, incremental, first_pass)
@@ -213,22 +214,16 @@ class BaseMLP(BaseEstimator, ABC):
             else:
                 result = train_lbfgs(self, network, data, first_pass=first_pass)
 
-            if first_pass:
-                for name in _OF_ONE_RUN:
-                    self.__dict__.pop(name, None)
+            for name in _OF_ONE_RUN if first_pass else _OF_THE_LAST_STEP:
+                self.__dict__.pop(name, None)
             self.__dict__.update(result.attributes)
             self.coefs_, self.intercepts_ = network.coefs, network.intercepts
             self.n_layers_ = len(network.coefs) + 1
             self.n_outputs_ = data.Y.shape[1]
             self.out_activation_ = network.loss.output_activation
-            if not result.finite:
-                if first_fit:
-                    transaction.commit()
+            if not result.usable and not first_fit:
                 raise ValueError(_DIVERGED)
-        # Last, so that a filter that turns warnings into errors does not cost the user the model.
-        if result.warn is not None:
-            result.warn()
-        return self
+        return result.remark if result.usable else ValueError(_DIVERGED)
 
     def _prepare(
         self, X: Any, y: Any, sample_weight: Any, classes: Any, incremental: bool, first_pass: bool
@@ -379,7 +374,7 @@ class BaseMLP(BaseEstimator, ABC):
         refuse_sparse(X, number)
         if number is not None and is_device_array(X):
             X = rows_in_place(self, X, number, reset=False)
-        else:
+        elif number is not None or not pass_checks(self, X):
             X = validate_data(self, canonical_csr(to_host(X)), accept_sparse="csr", reset=False)
             if number is not None:
                 rows = device_rows(X, number, self.precision)

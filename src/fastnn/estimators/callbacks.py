@@ -30,16 +30,17 @@ class CallbackSupport:
 
         return CallbackSupportMixin.set_callbacks(self, *callbacks)
 
-    def _tasks(self) -> "Tasks | None":
-        """The tasks of a fit that begins; None where nobody listens.
+    def _callback_context(self) -> Any:
+        """scikit-learn's context of a fit that begins; None where nobody listens.
 
-        To be asked for outside a ``Transaction``: what it sets has to last until the fit has ended.
+        What it sets has to last until the fit has ended, well or not: to be asked of the estimator, not of
+        its draft.
         """
         if not (hasattr(self, "_skl_callbacks") or hasattr(self, "_parent_callback_ctx")):
             return None
         from sklearn.callback import CallbackSupportMixin
 
-        return Tasks(self, CallbackSupportMixin._init_callback_context(self, max_subtasks=None))
+        return CallbackSupportMixin._init_callback_context(self, max_subtasks=None)
 
 
 class Tasks:

@@ -1,5 +1,7 @@
 """GradKMeans: k-means by gradient descent, as a scikit-learn estimator. No arithmetic stands here."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -15,7 +17,6 @@ from fastnn.clustering.passes import as_rows, labels_inertia, mean_variance
 from fastnn.clustering.rules import OPTIMIZERS, RATES, REDUCTIONS, Motion, Rule
 from fastnn.clustering.seeding import random_rows, searched_plus_plus
 from fastnn.estimators.base_kmeans import BaseKMeans
-from fastnn.estimators.transaction import Transaction
 from fastnn.kernels._arrays import plain
 from fastnn.kernels._threads import use_threads
 
@@ -250,7 +251,10 @@ class GradKMeans(BaseKMeans):
         ValueError
             Bad input, or the centres diverged.
         """
-        with use_threads(self.n_threads), Transaction(self) as transaction:
+        return self._on_draft(lambda draft: draft._fit(X, sample_weight))
+
+    def _fit(self, X: Any, sample_weight: Any) -> Exception | None:
+        with use_threads(self.n_threads):
             X = self._validate(X, reset=True)
             rule = self._rule()
             weights = self._weights(sample_weight, X)
@@ -277,14 +281,10 @@ class GradKMeans(BaseKMeans):
                 if best is None or (best.diverged, best.inertia) > (result.diverged, result.inertia):
                     best = result
             assert best is not None
-            if best.diverged:
-                if not hasattr(self, "cluster_centers_"):
-                    self._keep(best)
-                    transaction.commit()
+            if best.diverged and hasattr(self, "cluster_centers_"):
                 raise ValueError(self._divergence())
             self._keep(best)
-        self._warn_if_clusters_are_missing()
-        return self
+        return ValueError(self._divergence()) if best.diverged else self._remark_on_clusters()
 
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y=None, sample_weight=None):
@@ -311,7 +311,11 @@ class GradKMeans(BaseKMeans):
         ValueError
             Bad input, or the centres diverged; then they are as before the call.
         """
-        with use_threads(self.n_threads), Transaction(self) as transaction:
+        with _longer_only_on_success(getattr(self, "loss_curve_", [])):
+            return self._on_draft(lambda draft: draft._partial_fit(X, sample_weight))
+
+    def _partial_fit(self, X: Any, sample_weight: Any) -> Exception | None:
+        with use_threads(self.n_threads):
             first = not hasattr(self, "cluster_centers_")
             X = self._validate(X, reset=first)
             rule = self._rule()
@@ -341,17 +345,16 @@ class GradKMeans(BaseKMeans):
             if diverged:
                 labels, inertia = labels_inertia(rows, weights, before)
                 self._keep(Result(before, labels, inertia, 1, [], Motion.zeros(*before.shape), True))
-                transaction.commit()
-                raise ValueError(self._divergence())
+                return ValueError(self._divergence())
             if first:
                 self._keep(Result(centers, labels, inertia, 1, [loss], motion, False))
-                return self
+                return None
             self.cluster_centers_, self.labels_, self.inertia_ = centers, labels, inertia
             self._motion, self._motion_rule = motion, self._rule_name()
             self.n_steps_ += 1
-            # In place, for a stream may be long; nothing that could fail comes after it.
+            # In place, for a stream may be long.
             self.loss_curve_.append(loss)
-        return self
+        return None
 
     def _keep(self, result: Result) -> None:
         self.cluster_centers_ = result.centers
@@ -395,3 +398,14 @@ class GradKMeans(BaseKMeans):
             f"Solver produced non-finite cluster centers or loss. {lower}The input data may contain large "
             "values and need to be preprocessed."
         )
+
+
+@contextmanager
+def _longer_only_on_success(curve: list[float]) -> Iterator[None]:
+    """Take away what has been appended when the block raises."""
+    n = len(curve)
+    try:
+        yield
+    except BaseException:
+        del curve[n:]
+        raise

@@ -1,6 +1,5 @@
 """KMeans: Lloyd's k-means, scikit-learn's estimator on the package's kernels. No arithmetic stands here."""
 
-import warnings
 from collections.abc import Callable
 from numbers import Integral
 from typing import Any, ClassVar
@@ -16,9 +15,9 @@ from fastnn.clustering.passes import as_rows, mean_variance
 from fastnn.clustering.seeding import parallel_plus_plus, plus_plus, random_rows
 from fastnn.estimators.base_kmeans import BaseKMeans
 from fastnn.estimators.callbacks import CallbackSupport, Tasks
-from fastnn.estimators.transaction import Transaction
 from fastnn.kernels._on_device import DeviceRows
 from fastnn.kernels._threads import use_threads
+from fastnn.kernels._warnings import warn
 
 
 class KMeans(CallbackSupport, BaseKMeans):
@@ -205,18 +204,21 @@ class KMeans(CallbackSupport, BaseKMeans):
         ValueError
             Bad input.
         """
-        tasks = self._tasks()
-        with use_threads(self.n_threads), Transaction(self):
+        context = self._callback_context()
+        return self._on_draft(lambda draft: draft._fit(X, sample_weight, context))
+
+    def _fit(self, X: Any, sample_weight: Any, context: Any) -> Warning | None:
+        tasks = None if context is None else Tasks(self, context)
+        with use_threads(self.n_threads):
             X = self._validate(X, reset=True)
             weights = self._weights(sample_weight, X)
             if tasks:
                 tasks.begin(X.as_given() if isinstance(X, DeviceRows) else X, weights)
             init, n_init = self._check_init(X, n_random=10)
             if self.algorithm == "elkan" and self.n_clusters == 1:
-                warnings.warn(
+                warn(
                     "algorithm='elkan' doesn't make sense for a single cluster. Using 'lloyd' instead.",
                     RuntimeWarning,
-                    stacklevel=3,
                 )
             random_state = check_random_state(self.random_state)
             rows = as_rows(X)
@@ -259,8 +261,7 @@ class KMeans(CallbackSupport, BaseKMeans):
             self.n_iter_ = best.n_iter
             if tasks:
                 tasks.end()
-        self._warn_if_clusters_are_missing()
-        return self
+        return self._remark_on_clusters()
 
     def _report(self, tasks: Tasks | None) -> Callable[[int, float, np.ndarray], bool]:
         def report(iteration: int, inertia: float, centers: np.ndarray) -> bool:

@@ -1,6 +1,5 @@
 """MiniBatchKMeans, scikit-learn's estimator on the package's kernels. No arithmetic stands here."""
 
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from numbers import Integral, Real
@@ -18,9 +17,9 @@ from fastnn.clustering.seeding import parallel_plus_plus, plus_plus, random_rows
 from fastnn.clustering.sphere import have_direction
 from fastnn.clustering.starts import best_centers, init_rows, initial_centers
 from fastnn.estimators.base_kmeans import BaseKMeans
-from fastnn.estimators.transaction import Transaction
 from fastnn.kernels._arrays import plain
 from fastnn.kernels._threads import use_threads
+from fastnn.kernels._warnings import warn
 
 
 class MiniBatchKMeans(BaseKMeans):
@@ -223,7 +222,10 @@ class MiniBatchKMeans(BaseKMeans):
         ValueError
             Bad input.
         """
-        with use_threads(self.n_threads), Transaction(self):
+        return self._on_draft(lambda draft: draft._fit(X, sample_weight))
+
+    def _fit(self, X: Any, sample_weight: Any) -> None:
+        with use_threads(self.n_threads):
             X = self._validate(X, reset=True)
             weights = self._weights(sample_weight, X)
             rows = as_rows(X)
@@ -272,7 +274,6 @@ class MiniBatchKMeans(BaseKMeans):
                 if hasattr(self, "labels_"):
                     del self.labels_
             self._check_finite(fit.centers, self.inertia_)
-        return self
 
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y=None, sample_weight=None):
@@ -299,35 +300,38 @@ class MiniBatchKMeans(BaseKMeans):
         ValueError
             Bad input, or another `n_clusters` than before.
         """
-        with use_threads(self.n_threads), Transaction(self):
+        is_new = not hasattr(self, "_random_state")
+        random_state = check_random_state(self.random_state) if is_new else self._random_state
+        with _drawn_only_on_success(random_state):
+            return self._on_draft(lambda draft: draft._partial_fit(X, sample_weight, random_state))
+
+    def _partial_fit(self, X: Any, sample_weight: Any, random_state: np.random.RandomState) -> None:
+        with use_threads(self.n_threads):
             first = not hasattr(self, "cluster_centers_")
             X = self._validate(X, reset=first)
             weights = self._weights(sample_weight, X)
-            if not hasattr(self, "_random_state"):
-                self._random_state = check_random_state(self.random_state)
-            with _drawn_only_on_success(self._random_state):
-                if first:
-                    self._begin(X, weights)
-                centers, X, weights = self._to_go_on(X, weights)
-                seen = self._counts.copy()
-                self._n_since_last_reassign = partial_step(
-                    X,
-                    weights,
-                    centers,
-                    seen,
-                    self._n_since_last_reassign,
-                    batch_size=self._batch_size,
-                    ratio=self.reassignment_ratio,
-                    random_state=self._random_state,
-                    on_sphere=self.metric == "cosine",
-                    verbose=bool(self.verbose),
-                )
-                self.cluster_centers_, self._counts = centers, seen
-                if self.compute_labels:
-                    self.labels_, self.inertia_ = labels_inertia(as_rows(X), weights, centers)
-                self._check_finite(centers, self.inertia_ if self.compute_labels else 0.0)
-                self.n_steps_ = getattr(self, "n_steps_", 0) + 1
-        return self
+            self._random_state = random_state
+            if first:
+                self._begin(X, weights)
+            centers, X, weights = self._to_go_on(X, weights)
+            seen = self._counts.copy()
+            self._n_since_last_reassign = partial_step(
+                X,
+                weights,
+                centers,
+                seen,
+                self._n_since_last_reassign,
+                batch_size=self._batch_size,
+                ratio=self.reassignment_ratio,
+                random_state=random_state,
+                on_sphere=self.metric == "cosine",
+                verbose=bool(self.verbose),
+            )
+            self.cluster_centers_, self._counts = centers, seen
+            if self.compute_labels:
+                self.labels_, self.inertia_ = labels_inertia(as_rows(X), weights, centers)
+            self._check_finite(centers, self.inertia_ if self.compute_labels else 0.0)
+            self.n_steps_ = getattr(self, "n_steps_", 0) + 1
 
     def _begin(self, X: Any, weights: np.ndarray | None) -> None:
         """Initial centres from the first batch, and no rows seen."""
@@ -361,11 +365,10 @@ class MiniBatchKMeans(BaseKMeans):
     def _init_rows(self, X: Any) -> int:
         """Number of rows among which initial centres are chosen."""
         if self.init_size is not None and self.init_size < self.n_clusters:
-            warnings.warn(
+            warn(
                 f"init_size={self.init_size} should be larger than n_clusters={self.n_clusters}. Setting it "
                 "to min(3*n_clusters, n_samples)",
                 RuntimeWarning,
-                stacklevel=4,
             )
         return init_rows(X.shape[0], self.n_clusters, self._batch_size, self.init_size)
 

@@ -4,18 +4,20 @@ from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import ClassifierMixin, RegressorMixin, _fit_context
+from sklearn.exceptions import DataConversionWarning
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import check_array, column_or_1d
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
+from sklearn.utils.multiclass import _check_partial_fit_first_call, is_multilabel, unique_labels
 
 from fastnn.activations import DEFAULT
 from fastnn.estimators.base_mlp import BaseMLP
 from fastnn.estimators.sparse_rows import canonical_csr
 from fastnn.estimators.weights import checked_weights
 from fastnn.kernels import to_host, to_kind_of
+from fastnn.kernels._warnings import warn
 from fastnn.losses import LOSSES
 
 
@@ -164,18 +166,78 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     loss = "log_loss"
     _score_function = staticmethod(accuracy_score)
 
+    def __init__(
+        self,
+        hidden_layer_sizes=(100,),
+        activation=DEFAULT,
+        *,
+        solver="adam",
+        alpha=0.0001,
+        batch_size="auto",
+        learning_rate="constant",
+        learning_rate_init=0.001,
+        power_t=0.5,
+        max_iter=200,
+        shuffle=True,
+        random_state=None,
+        tol=1e-4,
+        verbose=False,
+        warm_start=False,
+        momentum=0.9,
+        nesterovs_momentum=True,
+        early_stopping=False,
+        validation_fraction=0.1,
+        beta_1=0.9,
+        beta_2=0.999,
+        epsilon=1e-8,
+        n_iter_no_change=10,
+        max_fun=15000,
+        n_threads=None,
+        device=None,
+        precision=None,
+        dropout=0.0,
+    ):
+        super().__init__(
+            hidden_layer_sizes=hidden_layer_sizes,
+            activation=activation,
+            solver=solver,
+            alpha=alpha,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            learning_rate_init=learning_rate_init,
+            power_t=power_t,
+            max_iter=max_iter,
+            shuffle=shuffle,
+            random_state=random_state,
+            tol=tol,
+            verbose=verbose,
+            warm_start=warm_start,
+            momentum=momentum,
+            nesterovs_momentum=nesterovs_momentum,
+            early_stopping=early_stopping,
+            validation_fraction=validation_fraction,
+            beta_1=beta_1,
+            beta_2=beta_2,
+            epsilon=epsilon,
+            n_iter_no_change=n_iter_no_change,
+            max_fun=max_fun,
+            n_threads=n_threads,
+            device=device,
+            precision=precision,
+            dropout=dropout,
+        )
+
     def _validate_input(
         self, X: Any, y: Any, classes: Any, incremental: bool, reset: bool
     ) -> tuple[Any, np.ndarray]:
         first_call = incremental and _check_partial_fit_first_call(self, classes)
         X, y = self._validated(X, y, reset=reset)
         if y.ndim == 2 and y.shape[1] == 1:
-            y = column_or_1d(y, warn=True)
+            y = _as_vector(y)
 
         if first_call:
             # For multi-label targets `classes` numbers the columns, which y itself shows.
-            multilabel = type_of_target(y).startswith("multilabel")
-            self._label_binarizer = LabelBinarizer().fit(y if multilabel else classes)
+            self._label_binarizer = LabelBinarizer().fit(y if is_multilabel(y) else classes)
         if not hasattr(self, "classes_") or not (self.warm_start or incremental):
             self._label_binarizer = LabelBinarizer().fit(y)
             self.classes_ = self._label_binarizer.classes_
@@ -533,7 +595,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         if y.dtype.kind not in "biuf":  # dates
             raise TypeError(f"y must hold real numbers, got dtype {y.dtype}.")
         if y.ndim == 2 and y.shape[1] == 1:
-            y = column_or_1d(y, warn=True)
+            y = _as_vector(y)
         if self.loss == "poisson" and (y < 0).any():
             raise ValueError(f"Some value(s) of y are out of the valid range of the loss {self.loss!r}.")
         return X, y
@@ -608,3 +670,13 @@ class MLPRegressor(RegressorMixin, BaseMLP):
             sample_weight = checked_weights(sample_weight, X)
         y = canonical_csr(to_host(y), "y")
         return self._score_function(y, self._decide(self._outputs(X)), sample_weight=sample_weight)
+
+
+def _as_vector(y: np.ndarray) -> np.ndarray:
+    """Targets in a column as what was meant, with scikit-learn's warning."""
+    warn(
+        "A column-vector y was passed when a 1d array was expected. Please change the shape of y to "
+        "(n_samples, ), for example using ravel().",
+        DataConversionWarning,
+    )
+    return column_or_1d(y)

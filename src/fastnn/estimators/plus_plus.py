@@ -7,6 +7,7 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import Interval, validate_params
 
 from fastnn.clustering.seeding import plus_plus_rows
+from fastnn.estimators.draft import python_number
 from fastnn.estimators.on_device import refuse_sparse
 from fastnn.estimators.sparse_rows import canonical_csr
 from fastnn.estimators.weights import checked_weights
@@ -85,6 +86,7 @@ def kmeans_plusplus(
     >>> indices
     array([3, 2])
     """
+    n_clusters, n_local_trials = python_number(n_clusters), python_number(n_local_trials)
     given, number = X, device_number(device, (X,))
     refuse_sparse(X, number)
     if number is None or not is_device_array(X):

@@ -4,8 +4,6 @@ Both trainers work on a ``Network`` and an estimator's parameters. They change t
 estimator should remember comes back in their result.
 """
 
-import warnings
-from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -16,16 +14,20 @@ from sklearn.base import is_classifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.utils import _safe_indexing
-from sklearn.utils.optimize import _check_optimize_result
 
 from fastnn.estimators.schedules import SCHEDULES, Constant
 from fastnn.kernels._on_device import DeviceRows
 from fastnn.kernels._threads import one_blas_thread
+from fastnn.kernels._warnings import warn
 from fastnn.network import Network
 from fastnn.optimizers import Optimizer
 
 STOCHASTIC_SOLVERS = ("sgd", "adam")
 SOLVERS = (*STOCHASTIC_SOLVERS, "lbfgs")
+REMEDY = (
+    "The input data may contain large values and need to be preprocessed. Scale the inputs (and the targets "
+    "of a regressor), for example with StandardScaler, or lower learning_rate_init."
+)
 
 
 class Data(NamedTuple):
@@ -40,8 +42,8 @@ class Result(NamedTuple):
     """What a trainer reports, beside the parameters that it leaves in the network."""
 
     attributes: dict[str, Any]  # fitted attributes to set
-    finite: bool  # False: diverged; the network holds the last finite parameters
-    warn: Callable[[], None] | None  # to be called once the attributes are set
+    usable: bool  # False: diverged, and nothing that predicts finite numbers came of it
+    remark: Warning | None  # to be given once the attributes are set
 
 
 @dataclass
@@ -92,6 +94,13 @@ class Progress:
             self.best_validation_score = score
         return better
 
+    def forget(self, n_epochs: int, n: int) -> None:
+        """Take back the last epochs, of `n` rows each."""
+        self.t -= n_epochs * n
+        del self.loss_curve[len(self.loss_curve) - n_epochs :]
+        if self.validation_scores is not None:
+            del self.validation_scores[len(self.validation_scores) - n_epochs :]
+
     def attributes(self) -> dict[str, Any]:
         """Fitted attributes, by name."""
         return {
@@ -141,8 +150,9 @@ class _HeldOut(NamedTuple):
 
 def _hold_out(model: Any, data: Data, rng: np.random.RandomState) -> tuple[np.ndarray, _HeldOut]:
     """Split off the validation rows; return the training rows' indices and the validation data."""
-    # Multi-label targets are not stratified. Splitting indices draws what splitting X and y would draw.
-    stratify = data.Y[:, 0] if is_classifier(model) and data.Y.shape[1] == 1 else None
+    # Multi-label targets are not stratified. The labels are the user's, not their codes: a message may name
+    # them. Splitting indices draws what splitting X and y would draw.
+    stratify = model._scoring_target(data.Y) if is_classifier(model) and data.Y.shape[1] == 1 else None
     train, rows = train_test_split(
         np.arange(data.Y.shape[0]), random_state=rng, test_size=model.validation_fraction, stratify=stratify
     )
@@ -166,10 +176,8 @@ def _batch_size(model: Any, n: int) -> int:
     if model.batch_size == "auto":
         return min(200, n)
     if model.batch_size > n:
-        warnings.warn(
-            "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=6
-        )
-    return min(int(model.batch_size), n)
+        warn("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped")
+    return min(model.batch_size, n)
 
 
 def _shuffled(rows: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
@@ -215,12 +223,12 @@ def train_stochastic(
     batch_size = _batch_size(model, n)
 
     parameters = network.parameters
-    # Where a validation set judges, the best parameters so far; else the last finite ones.
+    # Where a validation set judges, the best parameters so far; else those before any loss was infinite.
     kept = parameters.copy()
     attributes: dict[str, Any] = {}
     n_iter = 0
-    warn = None
-    finite = True
+    remark: Warning | None = None
+    finite, bounded, interrupted = True, True, False
     try:
         for _ in range(1 if one_epoch else model.max_iter):
             if model.shuffle:
@@ -236,7 +244,8 @@ def train_stochastic(
                 alpha=model.alpha,
             )
             attributes["loss_"] = loss
-            finite = bool(np.isfinite(loss) and np.isfinite(parameters).all())
+            # An infinite loss may have finite gradients, with which training goes on.
+            finite = not np.isnan(loss) and bool(np.isfinite(parameters).all())
             if not finite:
                 break
             n_iter += 1
@@ -247,7 +256,9 @@ def train_stochastic(
 
             if held_out is None:
                 progress.record_loss(loss, model.tol)
-                kept[:] = parameters
+                bounded = bounded and not np.isinf(loss)
+                if bounded:
+                    kept[:] = parameters
             else:
                 if progress.record_score(_validation_score(model, network, held_out), model.tol):
                     kept[:] = parameters
@@ -256,38 +267,54 @@ def train_stochastic(
             optimizer.learning_rate = schedule.after_epoch(optimizer.learning_rate, progress.t)
 
             if progress.no_improvement_count > model.n_iter_no_change:
-                rate, remark = schedule.when_stalled(optimizer.learning_rate)
+                rate, note = schedule.when_stalled(optimizer.learning_rate)
                 if model.verbose:
                     judge = "Training loss" if held_out is None else "Validation score"
                     print(
                         f"{judge} did not improve more than tol={model.tol:f} for "
-                        f"{model.n_iter_no_change} consecutive epochs. {remark}"
+                        f"{model.n_iter_no_change} consecutive epochs. {note}"
                     )
                 if rate is None:
                     break
                 optimizer.learning_rate = rate
                 progress.no_improvement_count = 0
         else:
-            warn = None if one_epoch else _warn_not_converged(model.max_iter)
+            remark = None if one_epoch else _not_converged(model.max_iter)
     except KeyboardInterrupt:
-        finite = bool(np.isfinite(parameters).all())
-        warn = _warn_interrupted
+        finite, interrupted = bool(np.isfinite(parameters).all()), True
+        remark = UserWarning("Training interrupted by user.")
 
     network.finish(optimizer)
-    # A loss may overflow where the parameters have not.
-    if held_out is not None or not (finite or np.isfinite(parameters).all()):
+    if held_out is not None or not finite:
         parameters[:] = kept
-    attributes |= progress.attributes() | {"n_iter_": n_iter}
-    if finite:
+    has_best = held_out is not None and progress.best_validation_score != -np.inf
+    usable = has_best or (finite and (held_out is None or interrupted))
+    losses = progress.loss_curve[len(progress.loss_curve) - n_iter :]
+    diverged = _diverged(losses, finite=finite, scored=has_best)
+    if usable and diverged is not None:
+        outputs = _outputs(model, network, data.X)
+        usable, remark = bool(np.isfinite(outputs).all()), remark if interrupted else diverged
+    if not usable:
+        parameters[:] = kept
+        useless = n_iter - int(np.argmax([*np.isinf(losses), True]))
+        progress.forget(useless, n)
+        n_iter -= useless
+    elif finite:
         # After a divergence there is no state worth going on from.
         attributes |= {"_optimizer": optimizer, "_schedule": schedule}
-    return Result(attributes, finite, warn)
+    else:
+        # What is kept is of an epoch before, or of a fit before.
+        del attributes["loss_"]
+        attributes |= {"loss_": progress.loss_curve[-1]} if n_iter else {}
+    return Result(attributes | progress.attributes() | {"n_iter_": n_iter}, usable, remark)
+
+
+def _outputs(model: Any, network: Network, X: Any) -> np.ndarray:
+    return model._forward(X, network.coefs, network.intercepts, network.loss.output_activation)
 
 
 def _validation_score(model: Any, network: Network, held_out: _HeldOut) -> float:
-    prediction = model._decide(
-        model._forward(held_out.X, network.coefs, network.intercepts, network.loss.output_activation)
-    )
+    prediction = model._decide(_outputs(model, network, held_out.X))
     # Not so for class labels, which are integers, and may be strings.
     if np.issubdtype(prediction.dtype, np.floating) and not np.isfinite(prediction).all():
         return np.nan
@@ -296,20 +323,28 @@ def _validation_score(model: Any, network: Network, held_out: _HeldOut) -> float
         return model._score_function(held_out.y, prediction, sample_weight=held_out.sample_weight)
 
 
-def _warn_interrupted() -> None:
-    warnings.warn("Training interrupted by user.", stacklevel=5)
+def _not_converged(max_iter: int) -> Warning:
+    return ConvergenceWarning(
+        f"Stochastic Optimizer: Maximum iterations ({max_iter}) reached and the optimization hasn't "
+        "converged yet."
+    )
 
 
-def _warn_not_converged(max_iter: int) -> Callable[[], None]:
-    def warn() -> None:
-        warnings.warn(
-            f"Stochastic Optimizer: Maximum iterations ({max_iter}) reached and the optimization hasn't "
-            "converged yet.",
-            ConvergenceWarning,
-            stacklevel=5,
-        )
+def _diverged(losses: list[float], *, finite: bool, scored: bool) -> Warning | None:
+    """What to tell of a fit that has left a usable model, after epochs with these losses.
 
-    return warn
+    finite : whether the parameters were so to the end; scored : whether those of the best epoch are kept
+    """
+    infinite = np.flatnonzero(np.isinf(losses))
+    if not finite:
+        what = f"epoch {len(losses) + 1} led to parameters that are not finite."
+    elif infinite.size:
+        first = infinite[0] + 1
+        what = f"the loss is infinite in {infinite.size} of {len(losses)} epochs, first in epoch {first}."
+    else:
+        return None
+    kept = "the best epoch" if scored else "the last epoch, which are finite,"
+    return ConvergenceWarning(f"Training diverged: {what} The parameters of {kept} are kept. {REMEDY}")
 
 
 def train_lbfgs(model: Any, network: Network, data: Data, *, first_pass: bool) -> Result:
@@ -334,8 +369,8 @@ def train_lbfgs(model: Any, network: Network, data: Data, *, first_pass: bool) -
         if model.verbose:
             print(f"loss = {intermediate_result.fun:.8f}")
 
-    # SciPy's vector operations gain nothing from BLAS threads.
-    with one_blas_thread:
+    # SciPy's vector operations gain nothing from BLAS threads. What overflows is looked for afterwards.
+    with one_blas_thread, np.errstate(over="ignore", invalid="ignore"):
         result = minimize(
             objective,
             parameters.astype(np.float64),
@@ -353,4 +388,20 @@ def train_lbfgs(model: Any, network: Network, data: Data, *, first_pass: bool) -
         "n_iter_": min(result.nit, model.max_iter),
         "t_": 0 if first_pass else model.t_,
     }
-    return Result(attributes, finite, lambda: _check_optimize_result("lbfgs", result, model.max_iter))
+    return Result(attributes, finite, _remark_on_search(result, model.max_iter))
+
+
+def _remark_on_search(result: Any, max_iter: int) -> Warning | None:
+    """A warning, in the words of scikit-learn, if SciPy's search has not reached its aim."""
+    if result.status == 0:
+        return None
+    n_iter = min(result.nit, max_iter)
+    said = (
+        f"lbfgs failed to converge after {n_iter} iteration(s) (status={result.status}):\n{result.message}\n"
+    )
+    if n_iter == max_iter:
+        said += f"\nIncrease the number of iterations to improve the convergence (max_iter={max_iter})."
+    return ConvergenceWarning(
+        f"{said}\nYou might also want to scale the data as shown in:\n"
+        "    https://scikit-learn.org/stable/modules/preprocessing.html"
+    )

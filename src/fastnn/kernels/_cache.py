@@ -14,7 +14,6 @@ is not caught: a signal's handler may raise at any place.
 import hashlib
 import os
 import pickle
-import warnings
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -28,6 +27,7 @@ from fastnn.kernels._notice import stopwatch, warn_that_code_is_lost
 from fastnn.kernels._places import is_trusted, places
 from fastnn.kernels._sources import stamp
 from fastnn.kernels._store import Store, raised_by_the_system
+from fastnn.kernels._warnings import warn
 from fastnn.kernels.cpu import targets
 
 _ENABLED = os.environ.get("FASTNN_CACHE", "1") not in ("0", "")
@@ -147,7 +147,7 @@ class FunctionCache:
 
     def _can_be_kept(self, compiled: Any) -> bool:
         if compiled.library.has_dynamic_globals or any(not lifted.can_cache for lifted in compiled.lifted):
-            warnings.warn(f"{self._function.__qualname__} cannot be cached", NumbaWarning, stacklevel=2)
+            warn(f"{self._function.__qualname__} cannot be cached", NumbaWarning)
             return False
         return True
 

@@ -4,9 +4,10 @@ import itertools
 import logging
 import os
 import time
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from fastnn.kernels._warnings import warn
 
 logger = logging.getLogger("fastnn")
 
@@ -76,9 +77,8 @@ _warned = itertools.count()
 def warn_that_code_is_lost(reason: str) -> None:
     """Warn, once a process, that compiled code is not kept."""
     if next(_warned) == 0:
-        warnings.warn(
+        warn(
             f"fastnn compiles its kernels anew in every process: {reason}. Set NUMBA_CACHE_DIR to a "
             "directory that only you can write to, or FASTNN_CACHE=0 to silence this warning.",
             RuntimeWarning,
-            stacklevel=2,
         )

@@ -82,7 +82,7 @@ def use_threads(n: int | None) -> Iterator[None]:
     """
     if n is not None and not (isinstance(n, Integral) and n >= 1):
         raise ValueError(f"n_threads must be None or an integer of at least 1, got {n!r}.")
-    token = _limit.set(n)
+    token = _limit.set(None if n is None else int(n))
     try:
         yield
     finally:

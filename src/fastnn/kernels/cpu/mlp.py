@@ -273,7 +273,7 @@ def _after_rows(model, rows, targets, training, work, first, n, learn, learning_
         for i in range(n):
             weight += targets.weights[rows.order[first + i]]
     work.sums[LOSS], work.sums[WEIGHT] = loss * targets.loss_scale, weight
-    if not np.isfinite(work.sums[LOSS]) or not np.isfinite(model.parameters.dtype.type(1.0 / weight)):
+    if np.isnan(work.sums[LOSS]) or not np.isfinite(model.parameters.dtype.type(1.0 / weight)):
         return False
     if learn:
         work.counts[STEPS] += 1
@@ -296,8 +296,8 @@ def _after_weights(targets, work, n, learn):
 
 @register_jitable
 def _phase_or_end(phase, n_batches, work):
-    """The phase, counting the batches before it; FINISHED if there is none or the loss is not finite."""
-    if not np.isfinite(work.sums[LOSS]):
+    """The phase, counting the batches before it; FINISHED if there is none or the loss is NaN."""
+    if np.isnan(work.sums[LOSS]):
         return FINISHED
     work.counts[DONE] = phase // 2
     return phase if phase // 2 < n_batches else FINISHED

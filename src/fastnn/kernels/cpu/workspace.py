@@ -19,9 +19,9 @@ PARTIAL_SAMPLES = 128
 # How many times farther the samples' values must travel than the gradients, for chunks to have some. On two
 # threads, at two times, gradients of their own take 1 to 10% off a step, and add as much where it is one.
 _TRAVEL = 2
-# Places in `counts`: batches before the end or the first non-finite loss; steps of the optimiser so far.
+# Places in `counts`: batches before the end or the first loss that is NaN; steps of the optimiser so far.
 DONE, STEPS = range(2)
-# Places in `sums`: of the last batch, the summed loss (where it is not finite, nothing came after it) and the
+# Places in `sums`: of the last batch, the summed loss (where it is NaN, nothing came after it) and the
 # weight of the rows; of all batches, the losses (with ``learn`` each the mean with penalty, times the rows)
 # and the weights.
 LOSS, WEIGHT, TOTAL, TOTAL_WEIGHT = range(4)

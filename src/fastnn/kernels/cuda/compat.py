@@ -3,14 +3,17 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
 import numba
 import numpy as np
 
+from fastnn.kernels.cuda.extra import missing
+
 if find_spec("numba_cuda") is None:
-    raise ImportError("a CUDA device needs the package numba-cuda: pip install 'numba-cuda[cu13]'")
+    raise ImportError(missing("numba-cuda"))
 
 from numba import cuda
 from numba.cuda.core import config
@@ -46,6 +49,14 @@ __all__ = [
     "on_device",
     "overload",
 ]
+
+
+def _core(module: str) -> Any:
+    """A module of cuda.core, which little needs."""
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        raise ImportError(missing("cuda-core")) from error
 
 
 def block_threads(n: int) -> int:
@@ -150,11 +161,10 @@ def copy_stream(ordinal: int) -> Any:
     """
     if SIMULATED:
         return cuda.stream()
-    from cuda.core import Device, StreamOptions
-
-    device = Device(ordinal)
+    core = _core("cuda.core")
+    device = core.Device(ordinal)
     device.set_current()  # as it is for Numba, in the same context; cuda.core asks for it in every thread
-    owner = device.create_stream(options=StreamOptions(nonblocking=True))
+    owner = device.create_stream(options=core.StreamOptions(nonblocking=True))
     stream = cuda.external_stream(int(owner.handle))
     stream.owner = owner  # which ends the stream when it goes
     return stream
@@ -177,10 +187,8 @@ def imported(array: Any, *, to_write: bool = False) -> Any:
     ValueError
         It is to be written to and is read-only.
     """
-    from cuda.core.utils import StridedMemoryView
-
     # The number 1 is the default stream in DLPack.
-    view = StridedMemoryView.from_dlpack(array, stream_ptr=1)
+    view = _core("cuda.core.utils").StridedMemoryView.from_dlpack(array, stream_ptr=1)
     if to_write and view.readonly:
         raise ValueError(f"a {type(array).__name__} for the result is read-only")
     dtype = np.dtype(view.dtype)
@@ -211,6 +219,4 @@ def exported(array: Any) -> Any:
     cuda.default_stream().synchronize()
     if SIMULATED:
         return array
-    from cuda.core.utils import StridedMemoryView
-
-    return StridedMemoryView.from_cuda_array_interface(array, stream_ptr=-1)
+    return _core("cuda.core.utils").StridedMemoryView.from_cuda_array_interface(array, stream_ptr=-1)

@@ -16,6 +16,7 @@ Every sum is added up in an order that depends on the shapes and on the number o
 same at every run on a device.
 """
 
+import math
 from collections.abc import Sequence
 from functools import cache
 from itertools import pairwise
@@ -252,7 +253,7 @@ def train_kernel(hidden: int, loss: int, rule: int, tile: Tile, real: Any) -> An
             total = block_sum(own, shared)
             if cuda.grid(1) == 0:
                 losses[step] = total
-            if not abs(total) < np.inf:
+            if math.isnan(total):
                 break
             # Phase `layer` goes back through its weights, and updates those of the layer after it.
             for layer in range(n_layers - 1, -1, -1):
@@ -350,7 +351,7 @@ class Steps:
         decay: float, parameters: Any, slots: Sequence[Any], losses: Any, squares: Any, done: Any,
         dropout: Dropout = NO_DROPOUT, before: int = 0,
     ) -> None:  # fmt: skip
-        """Steps begin to end (exclusive) of a table, until one whose loss is not finite; device arrays.
+        """Steps begin to end (exclusive) of a table, until one whose loss is NaN; device arrays.
 
         Parameters
         ----------

@@ -157,7 +157,7 @@ class Training:
                 finally:
                     # Ctrl-C is raised when the launch is over, whose steps are done.
                     optimizer.t = before + int(done.copy_to_host()[0])
-                wrong = begin + np.flatnonzero(~np.isfinite(loss[begin:end]))
+                wrong = begin + np.flatnonzero(np.isnan(loss[begin:end]))
                 if wrong.size:
                     return float(loss[wrong[0]])
             penalty = float(squares.copy_to_host().sum())

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Iterable
 from contextlib import suppress
-from importlib import import_module
+from importlib import _bootstrap, import_module
 from typing import Any, NamedTuple
 
 from fastnn import _mappings
@@ -39,8 +39,9 @@ class _Inherited:
         self._places: _mappings.Places | str | None = None
 
     def take(self, places: _mappings.Places | str | None, pool: bool) -> None:
-        """This process was forked with this much; with None if no threads of any library were lost."""
-        self._places = places
+        """This process was forked with this much; with None if no threads of any library were lost then."""
+        if places is not None:  # a parent that was forked itself may have lost some before
+            self._places = places
         self.pool = self.pool or pool
 
     def has(self, file: str) -> bool:
@@ -163,11 +164,18 @@ def _release(locks: list[Any]) -> None:
         lock.release()
 
 
+# Packages whose modules a child needs; Numba imports some of its own when it first compiles.
+_PACKAGES = ("fastnn", "numba", "llvmlite", "numpy", "scipy", "sklearn", "joblib", "threadpoolctl")
+
+
 def _modules_being_imported() -> set[str]:
+    """Modules whose locks other threads have; importlib tells it nowhere in public."""
+    me = threading.get_ident()
+    locks = {name: reference() for name, reference in getattr(_bootstrap, "_module_locks", {}).copy().items()}
     return {
         name
-        for name, module in list(sys.modules.items())
-        if name.startswith("fastnn") and getattr(getattr(module, "__spec__", None), "_initializing", False)
+        for name, lock in locks.items()
+        if name.startswith(_PACKAGES) and getattr(lock, "owner", None) not in (None, me)
     }
 
 
@@ -184,11 +192,11 @@ _forking: dict[int, _Fork] = {}
 def _before() -> None:
     me = threading.get_ident()
     _forking[me] = _Fork(None, set())
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + (0.0 if inherited.compiler else PATIENCE)
     waited_for: set[str] = set()
     while True:
-        # The lock of a module that another thread is importing would stay closed as well. What this thread is
-        # importing itself is not waited for.
+        # The lock of a module that another thread is importing would stay closed as well. One that is left
+        # locked after that belongs to a thread which waits for this one.
         while names := _modules_being_imported() - waited_for:
             waited_for |= names
             for name in names:

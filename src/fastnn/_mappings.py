@@ -1,10 +1,8 @@
-"""What the system tells of a process: the files it has mapped, its threads, and when it began. Linux only."""
+"""What Linux tells of a process: the files it has mapped, its threads, and when it began."""
 
 import logging
 import os
 import time
-
-Places = dict[str, int]
 
 
 def read_maps(process: int | str = "self") -> str:
@@ -16,9 +14,9 @@ def read_maps(process: int | str = "self") -> str:
         return ""
 
 
-def places(maps: str) -> Places:
+def places(maps: str) -> dict[str, int]:
     """The lowest address at which each file stands."""
-    found: Places = {}
+    found: dict[str, int] = {}
     for line in maps.splitlines():
         fields = line.split(maxsplit=5)
         if len(fields) == 6:
@@ -36,10 +34,10 @@ def file_at(maps: str, address: int) -> str | None:
     return None
 
 
-def threads_of(process: int) -> set[int] | None:
-    """The system's numbers of a process's threads; None where they cannot be read."""
+def own_threads() -> set[int] | None:
+    """The system's numbers of this process's threads; None where they cannot be read."""
     try:
-        return {int(name) for name in os.listdir(f"/proc/{process}/task")}
+        return {int(name) for name in os.listdir("/proc/self/task")}
     except OSError:
         return None
 
@@ -66,7 +64,7 @@ def was_forked() -> bool:
     return bool(time.time() - age > noted)
 
 
-def places_of_ancestors() -> Places:
+def maps_of_ancestors() -> str:
     """Of a process that was forked: what an ancestor had mapped, as far as can be told afterwards.
 
     A fork keeps every address. What the parent has at the same place was there before; what only this process
@@ -74,7 +72,6 @@ def places_of_ancestors() -> Places:
     the kernel maps into every process at random, a new place for each program, tells whether the living
     parent is the one that was forked.
     """
-    own, parent = places(read_maps()), places(read_maps(os.getppid()))
-    if "[vdso]" not in own or own["[vdso]"] != parent.get("[vdso]"):
-        return own
-    return {name: place for name, place in own.items() if parent.get(name) == place}
+    own, parent = read_maps(), read_maps(os.getppid())
+    area = places(own).get("[vdso]")
+    return parent if area is not None and area == places(parent).get("[vdso]") else own

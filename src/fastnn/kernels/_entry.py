@@ -20,12 +20,12 @@ def check_entry() -> None:
     if inherited.compiler:
         raise RuntimeError(
             "fastnn cannot compile or load code in this process: it was forked while another thread of its "
-            "parent was compiling, and the fork could not wait for that thread. Call fastnn.precompile() before "
-            "threads are started and processes forked, or start processes by 'spawn' or 'forkserver'."
+            "parent was compiling, and the fork could not wait for that thread. Call fastnn.precompile() "
+            "before threads are started and processes forked, or start processes by 'spawn' or 'forkserver'."
         )
     if global_compiler_lock.is_locked():
         raise RuntimeError(
-            "fastnn was called by what interrupted the compiling or loading of code in the same thread, such as "
-            "a signal handler, and needs code that is not loaded yet. LLVM cannot be entered twice. Let the "
-            "handler take a note and fit later, or make the same call once before the handler is installed."
+            "fastnn was called by what interrupted the compiling or loading of code in the same thread, such "
+            "as a signal handler, and needs code that is not loaded yet. LLVM cannot be entered twice. Let "
+            "the handler take a note and fit later, or make the same call once before it is installed."
         )

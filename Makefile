@@ -11,7 +11,7 @@ demo: $(VENV)/.examples
 # The CUDA kernels compile without a driver, and run in numba-cuda's simulator: each takes one core.
 test: $(VENV)/.test $(VENV)/.cuda
 	$(MAKE) --jobs=2 test-simulated test-compiled
-	$(BIN)/python -m pytest --ignore=tests/test_cuda_compile.py
+	$(BIN)/python -m pytest --ignore=tests/test_cuda_compile.py --numprocesses=2 --dist=worksteal
 
 test-simulated: $(VENV)/.test $(VENV)/.cuda
 	NUMBA_ENABLE_CUDASIM=1 $(BIN)/python -m pytest -m gpu

@@ -44,12 +44,12 @@ with global_compiler_lock:
         address("float32")
         owner = _link._owners[-1]
         show(kind, getattr(owner, "_library", owner))
-    for table in (dispatch.activation_loops, dispatch.derivative_loops, dispatch.loss_loops,
-                  dispatch.update_loops, dropout.dropout_loops):
-        for code, name in enumerate(table.loops):
-            compiled = table._compile(code, "float32")
-            if compiled:
-                show(f"{table.kind} {name}", compiled._library)
+for table in (dispatch.activation_loops, dispatch.derivative_loops, dispatch.loss_loops,
+              dispatch.update_loops, dropout.dropout_loops):
+    for code, name in enumerate(table.loops):
+        compiled = table._compile(code, "float32")
+        if compiled:
+            show(f"{table.kind} {name}", compiled._library)
 """
 
 

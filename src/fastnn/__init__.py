@@ -7,6 +7,8 @@ are first asked for.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from fastnn import _forks as _forks
+
 if TYPE_CHECKING:
     from fastnn import kernels as kernels
     from fastnn._precompile import precompile as precompile

@@ -30,6 +30,7 @@ from numba.core.caching import (
 from numba.extending import register_jitable
 
 from fastnn.kernels import _link as link
+from fastnn.kernels._entry import check_entry
 from fastnn.kernels._threads import threading_layer
 from fastnn.kernels.cpu import targets
 
@@ -243,6 +244,11 @@ def _dispatcher(function: Callable[..., Any], *, parallel: bool) -> Any:
     dispatcher = numba.njit(**compiler_options(parallel=parallel))(function)
     dispatcher._cache = function_cache(function, parallel)
     compile_or_load = dispatcher.compile
+    compile_for_a_call = dispatcher._compile_for_args
+
+    def enter_and_compile(*arguments: Any, **options: Any) -> Any:
+        check_entry()
+        return compile_for_a_call(*arguments, **options)
 
     def prepare_and_compile(signature: Any) -> Any:
         if parallel:
@@ -252,4 +258,6 @@ def _dispatcher(function: Callable[..., Any], *, parallel: bool) -> Any:
             return compile_or_load(signature)
 
     dispatcher.compile = prepare_and_compile
+    # Asked for by a call from Python alone; a caller that is compiled asks for `compile`.
+    dispatcher._compile_for_args = enter_and_compile
     return dispatcher

@@ -5,7 +5,6 @@ the time, never the result.
 """
 
 import os
-import sys
 import threading
 from collections import deque
 from collections.abc import Iterator
@@ -17,6 +16,8 @@ from numbers import Integral
 import joblib
 import numba
 from threadpoolctl import OpenBLASController, threadpool_limits
+
+from fastnn._forks import inherited
 
 # FLOPs (or bytes moved) below which a second thread costs more than it saves. An empty parallel region takes
 # 2 us with OpenMP, in which one core does about 2e5 FLOPs; workqueue takes about 100 us.
@@ -32,16 +33,11 @@ _limit: ContextVar[int | None] = ContextVar("fastnn_threads", default=None)
 _forced: ContextVar[bool | None] = ContextVar("fastnn_forced", default=None)
 
 _workqueue_lock = threading.Lock()
-_state = {"forked": False}
 
 
 def _after_fork_in_child() -> None:
-    # A started OpenMP or workqueue pool does not survive a fork: the child would die at its first region. The
-    # user's own code may have started it.
     global _workqueue_lock
     _workqueue_lock = threading.Lock()
-    pool = sys.modules.get("numba.np.ufunc.parallel")
-    _state["forked"] = _state["forked"] or (pool is not None and pool._is_initialized)
 
 
 if hasattr(os, "register_at_fork"):
@@ -68,7 +64,9 @@ def threading_layer() -> str:
     finally:
         if ours:
             os.environ.pop("GOMP_SPINCOUNT", None)
-    return str(numba.threading_layer())
+    layer = str(numba.threading_layer())
+    inherited.check_pool(layer)
+    return layer
 
 
 @contextmanager
@@ -180,12 +178,13 @@ def threads_for(work: float) -> AbstractContextManager[bool]:
     Yields
     ------
     parallel : bool
-        False for little work, for one thread, in a child forked after a parallel region, and while another
-        Python thread is inside a region of the workqueue layer, which is not thread-safe.
+        False for little work, for one thread, in a forked child whose parent had loaded the runtime of these
+        threads, and while another Python thread is inside a region of the workqueue layer, which is not
+        thread-safe.
     """
     forced = _forced.get()
     # OpenMP's floor is the lowest: below it no layer has to be started to know the answer.
-    if forced is False or _state["forked"] or (forced is None and work < MIN_WORK["omp"]):
+    if forced is False or inherited.pool or (forced is None and work < MIN_WORK["omp"]):
         return _SERIAL
     return _region(work, forced)
 
@@ -205,6 +204,9 @@ def _region(work: float, forced: bool | None) -> Iterator[bool]:
     else:
         threading_layer()
         n = _allowed_threads()
+    if inherited.pool:  # which is known now that the layer is
+        yield False
+        return
     before = numba.get_num_threads()
     if _limit.get() is None:
         n = min(n, before)

@@ -34,6 +34,7 @@ from numba.core.ccallback import CFunc
 from numba.extending import intrinsic, register_jitable
 
 from fastnn.kernels import _link as link
+from fastnn.kernels._entry import check_entry
 from fastnn.kernels._jit import compiler_options, function_cache, no_collection
 
 # Address of the loop of an entry that has none: there is nothing to call.
@@ -237,6 +238,7 @@ class LoopTable:
         self.call = _caller(parameters, _by_address, by_address=True)
 
     def _compile(self, code: int, dtype_name: str) -> Any:
+        check_entry()
         name, loop = list(self.loops.items())[code]
         return loop and _compile(loop, self.parameters, dtype_name, (self.kind, name))
 

@@ -67,7 +67,8 @@ class _Inherited:
     compiler : bool
         Another thread was compiling, and could not be waited for: its locks stay closed here.
     forks : list of _Fork
-        The forks between this process and the first that loaded this file.
+        The forks between this process and the first that loaded this file, but for those of a process that
+        had no threads except Python's.
     """
 
     def __init__(self) -> None:
@@ -134,7 +135,7 @@ class _Forking(NamedTuple):
     """What a thread that forks notes before."""
 
     threads: set[int]  # Python's
-    note: mmap.mmap  # for the child
+    note: mmap.mmap | None  # for the child; None if there are no other threads
     locks: list[Any] | None  # that the thread holds; None if it could not get them
 
 
@@ -145,12 +146,18 @@ def _pythons_threads() -> set[int]:
     return {thread.native_id or 0 for thread in threading.enumerate()}
 
 
+def _are_pythons(threads: set[int]) -> bool:
+    alive = _mappings.own_threads()
+    return alive is not None and alive <= threads
+
+
 def _before() -> None:
     me = threading.get_ident()
-    note = mmap.mmap(-1, 1)
-    _forking[me] = _Forking(set(), note, None)
+    threads = _pythons_threads()
+    note = None if _are_pythons(threads) else mmap.mmap(-1, 1)
+    _forking[me] = _Forking(threads, note, None)
     locks = _locks.take_all(0.0 if inherited.compiler else PATIENCE)
-    _forking[me] = _Forking(_pythons_threads(), note, locks)
+    _forking[me] = _Forking(threads, note, locks)
 
 
 def _after_in_parent() -> None:
@@ -158,23 +165,25 @@ def _after_in_parent() -> None:
     if forking is None:
         return
     _locks.release(forking.locks or [])
-    # OpenBLAS has ended its own threads before the fork, as a library should.
-    alive = _mappings.own_threads()
-    ours = alive is not None and alive <= forking.threads | _pythons_threads()
-    forking.note[0] = _PYTHONS if ours else _OTHERS
-    forking.note.close()
+    if forking.note is not None:
+        # OpenBLAS has ended its own threads before the fork, as a library should.
+        ours = _are_pythons(forking.threads | _pythons_threads())
+        forking.note[0] = _PYTHONS if ours else _OTHERS
+        forking.note.close()
 
 
 def _after_in_child() -> None:
     # What forks without asking Python first, as uWSGI does, comes here only.
-    forking = _forking.get(threading.get_ident())
+    forking = _forking.get(threading.get_ident(), _Forking(set(), None, []))
+    is_known = bool(forking.threads)
     _forking.clear()
-    if forking is not None and forking.locks is not None:
+    if forking.locks is None:
+        inherited.compiler = True
+    else:
         _locks.release(forking.locks)
-    inherited.compiler = inherited.compiler or (forking is not None and forking.locks is None)
     _locks.renew()
-    note = None if forking is None else forking.note
-    inherited.forks.append(_Fork(os.getppid(), _mappings.read_maps(), note))
+    if forking.note is not None or not is_known:
+        inherited.forks.append(_Fork(os.getppid(), _mappings.read_maps(), forking.note))
     inherited.pool = inherited.pool or _pool_is_started()
 
 

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -373,6 +374,39 @@ def test_a_caller_is_not_linked_with_a_function_of_another_type(tmp_path):
     assert run(code, tmp_path).split("\n") == ["False False", "False", "True True"]
 
 
+LINKED_TWICE = (
+    """
+import signal
+from llvmlite import binding as llvm
+from fastnn.kernels import _link
+from fastnn.kernels.cpu import linear
+
+class Limit(TimeoutError):
+    pass
+
+def interrupted(name, address):
+    raise Limit
+
+original, llvm.add_symbol = llvm.add_symbol, interrupted
+"""
+    + f"""
+try:
+{chr(10).join("    " + line for line in LINKED.strip().splitlines())}
+except Limit:
+    print("limited")
+llvm.add_symbol = original
+{LINKED}
+print("linked")
+"""
+)
+
+
+def test_a_symbol_that_llvm_did_not_get_to_know_is_told_again(tmp_path):
+    """Where a handler raised in between; to link without it would end the process."""
+    run(LINKED, tmp_path)
+    assert run(LINKED_TWICE, tmp_path).split() == ["limited", "linked"]
+
+
 def test_functions_that_differ_in_a_closure_have_keys_of_their_own():
     def made(n):
         def function(x):
@@ -438,6 +472,30 @@ def test_seconds_of_compiling_add_up(monkeypatch, caplog):
     work(5)
     assert len(caplog.records) == 1
     assert "not kept for later processes" in caplog.text
+
+
+def test_each_thread_has_a_watch_of_its_own():
+    """One that has finished compiling resets it while another begins."""
+    watch, errors = _notice._Stopwatch(), []
+
+    def work():
+        try:
+            for _ in range(3000):
+                watch.begin(None)
+                watch.end(None)
+                watch.reset()
+        except IndexError as error:
+            errors.append(error)
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    sys.setswitchinterval(before)
+    assert not errors
 
 
 def test_a_warning_in_the_midst_of_a_loop_is_one(monkeypatch):

@@ -1,11 +1,12 @@
 """Where compiled code is read and written, and whom that trusts."""
 
 import os
+import subprocess
 import sys
 
 import pytest
 
-from fastnn.kernels import _places
+from fastnn.kernels import _places, _store
 from fastnn.kernels._places import Place
 
 HAS_OWNERS = hasattr(os, "geteuid")
@@ -30,7 +31,7 @@ def where(monkeypatch, tmp_path):
 
 def found():
     _places._places.cache_clear()
-    return [place.path for place in _places.places()]
+    return [place.path.parent for place in _places.places("stamp")]
 
 
 def block(folder):
@@ -51,7 +52,7 @@ def test_what_cannot_be_written_to_is_read_first(where):
     assert found()[2:] == [where["user"]]
     block(where["user"])
     assert len(found()) == 3
-    assert not any(place.is_writable() for place in _places.places())
+    assert not any(place.is_writable() for place in _places.places("stamp"))
 
 
 def test_without_a_name_the_package_comes_first(where, monkeypatch):
@@ -64,7 +65,7 @@ def test_a_relative_name_is_that_of_the_first_working_directory(where, monkeypat
     monkeypatch.chdir(tmp_path)
     first = found()
     monkeypatch.chdir("/")
-    assert [place.path for place in _places.places()] == first == [tmp_path / "here/fastnn"]
+    assert [place.path.parent for place in _places.places("stamp")] == first == [tmp_path / "here/fastnn"]
 
 
 def test_a_user_without_a_home_has_no_directory(where, monkeypatch):
@@ -72,6 +73,56 @@ def test_a_user_without_a_home_has_no_directory(where, monkeypatch):
     block(where["package"])
     where["user"] = "~/.cache/fastnn"  # what is left where nobody knows the home
     assert len(found()) == 2
+
+
+def test_a_link_to_nowhere_cannot_be_written_to(where, tmp_path):
+    where["named"].symlink_to(tmp_path / "not mounted")
+    assert found() == [where["named"] / "fastnn", where["package"] / "__pycache__/kernels"]
+
+
+def test_the_directory_of_the_stamp_counts(where):
+    """An upgrade by root may have made it, in a directory of the user's."""
+    (where["named"] / "fastnn").mkdir(parents=True)
+    (where["named"] / "fastnn/stamp").write_bytes(b"")  # which stops root too
+    assert len(found()) == 2
+
+
+AS_ANOTHER = """
+import os, sys
+from pathlib import Path
+from fastnn.kernels._places import Place
+
+place = Place(Path(sys.argv[-1]), Path(sys.argv[-1]))
+print(place.is_writable())
+os.seteuid(65534)
+print(place.is_writable())
+"""
+
+
+@root_only
+def test_who_works_as_another_user_may_write_what_that_one_may(tmp_path):
+    for path in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
+        path.chmod(0o755)
+    done = subprocess.run(
+        [sys.executable, "-c", AS_ANOTHER, str(tmp_path)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["True", "False"]
+
+
+def test_a_group_that_shares_the_package_does_not_cost_the_cache(where, monkeypatch):
+    """As where the umask lets groups write: who may change `__pycache__` may change more than kernels."""
+    monkeypatch.setattr(_places.numba.config, "CACHE_DIR", "")
+    monkeypatch.setattr(_places, "_is_private_group", lambda group, user: False)
+    for path in (where["package"], where["package"] / "__pycache__"):
+        path.mkdir(exist_ok=True)
+        path.chmod(0o775)
+    found()
+    (place,) = _places.places("stamp")
+    _store.make_directory(place.path)
+    assert place.is_writable()
+    assert place.distrust() is None
+    place.path.chmod(0o775)
+    assert place.distrust()
 
 
 @root_only
@@ -146,15 +197,23 @@ def test_a_group_is_trusted_that_is_one_users_alone(tmp_path, monkeypatch):
 
 @owners_only
 @pytest.mark.parametrize(
-    ("name", "members", "private"),
-    [("ada", [], True), ("ada", ["ada"], True), ("ada", ["ada", "bob"], False), ("staff", [], False)],
+    ("name", "members", "first_of", "private"),
+    [
+        ("ada", [], ["ada"], True),
+        ("ada", ["ada"], [], True),
+        ("ada", ["ada", "bob"], ["ada"], False),
+        ("ada", [], ["ada", "bob"], False),  # whose first group it is, too
+        ("staff", [], ["ada"], False),
+    ],
 )
-def test_a_private_group_has_its_users_name_and_nobody_else(monkeypatch, name, members, private):
+def test_a_private_group_has_its_users_name_and_nobody_else(monkeypatch, name, members, first_of, private):
     import grp
     import pwd
 
     monkeypatch.setattr(grp, "getgrgid", lambda gid: type("", (), {"gr_name": name, "gr_mem": members}))
     monkeypatch.setattr(pwd, "getpwuid", lambda uid: type("", (), {"pw_name": "ada"}))
+    accounts = [type("", (), {"pw_name": account, "pw_gid": 1}) for account in first_of]
+    monkeypatch.setattr(pwd, "getpwall", lambda: [*accounts, type("", (), {"pw_name": "eve", "pw_gid": 2})])
     _places._is_private_group.cache_clear()
     assert _places._is_private_group(1, 2) is private
     _places._is_private_group.cache_clear()

@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 
 from fastnn.kernels import _store
-from fastnn.kernels._store import KEPT_STAMPS, Store
+from fastnn.kernels._store import KEPT_STAMPS, Store, directory_name, make_directory
 from tests.processes import run
 
 PAYLOAD = np.random.default_rng(0).bytes(150_000)  # the largest kernels' code
 
 
 def store_at(path, stamp=b"stamp"):
-    return Store(path, stamp)
+    return Store(path / directory_name(stamp), stamp)
 
 
 def test_what_is_saved_is_loaded(tmp_path):
@@ -31,7 +31,7 @@ def test_what_is_saved_is_loaded(tmp_path):
     store.save("f", b"key", b"")
     assert store.load("f", b"key") == b""
     assert store.load("f", b"other key") is None
-    assert store_at(store.root, b"other stamp").load("f", b"key") is None
+    assert store_at(store.directory.parent, b"other stamp").load("f", b"key") is None
 
 
 @pytest.mark.parametrize(("key", "stamp"), [(b"other", b"stamp"), (b"key", b"other"), (b"keystamp", b"")])
@@ -69,7 +69,7 @@ from fastnn.kernels._store import Store
 def payload(key, writer):
     return (b"%d %d " % (key, writer)) * (2000 + 100 * key)
 
-store, children = Store(Path(os.environ["STORE"]), b"stamp"), []
+store, children = Store(Path(os.environ["STORE"], "0" * 16), b"stamp"), []
 for writer in range(24):
     child = os.fork()
     if child == 0:
@@ -100,15 +100,15 @@ from pathlib import Path
 from fastnn.kernels._store import Store
 
 random.seed(0)
-root = Path(os.environ["STORE"])
+stores = {stamp: Store(Path(os.environ["STORE"], digit * 16), stamp) for digit, stamp in (("0", b"old"), ("1", b"new"))}
 contents = {stamp: [(b"%d " % key + stamp) * 20_000 for key in range(8)] for stamp in (b"old", b"new")}
 for key, content in enumerate(contents[b"old"]):
-    Store(root, b"old").save("f", b"%d" % key, content)
+    stores[b"old"].save("f", b"%d" % key, content)
 wrong = lost = 0
 for kill in range(200):
     child = os.fork()
     if child == 0:
-        store = Store(root, b"new")
+        store = stores[b"new"]
         while True:
             for key, content in enumerate(contents[b"new"]):
                 store.save("f", b"%d" % key, content)
@@ -117,11 +117,11 @@ for kill in range(200):
     os.waitpid(child, 0)
     for stamp in (b"old", b"new"):
         for key, content in enumerate(contents[stamp]):
-            found = Store(root, stamp).load("f", b"%d" % key)
+            found = stores[stamp].load("f", b"%d" % key)
             wrong += found is not None and found != content
             lost += found is None and stamp == b"old"
 print(wrong, lost)
-print(sum(Store(root, b"new").load("f", b"%d" % key) is not None for key in range(8)))
+print(sum(stores[b"new"].load("f", b"%d" % key) is not None for key in range(8)))
 """
 
 
@@ -167,7 +167,9 @@ def test_what_killed_writers_leave_is_deleted_in_time(tmp_path):
     assert not abandoned.exists()
 
 
-def test_the_stamps_used_last_are_kept(tmp_path):
+@pytest.mark.parametrize("known", [False, True])
+def test_the_stamps_used_last_are_kept(tmp_path, known):
+    """Besides one's own, whether its directory is new or not."""
     (tmp_path / "somebody else's").mkdir()
     stores = [store_at(tmp_path, b"%d" % age) for age in range(KEPT_STAMPS + 3)]
     for age, store in enumerate(stores):
@@ -176,6 +178,8 @@ def test_the_stamps_used_last_are_kept(tmp_path):
         os.utime(store.directory, (time.time() - 100 * (age + 1),) * 2)
     oldest, newest = stores[-1], store_at(tmp_path, b"newest")
     assert oldest.load("f", b"key") == b"code"  # counts as a use
+    if known:
+        newest.directory.mkdir()
     newest.save("f", b"key", b"")
     kept = [newest, oldest, *stores[: KEPT_STAMPS - 1]]
     names = {path.name for path in tmp_path.iterdir()}
@@ -189,21 +193,39 @@ def test_others_may_read_and_not_write(tmp_path):
         store.save("f", b"key", PAYLOAD)
     finally:
         os.umask(before)
-    for path in (store.path("f", b"key"), store.directory, store.root, store.root.parent):
+    directory = store.directory
+    for path in (store.path("f", b"key"), directory, directory.parent, directory.parent.parent):
         assert stat.S_IMODE(path.stat().st_mode) & 0o022 == 0
         assert path.stat().st_mode & stat.S_IROTH
+
+
+def test_a_link_to_nowhere_is_an_error_of_the_system(tmp_path):
+    link = tmp_path / "cache"
+    link.symlink_to(tmp_path / "not mounted")
+    with pytest.raises(FileExistsError):
+        make_directory(link / "fastnn")
+    with pytest.raises(OSError, match="cache"):
+        store_at(link).save("f", b"key", PAYLOAD)
 
 
 class Limit(TimeoutError):
     """An error of the kind that time limits raise, and that is an OSError too."""
 
 
-@pytest.fixture
-def signalled(monkeypatch):
+class Missing(FileNotFoundError):
+    """One that looks as if a file were not there."""
+
+
+class Present(FileExistsError):
+    """One that looks as if a directory were there."""
+
+
+@pytest.fixture(params=[Limit(), Missing(errno.ENOENT, "gone"), Present(errno.EEXIST, "here")], ids=repr)
+def signalled(monkeypatch, request):
     """Make a function of the module `os` as the store sees it send a signal whose handler raises."""
 
     def handler(number, frame):
-        raise Limit
+        raise request.param
 
     before = signal.signal(signal.SIGUSR1, handler)
 
@@ -216,13 +238,13 @@ def signalled(monkeypatch):
 
         monkeypatch.setattr(os, name, function)
 
-    yield send
+    yield send, type(request.param)
     signal.signal(signal.SIGUSR1, before)
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="no signals to send here")
 @pytest.mark.parametrize(
-    "name", ["open", "write", "close", "replace", "mkdir", "scandir", "unlink", "utime", "read"]
+    "name", ["open", "write", "close", "replace", "mkdir", "scandir", "unlink", "utime", "read", "stat"]
 )
 def test_what_a_signal_raises_is_not_lost(tmp_path, signalled, name):
     """At whichever call of the system it comes in, a handler's OSError is not taken for the disk's."""
@@ -236,6 +258,10 @@ def test_what_a_signal_raises_is_not_lost(tmp_path, signalled, name):
         work.append(lambda: store.load("f", b"key"))
     else:
         work.append(lambda: store.save("f", b"key", PAYLOAD))
-    signalled(name)
-    with pytest.raises(Limit):
+    send, kind = signalled
+    if name == "mkdir":
+        store.path("f", b"key").unlink()
+        store.directory.rmdir()
+    send(name)
+    with pytest.raises(kind):
         work[0]()

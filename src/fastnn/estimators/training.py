@@ -299,12 +299,12 @@ def train_stochastic(
         useless = n_iter - int(np.argmax([*np.isinf(losses), True]))
         progress.forget(useless, n)
         n_iter -= useless
-    elif finite:
+    if usable and finite:
         # After a divergence there is no state worth going on from.
         attributes |= {"_optimizer": optimizer, "_schedule": schedule}
     else:
         # What is kept is of an epoch before, or of a fit before.
-        del attributes["loss_"]
+        attributes.pop("loss_", None)
         attributes |= {"loss_": progress.loss_curve[-1]} if n_iter else {}
     return Result(attributes | progress.attributes() | {"n_iter_": n_iter}, usable, remark)
 

@@ -24,24 +24,27 @@ from numba.core.serialize import dumps
 
 from fastnn.kernels import _link as link
 from fastnn.kernels._notice import stopwatch, warn_that_code_is_lost
-from fastnn.kernels._places import is_trusted, places
+from fastnn.kernels._places import Place, is_trusted, places, trusts_everybody
 from fastnn.kernels._sources import stamp
-from fastnn.kernels._store import Store, raised_by_the_system
+from fastnn.kernels._store import Store, directory_name, raised_by_the_system
 from fastnn.kernels._warnings import warn
 from fastnn.kernels.cpu import targets
 
 _ENABLED = os.environ.get("FASTNN_CACHE", "1") not in ("0", "")
 
 
+def _places() -> tuple[Place, ...]:
+    return places(directory_name(stamp()))
+
+
 @cache
-def _store(place: Any, stamp: bytes, trusting: bool) -> Store:
-    return Store(place.path, stamp, (lambda status: True) if trusting else is_trusted)
+def _store(place: Place) -> Store:
+    return Store(place.path, stamp(), lambda status: trusts_everybody() or is_trusted(status))
 
 
 def _stores() -> list[tuple[Store, str | None]]:
     """A store for each place, in order, and why it is not to be trusted."""
-    trusting = os.environ.get("FASTNN_CACHE_TRUST", "0") not in ("0", "")
-    return [(_store(place, stamp(), trusting), place.distrust()) for place in places()]
+    return [(_store(place), place.distrust()) for place in _places()]
 
 
 def _read(label: str, key: bytes) -> bytes | None:
@@ -83,8 +86,8 @@ def _keeper() -> str | None:
     """The directory that new code will go to, for the user to read; None for none."""
     if not _ENABLED:
         return None
-    usable = [place for place in places() if place.is_writable() and not place.distrust()]
-    return str(usable[0].path) if usable else None
+    usable = [place for place in _places() if place.is_writable() and not place.distrust()]
+    return str(usable[0].path.parent) if usable else None
 
 
 class FunctionCache:

@@ -100,8 +100,10 @@ def require(name: str, wanted_type: str) -> bool:
     if kind not in _types or c_type(name) != wanted_type:
         return False
     if name not in _addresses:
-        _addresses[name] = _providers[kind](dtype_name)
-        llvm.add_symbol(name, _addresses[name])
+        address = _providers[kind](dtype_name)
+        # A signal's handler may raise between any two lines: what is in `_addresses` is known to LLVM.
+        llvm.add_symbol(name, address)
+        _addresses[name] = address
     return True
 
 

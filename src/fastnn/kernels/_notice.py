@@ -3,6 +3,7 @@
 import itertools
 import logging
 import os
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,10 +24,16 @@ class _Stopwatch:
     """
 
     def __init__(self) -> None:
-        self._begun: list[float] = []  # of the function being compiled, and of those that it waits for
+        self._of_thread = threading.local()
         self._seconds = 0.0
         self._told = itertools.count()
         self._silent = os.environ.get("FASTNN_QUIET", "0") not in ("0", "")
+
+    @property
+    def _begun(self) -> list[float]:
+        """When this thread began the function that it compiles, behind those that wait for it."""
+        begun: list[float] = self._of_thread.__dict__.setdefault("begun", [])
+        return begun
 
     def begin(self, keeper: str | None) -> None:
         """A function is about to be compiled, to be kept in the directory `keeper`."""
@@ -42,7 +49,7 @@ class _Stopwatch:
                 self._seconds += time.perf_counter() - begun
 
     def reset(self) -> None:
-        """Nothing is being compiled any more."""
+        """This thread compiles nothing any more."""
         self._begun.clear()
 
     @contextmanager

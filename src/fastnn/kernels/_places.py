@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numba
 from numba.misc.appdirs import AppDirs
 
-from fastnn.kernels._store import status_of
+from fastnn.kernels._store import is_missing, status_of
 
 # Windows knows no owners and modes: its access lists are not looked at.
 _HAS_OWNERS = hasattr(os, "geteuid")
@@ -39,12 +39,16 @@ class Place(NamedTuple):
         """Whether files can be made here, or the directory itself where it does not exist."""
         for path in (self.path, *self.path.parents):
             if status := status_of(path):
-                return stat.S_ISDIR(status.st_mode) and os.access(path, os.W_OK | os.X_OK)
+                return stat.S_ISDIR(status.st_mode) and os.access(
+                    path, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids
+                )
+            if not is_missing(path):  # a link to nowhere, or behind what this user may not enter
+                return False
         return False
 
     def distrust(self) -> str | None:
         """Why nothing is read or written here; None if the directory is trusted, or does not exist yet."""
-        if not _HAS_OWNERS or os.environ.get("FASTNN_CACHE_TRUST", "0") not in ("0", ""):
+        if trusts_everybody():
             return None
         for path in (self.path, *self.path.parents):
             status = status_of(path)
@@ -57,38 +61,43 @@ class Place(NamedTuple):
         return None
 
 
-def places() -> tuple[Place, ...]:
-    """Directories in the order in which they are asked, the first that can be written to as the last."""
+def trusts_everybody() -> bool:
+    """Whether owners and modes are not looked at: there are none, or the user has said so."""
+    return not _HAS_OWNERS or os.environ.get("FASTNN_CACHE_TRUST", "0") not in ("0", "")
+
+
+def places(name: str) -> tuple[Place, ...]:
+    """Directories of this name in the order in which they are asked, up to the first to be written to."""
     # A service may load the package as one user and work as another.
-    return _places(os.geteuid() if _HAS_OWNERS else 0)
+    return _places(name, os.geteuid() if _HAS_OWNERS else 0)
 
 
 @cache
-def _places(user: int) -> tuple[Place, ...]:
+def _places(name: str, user: int) -> tuple[Place, ...]:
     found: list[Place] = []
-    for place in _candidates(user):
+    for place in _candidates(name, user):
         found.append(place)
         if place.is_writable() or place.distrust():
             break
     return tuple(found)
 
 
-def _candidates(user: int) -> list[Place]:
+def _candidates(name: str, user: int) -> list[Place]:
     candidates = []
     if numba.config.CACHE_DIR:
         named = Path(numba.config.CACHE_DIR).absolute()
-        candidates.append(Place(named / "fastnn", named))
+        candidates.append(Place(named / "fastnn" / name, named))
     package = package_folder()
     if not _is_unpacked_for_this_process(package):
-        inside = package / "__pycache__"
-        place = Place(inside / "kernels", inside)
+        # A group that may write to `__pycache__` may change the package's compiled Python code as well.
+        ours = package / "__pycache__" / "kernels"
         # Others would not trust the directory of a user who is neither the package's owner nor root, and
         # could make none of their own there.
-        if status_of(place.path) or not _HAS_OWNERS or user in (0, _package_owner()):
-            candidates.append(place)
+        if status_of(ours) or not _HAS_OWNERS or user in (0, _package_owner()):
+            candidates.append(Place(ours / name, ours))
     own = Path(AppDirs(appname="fastnn", appauthor=False).user_cache_dir)
     if own.is_absolute():  # without a home directory it is "~"
-        candidates.append(Place(own, own))
+        candidates.append(Place(own / name, own))
     return candidates
 
 
@@ -121,8 +130,6 @@ def _owners() -> tuple[int, ...]:
 
 def is_trusted(status: os.stat_result) -> bool:
     """Whether a file or directory belongs to who is trusted, and nobody else may write to it."""
-    if not _HAS_OWNERS:
-        return True
     by_group = bool(status.st_mode & stat.S_IWGRP) and not _is_private_group(status.st_gid, status.st_uid)
     return status.st_uid in _owners() and not (status.st_mode & stat.S_IWOTH or by_group)
 
@@ -137,4 +144,7 @@ def _is_private_group(group: int, user: int) -> bool:
         entry, owner = grp.getgrgid(group), pwd.getpwuid(user).pw_name
     except (ImportError, KeyError):
         return False
-    return entry.gr_name == owner and set(entry.gr_mem) <= {owner}
+    if entry.gr_name != owner or not set(entry.gr_mem) <= {owner}:
+        return False
+    # Those whose first group it is are not among its members.
+    return {account.pw_name for account in pwd.getpwall() if account.pw_gid == group} <= {owner}

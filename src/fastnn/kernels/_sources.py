@@ -23,7 +23,7 @@ _OPTIONS = (
     "SLP_VECTORIZE",
     "BOUNDSCHECK",
     "DEBUGINFO_DEFAULT",
-    "DISABLE_INTEL_SVML",
+    "USING_SVML",
     "ENABLE_PROFILING",
 )
 
@@ -57,7 +57,8 @@ def stamp() -> bytes:
     """Sources, Python and its ABI, and the packages whose versions decide what the compiler gives."""
     lines = [
         f"sources {sources_hash()}",
-        f"{platform.python_implementation()} {platform.python_version()} {sysconfig.get_config_var('SOABI')}",
+        f"{platform.python_implementation()} {platform.python_version()}",
+        f"extensions {sysconfig.get_config_var('EXT_SUFFIX')}",
         f"numba {numba.__version__}",
         f"llvmlite {llvmlite.__version__}",
         f"numpy {numpy.__version__}",

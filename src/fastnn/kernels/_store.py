@@ -39,6 +39,9 @@ KEPT_STAMPS = 4
 # Seconds after which a temporary file has no writer any more: a save takes milliseconds.
 ABANDONED = 3600
 
+# There is no file, or none that this user may see.
+_NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM)
+
 # Only the owner writes; who runs a container image as another user reads.
 _DIRECTORY_MODE, _FILE_MODE = 0o755, 0o644
 # Windows keeps text and binary files apart, and hands open files to children.
@@ -62,13 +65,18 @@ def unpack(content: bytes, key: bytes, stamp: bytes) -> bytes | None:
     return bytes(body[len(expected) :])
 
 
+def directory_name(stamp: bytes) -> str:
+    """Name of a stamp's directory."""
+    return hashlib.sha256(stamp).hexdigest()[:_STAMP_DIGITS]
+
+
 class Store:
-    """The files of one stamp in one directory.
+    """The files of one stamp, in a directory beside those of others.
 
     Parameters
     ----------
-    root : Path
-        Where directories of stamps lie; it and its parents are made when the first file is saved.
+    directory : Path
+        Named by ``directory_name``; it and those above it are made when the first file is saved.
     stamp : bytes
         What the code was compiled from. Files of another stamp are never read.
     believes : callable
@@ -76,10 +84,9 @@ class Store:
     """
 
     def __init__(
-        self, root: Path, stamp: bytes, believes: Callable[[os.stat_result], bool] = lambda status: True
+        self, directory: Path, stamp: bytes, believes: Callable[[os.stat_result], bool] = lambda status: True
     ) -> None:
-        self.root, self.stamp, self.believes = root, stamp, believes
-        self.directory = root / hashlib.sha256(stamp).hexdigest()[:_STAMP_DIGITS]
+        self.directory, self.stamp, self.believes = directory, stamp, believes
         self._used = self._tidied = False
 
     def path(self, label: str, key: bytes) -> Path:
@@ -99,7 +106,7 @@ class Store:
         try:
             file = os.open(self.path(label, key), os.O_RDONLY | _OPEN)
         except OSError as error:
-            if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM):
+            if raised_by_the_system(error) and error.errno in _NOT_THERE:
                 return None
             raise
         try:
@@ -127,7 +134,9 @@ class Store:
         self._make_ready()
         try:
             _replace(path, content)
-        except FileNotFoundError:
+        except FileNotFoundError as error:
+            if not raised_by_the_system(error):
+                raise
             # A process of another stamp has deleted the directory meanwhile, as one that was not in use.
             make_directory(self.directory)
             _replace(path, content)
@@ -151,13 +160,16 @@ class Store:
 
     def _forget_other_stamps(self) -> None:
         """Delete what the stamps have left that were used longest ago."""
-        with os.scandir(self.root) as entries:
-            others = [(entry.stat().st_mtime, entry.path) for entry in entries if _is_of_a_stamp(entry.name)]
+        with os.scandir(self.directory.parent) as entries:
+            others = [
+                (entry.stat().st_mtime, entry.path)
+                for entry in entries
+                if _is_of_a_stamp(entry.name) and entry.name != self.directory.name
+            ]
         for _, path in sorted(others, reverse=True)[KEPT_STAMPS:]:
-            if path != str(self.directory):
-                with system_errors_ignored:
-                    _delete(path, SUFFIX, ".tmp")
-                    os.rmdir(path)
+            with system_errors_ignored:
+                _delete(path, SUFFIX, ".tmp")
+                os.rmdir(path)
 
 
 def _is_of_a_stamp(name: str) -> bool:
@@ -214,6 +226,17 @@ def status_of(path: Path) -> os.stat_result | None:
         return None
 
 
+def is_missing(path: Path) -> bool:
+    """Whether nothing is there, not even a link, as far as this user may see."""
+    try:
+        os.lstat(path)
+    except OSError as error:
+        if not raised_by_the_system(error):
+            raise
+        return error.errno == errno.ENOENT
+    return False
+
+
 def make_directory(path: Path) -> None:
     """Make a directory and those above it, for nobody else to write to, whatever the umask.
 
@@ -222,13 +245,16 @@ def make_directory(path: Path) -> None:
     OSError
         It cannot be made.
     """
+    if status_of(path) is not None:
+        return
+    if path.parent != path:
+        make_directory(path.parent)
     try:
         os.mkdir(path, _DIRECTORY_MODE)
-    except FileExistsError:
-        pass
-    except FileNotFoundError:
-        make_directory(path.parent)
-        make_directory(path)
+    except FileExistsError as error:
+        # Somebody else was quicker; or it is a link to nowhere.
+        if not raised_by_the_system(error) or status_of(path) is None:
+            raise
 
 
 def raised_by_the_system(error: BaseException) -> bool:

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 
 import pytest
 
@@ -100,13 +101,14 @@ print(place.is_writable())
 
 
 @root_only
-def test_who_works_as_another_user_may_write_what_that_one_may(tmp_path):
-    for path in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        path.chmod(0o755)
-    done = subprocess.run(
-        [sys.executable, "-c", AS_ANOTHER, str(tmp_path)], capture_output=True, text=True, check=True
-    )
-    assert done.stdout.split() == ["True", "False"]
+def test_who_works_as_another_user_may_write_what_that_one_may():
+    with tempfile.TemporaryDirectory() as seen:  # and not entered
+        hidden = os.path.join(seen, "hidden", "new")
+        for path in (seen, os.path.dirname(hidden), hidden):
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            command = [sys.executable, "-c", AS_ANOTHER, path]
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
+            assert done.stdout.split() == ["True", "False"]
 
 
 def test_a_group_that_shares_the_package_does_not_cost_the_cache(where, monkeypatch):
@@ -131,7 +133,7 @@ def test_only_root_and_the_owner_write_to_the_package(where, monkeypatch):
     monkeypatch.setattr(_places.os, "geteuid", lambda: 12345)
     assert found() == [where["user"]]
     (where["package"] / "__pycache__/kernels").mkdir(parents=True)  # but they read what is there
-    monkeypatch.setattr(_places.os, "access", lambda path, mode: "package" not in str(path))
+    monkeypatch.setattr(_places.os, "access", lambda path, mode, **options: "package" not in str(path))
     assert found() == [where["package"] / "__pycache__/kernels", where["user"]]
 
 

@@ -100,7 +100,8 @@ from pathlib import Path
 from fastnn.kernels._store import Store
 
 random.seed(0)
-stores = {stamp: Store(Path(os.environ["STORE"], digit * 16), stamp) for digit, stamp in (("0", b"old"), ("1", b"new"))}
+root = Path(os.environ["STORE"])
+stores = {b"old": Store(root / ("0" * 16), b"old"), b"new": Store(root / ("1" * 16), b"new")}
 contents = {stamp: [(b"%d " % key + stamp) * 20_000 for key in range(8)] for stamp in (b"old", b"new")}
 for key, content in enumerate(contents[b"old"]):
     stores[b"old"].save("f", b"%d" % key, content)

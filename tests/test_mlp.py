@@ -426,6 +426,8 @@ def test_divergence(solver, rate, scale, early_stopping):
     assert model.n_features_in_ == 4
     if solver != "lbfgs":
         assert len(model.loss_curve_) == model.n_iter_
+        losses = [model.loss_] if hasattr(model, "loss_") else []
+        assert losses == model.loss_curve_[-1:]
     # A refit leaves the former model behind.
     before = state(model)
     for warm_start in (False, True):
@@ -554,6 +556,25 @@ def test_interruption(early_stopping, monkeypatch):
         model.fit(X, y)
     assert model.n_iter_ == len(model.loss_curve_) == 3
     model.predict(X)
+
+
+def test_an_interruption_amid_a_divergence_keeps_the_best_of_a_former_fit(monkeypatch):
+    X, y = IRIS
+
+    class Interrupted(Network):
+        def train_epoch(self, *args, **kwargs):
+            self.parameters[:] = np.nan
+            raise KeyboardInterrupt
+
+    model = MLPClassifier(hidden_layer_sizes=(6,), random_state=0, early_stopping=True, warm_start=True)
+    model.fit(X, y)
+    before = [p.copy() for p in model.coefs_]
+    monkeypatch.setattr("fastnn.estimators.base_mlp.Network", Interrupted)
+    with pytest.warns(UserWarning, match="Training interrupted by user."):
+        model.fit(X, y)
+    assert model.n_iter_ == 0
+    for kept, was in zip(model.coefs_, before, strict=True):
+        assert_array_equal(kept, was)
 
 
 def test_ctrl_c_is_answered_within_an_epoch():

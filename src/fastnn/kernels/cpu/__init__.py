@@ -9,6 +9,7 @@ from fastnn.kernels.cpu.center_steps import (
     run_center_batches,
     shuffle,
 )
+from fastnn.kernels.cpu.csr_layer import csr_columns_loops, csr_forward_loops, csr_gradient_loops
 from fastnn.kernels.cpu.dispatch import (
     activation_loops,
     coefficient_loops,
@@ -52,6 +53,9 @@ __all__ = [
     "center_movement",
     "cluster_means",
     "coefficient_loops",
+    "csr_columns_loops",
+    "csr_forward_loops",
+    "csr_gradient_loops",
     "derivative_loops",
     "distances_to",
     "dropout_loops",

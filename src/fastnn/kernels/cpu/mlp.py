@@ -7,7 +7,8 @@ One step is two phases, which a team of workers goes through (``team``)::
     weights  for each chunk of the row tiles of all [W; b]: their gradients over the whole batch, then the
              update of these weights while they lie in cache
 
-With dropout the rows' phase thins out every hidden layer, and its gradient (``dropout``).
+With dropout the rows' phase thins out every hidden layer, and its gradient (``dropout``). Of sparse rows the
+first layer may read the entries alone, in both phases (``csr_layer``).
 
 A small network's weights move between cores more cheaply than its activations. There each chunk of samples
 computes a gradient of its own, at the end of the rows' phase, and the weights' phase adds them up.
@@ -25,6 +26,7 @@ from numba import prange
 from numba.extending import register_jitable
 
 from fastnn.kernels._jit import parallel_jit
+from fastnn.kernels.cpu.csr_layer import csr_columns, csr_forward, csr_gradient
 from fastnn.kernels.cpu.denormals import flush_subnormals, restore_subnormals
 from fastnn.kernels.cpu.dispatch import step_coefficients, update_parameters
 from fastnn.kernels.cpu.dropout import drop_units
@@ -43,6 +45,7 @@ from fastnn.kernels.cpu.panels import (
     gather_lanes,
     lanes_to_columns,
     lanes_to_rows,
+    row_stride,
 )
 from fastnn.kernels.cpu.team import (
     FINISHED,
@@ -82,9 +85,13 @@ class Rows(NamedTuple):
 
     is_sparse: bool
     x: np.ndarray  # IN flat (n * n_features,) or (nnz,) T
-    indices: np.ndarray  # IN (nnz,) int64 of CSR; empty for a dense matrix
+    indices: np.ndarray  # IN (nnz,) int32 of CSR; empty for a dense matrix
     indptr: np.ndarray  # IN (n + 1,) int64 of CSR; empty for a dense matrix
     order: np.ndarray  # IN (n_used,) int64
+    # Addresses of the loops of ``csr_layer``; NOTHING where the first layer reads rows in lanes.
+    forward: int
+    columns: int
+    gradient: int
 
 
 class Targets(NamedTuple):
@@ -114,8 +121,8 @@ class Training(NamedTuple):
 
 
 # The structures' fields, for ``linked``.
-MODEL, ROWS, TARGETS = (Model, "IITiii"), (Rows, "iTIII"), (Targets, "TTidd")
-TRAINING, WORKSPACE = (Training, "iiiiDTT2iidi"), (Workspace, "iiI2IIITTTTT2T3T2DDIIDT")
+MODEL, ROWS, TARGETS = (Model, "IITiii"), (Rows, "iTJIIiii"), (Targets, "TTidd")
+TRAINING, WORKSPACE = (Training, "iiiiDTT2iidi"), (Workspace, "iiI2IIITTTTT2T3T2IJTDDIIDT")
 
 
 @register_jitable
@@ -148,17 +155,25 @@ def _rows_task(worker, chunk, model, rows, targets, training, work, first, n):
     former = flush_subnormals()
     n_layers, capacity, scratch = sizes.size - 1, work.capacity, work.scratch[worker]
     drops, step, width = training.drop != NOTHING, work.counts[STEPS], lanes(in_lanes)
-    gather_lanes(
-        rows.is_sparse, sizes[0], first, start, stop,
-        rows.order, rows.indices, rows.x, rows.indptr, scratch, in_lanes,
-    )  # fmt: skip
+    on_entries = rows.forward != NOTHING
+    if not on_entries:
+        gather_lanes(
+            rows.is_sparse, sizes[0], first, start, stop,
+            rows.order, rows.indices, rows.x, rows.indptr, scratch, in_lanes,
+        )  # fmt: skip
     for layer in range(n_layers):
         last = layer == n_layers - 1
-        layer_forward(
-            sizes[layer], sizes[layer + 1], start, stop, model.w_at[layer], at[layer], at[layer + 1],
-            _activation(model, last), training.keep_z and not last,
-            model.parameters, in_lanes, work.zs,
-        )  # fmt: skip
+        activation, keep_z = _activation(model, last), training.keep_z and not last
+        if layer == 0 and on_entries:
+            csr_forward(
+                rows.forward, sizes[0], sizes[1], first, start, stop, model.w_at[0], at[1], activation, keep_z,
+                rows.order, rows.indices, rows.indptr, rows.x, model.parameters, scratch, in_lanes, work.zs,
+            )  # fmt: skip
+        else:
+            layer_forward(
+                sizes[layer], sizes[layer + 1], start, stop, model.w_at[layer], at[layer], at[layer + 1],
+                activation, keep_z, model.parameters, in_lanes, work.zs,
+            )  # fmt: skip
         if drops and not last:
             # The way back takes the derivative at the activations as they are now.
             height, y = sizes[layer + 1] + 1, at[layer + 1]
@@ -186,7 +201,10 @@ def _rows_task(worker, chunk, model, rows, targets, training, work, first, n):
             if drops:
                 _drop(layer - 1, n_out, start, stop, here_at, training, step, here)
             d, d_at = here, here_at
-        lanes_to_columns(n_out, start, stop, capacity, d_at, work.columns_at[layer], d, work.in_columns)
+        lanes_to_columns(
+            on_entries and layer == 1, n_out, start, stop, capacity, d_at, work.columns_at[layer],
+            d, work.in_columns,
+        )  # fmt: skip
         if work.partials.size > 0:
             weight_gradient(
                 n_in, n_out, np.int64(0), n_in // TILE_ROWS + 1, chunk, chunk + 1, work.row_chunks, n,
@@ -216,22 +234,48 @@ def _add_partials(work, n, add, begin, end, gradient):
         add = True
 
 
-@linked("weights-task", ["ii", MODEL, TARGETS, TRAINING, WORKSPACE, "ii"])
-def _weights_task(worker, chunk, model, targets, training, work, n, learn):
+@register_jitable
+def _feature_range(chunk, sizes, work):
+    """Features whose weights are in this chunk of tiles: first and last (exclusive)."""
+    n_tiles = sizes[0] // TILE_ROWS + 1  # those of the first layer come first
+    cuts = work.cuts
+    return min(cuts[chunk] * TILE_ROWS, sizes[0]), min(min(cuts[chunk + 1], n_tiles) * TILE_ROWS, sizes[0])
+
+
+@linked("weights-task", ["ii", MODEL, ROWS, TARGETS, TRAINING, WORKSPACE, "iii"])
+def _weights_task(worker, chunk, model, rows, targets, training, work, first, n, learn):
     """The weights' phase, for one chunk of tiles: their gradients and, with `learn`, their update."""
     former = flush_subnormals()
-    parameters, gradient, state, tiles = model.parameters, training.gradient, training.state, work.tiles
+    parameters, state, tiles, sizes = model.parameters, training.state, work.tiles, model.sizes
     real = parameters.dtype.type
     c, decay, scale = work.step, real(targets.alpha), real(1.0 / work.sums[WEIGHT])
     tile, stop = work.cuts[chunk], work.cuts[chunk + 1]
+    on_entries = rows.columns != NOTHING
+    first_feature, last_feature = _feature_range(chunk, sizes, work)
+    if on_entries and first_feature < last_feature:
+        csr_columns(
+            rows.columns, first_feature, last_feature, first_feature + chunk, first, n,
+            rows.order, rows.indices, rows.indptr, rows.x, work.offsets, work.samples, work.values,
+        )  # fmt: skip
     while tile < stop:
         layer, t = tiles[tile, 0], tiles[tile, 1]
-        count = 1
-        while count < GROUP_TILES and tile + count < stop and tiles[tile + count, 0] == layer:
+        of_entries = on_entries and layer == 0
+        # A gradient of entries is short of arithmetic: one tile of it stays in the first-level cache.
+        most, count = 1 if of_entries else GROUP_TILES, 1
+        while count < most and tile + count < stop and tiles[tile + count, 0] == layer:
             count += 1
-        n_in, n_out, w_at = model.sizes[layer], model.sizes[layer + 1], model.w_at[layer]
+        n_in, n_out, w_at = sizes[layer], sizes[layer + 1], model.w_at[layer]
         begin, end = w_at + t * TILE_ROWS * n_out, w_at + min((t + count) * TILE_ROWS, n_in + 1) * n_out
-        if work.partials.size > 0:
+        gradient, g = training.gradient, begin
+        if of_entries:
+            if learn:
+                gradient, g = work.scratch[worker], np.int64(0)
+            csr_gradient(
+                rows.gradient, t * TILE_ROWS, min((t + 1) * TILE_ROWS, n_in + 1), n_in, n_out, n,
+                t * TILE_ROWS + chunk, work.columns_at[1], row_stride(n_out, gradient), not learn,
+                work.offsets, work.samples, work.values, work.in_columns, gradient, g,
+            )  # fmt: skip
+        elif work.partials.size > 0:
             _add_partials(work, n, not learn, begin, end, gradient)
         else:
             weight_gradient(
@@ -241,6 +285,7 @@ def _weights_task(worker, chunk, model, targets, training, work, n, learn):
             )  # fmt: skip
         if learn:
             end = min(end, w_at + n_in * n_out)
+            g -= begin  # of an element in the gradient, less its place in the parameters
             if decay > 0:
                 for i in range(count):
                     here = begin + i * TILE_ROWS * n_out
@@ -251,7 +296,7 @@ def _weights_task(worker, chunk, model, targets, training, work, n, learn):
             for part in range(2 if (t + count) * TILE_ROWS > n_in else 1):
                 update_parameters(
                     training.update, real(0) if part == 1 else decay, scale,
-                    c[0], c[1], c[2], c[3], c[4], c[5], parameters[begin:end], gradient[begin:end],
+                    c[0], c[1], c[2], c[3], c[4], c[5], parameters[begin:end], gradient[g + begin : g + end],
                     state[0, begin:end], state[state.shape[0] - 1, begin:end],
                 )  # fmt: skip
                 begin, end = end, end + n_out
@@ -322,7 +367,7 @@ def _train_worker(
             first = (first_batch + phase // 2) * batch_size
             n = min(batch_size, n_samples - first)
             if is_weights:
-                _weights_task(worker, chunk, model, targets, training, work, n, learn)
+                _weights_task(worker, chunk, model, rows, targets, training, work, first, n, learn)
             else:
                 _rows_task(worker, chunk, model, rows, targets, training, work, first, n)
             if finish_chunk(signals, n_chunks):
@@ -371,11 +416,20 @@ def _predict_task(chunk, n_chunks, model, rows, first, n, in_lanes, scratch, out
     sizes = model.sizes
     n_layers = sizes.size - 1
     room = in_lanes.size // 2
-    gather_lanes(
-        rows.is_sparse, sizes[0], first + start, np.int64(0), count,
-        rows.order, rows.indices, rows.x, rows.indptr, scratch, in_lanes,
-    )  # fmt: skip
-    for layer in range(n_layers):
+    first_layer = 0
+    if rows.forward != NOTHING:
+        first_layer = 1
+        csr_forward(
+            rows.forward, sizes[0], sizes[1], first + start, np.int64(0), count, model.w_at[0], room,
+            _activation(model, n_layers == 1), False,
+            rows.order, rows.indices, rows.indptr, rows.x, model.parameters, scratch, in_lanes, in_lanes,
+        )  # fmt: skip
+    else:
+        gather_lanes(
+            rows.is_sparse, sizes[0], first + start, np.int64(0), count,
+            rows.order, rows.indices, rows.x, rows.indptr, scratch, in_lanes,
+        )  # fmt: skip
+    for layer in range(first_layer, n_layers):
         layer_forward(
             sizes[layer], sizes[layer + 1], np.int64(0), count, model.w_at[layer],
             layer % 2 * room, (layer + 1) % 2 * room,
@@ -396,8 +450,10 @@ def predict_rows(n_workers, n_chunks, first, n, model, rows, out):
     """
     width = lanes(out)
     most = ((n + width - 1) // width + n_chunks - 1) // n_chunks * width  # samples of a chunk
-    in_lanes = np.empty((n_workers, 2 * most * (model.sizes.max() + 1)), out.dtype)
-    scratch = np.empty((n_workers, scratch_size(model.sizes, width)), out.dtype)
+    on_entries = rows.forward != NOTHING
+    widest = model.sizes[1 if on_entries else 0 :].max()
+    in_lanes = np.empty((n_workers, 2 * most * (widest + 1)), out.dtype)
+    scratch = np.empty((n_workers, scratch_size(model.sizes, width, on_entries)), out.dtype)
     for worker in prange(n_workers):
         for chunk in range(worker * n_chunks // n_workers, (worker + 1) * n_chunks // n_workers):
             _predict_task(

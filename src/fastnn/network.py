@@ -21,7 +21,10 @@ from fastnn.kernels._on_device import DeviceRows
 from fastnn.kernels._threads import CALL_SECONDS, Pace, threads_for, workers
 from fastnn.losses import CODES as LOSS_CODES
 from fastnn.losses import LOSSES
+from fastnn.one_hot import OneHot
 from fastnn.optimizers import MAX_HYPER, Optimizer
+
+Targets = np.ndarray | OneHot
 
 # Batches per call on several threads: where the cores turn out to be taken a step lasts 10 ms and more, and
 # the call must still end.
@@ -34,8 +37,10 @@ GRADIENT_ROWS = 4096
 PREDICT_ROWS = 256
 # Elements of either's widest layer: sparse data, of which a piece is made dense, may have a million columns.
 WIDEST_ELEMENTS = 1 << 24
-# Share of entries in CSR rows up to which the first layer reads them alone (``csr_layer``).
-ENTRY_DENSITY = 0.05
+# CSR rows of so many features, with entries in at most this share of their places, are not made dense: the
+# first layer reads the entries alone. With fewer features or more entries it may take longer than products of
+# dense rows do, by up to 1.4 times (on AVX-512, 1 to 500 units); here it takes 0.1 to 0.9 of their time.
+ENTRY_FEATURES, ENTRY_DENSITY = 256, 0.05
 # What an element of the first layer's weights then costs a step, in FLOPs of the forward pass: an update at
 # the pace of memory takes the time of a hundred, and a step counts as three forward passes.
 UPDATE_FLOPS = 30.0
@@ -113,11 +118,23 @@ def _rows(X: Any, dtype: np.dtype) -> device.Rows:
         nothing = np.empty(0, np.int32), np.empty(0, np.int64)
         return device.Rows(False, plain(X, dtype).reshape(-1), *nothing, order, 0, 0, 0)
     csr = Csr.of(X, dtype, np.int32)
-    loops = 0, 0, 0
-    if csr.data.size <= ENTRY_DENSITY * X.shape[0] * X.shape[1]:
+    loops = [0, 0, 0]
+    if X.shape[1] >= ENTRY_FEATURES and csr.data.size <= ENTRY_DENSITY * X.shape[0] * X.shape[1]:
         tables = device.csr_forward_loops, device.csr_columns_loops, device.csr_gradient_loops
-        loops = tuple(table.address(0, dtype) for table in tables)
+        loops = [table.address(0, dtype) for table in tables]
     return device.Rows(True, csr.data, csr.indices, plain(csr.indptr, np.int64), order, *loops)
+
+
+def _kept_targets(Y: Any, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Targets as the kernels take them: numbers, the places of ones, or bytes; two of the three empty."""
+    y, codes, flags = np.empty(0, dtype), np.empty(0, np.int32), np.empty(0, np.uint8)
+    if isinstance(Y, OneHot):
+        codes = plain(Y.codes, np.int32)
+    elif Y.dtype in (np.bool_, np.uint8):
+        flags = plain(Y.view(np.uint8), np.uint8).reshape(-1)
+    else:
+        y = plain(Y, dtype).reshape(-1)
+    return y, codes, flags
 
 
 def _entries(rows: device.Rows) -> float | None:
@@ -129,7 +146,7 @@ def _row_flops(layout: Layout, entries: float | None) -> float:
     """FLOPs of a row's forward pass; the first layer's by its entries, where it reads these alone."""
     if entries is None:
         return layout.row_flops
-    return layout.row_flops - 2.0 * (float(layout.sizes[0]) - entries) * float(layout.sizes[1])
+    return max(1.0, layout.row_flops - 2.0 * (float(layout.sizes[0]) - entries) * float(layout.sizes[1]))
 
 
 def _piece_rows(layout: Layout, entries: float | None, most: int) -> int:
@@ -202,7 +219,7 @@ class Network:
         self,
         optimizer: Optimizer,
         X: Any,
-        Y: np.ndarray,
+        Y: Targets,
         order: np.ndarray | None,
         batch_size: int,
         *,
@@ -219,8 +236,8 @@ class Network:
         optimizer : Optimizer
             Its state and step count are updated too.
         X : ndarray of shape (n, n_features), C-contiguous, or CSR matrix
-        Y : ndarray of shape (n, n_outputs)
-            Targets; 0 or 1 for classes.
+        Y : ndarray of shape (n, n_outputs), or OneHot
+            Targets; 0 or 1 for classes. Those of bool or uint8 are kept as they are.
         order : ndarray of int64 or None
             The rows in the order of training; None stands for all in their own order.
         batch_size : int
@@ -279,7 +296,7 @@ class Network:
         return float(total / n)
 
     def loss_and_gradient(
-        self, X: Any, Y: np.ndarray, *, sample_weight: np.ndarray | None = None, alpha: float = 0.0
+        self, X: Any, Y: Targets, *, sample_weight: np.ndarray | None = None, alpha: float = 0.0
     ) -> tuple[float, np.ndarray]:
         """Loss and its gradient over all rows, in blocks of at most ``GRADIENT_ROWS``; changes nothing.
 
@@ -345,7 +362,7 @@ class Network:
         return int(np.add.reduceat(lengths, np.arange(0, lengths.size, batch_size)).max())
 
     def _prepare_data(
-        self, X: Any, Y: np.ndarray, sample_weight: Any, alpha: float
+        self, X: Any, Y: Targets, sample_weight: Any, alpha: float
     ) -> tuple[device.Rows, device.Targets]:
         given = (X, Y, sample_weight, alpha)
         if self._data is not None and all(a is b for a, b in zip(given, self._data[0], strict=True)):
@@ -356,7 +373,7 @@ class Network:
         if sample_weight is not None:
             weights = plain(sample_weight, self.dtype)
         targets = device.Targets(
-            plain(Y, self.dtype).reshape(-1),
+            *_kept_targets(Y, self.dtype),
             weights,
             device.loss_loops.address(LOSS_CODES[self.loss.name], self.dtype),
             1.0 / n_outputs if self.loss.mean_over_outputs else 1.0,
@@ -388,9 +405,7 @@ class Network:
         self._prepared = model, training
         return model, training
 
-    def _workspace(
-        self, n_rows: int, n_workers: int, n_entries: int | None
-    ) -> tuple[device.Workspace, int]:
+    def _workspace(self, n_rows: int, n_workers: int, n_entries: int | None) -> tuple[device.Workspace, int]:
         """Work buffers for batches of `n_rows`, kept until another size is asked for.
 
         And how many of the `n_workers` have places in them.

@@ -22,6 +22,7 @@ from fastnn.estimators.schedules import SCHEDULES, Constant
 from fastnn.kernels._on_device import DeviceRows
 from fastnn.kernels._threads import one_blas_thread
 from fastnn.network import Network
+from fastnn.one_hot import OneHot
 from fastnn.optimizers import Optimizer
 
 STOCHASTIC_SOLVERS = ("sgd", "adam")
@@ -32,7 +33,7 @@ class Data(NamedTuple):
     """Validated training data, as the engine takes it."""
 
     X: Any  # (n, n_features) C-contiguous, CSR or DeviceRows
-    Y: np.ndarray  # (n, n_outputs), 0 or 1 for classes
+    Y: np.ndarray | OneHot  # (n, n_outputs), 0 or 1 for classes
     sample_weight: np.ndarray | None  # (n,) of X's dtype
 
 
@@ -142,7 +143,8 @@ class _HeldOut(NamedTuple):
 def _hold_out(model: Any, data: Data, rng: np.random.RandomState) -> tuple[np.ndarray, _HeldOut]:
     """Split off the validation rows; return the training rows' indices and the validation data."""
     # Multi-label targets are not stratified. Splitting indices draws what splitting X and y would draw.
-    stratify = data.Y[:, 0] if is_classifier(model) and data.Y.shape[1] == 1 else None
+    one_column = isinstance(data.Y, np.ndarray) and data.Y.shape[1] == 1
+    stratify = data.Y[:, 0] if is_classifier(model) and one_column else None
     train, rows = train_test_split(
         np.arange(data.Y.shape[0]), random_state=rng, test_size=model.validation_fraction, stratify=stratify
     )
@@ -159,7 +161,8 @@ def _hold_out(model: Any, data: Data, rng: np.random.RandomState) -> tuple[np.nd
                 "validation part."
             )
     held_out = data.X.take(rows) if isinstance(data.X, DeviceRows) else _safe_indexing(data.X, rows)
-    return train.astype(np.int64, copy=False), _HeldOut(held_out, model._scoring_target(data.Y[rows]), weight)
+    targets = data.Y.take(rows) if isinstance(data.Y, OneHot) else data.Y[rows]
+    return train.astype(np.int64, copy=False), _HeldOut(held_out, model._scoring_target(targets), weight)
 
 
 def _batch_size(model: Any, n: int) -> int:

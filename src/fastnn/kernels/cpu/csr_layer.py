@@ -1,11 +1,11 @@
 """The first layer of a network on CSR rows, of which the entries alone are read.
 
-============================  =========================  ==========================  ==========================
-product                       a sum of rows of           picked and weighted by      result
-============================  =========================  ==========================  ==========================
-z_i = X_i W + b               W, as the parameters lie   the entries of row i        lanes of the layer
-dW_j = sum_i X_ij dz_i        dZ in rows                 the entries of column j     as the parameters lie
-============================  =========================  ==========================  ==========================
+==========================  ======================  ======================  =======================
+product                     rows that are added up  picked and weighted by  result
+==========================  ======================  ======================  =======================
+z_i = X_i W + b             W, as it lies           the entries of row i    lanes of the layer
+dW_j = sum_i X_ij dz_i      dZ, in rows             those of column j       as the parameters lie
+==========================  ======================  ======================  =======================
 
 No dense batch exists. The columns' entries are found anew for every batch, a range of features at a time
 (``csr_columns``): a counting sort, by the worker that then updates these features' weights.
@@ -20,7 +20,7 @@ from numba.extending import register_jitable
 
 from fastnn.kernels.cpu.dispatch import activate
 from fastnn.kernels.cpu.linked import NOTHING, LoopTable
-from fastnn.kernels.cpu.panels import copy_elements, fill_ones, lanes_of_rows, panel_width
+from fastnn.kernels.cpu.panels import copy_elements, fill, lanes_of_rows, panel_width
 from fastnn.kernels.cpu.tile import combine_rows, lanes, tile_columns
 
 
@@ -66,7 +66,7 @@ def _csr_forward(
             copy_elements(cells, y, y, in_lanes, zs)
         if activation != NOTHING:
             activate(activation, in_lanes[y : y + cells])
-        fill_ones(y + cells, y + cells + panel, in_lanes)
+        fill(y + cells, y + cells + panel, 1, in_lanes)
 
 
 @register_jitable

@@ -6,8 +6,8 @@ from llvmlite import ir
 
 from fastnn.kernels.cpu.ir_vectors import I1, I32, I64, LLVM_FLOAT, Vectors, define, join, vector_lanes
 
-# Accumulators of one strip of columns: as many as the FMA's latency times its throughput on current cores, and
-# half of the registers of the narrowest row of ``targets``.
+# Accumulators of one strip of columns: as many as the FMA's latency times its throughput on current cores,
+# and half of the registers of the narrowest row of ``targets``.
 STRIP_VECTORS = 8
 
 

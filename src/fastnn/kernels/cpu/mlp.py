@@ -97,7 +97,9 @@ class Rows(NamedTuple):
 class Targets(NamedTuple):
     """What is learned."""
 
-    y: np.ndarray  # IN flat (n * n_outputs,) T
+    y: np.ndarray  # IN flat (n * n_outputs,) T; or empty, and one of the next two not
+    codes: np.ndarray  # IN (n,) int32: the output whose target is 1, where those of the others are 0
+    flags: np.ndarray  # IN flat (n * n_outputs,) uint8
     weights: np.ndarray  # IN (n,) T, or empty: all 1
     loss: int  # address of the loss's loop
     loss_scale: float  # factor of the summed loss
@@ -121,7 +123,7 @@ class Training(NamedTuple):
 
 
 # The structures' fields, for ``linked``.
-MODEL, ROWS, TARGETS = (Model, "IITiii"), (Rows, "iTJIIiii"), (Targets, "TTidd")
+MODEL, ROWS, TARGETS = (Model, "IITiii"), (Rows, "iTJIIiii"), (Targets, "TJBTidd")
 TRAINING, WORKSPACE = (Training, "iiiiDTT2iidi"), (Workspace, "iiI2IIITTTTT2T3T2IJTDDIIDT")
 
 
@@ -166,8 +168,8 @@ def _rows_task(worker, chunk, model, rows, targets, training, work, first, n):
         activation, keep_z = _activation(model, last), training.keep_z and not last
         if layer == 0 and on_entries:
             csr_forward(
-                rows.forward, sizes[0], sizes[1], first, start, stop, model.w_at[0], at[1], activation, keep_z,
-                rows.order, rows.indices, rows.indptr, rows.x, model.parameters, scratch, in_lanes, work.zs,
+                rows.forward, sizes[0], sizes[1], first, start, stop, model.w_at[0], at[1], activation,
+                keep_z, rows.order, rows.indices, rows.indptr, rows.x, model.parameters, scratch, in_lanes, work.zs,
             )  # fmt: skip
         else:
             layer_forward(
@@ -185,7 +187,8 @@ def _rows_task(worker, chunk, model, rows, targets, training, work, first, n):
         softmax(n_out, start, stop, at[n_layers], model.output, in_lanes)
     loss_and_gradient(
         n_out, first, start, stop, at[n_layers], targets.loss, targets.weights.size > 0,
-        rows.order, targets.y, targets.weights, in_lanes, scratch, work.row_loss,
+        rows.order, targets.y, targets.codes, targets.flags, targets.weights, in_lanes, scratch,
+        work.row_loss,
     )  # fmt: skip
     # dz of the last layer stands in place of the outputs, that of the others in two places by turns.
     d, d_at = in_lanes, at[n_layers]

@@ -1,9 +1,11 @@
 """The output layer, sample by sample along the lanes: softmax, and the loss with its gradient."""
 
+from numba.extending import register_jitable
+
 from fastnn.activations import SOFTMAX
 from fastnn.kernels.cpu.dispatch import activate, losses_and_dz
 from fastnn.kernels.cpu.linked import linked
-from fastnn.kernels.cpu.panels import panel_width
+from fastnn.kernels.cpu.panels import fill, panel_width
 from fastnn.kernels.cpu.tile import divide_by_sum, lanes, subtract_max, tile_columns, tile_gather
 
 
@@ -23,9 +25,28 @@ def softmax(n_units, start, stop, lanes_at, exp, in_lanes):
         divide_by_sum(n_units, panel, in_lanes, at)
 
 
-@linked("loss-and-gradient", "iiiiiiiITTTTD")
+@register_jitable
+def _gather_targets(n_units, first, samples, panel, order, y, codes, flags, targets):
+    """A panel (n_units, panel) of the targets of samples from `first` on, from the one of three that is."""
+    if codes.size > 0:
+        fill(0, n_units * panel, 0, targets)
+        for i in range(samples):
+            targets[codes[order[first + i]] * panel + i] = 1
+    elif flags.size > 0:
+        for i in range(panel):
+            row = order[first + min(i, samples - 1)] * n_units
+            for j in range(n_units):
+                targets[j * panel + i] = flags[row + j]
+    else:
+        for block in range(0, panel, lanes(targets)):
+            rows = min(lanes(targets), samples - block)
+            tile_gather(rows, order, first + block, n_units, y, n_units, targets, block, panel)
+
+
+@linked("loss-and-gradient", "iiiiiiiITJBTTTD")
 def loss_and_gradient(
-    n_units, first, start, stop, lanes_at, loss, weighted, order, y, weights, in_lanes, targets, row_loss
+    n_units, first, start, stop, lanes_at, loss, weighted,
+    order, y, codes, flags, weights, in_lanes, targets, row_loss,
 ):  # fmt: skip
     """Loss of each sample, and dz in place of the outputs; sample i is row ``order[first + i]``.
 
@@ -35,7 +56,9 @@ def loss_and_gradient(
         Address of the loss's loop.
     weighted : int
         Whether the samples have weights.
-    y : flat array (n_rows, n_units)   # IN
+    y : flat array (n_rows, n_units)   # IN, the targets; or empty, and one of the next two not
+    codes : array (n_rows,) of int32   # IN: the unit whose target is 1, where those of the others are 0
+    flags : flat array (n_rows, n_units) of uint8   # IN
     weights : array (n_rows,)   # IN
     in_lanes : array   # INOUT
     targets : array (n_units * tile_columns,)   # WORK
@@ -47,9 +70,7 @@ def loss_and_gradient(
         panel = panel_width(in_lanes, stop - s)
         samples = min(panel, stop - s)
         base, cells = lanes_at + s * (n_units + 1), n_units * panel
-        for block in range(0, panel, lanes(in_lanes)):
-            rows = min(lanes(in_lanes), samples - block)
-            tile_gather(rows, order, first + s + block, n_units, y, n_units, targets, block, panel)
+        _gather_targets(n_units, first + s, samples, panel, order, y, codes, flags, targets)
         losses_and_dz(loss, targets[:cells], in_lanes[base : base + cells])
         losses = row_loss[s : s + samples]
         for i in range(samples):

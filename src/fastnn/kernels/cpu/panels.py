@@ -48,11 +48,11 @@ def chunk_samples(chunk, n_chunks, n, array):
 # LLVM spends a third of a second on a loop of this kind, wherever it stands: here it does so once.
 
 
-@linked("fill-ones", "iiT")
-def fill_ones(start, stop, array):
-    """array[start:stop] = 1."""
+@linked("fill", "iitT")
+def fill(start, stop, value, array):
+    """array[start:stop] = value."""
     for i in range(start, stop):
-        array[i] = 1
+        array[i] = value
 
 
 @linked("copy-elements", "iiiTT")
@@ -105,7 +105,7 @@ def gather_lanes(is_sparse, n_features, first, start, stop, order, indices, x, i
                     prefetch_lines(order[i] * n_features, (order[i] + 1) * n_features, x)
                 tile_gather(rows, order, at, n_features, x, n_features, in_lanes, base + block, panel)
         ones = base + n_features * panel
-        fill_ones(ones, ones + panel, in_lanes)
+        fill(ones, ones + panel, 1, in_lanes)
 
 
 @register_jitable
@@ -139,7 +139,7 @@ def row_stride(n_units, array):
 
 @linked("lanes-to-columns", "iiiiiiiTT")
 def lanes_to_columns(in_rows, n_units, start, stop, capacity, d_at, columns_at, d, in_columns):
-    """The columns layout of a gradient (n_units, n_samples), from its lanes layout; or rows with `in_rows`."""
+    """The columns layout of a gradient (n_units, n_samples), or with `in_rows` rows, from its lanes."""
     width, columns = lanes(d), tile_columns(d)
     row = row_stride(n_units, d)
     for s in range(start, stop, columns):

@@ -374,8 +374,8 @@ def prefetch(typingctx, array, offset):
 __all__ = [
     "AHEAD_BYTES",
     "PAIR_ROWS",
-    "SUM_LANES",
     "STRIP_VECTORS",
+    "SUM_LANES",
     "TILE_ROWS",
     "combine_rows",
     "divide_by_sum",

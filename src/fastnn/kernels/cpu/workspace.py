@@ -124,9 +124,7 @@ def _offsets(lengths: np.ndarray) -> np.ndarray:
     return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
 
 
-def _weight_tiles(
-    sizes: np.ndarray, costs: np.ndarray, n_chunks: int
-) -> tuple[np.ndarray, np.ndarray]:
+def _weight_tiles(sizes: np.ndarray, costs: np.ndarray, n_chunks: int) -> tuple[np.ndarray, np.ndarray]:
     """Row tiles of every [W; b], and their cuts: as much work for every chunk, at the layers' `costs`."""
     tiles, work = [], []
     for layer, (n_in, n_out) in enumerate(pairwise(sizes)):
@@ -187,7 +185,7 @@ def new_workspace(
     vectors = capacity // width
     chunks = _partial_chunks(n_rows, width)
     partial = not on_entries and _has_partials(chunks * n_parameters, int(lanes_at[-1] + columns_at[-1]))
-    # More threads than chunks would need buffers and have nothing to do; but for weights that outweigh a batch.
+    # More threads than chunks would need buffers and have nothing to do; unless weights outweigh the batch.
     n_workers = n_threads if on_entries else min(n_threads, chunks if partial else vectors)
     if not partial:
         chunks = row_chunks(n_rows, n_workers)

@@ -143,8 +143,9 @@ class _HeldOut(NamedTuple):
 def _hold_out(model: Any, data: Data, rng: np.random.RandomState) -> tuple[np.ndarray, _HeldOut]:
     """Split off the validation rows; return the training rows' indices and the validation data."""
     # Multi-label targets are not stratified. Splitting indices draws what splitting X and y would draw.
-    one_column = isinstance(data.Y, np.ndarray) and data.Y.shape[1] == 1
-    stratify = data.Y[:, 0] if is_classifier(model) and one_column else None
+    stratify = None
+    if is_classifier(model) and isinstance(data.Y, np.ndarray) and data.Y.shape[1] == 1:
+        stratify = data.Y[:, 0]
     train, rows = train_test_split(
         np.arange(data.Y.shape[0]), random_state=rng, test_size=model.validation_fraction, stratify=stratify
     )

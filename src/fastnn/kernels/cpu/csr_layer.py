@@ -20,7 +20,7 @@ from numba.extending import register_jitable
 
 from fastnn.kernels.cpu.dispatch import activate
 from fastnn.kernels.cpu.linked import NOTHING, LoopTable
-from fastnn.kernels.cpu.panels import copy_elements, fill, lanes_of_rows, panel_width
+from fastnn.kernels.cpu.panels import copy_elements, fill_ones, lanes_of_rows, panel_width
 from fastnn.kernels.cpu.tile import combine_rows, lanes, tile_columns
 
 
@@ -66,7 +66,7 @@ def _csr_forward(
             copy_elements(cells, y, y, in_lanes, zs)
         if activation != NOTHING:
             activate(activation, in_lanes[y : y + cells])
-        fill(y + cells, y + cells + panel, 1, in_lanes)
+        fill_ones(y + cells, y + cells + panel, in_lanes)
 
 
 @register_jitable

@@ -21,7 +21,7 @@ from fastnn.kernels._jit import sums_in_any_order
 from fastnn.kernels.cpu.dispatch import activate, chain_rule
 from fastnn.kernels.cpu.linked import NOTHING, linked
 from fastnn.kernels.cpu.packing import DEPTH_BLOCK, must_pack, pack_rows
-from fastnn.kernels.cpu.panels import chunk_samples, copy_elements, fill, panel_width, prefetch_lines
+from fastnn.kernels.cpu.panels import chunk_samples, copy_elements, fill_ones, panel_width, prefetch_lines
 from fastnn.kernels.cpu.tile import (
     TILE_ROWS,
     lanes,
@@ -81,7 +81,7 @@ def layer_forward(
     for s in range(start, stop, columns):
         panel = panel_width(w, stop - s)
         y = y_at + s * (n_out + 1) + n_out * panel
-        fill(y, y + panel, 1, in_lanes)
+        fill_ones(y, y + panel, in_lanes)
 
 
 @linked("layer-backward", "iiiiiiiiiTTTTTT")

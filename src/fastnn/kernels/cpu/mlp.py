@@ -169,7 +169,8 @@ def _rows_task(worker, chunk, model, rows, targets, training, work, first, n):
         if layer == 0 and on_entries:
             csr_forward(
                 rows.forward, sizes[0], sizes[1], first, start, stop, model.w_at[0], at[1], activation,
-                keep_z, rows.order, rows.indices, rows.indptr, rows.x, model.parameters, scratch, in_lanes, work.zs,
+                keep_z, rows.order, rows.indices, rows.indptr, rows.x, model.parameters, scratch, in_lanes,
+                work.zs,
             )  # fmt: skip
         else:
             layer_forward(

@@ -5,7 +5,7 @@ from numba.extending import register_jitable
 from fastnn.activations import SOFTMAX
 from fastnn.kernels.cpu.dispatch import activate, losses_and_dz
 from fastnn.kernels.cpu.linked import linked
-from fastnn.kernels.cpu.panels import fill, panel_width
+from fastnn.kernels.cpu.panels import panel_width
 from fastnn.kernels.cpu.tile import divide_by_sum, lanes, subtract_max, tile_columns, tile_gather
 
 
@@ -28,19 +28,26 @@ def softmax(n_units, start, stop, lanes_at, exp, in_lanes):
 @register_jitable
 def _gather_targets(n_units, first, samples, panel, order, y, codes, flags, targets):
     """A panel (n_units, panel) of the targets of samples from `first` on, from the one of three that is."""
-    if codes.size > 0:
-        fill(0, n_units * panel, 0, targets)
-        for i in range(samples):
-            targets[codes[order[first + i]] * panel + i] = 1
-    elif flags.size > 0:
-        for i in range(panel):
-            row = order[first + min(i, samples - 1)] * n_units
-            for j in range(n_units):
-                targets[j * panel + i] = flags[row + j]
-    else:
+    if y.size > 0:
         for block in range(0, panel, lanes(targets)):
             rows = min(lanes(targets), samples - block)
             tile_gather(rows, order, first + block, n_units, y, n_units, targets, block, panel)
+        return
+    of_classes = codes.size > 0
+    units = targets[n_units * panel : (n_units + 1) * panel]
+    for i in range(panel):
+        row = order[first + min(i, samples - 1)]
+        if of_classes:
+            units[i] = codes[row]
+        else:
+            for j in range(n_units):
+                targets[j * panel + i] = flags[row * n_units + j]
+    if of_classes:
+        for j in range(n_units):
+            # Compared lane by lane: a single 1 that is stored makes the next load of its vector wait.
+            unit, ones = targets.dtype.type(j), targets[j * panel : (j + 1) * panel]
+            for i in range(panel):
+                ones[i] = 1 if units[i] == unit else 0
 
 
 @linked("loss-and-gradient", "iiiiiiiITJBTTTD")
@@ -61,7 +68,7 @@ def loss_and_gradient(
     flags : flat array (n_rows, n_units) of uint8   # IN
     weights : array (n_rows,)   # IN
     in_lanes : array   # INOUT
-    targets : array (n_units * tile_columns,)   # WORK
+    targets : array ((n_units + 1) * tile_columns,)   # WORK
     row_loss : array (n_samples,)   # OUT
         Summed in float64: a batch's loss decides when training stops.
     """

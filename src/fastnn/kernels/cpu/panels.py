@@ -48,11 +48,11 @@ def chunk_samples(chunk, n_chunks, n, array):
 # LLVM spends a third of a second on a loop of this kind, wherever it stands: here it does so once.
 
 
-@linked("fill", "iitT")
-def fill(start, stop, value, array):
-    """array[start:stop] = value."""
+@linked("fill-ones", "iiT")
+def fill_ones(start, stop, array):
+    """array[start:stop] = 1."""
     for i in range(start, stop):
-        array[i] = value
+        array[i] = 1
 
 
 @linked("copy-elements", "iiiTT")
@@ -105,7 +105,7 @@ def gather_lanes(is_sparse, n_features, first, start, stop, order, indices, x, i
                     prefetch_lines(order[i] * n_features, (order[i] + 1) * n_features, x)
                 tile_gather(rows, order, at, n_features, x, n_features, in_lanes, base + block, panel)
         ones = base + n_features * panel
-        fill(ones, ones + panel, 1, in_lanes)
+        fill_ones(ones, ones + panel, in_lanes)
 
 
 @register_jitable

@@ -26,6 +26,7 @@ from fastnn.kernels.cpu.mini_batch import absorb_batch, judge_batch, run_mini_ba
 from fastnn.kernels.cpu.mlp import Model, Rows, Targets, Training, predict_rows, run_batches
 from fastnn.kernels.cpu.movement import Movement, center_movement
 from fastnn.kernels.cpu.nearest import is_small
+from fastnn.kernels.cpu.output import flag_loops
 from fastnn.kernels.cpu.sweep import new_partials, sweep, sweep_work
 from fastnn.kernels.cpu.sweep_csr import sweep_csr
 from fastnn.kernels.cpu.team import TURNS_PER_MS
@@ -59,6 +60,7 @@ __all__ = [
     "derivative_loops",
     "distances_to",
     "dropout_loops",
+    "flag_loops",
     "improved",
     "is_small",
     "judge_batch",

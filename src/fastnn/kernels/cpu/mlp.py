@@ -97,9 +97,11 @@ class Rows(NamedTuple):
 class Targets(NamedTuple):
     """What is learned."""
 
-    y: np.ndarray  # IN flat (n * n_outputs,) T; or empty, and one of the next two not
-    codes: np.ndarray  # IN (n,) int32: the output whose target is 1, where those of the others are 0
-    flags: np.ndarray  # IN flat (n * n_outputs,) uint8
+    # Rows of numbers, (n, n_outputs); or, with `starts`, a vector of which every row's targets are a piece.
+    y: np.ndarray  # IN flat T
+    starts: np.ndarray  # IN (n,) int32: where in `y` each row's piece begins; or empty
+    flags: np.ndarray  # IN flat (n * n_outputs,) uint8: the targets in place of `y`, or empty
+    of_flags: int  # address of the loop of flags, of ``output``; NOTHING where there are none
     weights: np.ndarray  # IN (n,) T, or empty: all 1
     loss: int  # address of the loss's loop
     loss_scale: float  # factor of the summed loss
@@ -123,8 +125,8 @@ class Training(NamedTuple):
 
 
 # The structures' fields, for ``linked``.
-MODEL, ROWS, TARGETS = (Model, "IITiii"), (Rows, "iTJIIiii"), (Targets, "TJBTidd")
-TRAINING, WORKSPACE = (Training, "iiiiDTT2iidi"), (Workspace, "iiI2IIITTTTT2T3T2IJTDDIIDT")
+MODEL, ROWS, TARGETS = (Model, "IITiii"), (Rows, "iTJIIiii"), (Targets, "TJBiTidd")
+TRAINING, WORKSPACE = (Training, "iiiiDTT2iidi"), (Workspace, "iiI2IIITTTTT2T3T2IJTIDDIIDT")
 
 
 @register_jitable
@@ -186,10 +188,15 @@ def _rows_task(worker, chunk, model, rows, targets, training, work, first, n):
     n_out = sizes[n_layers]
     if model.is_softmax:
         softmax(n_out, start, stop, at[n_layers], model.output, in_lanes)
+    starts, first_start, stride = rows.order, first, n_out
+    if targets.starts.size > 0:
+        for i in range(start, stop):
+            work.starts[i] = targets.starts[rows.order[first + i]]
+        starts, first_start, stride = work.starts, np.int64(0), np.int64(1)
     loss_and_gradient(
-        n_out, first, start, stop, at[n_layers], targets.loss, targets.weights.size > 0,
-        rows.order, targets.y, targets.codes, targets.flags, targets.weights, in_lanes, scratch,
-        work.row_loss,
+        n_out, first, start, stop, at[n_layers], targets.loss, targets.weights.size > 0, targets.of_flags,
+        rows.order, first_start, stride, starts, targets.y, targets.flags, targets.weights,
+        in_lanes, scratch, work.row_loss,
     )  # fmt: skip
     # dz of the last layer stands in place of the outputs, that of the others in two places by turns.
     d, d_at = in_lanes, at[n_layers]

@@ -1,10 +1,10 @@
-"""The output layer, sample by sample along the lanes: softmax, and the loss with its gradient."""
+"""The output layer, sample by sample along the lanes: softmax, targets, and the loss with its gradient."""
 
 from numba.extending import register_jitable
 
 from fastnn.activations import SOFTMAX
 from fastnn.kernels.cpu.dispatch import activate, losses_and_dz
-from fastnn.kernels.cpu.linked import linked
+from fastnn.kernels.cpu.linked import NOTHING, LoopTable, linked
 from fastnn.kernels.cpu.panels import panel_width
 from fastnn.kernels.cpu.tile import divide_by_sum, lanes, subtract_max, tile_columns, tile_gather
 
@@ -26,34 +26,23 @@ def softmax(n_units, start, stop, lanes_at, exp, in_lanes):
 
 
 @register_jitable
-def _gather_targets(n_units, first, samples, panel, order, y, codes, flags, targets):
-    """A panel (n_units, panel) of the targets of samples from `first` on, from the one of three that is."""
-    if y.size > 0:
-        for block in range(0, panel, lanes(targets)):
-            rows = min(lanes(targets), samples - block)
-            tile_gather(rows, order, first + block, n_units, y, n_units, targets, block, panel)
-        return
-    of_classes = codes.size > 0
-    units = targets[n_units * panel : (n_units + 1) * panel]
+def _gather_flags(n_units, first, samples, panel, order, flags, out):
+    """out[j, i] = flags[order[first + i], j] for i < panel; from `samples` on the last one's again."""
     for i in range(panel):
-        row = order[first + min(i, samples - 1)]
-        if of_classes:
-            units[i] = codes[row]
-        else:
-            for j in range(n_units):
-                targets[j * panel + i] = flags[row * n_units + j]
-    if of_classes:
+        at = order[first + min(i, samples - 1)] * n_units
         for j in range(n_units):
-            # Compared lane by lane: a single 1 that is stored makes the next load of its vector wait.
-            unit, ones = targets.dtype.type(j), targets[j * panel : (j + 1) * panel]
-            for i in range(panel):
-                ones[i] = 1 if units[i] == unit else 0
+            out[j * panel + i] = flags[at + j]
 
 
-@linked("loss-and-gradient", "iiiiiiiITJBTTTD")
+# gather_flags(address, ...), with address = flag_loops.address(0, dtype): compiled where targets are flags.
+flag_loops = LoopTable("flags", {"rows": _gather_flags}, "iiiiIBT")
+gather_flags = flag_loops.call
+
+
+@linked("loss-and-gradient", "iiiiiiiiIiiITBTTTD")
 def loss_and_gradient(
-    n_units, first, start, stop, lanes_at, loss, weighted,
-    order, y, codes, flags, weights, in_lanes, targets, row_loss,
+    n_units, first, start, stop, lanes_at, loss, weighted, of_flags, order, first_start, stride, starts,
+    y, flags, weights, in_lanes, targets, row_loss,
 ):  # fmt: skip
     """Loss of each sample, and dz in place of the outputs; sample i is row ``order[first + i]``.
 
@@ -63,12 +52,16 @@ def loss_and_gradient(
         Address of the loss's loop.
     weighted : int
         Whether the samples have weights.
-    y : flat array (n_rows, n_units)   # IN, the targets; or empty, and one of the next two not
-    codes : array (n_rows,) of int32   # IN: the unit whose target is 1, where those of the others are 0
-    flags : flat array (n_rows, n_units) of uint8   # IN
+    of_flags : int
+        Address of the loop of targets that are flags, or NOTHING.
+    first_start, stride : int
+    starts : array of int64   # IN
+        The targets of sample i are those from ``starts[first_start + i] * stride`` on in `y`.
+    y : flat array   # IN
+    flags : flat array (n_rows, n_units) of uint8   # IN, the targets with `of_flags`
     weights : array (n_rows,)   # IN
     in_lanes : array   # INOUT
-    targets : array ((n_units + 1) * tile_columns,)   # WORK
+    targets : array (n_units * tile_columns,)   # WORK
     row_loss : array (n_samples,)   # OUT
         Summed in float64: a batch's loss decides when training stops.
     """
@@ -77,7 +70,13 @@ def loss_and_gradient(
         panel = panel_width(in_lanes, stop - s)
         samples = min(panel, stop - s)
         base, cells = lanes_at + s * (n_units + 1), n_units * panel
-        _gather_targets(n_units, first + s, samples, panel, order, y, codes, flags, targets)
+        if of_flags != NOTHING:
+            gather_flags(of_flags, n_units, first + s, samples, panel, order, flags, targets)
+        else:
+            for block in range(0, panel, lanes(in_lanes)):
+                rows = min(lanes(in_lanes), samples - block)
+                at = first_start + s + block
+                tile_gather(rows, starts, at, n_units, y, stride, targets, block, panel)
         losses_and_dz(loss, targets[:cells], in_lanes[base : base + cells])
         losses = row_loss[s : s + samples]
         for i in range(samples):

@@ -54,6 +54,7 @@ class Workspace(NamedTuple):
     offsets: np.ndarray  # WORK int64, of ``csr_layer``, like the next two: the columns of a batch of CSR rows
     samples: np.ndarray  # WORK (entries of a batch,) int32
     values: np.ndarray  # WORK (entries of a batch,) T
+    starts: np.ndarray  # WORK (capacity,) int64: of the samples' targets
     row_loss: np.ndarray  # WORK (capacity,) float64
     squares: np.ndarray  # WORK (n_tiles,) float64
     signals: np.ndarray  # WORK int64, of ``team``
@@ -213,6 +214,7 @@ def new_workspace(
         offsets=np.empty(sizes[0] + cuts.size if on_entries else 0, np.int64),
         samples=np.empty(n_entries or 0, np.int32),
         values=np.empty(n_entries or 0, dtype),
+        starts=np.empty(capacity, np.int64),
         row_loss=np.empty(capacity),
         squares=np.zeros(len(tiles)),
         signals=aligned_empty((signals_size(max(chunks, cuts.size - 1)),), np.int64),

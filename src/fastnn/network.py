@@ -116,12 +116,11 @@ def _rows(X: Any, dtype: np.dtype) -> device.Rows:
     order = np.arange(X.shape[0], dtype=np.int64)
     if not sparse.issparse(X):
         nothing = np.empty(0, np.int32), np.empty(0, np.int64)
-        return device.Rows(False, plain(X, dtype).reshape(-1), *nothing, order, 0, 0, 0)
+        return device.Rows(False, plain(X, dtype).reshape(-1), *nothing, order, 0, 0)
     csr = Csr.of(X, dtype, np.int32)
-    loops = [0, 0, 0]
+    loops = [0, 0]
     if X.shape[1] >= ENTRY_FEATURES and csr.data.size <= ENTRY_DENSITY * X.shape[0] * X.shape[1]:
-        tables = device.csr_forward_loops, device.csr_columns_loops, device.csr_gradient_loops
-        loops = [table.address(0, dtype) for table in tables]
+        loops = [table.address(0, dtype) for table in (device.csr_forward_loops, device.csr_weights_loops)]
     return device.Rows(True, csr.data, csr.indices, plain(csr.indptr, np.int64), order, *loops)
 
 

@@ -8,7 +8,7 @@ dW_j = sum_i X_ij dz_i      dZ, in rows             those of column j       as t
 ==========================  ======================  ======================  =======================
 
 No dense batch exists. The columns' entries are found anew for every batch, a range of features at a time
-(``csr_columns``): a counting sort, by the worker that then updates these features' weights.
+(``columns_of_batch``): a counting sort, by the worker that then updates these features' weights.
 
 Every sum is the chain of fused multiply-adds over ascending features, or samples, that the dense products
 are, less the terms that are zero.
@@ -16,18 +16,21 @@ are, less the terms that are zero.
 The functions are reached by their addresses, so that a process without sparse rows does not compile them.
 """
 
+import numpy as np
 from numba.extending import register_jitable
 
 from fastnn.kernels.cpu.dispatch import activate
 from fastnn.kernels.cpu.linked import NOTHING, LoopTable
-from fastnn.kernels.cpu.panels import copy_elements, fill_ones, lanes_of_rows, panel_width
-from fastnn.kernels.cpu.tile import combine_rows, lanes, tile_columns
+from fastnn.kernels.cpu.mlp_arguments import MODEL, ROWS, TARGETS, TRAINING, WORKSPACE
+from fastnn.kernels.cpu.panels import copy_elements, fill_ones, lanes_of_rows, panel_width, row_stride
+from fastnn.kernels.cpu.tile import TILE_ROWS, combine_rows, lanes, tile_columns
+from fastnn.kernels.cpu.updates import n_tiles_of, update_tiles
+from fastnn.kernels.cpu.workspace import WEIGHT
 
 
 @register_jitable
 def _csr_forward(
-    n_in, n_out, first, start, stop, w_at, y_at, activation, keep_z,
-    order, indices, indptr, x, w, staging, in_lanes, zs,
+    model, rows, first, start, stop, y_at, activation, keep_z, staging, in_lanes, zs
 ):  # fmt: skip
     """Lanes of the first layer, at `y_at`, of the samples start : stop; sample i is row ``order[first + i]``.
 
@@ -35,32 +38,32 @@ def _csr_forward(
     ----------
     start : int
         A multiple of a vector.
-    activation, keep_z, w, in_lanes, zs
+    activation, keep_z, in_lanes, zs
         As in ``layer_forward``.
-    indices, indptr, x : arrays of shape (nnz,), (n_rows + 1,), (nnz,)   # IN
     staging : array (lanes * n_out,)   # WORK
 
     Notes
     -----
     FLOPs: 2 n_out for each entry and sample. Bytes: a row of W for each entry.
     """
+    w, w_at, n_out = model.parameters, model.w_at[0], model.sizes[1]
     width, columns = lanes(w), tile_columns(w)
-    bias = w_at + n_in * n_out
+    bias = w_at + model.sizes[0] * n_out
     for s in range(start, stop, columns):
         panel = panel_width(w, stop - s)
         y = y_at + s * (n_out + 1)
         for block in range(0, panel, width):
-            rows = min(width, stop - s - block)
-            for i in range(rows):
-                row, at = order[first + s + block + i], i * n_out
-                begin = indptr[row]
+            count = min(width, stop - s - block)
+            for i in range(count):
+                row, at = rows.order[first + s + block + i], i * n_out
+                begin, end = rows.indptr[row], rows.indptr[row + 1]
                 combine_rows(
-                    n_out, indptr[row + 1] - begin, x, begin, indices, begin, w, w_at, n_out,
+                    n_out, end - begin, rows.x, begin, rows.indices, begin, w, w_at, n_out,
                     staging, at, False,
                 )  # fmt: skip
                 for j in range(n_out):
                     staging[at + j] += w[bias + j]
-            lanes_of_rows(staging, n_out, rows, in_lanes, y + block, panel)
+            lanes_of_rows(staging, n_out, count, in_lanes, y + block, panel)
         cells = n_out * panel
         if keep_z:
             copy_elements(cells, y, y, in_lanes, zs)
@@ -82,7 +85,7 @@ def _first_entry(indices, begin, end, feature):
 
 
 @register_jitable
-def _csr_columns(
+def columns_of_batch(
     first_feature, last_feature, offsets_at, first, n, order, indices, indptr, x, offsets, samples, values
 ):  # fmt: skip
     """The entries of a batch by features, first_feature : last_feature; sample i is ``order[first + i]``.
@@ -131,7 +134,7 @@ def _csr_columns(
 
 
 @register_jitable
-def _csr_gradient(
+def gradient_of_rows(
     first_row, last_row, n_in, n_out, n, offsets_at, dz_at, stride, add,
     offsets, samples, values, in_rows, gradient, gradient_at,
 ):  # fmt: skip
@@ -143,7 +146,7 @@ def _csr_gradient(
         Place of the offset of feature `first_row`.
     dz_at, stride : int
         Where dZ begins in `in_rows`, and from one sample to the next.
-    offsets, samples, values : arrays   # IN, of ``csr_columns``
+    offsets, samples, values : arrays   # IN, of ``columns_of_batch``
     in_rows : array   # IN
     gradient : array   # OUT, or INOUT with `add`
 
@@ -171,10 +174,49 @@ def _csr_gradient(
                     total[j] += dz[j]
 
 
-csr_forward_loops = LoopTable("csr-forward", {"rows": _csr_forward}, "iiiiiiiiiIJITTTTT")
-csr_columns_loops = LoopTable("csr-columns", {"rows": _csr_columns}, "iiiiiIJITIJT")
-csr_gradient_loops = LoopTable("csr-gradient", {"rows": _csr_gradient}, "iiiiiiiiiIJTTTi")
+@register_jitable
+def _csr_weights(worker, chunk, model, rows, targets, training, work, first, n, learn):
+    """The weights' phase of the first layer, for the tiles of it that are in one chunk.
+
+    Of a batch whose n samples stand at `first` in the order. Without `learn` gradients are added to those in
+    ``training.gradient``; with it they go no farther than the first-level cache.
+
+    Notes
+    -----
+    Bytes: the parameters and the optimiser's state, read and written, whatever the batch; that is the limit.
+    """
+    n_in, n_out = model.sizes[0], model.sizes[1]
+    tile, stop = work.cuts[chunk], min(work.cuts[chunk + 1], n_tiles_of(n_in))
+    first_feature, last_feature = tile * TILE_ROWS, min(stop * TILE_ROWS, n_in)
+    if first_feature < last_feature:
+        columns_of_batch(
+            first_feature, last_feature, first_feature + chunk, first, n,
+            rows.order, rows.indices, rows.indptr, rows.x, work.offsets, work.samples, work.values,
+        )  # fmt: skip
+    real = model.parameters.dtype.type
+    decay, scale = real(targets.alpha), real(1.0 / work.sums[WEIGHT])
+    stride = row_stride(n_out, training.gradient)
+    while tile < stop:
+        row, end = tile * TILE_ROWS, min((tile + 1) * TILE_ROWS, n_in + 1)
+        gradient, at = work.scratch[worker], np.int64(0)
+        if not learn:
+            gradient, at = training.gradient, model.w_at[0] + row * n_out
+        gradient_of_rows(
+            row, end, n_in, n_out, n, row + chunk, work.columns_at[1], stride, not learn,
+            work.offsets, work.samples, work.values, work.in_columns, gradient, at,
+        )  # fmt: skip
+        if learn:
+            update_tiles(
+                model.w_at[0], n_in, n_out, tile, 1, training.update, decay, scale, work.step,
+                model.parameters, training.state, gradient, work.squares[tile : tile + 1],
+            )  # fmt: skip
+        tile += 1
+
+
+csr_forward_loops = LoopTable("csr-forward", {"rows": _csr_forward}, [MODEL, ROWS, "iiiiiiTTT"])
+csr_weights_loops = LoopTable(
+    "csr-weights", {"rows": _csr_weights}, ["ii", MODEL, ROWS, TARGETS, TRAINING, WORKSPACE, "iii"]
+)
 # What kernels call; Numba knows no attributes of Python objects.
 csr_forward = csr_forward_loops.call
-csr_columns = csr_columns_loops.call
-csr_gradient = csr_gradient_loops.call
+csr_weights = csr_weights_loops.call

@@ -215,8 +215,8 @@ class LoopTable:
         Names the table in the cache.
     loops : dict of str to callable or None
         A loop for each entry, by the entry's name, in the order of its code; None where it does nothing.
-    parameters : str
-        Letters of the loops' parameters, see the module.
+    parameters : str, or list of str and pairs (class, str)
+        The loops' parameters, see the module.
 
     Attributes
     ----------
@@ -227,7 +227,9 @@ class LoopTable:
         NOTHING if it has none.
     """
 
-    def __init__(self, kind: str, loops: dict[str, Callable[..., None] | None], parameters: str) -> None:
+    def __init__(
+        self, kind: str, loops: dict[str, Callable[..., None] | None], parameters: Parameters
+    ) -> None:
         self.kind, self.loops, self.parameters = kind, loops, parameters
         for name, loop in loops.items():
             if loop is not None:

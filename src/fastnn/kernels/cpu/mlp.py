@@ -19,25 +19,23 @@ bitwise the same however the work is cut, and it is cut to suit the threads at h
 gradients of their own, whose number follows from the shape alone.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 from numba import prange
 from numba.extending import register_jitable
 
 from fastnn.kernels._jit import parallel_jit
-from fastnn.kernels.cpu.csr_layer import csr_columns, csr_forward, csr_gradient
+from fastnn.kernels.cpu.csr_layer import csr_forward, csr_weights
 from fastnn.kernels.cpu.denormals import flush_subnormals, restore_subnormals
-from fastnn.kernels.cpu.dispatch import step_coefficients, update_parameters
+from fastnn.kernels.cpu.dispatch import step_coefficients
 from fastnn.kernels.cpu.dropout import drop_units
 from fastnn.kernels.cpu.layers import (
     GROUP_TILES,
     layer_backward,
     layer_forward,
-    sum_of_squares,
     weight_gradient,
 )
 from fastnn.kernels.cpu.linked import NOTHING, linked
+from fastnn.kernels.cpu.mlp_arguments import MODEL, ROWS, TARGETS, TRAINING, WORKSPACE
 from fastnn.kernels.cpu.output import loss_and_gradient, softmax
 from fastnn.kernels.cpu.panels import (
     chunk_samples,
@@ -45,7 +43,6 @@ from fastnn.kernels.cpu.panels import (
     gather_lanes,
     lanes_to_columns,
     lanes_to_rows,
-    row_stride,
 )
 from fastnn.kernels.cpu.team import (
     FINISHED,
@@ -57,6 +54,7 @@ from fastnn.kernels.cpu.team import (
     wait_for_phase,
 )
 from fastnn.kernels.cpu.tile import TILE_ROWS, lanes
+from fastnn.kernels.cpu.updates import n_tiles_of, update_tiles
 from fastnn.kernels.cpu.workspace import (
     DONE,
     LOSS,
@@ -64,69 +62,8 @@ from fastnn.kernels.cpu.workspace import (
     TOTAL,
     TOTAL_WEIGHT,
     WEIGHT,
-    Workspace,
     scratch_size,
 )
-
-
-class Model(NamedTuple):
-    """What a forward pass needs. L layers of weights; T is float32 or float64."""
-
-    sizes: np.ndarray  # IN (L + 1,) int64: units of each layer, inputs first
-    w_at: np.ndarray  # IN (L,) int64: offset of each [W; b], (n_in + 1, n_out), in the parameters
-    parameters: np.ndarray  # IN, and OUT of training (n_parameters,) T
-    hidden: int  # address of the loop of the hidden layers' activation
-    output: int  # address of that of the last one's; with softmax, of the exponential function
-    is_softmax: bool
-
-
-class Rows(NamedTuple):
-    """The data: a matrix, dense or CSR, in the order in which its rows are taken."""
-
-    is_sparse: bool
-    x: np.ndarray  # IN flat (n * n_features,) or (nnz,) T
-    indices: np.ndarray  # IN (nnz,) int32 of CSR; empty for a dense matrix
-    indptr: np.ndarray  # IN (n + 1,) int64 of CSR; empty for a dense matrix
-    order: np.ndarray  # IN (n_used,) int64
-    # Addresses of the loops of ``csr_layer``; NOTHING where the first layer reads rows in lanes.
-    forward: int
-    columns: int
-    gradient: int
-
-
-class Targets(NamedTuple):
-    """What is learned."""
-
-    # Rows of numbers, (n, n_outputs); or, with `starts`, a vector of which every row's targets are a piece.
-    y: np.ndarray  # IN flat T
-    starts: np.ndarray  # IN (n,) int32: where in `y` each row's piece begins; or empty
-    flags: np.ndarray  # IN flat (n * n_outputs,) uint8: the targets in place of `y`, or empty
-    of_flags: int  # address of the loop of flags, of ``output``; NOTHING where there are none
-    weights: np.ndarray  # IN (n,) T, or empty: all 1
-    loss: int  # address of the loss's loop
-    loss_scale: float  # factor of the summed loss
-    alpha: float  # L2 penalty
-
-
-class Training(NamedTuple):
-    """How gradients and updates are made, and where they go."""
-
-    derivative: int  # address of the loop of the hidden activation's derivative
-    keep_z: bool  # which needs the activation's argument
-    update: int  # addresses of the loops of the update rule
-    coefficients: int
-    hyper: np.ndarray  # IN (MAX_HYPER,) float64
-    gradient: np.ndarray  # OUT (n_parameters,) T
-    state: np.ndarray  # INOUT (n_slots, n_parameters) T
-    drop: int  # address of the loop of dropout; NOTHING without
-    threshold: int  # of ``fastnn.dropout.Dropout``
-    scale: float
-    seed: int
-
-
-# The structures' fields, for ``linked``.
-MODEL, ROWS, TARGETS = (Model, "IITiii"), (Rows, "iTJIIiii"), (Targets, "TJBiTidd")
-TRAINING, WORKSPACE = (Training, "iiiiDTT2iidi"), (Workspace, "iiI2IIITTTTT2T3T2IJTIDDIIDT")
 
 
 @register_jitable
@@ -170,9 +107,8 @@ def _rows_task(worker, chunk, model, rows, targets, training, work, first, n):
         activation, keep_z = _activation(model, last), training.keep_z and not last
         if layer == 0 and on_entries:
             csr_forward(
-                rows.forward, sizes[0], sizes[1], first, start, stop, model.w_at[0], at[1], activation,
-                keep_z, rows.order, rows.indices, rows.indptr, rows.x, model.parameters, scratch, in_lanes,
-                work.zs,
+                rows.forward, model, rows, first, start, stop, at[1], activation, keep_z,
+                scratch, in_lanes, work.zs,
             )  # fmt: skip
         else:
             layer_forward(
@@ -245,48 +181,25 @@ def _add_partials(work, n, add, begin, end, gradient):
         add = True
 
 
-@register_jitable
-def _feature_range(chunk, sizes, work):
-    """Features whose weights are in this chunk of tiles: first and last (exclusive)."""
-    n_tiles = sizes[0] // TILE_ROWS + 1  # those of the first layer come first
-    cuts = work.cuts
-    return min(cuts[chunk] * TILE_ROWS, sizes[0]), min(min(cuts[chunk + 1], n_tiles) * TILE_ROWS, sizes[0])
-
-
 @linked("weights-task", ["ii", MODEL, ROWS, TARGETS, TRAINING, WORKSPACE, "iii"])
 def _weights_task(worker, chunk, model, rows, targets, training, work, first, n, learn):
     """The weights' phase, for one chunk of tiles: their gradients and, with `learn`, their update."""
     former = flush_subnormals()
-    parameters, state, tiles, sizes = model.parameters, training.state, work.tiles, model.sizes
+    parameters, gradient, tiles = model.parameters, training.gradient, work.tiles
     real = parameters.dtype.type
-    c, decay, scale = work.step, real(targets.alpha), real(1.0 / work.sums[WEIGHT])
+    decay, scale = real(targets.alpha), real(1.0 / work.sums[WEIGHT])
     tile, stop = work.cuts[chunk], work.cuts[chunk + 1]
-    on_entries = rows.columns != NOTHING
-    first_feature, last_feature = _feature_range(chunk, sizes, work)
-    if on_entries and first_feature < last_feature:
-        csr_columns(
-            rows.columns, first_feature, last_feature, first_feature + chunk, first, n,
-            rows.order, rows.indices, rows.indptr, rows.x, work.offsets, work.samples, work.values,
-        )  # fmt: skip
+    if rows.weights != NOTHING:
+        csr_weights(rows.weights, worker, chunk, model, rows, targets, training, work, first, n, learn)
+        tile = max(tile, min(stop, n_tiles_of(model.sizes[0])))
     while tile < stop:
         layer, t = tiles[tile, 0], tiles[tile, 1]
-        of_entries = on_entries and layer == 0
-        # A gradient of entries is short of arithmetic: one tile of it stays in the first-level cache.
-        most, count = 1 if of_entries else GROUP_TILES, 1
-        while count < most and tile + count < stop and tiles[tile + count, 0] == layer:
+        count = 1
+        while count < GROUP_TILES and tile + count < stop and tiles[tile + count, 0] == layer:
             count += 1
-        n_in, n_out, w_at = sizes[layer], sizes[layer + 1], model.w_at[layer]
+        n_in, n_out, w_at = model.sizes[layer], model.sizes[layer + 1], model.w_at[layer]
         begin, end = w_at + t * TILE_ROWS * n_out, w_at + min((t + count) * TILE_ROWS, n_in + 1) * n_out
-        gradient, g = training.gradient, begin
-        if of_entries:
-            if learn:
-                gradient, g = work.scratch[worker], np.int64(0)
-            csr_gradient(
-                rows.gradient, t * TILE_ROWS, min((t + 1) * TILE_ROWS, n_in + 1), n_in, n_out, n,
-                t * TILE_ROWS + chunk, work.columns_at[1], row_stride(n_out, gradient), not learn,
-                work.offsets, work.samples, work.values, work.in_columns, gradient, g,
-            )  # fmt: skip
-        elif work.partials.size > 0:
+        if work.partials.size > 0:
             _add_partials(work, n, not learn, begin, end, gradient)
         else:
             weight_gradient(
@@ -295,22 +208,10 @@ def _weights_task(worker, chunk, model, rows, targets, training, work, first, n,
                 work.in_lanes, work.in_columns, gradient, work.scratch[worker],
             )  # fmt: skip
         if learn:
-            end = min(end, w_at + n_in * n_out)
-            g -= begin  # of an element in the gradient, less its place in the parameters
-            if decay > 0:
-                for i in range(count):
-                    here = begin + i * TILE_ROWS * n_out
-                    work.squares[tile + i] = sum_of_squares(
-                        parameters[here : min(here + TILE_ROWS * n_out, end)]
-                    )
-            # The rows of W, then b, if its row is among these tiles: b has no penalty.
-            for part in range(2 if (t + count) * TILE_ROWS > n_in else 1):
-                update_parameters(
-                    training.update, real(0) if part == 1 else decay, scale,
-                    c[0], c[1], c[2], c[3], c[4], c[5], parameters[begin:end], gradient[g + begin : g + end],
-                    state[0, begin:end], state[state.shape[0] - 1, begin:end],
-                )  # fmt: skip
-                begin, end = end, end + n_out
+            update_tiles(
+                w_at, n_in, n_out, t, count, training.update, decay, scale, work.step,
+                parameters, training.state, gradient[begin:end], work.squares[tile : tile + count],
+            )  # fmt: skip
         tile += count
     restore_subnormals(former)
 
@@ -431,9 +332,8 @@ def _predict_task(chunk, n_chunks, model, rows, first, n, in_lanes, scratch, out
     if rows.forward != NOTHING:
         first_layer = 1
         csr_forward(
-            rows.forward, sizes[0], sizes[1], first + start, np.int64(0), count, model.w_at[0], room,
-            _activation(model, n_layers == 1), False,
-            rows.order, rows.indices, rows.indptr, rows.x, model.parameters, scratch, in_lanes, in_lanes,
+            rows.forward, model, rows, first + start, np.int64(0), count, room,
+            _activation(model, n_layers == 1), False, scratch, in_lanes, in_lanes,
         )  # fmt: skip
     else:
         gather_lanes(

@@ -51,29 +51,21 @@ def combine(columns, depth, values, indices, b, stride, out, has_begin):
 
 
 @jit
-def columns_of_batch(
-    address, first_feature, last_feature, at, first, n, order, i, p, x, offsets, samples, values
-):
-    csr_layer.csr_columns(
-        address, first_feature, last_feature, at, first, n, order, i, p, x, offsets, samples, values
+def columns_of_batch(first_feature, last_feature, at, n, order, i, p, x, offsets, samples, values):
+    csr_layer.columns_of_batch(
+        first_feature, last_feature, at, 4, n, order, i, p, x, offsets, samples, values
     )  # fmt: skip
 
 
 @jit
-def forward(
-    address, n_in, n_out, first, start, stop, y_at, activation, keep_z, order, i, p, x, w, sums, y, zs
-):
-    csr_layer.csr_forward(
-        address, n_in, n_out, first, start, stop, 3, y_at, activation, keep_z, order, i, p, x, w, sums, y, zs
-    )  # fmt: skip
+def forward(model, rows, n, activation, sums, lanes, zs):
+    csr_layer.csr_forward(rows.forward, model, rows, 4, 0, n, 5, activation, True, sums, lanes, zs)
 
 
 @jit
-def gradient(
-    address, first_row, last_row, n_in, n_out, n, at, stride, add, offsets, samples, values, dz, out
-):
-    csr_layer.csr_gradient(
-        address, first_row, last_row, n_in, n_out, n, at, 0, stride, add, offsets, samples, values, dz, out, 2
+def gradient(first_row, last_row, n_in, n_out, n, at, stride, add, offsets, samples, values, dz, out):
+    csr_layer.gradient_of_rows(
+        first_row, last_row, n_in, n_out, n, at, 0, stride, add, offsets, samples, values, dz, out, 2
     )  # fmt: skip
 
 
@@ -113,13 +105,11 @@ def test_columns_of_a_batch(dtype, n, d):
     want = reference.entries_by_feature(batch.toarray(), stored.toarray())
     offsets = np.full(d + 8, -7)
     samples, values = np.full(batch.nnz + 1, -7, np.int32), guarded(batch.nnz, dtype)
-    address = csr_layer.csr_columns_loops.address(0, dtype)
     cuts = [0, d // 3, d // 3, d // 2, d]
     for chunk in reversed(range(4)):  # whoever comes first
         columns_of_batch(
-            address, cuts[chunk], cuts[chunk + 1], cuts[chunk] + chunk, 4, n, order, *parts(csr),
-            offsets, samples, values,
-        )  # fmt: skip
+            cuts[chunk], cuts[chunk + 1], cuts[chunk] + chunk, n, order, *parts(csr), offsets, samples, values
+        )
     for chunk in range(4):
         for j in range(cuts[chunk], cuts[chunk + 1]):
             begin, end = offsets[j + chunk], offsets[j + chunk + 1]
@@ -140,16 +130,15 @@ def test_forward(dtype, n_in, n_out, activation):
     X, csr = sparse_rows(120, n_in, dtype)
     order = rng.permutation(120)
     w = rng.normal(size=3 + (n_in + 1) * n_out).astype(dtype)
-    addresses = (
-        csr_layer.csr_forward_loops.address(0, dtype),
-        activation_loops.address(CODES[activation], dtype),
-    )
+    address = activation_loops.address(CODES[activation], dtype)
+    indices, indptr, x = parts(csr)
+    loops = csr_layer.csr_forward_loops.address(0, dtype), csr_layer.csr_weights_loops.address(0, dtype)
+    rows = device.Rows(True, x, indices, indptr, order, *loops)
+    model = device.Model(np.array([n_in, n_out]), np.array([3]), w, address, address, False)
     for n in (1, 15, 16, 17, 49, 113):
         size = 5 + whole(n, dtype) * (n_out + 1)
         lanes, zs, sums = (guarded(s, dtype) for s in (size, size, width_of(dtype) * n_out))
-        forward(
-            addresses[0], n_in, n_out, 4, 0, n, 5, addresses[1], True, order, *parts(csr), w, sums, lanes, zs
-        )
+        forward(model, rows, n, address, sums, lanes, zs)
         Z = X[order[4 : 4 + n]].astype(np.float64) @ w[3:-n_out].reshape(n_in, n_out) + w[-n_out:]
         A = Z if activation == "identity" else Z / (1 + np.exp(-Z))
         for buffer, want in ((zs, Z), (lanes, A)):
@@ -175,19 +164,15 @@ def test_gradient(dtype, n_in, n_out, n):
         np.empty(csr.nnz, np.int32),
         np.empty(csr.nnz, dtype),
     )
-    columns_of_batch(
-        csr_layer.csr_columns_loops.address(0, dtype), 0, n_in, 0, 0, n, np.arange(n), *parts(csr),
-        offsets, samples, values,
-    )  # fmt: skip
+    order = np.arange(-4, n)
+    columns_of_batch(0, n_in, 0, n, order, *parts(csr), offsets, samples, values)
     want = np.hstack([X, np.ones((n, 1))]).astype(np.float64).T @ dZ[:, :n_out]
     first = n_in // 2
-    address = csr_layer.csr_gradient_loops.address(0, dtype)
     out = guarded(2 + want[first:].size, dtype)
     for add in (False, True):
         gradient(
-            address, first, n_in + 1, n_in, n_out, n, first, stride, add, offsets, samples, values,
-            dZ.ravel(), out,
-        )  # fmt: skip
+            first, n_in + 1, n_in, n_out, n, first, stride, add, offsets, samples, values, dZ.ravel(), out
+        )
         got = out[2:-GUARD].reshape(-1, n_out)
         np.testing.assert_allclose(got, (1 + add) * want[first:], atol=np.finfo(dtype).eps * n * 8)
         assert (out[:2] == SEVEN).all()

@@ -19,12 +19,13 @@ The functions are reached by their addresses, so that a process without sparse r
 import numpy as np
 from numba.extending import register_jitable
 
-from fastnn.kernels.cpu.dispatch import activate
+from fastnn.kernels.cpu.denormals import flush_subnormals, restore_subnormals
+from fastnn.kernels.cpu.dispatch import activate, update_parameters
+from fastnn.kernels.cpu.layers import sum_of_squares
 from fastnn.kernels.cpu.linked import NOTHING, LoopTable
 from fastnn.kernels.cpu.mlp_arguments import MODEL, ROWS, TARGETS, TRAINING, WORKSPACE
 from fastnn.kernels.cpu.panels import copy_elements, fill_ones, lanes_of_rows, panel_width, row_stride
 from fastnn.kernels.cpu.tile import TILE_ROWS, combine_rows, lanes, tile_columns
-from fastnn.kernels.cpu.updates import n_tiles_of, update_tiles
 from fastnn.kernels.cpu.workspace import WEIGHT
 
 
@@ -185,32 +186,42 @@ def _csr_weights(worker, chunk, model, rows, targets, training, work, first, n, 
     -----
     Bytes: the parameters and the optimiser's state, read and written, whatever the batch; that is the limit.
     """
+    former = flush_subnormals()
     n_in, n_out = model.sizes[0], model.sizes[1]
-    tile, stop = work.cuts[chunk], min(work.cuts[chunk + 1], n_tiles_of(n_in))
+    tile, stop = work.cuts[chunk], min(work.cuts[chunk + 1], n_in // TILE_ROWS + 1)
     first_feature, last_feature = tile * TILE_ROWS, min(stop * TILE_ROWS, n_in)
     if first_feature < last_feature:
         columns_of_batch(
             first_feature, last_feature, first_feature + chunk, first, n,
             rows.order, rows.indices, rows.indptr, rows.x, work.offsets, work.samples, work.values,
         )  # fmt: skip
-    real = model.parameters.dtype.type
+    parameters, state, c = model.parameters, training.state, work.step
+    real = parameters.dtype.type
     decay, scale = real(targets.alpha), real(1.0 / work.sums[WEIGHT])
-    stride = row_stride(n_out, training.gradient)
+    stride = row_stride(n_out, parameters)
     while tile < stop:
         row, end = tile * TILE_ROWS, min((tile + 1) * TILE_ROWS, n_in + 1)
-        gradient, at = work.scratch[worker], np.int64(0)
-        if not learn:
-            gradient, at = training.gradient, model.w_at[0] + row * n_out
+        begin = model.w_at[0] + row * n_out
+        gradient, at = (work.scratch[worker], np.int64(0)) if learn else (training.gradient, begin)
         gradient_of_rows(
             row, end, n_in, n_out, n, row + chunk, work.columns_at[1], stride, not learn,
             work.offsets, work.samples, work.values, work.in_columns, gradient, at,
         )  # fmt: skip
         if learn:
-            update_tiles(
-                model.w_at[0], n_in, n_out, tile, 1, training.update, decay, scale, work.step,
-                model.parameters, training.state, gradient, work.squares[tile : tile + 1],
-            )  # fmt: skip
+            last = model.w_at[0] + min(end, n_in) * n_out
+            if decay > 0:
+                work.squares[tile] = sum_of_squares(parameters[begin:last])
+            # The rows of W, then b, if its row is in this tile: b has no penalty.
+            for part in range(2 if end > n_in else 1):
+                update_parameters(
+                    training.update, real(0) if part == 1 else decay, scale,
+                    c[0], c[1], c[2], c[3], c[4], c[5],
+                    parameters[begin:last], gradient[at : at + last - begin],
+                    state[0, begin:last], state[state.shape[0] - 1, begin:last],
+                )  # fmt: skip
+                at, begin, last = at + last - begin, last, last + n_out
         tile += 1
+    restore_subnormals(former)
 
 
 csr_forward_loops = LoopTable("csr-forward", {"rows": _csr_forward}, [MODEL, ROWS, "iiiiiiTTT"])

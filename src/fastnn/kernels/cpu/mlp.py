@@ -26,12 +26,13 @@ from numba.extending import register_jitable
 from fastnn.kernels._jit import parallel_jit
 from fastnn.kernels.cpu.csr_layer import csr_forward, csr_weights
 from fastnn.kernels.cpu.denormals import flush_subnormals, restore_subnormals
-from fastnn.kernels.cpu.dispatch import step_coefficients
+from fastnn.kernels.cpu.dispatch import step_coefficients, update_parameters
 from fastnn.kernels.cpu.dropout import drop_units
 from fastnn.kernels.cpu.layers import (
     GROUP_TILES,
     layer_backward,
     layer_forward,
+    sum_of_squares,
     weight_gradient,
 )
 from fastnn.kernels.cpu.linked import NOTHING, linked
@@ -54,7 +55,6 @@ from fastnn.kernels.cpu.team import (
     wait_for_phase,
 )
 from fastnn.kernels.cpu.tile import TILE_ROWS, lanes
-from fastnn.kernels.cpu.updates import n_tiles_of, update_tiles
 from fastnn.kernels.cpu.workspace import (
     DONE,
     LOSS,
@@ -181,17 +181,13 @@ def _add_partials(work, n, add, begin, end, gradient):
         add = True
 
 
-@linked("weights-task", ["ii", MODEL, ROWS, TARGETS, TRAINING, WORKSPACE, "iii"])
-def _weights_task(worker, chunk, model, rows, targets, training, work, first, n, learn):
-    """The weights' phase, for one chunk of tiles: their gradients and, with `learn`, their update."""
+@linked("weights-task", ["iii", MODEL, TARGETS, TRAINING, WORKSPACE, "ii"])
+def _weights_task(worker, tile, stop, model, targets, training, work, n, learn):
+    """The weights' phase, for the tiles tile : stop: their gradients and, with `learn`, their update."""
     former = flush_subnormals()
     parameters, gradient, tiles = model.parameters, training.gradient, work.tiles
     real = parameters.dtype.type
     decay, scale = real(targets.alpha), real(1.0 / work.sums[WEIGHT])
-    tile, stop = work.cuts[chunk], work.cuts[chunk + 1]
-    if rows.weights != NOTHING:
-        csr_weights(rows.weights, worker, chunk, model, rows, targets, training, work, first, n, learn)
-        tile = max(tile, min(stop, n_tiles_of(model.sizes[0])))
     while tile < stop:
         layer, t = tiles[tile, 0], tiles[tile, 1]
         count = 1
@@ -208,10 +204,22 @@ def _weights_task(worker, chunk, model, rows, targets, training, work, first, n,
                 work.in_lanes, work.in_columns, gradient, work.scratch[worker],
             )  # fmt: skip
         if learn:
-            update_tiles(
-                w_at, n_in, n_out, t, count, training.update, decay, scale, work.step,
-                parameters, training.state, gradient[begin:end], work.squares[tile : tile + count],
-            )  # fmt: skip
+            end = min(end, w_at + n_in * n_out)
+            c, state = work.step, training.state
+            if decay > 0:
+                for i in range(count):
+                    here = begin + i * TILE_ROWS * n_out
+                    work.squares[tile + i] = sum_of_squares(
+                        parameters[here : min(here + TILE_ROWS * n_out, end)]
+                    )
+            # The rows of W, then b, if its row is among these tiles: b has no penalty.
+            for part in range(2 if (t + count) * TILE_ROWS > n_in else 1):
+                update_parameters(
+                    training.update, real(0) if part == 1 else decay, scale,
+                    c[0], c[1], c[2], c[3], c[4], c[5], parameters[begin:end], gradient[begin:end],
+                    state[0, begin:end], state[state.shape[0] - 1, begin:end],
+                )  # fmt: skip
+                begin, end = end, end + n_out
         tile += count
     restore_subnormals(former)
 
@@ -279,7 +287,13 @@ def _train_worker(
             first = (first_batch + phase // 2) * batch_size
             n = min(batch_size, n_samples - first)
             if is_weights:
-                _weights_task(worker, chunk, model, rows, targets, training, work, first, n, learn)
+                tile, stop = work.cuts[chunk], work.cuts[chunk + 1]
+                if rows.weights != NOTHING:
+                    csr_weights(
+                        rows.weights, worker, chunk, model, rows, targets, training, work, first, n, learn
+                    )
+                    tile = max(tile, min(stop, model.sizes[0] // TILE_ROWS + 1))
+                _weights_task(worker, tile, stop, model, targets, training, work, n, learn)
             else:
                 _rows_task(worker, chunk, model, rows, targets, training, work, first, n)
             if finish_chunk(signals, n_chunks):

@@ -149,6 +149,19 @@ def dropout_factors(rate, seed, step, layer, n, n_units):
     return np.where(np.array(words)[:, :n_units] / 2**32 < rate, 0, 1 / (1 - rate))
 
 
+def combine_rows(values, indices, B):
+    """A sparse row times B: the rows of B that it picks, weighted and added up in order."""
+    total = np.zeros(B.shape[1])
+    for value, index in zip(values, indices, strict=True):
+        total += value * B[index].astype(np.float64)
+    return total
+
+
+def entries_by_feature(X, stored):
+    """Samples and values of each feature's stored entries, by ascending samples."""
+    return [(np.flatnonzero(stored[:, j]), X[stored[:, j], j]) for j in range(X.shape[1])]
+
+
 def _forward(X, coefs, intercepts, hidden_activation, output_activation, factors=None):
     """z and a of every layer, the inputs first (as their own z), and a times the factors of dropout."""
     zs, acts, dropped = [X], [X], [X]

@@ -61,7 +61,12 @@ def gather(is_sparse, d, first, start, stop, order, indices, x, indptr, staging,
 
 @jit
 def to_columns(n_units, stop, capacity, source, target):
-    panels.lanes_to_columns(n_units, 0, stop, capacity, 0, 0, source, target)
+    panels.lanes_to_columns(False, n_units, 0, stop, capacity, 0, 0, source, target)
+
+
+@jit
+def to_rows_of_vectors(n_units, start, stop, source, target):
+    panels.lanes_to_columns(True, n_units, start, stop, 0, 0, 0, source, target)
 
 
 @jit
@@ -89,6 +94,11 @@ def weight_gradient(
         n_in, n_out, first_tile, last_tile, 0, n_chunks, n_chunks, n, capacity, 0, 0, 3, add,
         in_lanes, in_columns, gradient, sums,
     )  # fmt: skip
+
+
+@jit
+def stride_of(n_units, array):
+    return panels.row_stride(n_units, array)
 
 
 @jit
@@ -123,7 +133,7 @@ def test_gathered_samples_lie_along_the_lanes(dtype, n_features, is_sparse):
     staging = np.empty(width_of(dtype) * n_features, dtype)
     for n in SAMPLES:
         out = guarded(whole(n, dtype) * (n_features + 1), dtype)
-        arrays = order, csr.indices.astype(np.int64), x, csr.indptr.astype(np.int64), staging, out
+        arrays = order, csr.indices.astype(np.int32), x, csr.indptr.astype(np.int64), staging, out
         gather(is_sparse, n_features, 4, 0, n, *arrays)
         np.testing.assert_array_equal(out[:-GUARD], to_panels(X[order[4 : 4 + n]].T, dtype, extra=1))
         assert (out[-GUARD:] == SEVEN).all()
@@ -146,10 +156,19 @@ def test_layouts_hold_the_same_matrix(dtype, n_units):
             some = M[u : u + wide].T
             np.testing.assert_array_equal(panel[:, : some.shape[1]], some)
 
+        stride = 1 if n_units == 1 else whole(n_units, dtype)
+        vectors = guarded(capacity * stride, dtype)
+        # Samples may be cut at a panel.
+        middle = n // columns_of(dtype) * columns_of(dtype)
+        for start, stop in ((0, middle), (middle, n)):
+            to_rows_of_vectors(n_units, start, stop, source, vectors)
+        got = vectors[: n * stride].reshape(n, stride)
+        np.testing.assert_array_equal(got[:, :n_units], M.T)
+
         rows = guarded((n + 2) * n_units, dtype)
         to_rows(n_units, n, source, rows)
         np.testing.assert_array_equal(rows[2 * n_units : -GUARD].reshape(n, n_units), M.T)
-        for buffer in (columns, rows):
+        for buffer in (columns, rows, vectors):
             assert (buffer[-GUARD:] == SEVEN).all()
 
 
@@ -284,6 +303,33 @@ def test_workspace_is_cut_whole(dtype, n_threads, sizes):
         # How many gradients are added up is a function of the shape: the result does not depend on threads.
         one = new_workspace(np.array(sizes), n_rows, dtype, keep_z=False, n_threads=1)
         assert work.partials.shape == alone.partials.shape == one.partials.shape
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n_threads", [1, 2, 5])
+@pytest.mark.parametrize("sizes", [[4, 3], [5000, 100, 10], [300, 1], [12, 1, 1]])
+def test_workspace_for_entries_has_no_place_for_a_dense_batch(dtype, n_threads, sizes):
+    n_rows, n_entries = 173, 700
+    arguments = {"keep_z": True, "n_threads": n_threads, "keep_whole": True, "n_entries": n_entries}
+    work = new_workspace(np.array(sizes), n_rows, dtype, **arguments)
+    assert (work.cuts[0], work.cuts[-1]) == (0, len(work.tiles))
+    assert (np.diff(work.cuts) >= 0).all()
+    assert work.partials.size == 0
+    assert work.offsets.size >= sizes[0] + work.cuts.size
+    assert work.samples.size == work.values.size == n_entries
+    units = max(sizes[1:])
+    # A gradient's rows are whole vectors.
+    most = work.capacity * (sum(sizes[1:]) + len(sizes)) + work.capacity * (width_of(dtype) - 1) * len(sizes)
+    assert max(work.in_lanes.size, work.in_columns.size, work.zs.size, work.whole.size) <= most
+    assert work.scratch.shape[1] <= 64 + (DEPTH_BLOCK + 1 + 2 * units) * 2 * columns_of(dtype)
+    assert work.on_one_thread().row_chunks == 1
+
+
+def test_a_row_of_the_layout_rows_is_whole_vectors():
+    for dtype in DTYPES:
+        for n_units in (1, 2, 16, 17, 100):
+            got = stride_of(n_units, np.empty(1, dtype))
+            assert got == (1 if n_units == 1 else whole(n_units, dtype))
 
 
 def test_rows_are_cut_for_every_thread():

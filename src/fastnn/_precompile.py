@@ -21,7 +21,7 @@ from fastnn.kernels._arrays import Csr
 from fastnn.kernels._notice import stopwatch
 from fastnn.kernels._threads import force_threads
 from fastnn.losses import LOSSES
-from fastnn.network import Network, predict
+from fastnn.network import ENTRY_FEATURES, Network, predict
 from fastnn.optimizers import RULES, Optimizer
 
 
@@ -65,12 +65,14 @@ def precompile(dtypes: Any = (np.float32, np.float64)) -> None:
 
 def _networks(dtype: np.dtype) -> None:
     """An epoch, a gradient and a prediction, until each entry of the tables has had its turn."""
-    X = np.linspace(0, 1, 40, dtype=dtype).reshape(20, 2)
+    dense = np.linspace(0, 1, 40, dtype=dtype).reshape(20, 2)
+    entries = sparse.csr_matrix((20, ENTRY_FEATURES), dtype=dtype)
     Y = np.ones((20, 1), dtype)
-    for hidden, loss, rule in zip_longest(HIDDEN, LOSSES, RULES):
+    for number, (hidden, loss, rule) in enumerate(zip_longest(HIDDEN, LOSSES, RULES)):
         loss, rule = loss or LOSSES[0], rule or RULES[0]
+        X = dense if number else entries
         net = Network(
-            [2, 3, 1],
+            [X.shape[1], 3, 1],
             hidden_activation=hidden or HIDDEN[0],
             loss=loss.name,
             dtype=dtype,

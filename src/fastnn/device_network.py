@@ -9,6 +9,7 @@ from fastnn.kernels._arrays import plain
 from fastnn.kernels._on_device import DeviceRows
 from fastnn.losses import CODES as LOSS_CODES
 from fastnn.network import Network
+from fastnn.one_hot import OneHot
 from fastnn.optimizers import Optimizer
 
 
@@ -27,7 +28,7 @@ class DeviceNetwork(Network):
         self,
         optimizer: Optimizer,
         X: DeviceRows,
-        Y: np.ndarray,
+        Y: np.ndarray | OneHot,
         order: np.ndarray | None,
         batch_size: int,
         *,
@@ -52,7 +53,12 @@ class DeviceNetwork(Network):
             self._training.save_state(optimizer.state)
 
     def loss_and_gradient(
-        self, X: DeviceRows, Y: np.ndarray, *, sample_weight: np.ndarray | None = None, alpha: float = 0.0
+        self,
+        X: DeviceRows,
+        Y: np.ndarray | OneHot,
+        *,
+        sample_weight: np.ndarray | None = None,
+        alpha: float = 0.0,
     ) -> tuple[float, np.ndarray]:
         """As ``Network.loss_and_gradient``."""
         training = self._on_device(X, Y, sample_weight)
@@ -63,13 +69,13 @@ class DeviceNetwork(Network):
             return total, np.zeros_like(gradient)  # with which a search ends
         return self._with_penalty(total, weight, gradient, alpha)
 
-    def _on_device(self, X: DeviceRows, Y: np.ndarray, sample_weight: np.ndarray | None) -> Any:
+    def _on_device(self, X: DeviceRows, Y: np.ndarray | OneHot, sample_weight: np.ndarray | None) -> Any:
         given = (X, Y, sample_weight)
         if self._training is None or any(a is not b for a, b in zip(given, self._given, strict=True)):
             self._given = given
             weights = None if sample_weight is None else plain(sample_weight, self.dtype)
             self._training = X.astype(self.dtype).training(
-                plain(Y, self.dtype),
+                Y.dense(self.dtype) if isinstance(Y, OneHot) else plain(Y, self.dtype),
                 weights,
                 self.layout.sizes.tolist(),
                 ACTIVATION_CODES[self.hidden_activation],

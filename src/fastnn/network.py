@@ -21,7 +21,10 @@ from fastnn.kernels._on_device import DeviceRows
 from fastnn.kernels._threads import CALL_SECONDS, Pace, threads_for, workers
 from fastnn.losses import CODES as LOSS_CODES
 from fastnn.losses import LOSSES
+from fastnn.one_hot import OneHot
 from fastnn.optimizers import MAX_HYPER, Optimizer
+
+Targets = np.ndarray | OneHot
 
 # Batches per call on several threads: where the cores turn out to be taken a step lasts 10 ms and more, and
 # the call must still end.
@@ -34,6 +37,13 @@ GRADIENT_ROWS = 4096
 PREDICT_ROWS = 256
 # Elements of either's widest layer: sparse data, of which a piece is made dense, may have a million columns.
 WIDEST_ELEMENTS = 1 << 24
+# CSR rows of so many features, with entries in at most this share of their places, are not made dense: the
+# first layer reads the entries alone. With fewer features or more entries it may take longer than products of
+# dense rows do, by up to 1.4 times (on AVX-512, 1 to 500 units); here it takes 0.1 to 0.9 of their time.
+ENTRY_FEATURES, ENTRY_DENSITY = 256, 0.05
+# What an element of the first layer's weights then costs a step, in FLOPs of the forward pass: an update at
+# the pace of memory takes the time of a hundred, and a step counts as three forward passes.
+UPDATE_FLOPS = 30.0
 # FLOPs of a compiled call whose length is not measured: a fraction of a second on one core.
 CALL_FLOPS = 2e10
 
@@ -102,13 +112,50 @@ def _model(layout: Layout, parameters: np.ndarray, hidden: str, output: str) -> 
     )
 
 
-def _rows(X: Any, dtype: np.dtype, order: np.ndarray | None = None) -> device.Rows:
-    order = plain(np.arange(X.shape[0]) if order is None else order, np.int64)
-    if sparse.issparse(X):
-        csr = Csr.of(X, dtype, np.int64)
-        return device.Rows(True, csr.data, csr.indices, csr.indptr, order)
-    nothing = np.empty(0, np.int64)
-    return device.Rows(False, plain(X, dtype).reshape(-1), nothing, nothing, order)
+def _rows(X: Any, dtype: np.dtype) -> device.Rows:
+    order = np.arange(X.shape[0], dtype=np.int64)
+    if not sparse.issparse(X):
+        nothing = np.empty(0, np.int32), np.empty(0, np.int64)
+        return device.Rows(False, plain(X, dtype).reshape(-1), *nothing, order, 0, 0)
+    csr = Csr.of(X, dtype, np.int32)
+    loops = [0, 0]
+    if X.shape[1] >= ENTRY_FEATURES and csr.data.size <= ENTRY_DENSITY * X.shape[0] * X.shape[1]:
+        loops = [table.address(0, dtype) for table in (device.csr_forward_loops, device.csr_weights_loops)]
+    return device.Rows(True, csr.data, csr.indices, plain(csr.indptr, np.int64), order, *loops)
+
+
+def _kept_targets(Y: Any, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+    """Targets as the kernels take them: numbers, where each row's begin, flags, and the loop of flags."""
+    starts, flags = np.empty(0, np.int32), np.empty(0, np.uint8)
+    if isinstance(Y, OneHot):
+        # A row with its 1 at c is a piece of the vector 0 ... 0 1 0 ... 0.
+        y = np.zeros(2 * Y.n_classes - 1, dtype)
+        y[Y.n_classes - 1] = 1
+        return y, np.subtract(Y.n_classes - 1, Y.codes, dtype=np.int32), flags, 0
+    if Y.dtype != np.bool_:
+        return plain(Y, dtype).reshape(-1), starts, flags, 0
+    flags = plain(Y.view(np.uint8), np.uint8).reshape(-1)
+    if Y.shape[1] == 1:
+        return np.array([0, 1], dtype), flags.astype(np.int32), np.empty(0, np.uint8), 0
+    return np.empty(0, dtype), starts, flags, device.flag_loops.address(0, dtype)
+
+
+def _entries(rows: device.Rows) -> float | None:
+    """Mean number of entries in a row, where the first layer reads them alone."""
+    return rows.x.size / max(1, rows.indptr.size - 1) if rows.forward else None
+
+
+def _row_flops(layout: Layout, entries: float | None) -> float:
+    """FLOPs of a row's forward pass; the first layer's by its entries, where it reads these alone."""
+    if entries is None:
+        return layout.row_flops
+    return max(1.0, layout.row_flops - 2.0 * (float(layout.sizes[0]) - entries) * float(layout.sizes[1]))
+
+
+def _piece_rows(layout: Layout, entries: float | None, most: int) -> int:
+    """Rows of a piece, `most` or fewer: WIDEST_ELEMENTS bounds what their widest layer takes."""
+    widest = layout.widest if entries is None else max(int(layout.sizes[1:].max()), int(entries))
+    return max(16, min(most, WIDEST_ELEMENTS // widest))
 
 
 class Network:
@@ -161,7 +208,7 @@ class Network:
         self._pace = Pace()
         self._gradient = np.empty_like(self.parameters)
         self._no_state = self._gradient.reshape(1, -1)  # a view to pass where nothing is updated
-        self._work: tuple[tuple[int, int], Any] = ((0, 0), None)
+        self._work: tuple[tuple[int, int, int | None], Any] = ((0, 0, None), None)
         self._prepared: tuple[device.Model, device.Training] | None = None
         # The data of the last call and what the kernels take for them: made once a fit.
         self._data: tuple[tuple[Any, ...], device.Rows, device.Targets] | None = None
@@ -175,7 +222,7 @@ class Network:
         self,
         optimizer: Optimizer,
         X: Any,
-        Y: np.ndarray,
+        Y: Targets,
         order: np.ndarray | None,
         batch_size: int,
         *,
@@ -192,8 +239,8 @@ class Network:
         optimizer : Optimizer
             Its state and step count are updated too.
         X : ndarray of shape (n, n_features), C-contiguous, or CSR matrix
-        Y : ndarray of shape (n, n_outputs)
-            Targets; 0 or 1 for classes.
+        Y : ndarray of shape (n, n_outputs), or OneHot
+            Targets; 0 or 1 for classes. Those of bool are kept as they are.
         order : ndarray of int64 or None
             The rows in the order of training; None stands for all in their own order.
         batch_size : int
@@ -216,8 +263,9 @@ class Network:
         batch_size = min(int(batch_size), n)
         n_batches = -(-n // batch_size)
         model, training = self._prepare(optimizer)
-        step_work = self._step_work(batch_size)
+        step_work = self._step_work(rows, batch_size)
         patience = _patience(step_work)
+        n_entries = self._batch_entries(rows, batch_size)
         pace = self._pace
         total, batch = 0.0, 0
         while batch < n_batches:
@@ -226,7 +274,7 @@ class Network:
             stop = min(n_batches, batch + pace.steps(at_once))
             call_work = step_work * (stop - batch) if threads and step_work >= MIN_STEP_WORK else 0.0
             with threads_for(call_work) as parallel:
-                work, n_workers = self._workspace(batch_size, workers(parallel))
+                work, n_workers = self._workspace(batch_size, workers(parallel), n_entries)
                 work.counts[device.STEPS] = optimizer.t
                 work.sums[device.TOTAL] = total
                 started = time.perf_counter()
@@ -251,7 +299,7 @@ class Network:
         return float(total / n)
 
     def loss_and_gradient(
-        self, X: Any, Y: np.ndarray, *, sample_weight: np.ndarray | None = None, alpha: float = 0.0
+        self, X: Any, Y: Targets, *, sample_weight: np.ndarray | None = None, alpha: float = 0.0
     ) -> tuple[float, np.ndarray]:
         """Loss and its gradient over all rows, in blocks of at most ``GRADIENT_ROWS``; changes nothing.
 
@@ -268,17 +316,18 @@ class Network:
         """
         rows, targets = self._prepare_data(X, Y, sample_weight, alpha)
         n = rows.order.size
-        block = min(n, max(16, min(GRADIENT_ROWS, WIDEST_ELEMENTS // self.layout.widest)))
+        block = min(n, _piece_rows(self.layout, _entries(rows), GRADIENT_ROWS))
         model, training = self._prepare(None)
         training.gradient[:] = 0
         n_blocks = -(-n // block)
-        step_work = self._step_work(block)
+        step_work = self._step_work(rows, block)
+        n_entries = self._batch_entries(rows, block)
         at_once = max(1, int(CALL_FLOPS / (3 * step_work)))
         total, weight = 0.0, 0.0
         for first in range(0, n_blocks, at_once):
             stop = min(n_blocks, first + at_once)
             with threads_for(step_work * (stop - first)) as parallel:
-                work, n_workers = self._workspace(block, workers(parallel))
+                work, n_workers = self._workspace(block, workers(parallel), n_entries)
                 work.sums[[device.TOTAL, device.TOTAL_WEIGHT]] = total, weight
                 device.run_batches(
                     parallel, n_workers, _patience(step_work), first, stop, block, n,
@@ -302,12 +351,21 @@ class Network:
         gradient /= weight
         return float(total / weight), gradient
 
-    def _step_work(self, n_rows: int) -> float:
+    def _step_work(self, rows: device.Rows, n_rows: int) -> float:
         """FLOPs of the forward pass, a third of a step's: what ``threads_for`` is told of a batch."""
-        return n_rows * self.layout.row_flops
+        entries, sizes = _entries(rows), self.layout.sizes
+        update = 0.0 if entries is None else UPDATE_FLOPS * float(sizes[0] * sizes[1])
+        return n_rows * _row_flops(self.layout, entries) + update
+
+    def _batch_entries(self, rows: device.Rows, batch_size: int) -> int | None:
+        """Entries of a batch at most, in the order of the rows; None where they are not read alone."""
+        if not rows.forward:
+            return None
+        lengths = np.diff(rows.indptr)[rows.order]
+        return int(np.add.reduceat(lengths, np.arange(0, lengths.size, batch_size)).max())
 
     def _prepare_data(
-        self, X: Any, Y: np.ndarray, sample_weight: Any, alpha: float
+        self, X: Any, Y: Targets, sample_weight: Any, alpha: float
     ) -> tuple[device.Rows, device.Targets]:
         given = (X, Y, sample_weight, alpha)
         if self._data is not None and all(a is b for a, b in zip(given, self._data[0], strict=True)):
@@ -318,7 +376,7 @@ class Network:
         if sample_weight is not None:
             weights = plain(sample_weight, self.dtype)
         targets = device.Targets(
-            plain(Y, self.dtype).reshape(-1),
+            *_kept_targets(Y, self.dtype),
             weights,
             device.loss_loops.address(LOSS_CODES[self.loss.name], self.dtype),
             1.0 / n_outputs if self.loss.mean_over_outputs else 1.0,
@@ -350,15 +408,20 @@ class Network:
         self._prepared = model, training
         return model, training
 
-    def _workspace(self, n_rows: int, n_workers: int) -> tuple[device.Workspace, int]:
+    def _workspace(self, n_rows: int, n_workers: int, n_entries: int | None) -> tuple[device.Workspace, int]:
         """Work buffers for batches of `n_rows`, kept until another size is asked for.
 
         And how many of the `n_workers` have places in them.
         """
-        held_rows, held_workers = self._work[0]
-        # One worker can use what was made for several.
+        held_rows, held_workers, held_entries = self._work[0]
+        # One worker can use what was made for several, and few entries what was made for many.
         wanted = n_workers if n_workers > 1 else max(1, held_workers)
-        if (held_rows, held_workers) != (n_rows, wanted):
+        fits = held_entries == n_entries
+        if held_entries is not None and n_entries is not None:
+            fits = held_entries >= n_entries
+        if not fits or (held_rows, held_workers) != (n_rows, wanted):
+            # The next epoch's longest batch may be somewhat longer.
+            held_entries = n_entries if n_entries is None else n_entries + n_entries // 8
             keep_z = ACTIVATIONS[ACTIVATION_CODES[self.hidden_activation]].needs_z
             work = device.new_workspace(
                 self.layout.sizes,
@@ -367,8 +430,9 @@ class Network:
                 keep_z=keep_z,
                 n_threads=wanted,
                 keep_whole=self.dropout.threshold > 0,
+                n_entries=held_entries,
             )
-            self._work = ((n_rows, wanted), work)
+            self._work = ((n_rows, wanted, held_entries), work)
         work = self._work[1]
         if n_workers == 1:
             return work.on_one_thread(), 1
@@ -428,8 +492,8 @@ def predict(
     n = rows.order.size
     out = np.empty((n, int(layout.sizes[-1])), dtype)
     model = _model(layout, parameters, hidden_activation, output_activation)
-    flops = layout.row_flops
-    chunk_rows = max(16, min(PREDICT_ROWS, WIDEST_ELEMENTS // layout.widest))
+    flops = _row_flops(layout, _entries(rows))
+    chunk_rows = _piece_rows(layout, _entries(rows), PREDICT_ROWS)
     at_once = max(PREDICT_ROWS, int(CALL_FLOPS / flops))
     for first in range(0, n, at_once):
         count = min(at_once, n - first)

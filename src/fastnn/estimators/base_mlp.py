@@ -40,6 +40,7 @@ from fastnn.kernels import device_number, device_rows, to_host
 from fastnn.kernels._on_device import DeviceRows, is_device_array
 from fastnn.kernels._threads import use_threads
 from fastnn.network import Network, predict
+from fastnn.one_hot import OneHot
 
 _DIVERGED = f"Solver produced non-finite parameter weights. {REMEDY}"
 # Attributes that a run sets or not, depending on the solver: a new model must not keep another one's.
@@ -154,8 +155,8 @@ class BaseMLP(Drafting, BaseEstimator, ABC):
     @abstractmethod
     def _validate_input(
         self, X: Any, y: Any, classes: Any, incremental: bool, reset: bool
-    ) -> tuple[Any, np.ndarray]:
-        """Check the data of a fit; return X and y, y with classes binarised."""
+    ) -> tuple[Any, np.ndarray | OneHot]:
+        """Check the data of a fit; return X and y, y with classes binarised, as the engine takes them."""
 
     @abstractmethod
     def _network_loss(self) -> str:
@@ -166,7 +167,7 @@ class BaseMLP(Drafting, BaseEstimator, ABC):
         """Predictions from the network's outputs."""
 
     @abstractmethod
-    def _scoring_target(self, Y: np.ndarray) -> Any:
+    def _scoring_target(self, Y: Any) -> Any:
         """Targets in the form of predictions, from the network's targets."""
 
     # Fitting.
@@ -244,7 +245,8 @@ class BaseMLP(Drafting, BaseEstimator, ABC):
                 "loss, and with dropout that of each step is another."
             )
         X, y = self._validate_input(X, y, classes, incremental, reset=first_pass)
-        y = y.reshape(-1, 1) if y.ndim == 1 else y
+        if isinstance(y, np.ndarray) and y.ndim == 1:
+            y = y.reshape(-1, 1)
         sizes = [X.shape[1], *hidden, y.shape[1]]
         rng = self._random_state = check_random_state(self.random_state)
         if first_pass:
@@ -277,8 +279,9 @@ class BaseMLP(Drafting, BaseEstimator, ABC):
             dropout=dropout,
         )
         network.load(coefs, intercepts)
-        Y = np.ascontiguousarray(y, dtype)
-        return Data(_as_engine_input(X, dtype), Y, sample_weight), network, rng
+        if isinstance(y, np.ndarray) and y.dtype != np.bool_:
+            y = np.ascontiguousarray(y, dtype)
+        return Data(_as_engine_input(X, dtype), y, sample_weight), network, rng
 
     def _validated(self, X: Any, y: Any, *, y_numeric: bool = False, reset: bool) -> tuple[Any, np.ndarray]:
         """X and y of a fit, checked: X as an array, a sparse matrix or rows on a GPU."""

@@ -3,6 +3,7 @@
 from typing import Any, ClassVar
 
 import numpy as np
+from scipy.sparse import csr_matrix
 from sklearn.base import ClassifierMixin, RegressorMixin, _fit_context
 from sklearn.exceptions import DataConversionWarning
 from sklearn.metrics import accuracy_score, r2_score
@@ -19,6 +20,7 @@ from fastnn.estimators.weights import checked_weights
 from fastnn.kernels import to_host, to_kind_of
 from fastnn.kernels._warnings import warn
 from fastnn.losses import LOSSES
+from fastnn.one_hot import OneHot
 
 
 class MLPClassifier(ClassifierMixin, BaseMLP):
@@ -229,7 +231,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     def _validate_input(
         self, X: Any, y: Any, classes: Any, incremental: bool, reset: bool
-    ) -> tuple[Any, np.ndarray]:
+    ) -> tuple[Any, np.ndarray | OneHot]:
         first_call = incremental and _check_partial_fit_first_call(self, classes)
         X, y = self._validated(X, y, reset=reset)
         if y.ndim == 2 and y.shape[1] == 1:
@@ -237,9 +239,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
         if first_call:
             # For multi-label targets `classes` numbers the columns, which y itself shows.
-            self._label_binarizer = LabelBinarizer().fit(y if is_multilabel(y) else classes)
+            binarizer = LabelBinarizer(sparse_output=True)
+            self._label_binarizer = binarizer.fit(y if is_multilabel(y) else classes)
         if not hasattr(self, "classes_") or not (self.warm_start or incremental):
-            self._label_binarizer = LabelBinarizer().fit(y)
+            self._label_binarizer = LabelBinarizer(sparse_output=True).fit(y)
             self.classes_ = self._label_binarizer.classes_
         else:
             labels = unique_labels(y)
@@ -254,7 +257,15 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
                     f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. "
                     f"'y' has {labels}."
                 )
-        return X, self._label_binarizer.transform(y)
+        return X, self._binarized(y)
+
+    def _binarized(self, y: Any) -> np.ndarray | OneHot:
+        """Targets of the network, without a number for each class that a row is not of."""
+        # A pickle of an older version makes a dense matrix.
+        Y = csr_matrix(self._label_binarizer.transform(y))
+        if self._label_binarizer.y_type_ == "multiclass":
+            return OneHot(Y.indices.astype(np.int32, copy=False), Y.shape[1])
+        return Y.astype(bool).toarray()
 
     def _network_loss(self) -> str:
         return self.loss if self._label_binarizer.y_type_ == "multiclass" else f"binary_{self.loss}"
@@ -268,7 +279,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             return classes[(outputs.ravel() > 0.5).astype(np.intp)]
         return self._label_binarizer.inverse_transform(outputs.ravel() if outputs.shape[1] == 1 else outputs)
 
-    def _scoring_target(self, Y: np.ndarray) -> Any:
+    def _scoring_target(self, Y: np.ndarray | OneHot) -> Any:
+        if isinstance(Y, OneHot):
+            return self._label_binarizer.classes_[Y.codes]
         return self._label_binarizer.inverse_transform(Y)
 
     @available_if(lambda self: self._check_solver())

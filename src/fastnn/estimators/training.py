@@ -20,6 +20,7 @@ from fastnn.kernels._on_device import DeviceRows
 from fastnn.kernels._threads import one_blas_thread
 from fastnn.kernels._warnings import warn
 from fastnn.network import Network
+from fastnn.one_hot import OneHot
 from fastnn.optimizers import Optimizer
 
 STOCHASTIC_SOLVERS = ("sgd", "adam")
@@ -34,7 +35,7 @@ class Data(NamedTuple):
     """Validated training data, as the engine takes it."""
 
     X: Any  # (n, n_features) C-contiguous, CSR or DeviceRows
-    Y: np.ndarray  # (n, n_outputs), 0 or 1 for classes
+    Y: np.ndarray | OneHot  # (n, n_outputs), 0 or 1 for classes
     sample_weight: np.ndarray | None  # (n,) of X's dtype
 
 
@@ -152,7 +153,9 @@ def _hold_out(model: Any, data: Data, rng: np.random.RandomState) -> tuple[np.nd
     """Split off the validation rows; return the training rows' indices and the validation data."""
     # Multi-label targets are not stratified. The labels are the user's, not their codes: a message may name
     # them. Splitting indices draws what splitting X and y would draw.
-    stratify = model._scoring_target(data.Y) if is_classifier(model) and data.Y.shape[1] == 1 else None
+    stratify = None
+    if is_classifier(model) and isinstance(data.Y, np.ndarray) and data.Y.shape[1] == 1:
+        stratify = model._scoring_target(data.Y)
     train, rows = train_test_split(
         np.arange(data.Y.shape[0]), random_state=rng, test_size=model.validation_fraction, stratify=stratify
     )
@@ -169,7 +172,8 @@ def _hold_out(model: Any, data: Data, rng: np.random.RandomState) -> tuple[np.nd
                 "validation part."
             )
     held_out = data.X.take(rows) if isinstance(data.X, DeviceRows) else _safe_indexing(data.X, rows)
-    return train.astype(np.int64, copy=False), _HeldOut(held_out, model._scoring_target(data.Y[rows]), weight)
+    targets = data.Y.take(rows) if isinstance(data.Y, OneHot) else data.Y[rows]
+    return train.astype(np.int64, copy=False), _HeldOut(held_out, model._scoring_target(targets), weight)
 
 
 def _batch_size(model: Any, n: int) -> int:

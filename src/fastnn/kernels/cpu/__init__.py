@@ -9,6 +9,7 @@ from fastnn.kernels.cpu.center_steps import (
     run_center_batches,
     shuffle,
 )
+from fastnn.kernels.cpu.csr_layer import csr_forward_loops, csr_weights_loops
 from fastnn.kernels.cpu.dispatch import (
     activation_loops,
     coefficient_loops,
@@ -22,9 +23,11 @@ from fastnn.kernels.cpu.kmeans import assign
 from fastnn.kernels.cpu.leading import leading_assign, leading_slack, leading_tasks, pack_leading
 from fastnn.kernels.cpu.local_search import place_center, swap_costs, swap_tasks
 from fastnn.kernels.cpu.mini_batch import absorb_batch, judge_batch, run_mini_batches, squared_movement
-from fastnn.kernels.cpu.mlp import Model, Rows, Targets, Training, predict_rows, run_batches
+from fastnn.kernels.cpu.mlp import predict_rows, run_batches
+from fastnn.kernels.cpu.mlp_arguments import Model, Rows, Targets, Training
 from fastnn.kernels.cpu.movement import Movement, center_movement
 from fastnn.kernels.cpu.nearest import is_small
+from fastnn.kernels.cpu.output import flag_loops
 from fastnn.kernels.cpu.sweep import new_partials, sweep, sweep_work
 from fastnn.kernels.cpu.sweep_csr import sweep_csr
 from fastnn.kernels.cpu.team import TURNS_PER_MS
@@ -52,9 +55,12 @@ __all__ = [
     "center_movement",
     "cluster_means",
     "coefficient_loops",
+    "csr_forward_loops",
+    "csr_weights_loops",
     "derivative_loops",
     "distances_to",
     "dropout_loops",
+    "flag_loops",
     "improved",
     "is_small",
     "judge_batch",

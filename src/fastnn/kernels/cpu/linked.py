@@ -9,8 +9,8 @@ from many places, is compiled here as a C function of its own, in one of two way
 
 The parameters of a function are written as a string, a letter each. T stands for the float type::
 
-    i  int64         j  int32         t  a T          d  float64
-    I  int64 array   J  int32 array   T  array of T   D  float64 array
+    i  int64         j  int32         b  uint8         t  a T          d  float64
+    I  int64 array   J  int32 array   B  uint8 array   T  array of T   D  float64 array
 
 Arrays are contiguous; I2, T3 and so on have two or three axes.
 
@@ -47,7 +47,8 @@ _pointer_to: Any = types.__dict__["CPointer"]  # which the stubs do not know
 
 
 def _element(letter: str, dtype: Any) -> Any:
-    return {"i": types.int64, "j": types.int32, "t": dtype, "d": types.float64}[letter.lower()]
+    kinds = {"i": types.int64, "j": types.int32, "b": types.uint8, "t": dtype, "d": types.float64}
+    return kinds[letter.lower()]
 
 
 class _Slot(NamedTuple):
@@ -230,8 +231,8 @@ class LoopTable:
         Names the table in the cache.
     loops : dict of str to callable or None
         A loop for each entry, by the entry's name, in the order of its code; None where it does nothing.
-    parameters : str
-        Letters of the loops' parameters, see the module.
+    parameters : str, or list of str and pairs (class, str)
+        The loops' parameters, see the module.
 
     Attributes
     ----------
@@ -242,7 +243,9 @@ class LoopTable:
         NOTHING if it has none.
     """
 
-    def __init__(self, kind: str, loops: dict[str, Callable[..., None] | None], parameters: str) -> None:
+    def __init__(
+        self, kind: str, loops: dict[str, Callable[..., None] | None], parameters: Parameters
+    ) -> None:
         self.kind, self.loops, self.parameters = kind, loops, parameters
         for name, loop in loops.items():
             if loop is not None:

@@ -7,7 +7,8 @@ One step is two phases, which a team of workers goes through (``team``)::
     weights  for each chunk of the row tiles of all [W; b]: their gradients over the whole batch, then the
              update of these weights while they lie in cache
 
-With dropout the rows' phase thins out every hidden layer, and its gradient (``dropout``).
+With dropout the rows' phase thins out every hidden layer, and its gradient (``dropout``). Of sparse rows the
+first layer may read the entries alone, in both phases (``csr_layer``).
 
 A small network's weights move between cores more cheaply than its activations. There each chunk of samples
 computes a gradient of its own, at the end of the rows' phase, and the weights' phase adds them up.
@@ -18,13 +19,12 @@ bitwise the same however the work is cut, and it is cut to suit the threads at h
 gradients of their own, whose number follows from the shape alone.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 from numba import prange
 from numba.extending import register_jitable
 
 from fastnn.kernels._jit import parallel_jit
+from fastnn.kernels.cpu.csr_layer import csr_forward, csr_weights
 from fastnn.kernels.cpu.denormals import flush_subnormals, restore_subnormals
 from fastnn.kernels.cpu.dispatch import step_coefficients, update_parameters
 from fastnn.kernels.cpu.dropout import drop_units
@@ -36,6 +36,7 @@ from fastnn.kernels.cpu.layers import (
     weight_gradient,
 )
 from fastnn.kernels.cpu.linked import NOTHING, linked
+from fastnn.kernels.cpu.mlp_arguments import MODEL, ROWS, TARGETS, TRAINING, WORKSPACE
 from fastnn.kernels.cpu.output import loss_and_gradient, softmax
 from fastnn.kernels.cpu.panels import (
     chunk_samples,
@@ -61,61 +62,8 @@ from fastnn.kernels.cpu.workspace import (
     TOTAL,
     TOTAL_WEIGHT,
     WEIGHT,
-    Workspace,
     scratch_size,
 )
-
-
-class Model(NamedTuple):
-    """What a forward pass needs. L layers of weights; T is float32 or float64."""
-
-    sizes: np.ndarray  # IN (L + 1,) int64: units of each layer, inputs first
-    w_at: np.ndarray  # IN (L,) int64: offset of each [W; b], (n_in + 1, n_out), in the parameters
-    parameters: np.ndarray  # IN, and OUT of training (n_parameters,) T
-    hidden: int  # address of the loop of the hidden layers' activation
-    output: int  # address of that of the last one's; with softmax, of the exponential function
-    is_softmax: bool
-
-
-class Rows(NamedTuple):
-    """The data: a matrix, dense or CSR, in the order in which its rows are taken."""
-
-    is_sparse: bool
-    x: np.ndarray  # IN flat (n * n_features,) or (nnz,) T
-    indices: np.ndarray  # IN (nnz,) int64 of CSR; empty for a dense matrix
-    indptr: np.ndarray  # IN (n + 1,) int64 of CSR; empty for a dense matrix
-    order: np.ndarray  # IN (n_used,) int64
-
-
-class Targets(NamedTuple):
-    """What is learned."""
-
-    y: np.ndarray  # IN flat (n * n_outputs,) T
-    weights: np.ndarray  # IN (n,) T, or empty: all 1
-    loss: int  # address of the loss's loop
-    loss_scale: float  # factor of the summed loss
-    alpha: float  # L2 penalty
-
-
-class Training(NamedTuple):
-    """How gradients and updates are made, and where they go."""
-
-    derivative: int  # address of the loop of the hidden activation's derivative
-    keep_z: bool  # which needs the activation's argument
-    update: int  # addresses of the loops of the update rule
-    coefficients: int
-    hyper: np.ndarray  # IN (MAX_HYPER,) float64
-    gradient: np.ndarray  # OUT (n_parameters,) T
-    state: np.ndarray  # INOUT (n_slots, n_parameters) T
-    drop: int  # address of the loop of dropout; NOTHING without
-    threshold: int  # of ``fastnn.dropout.Dropout``
-    scale: float
-    seed: int
-
-
-# The structures' fields, for ``linked``.
-MODEL, ROWS, TARGETS = (Model, "IITiii"), (Rows, "iTIII"), (Targets, "TTidd")
-TRAINING, WORKSPACE = (Training, "iiiiDTT2iidi"), (Workspace, "iiI2IIITTTTT2T3T2DDIIDT")
 
 
 @register_jitable
@@ -148,17 +96,25 @@ def _rows_task(worker, chunk, model, rows, targets, training, work, first, n):
     former = flush_subnormals()
     n_layers, capacity, scratch = sizes.size - 1, work.capacity, work.scratch[worker]
     drops, step, width = training.drop != NOTHING, work.counts[STEPS], lanes(in_lanes)
-    gather_lanes(
-        rows.is_sparse, sizes[0], first, start, stop,
-        rows.order, rows.indices, rows.x, rows.indptr, scratch, in_lanes,
-    )  # fmt: skip
+    on_entries = rows.forward != NOTHING
+    if not on_entries:
+        gather_lanes(
+            rows.is_sparse, sizes[0], first, start, stop,
+            rows.order, rows.indices, rows.x, rows.indptr, scratch, in_lanes,
+        )  # fmt: skip
     for layer in range(n_layers):
         last = layer == n_layers - 1
-        layer_forward(
-            sizes[layer], sizes[layer + 1], start, stop, model.w_at[layer], at[layer], at[layer + 1],
-            _activation(model, last), training.keep_z and not last,
-            model.parameters, in_lanes, work.zs,
-        )  # fmt: skip
+        activation, keep_z = _activation(model, last), training.keep_z and not last
+        if layer == 0 and on_entries:
+            csr_forward(
+                rows.forward, model, rows, first, start, stop, at[1], activation, keep_z,
+                scratch, in_lanes, work.zs,
+            )  # fmt: skip
+        else:
+            layer_forward(
+                sizes[layer], sizes[layer + 1], start, stop, model.w_at[layer], at[layer], at[layer + 1],
+                activation, keep_z, model.parameters, in_lanes, work.zs,
+            )  # fmt: skip
         if drops and not last:
             # The way back takes the derivative at the activations as they are now.
             height, y = sizes[layer + 1] + 1, at[layer + 1]
@@ -168,9 +124,15 @@ def _rows_task(worker, chunk, model, rows, targets, training, work, first, n):
     n_out = sizes[n_layers]
     if model.is_softmax:
         softmax(n_out, start, stop, at[n_layers], model.output, in_lanes)
+    starts, first_start, stride = rows.order, first, n_out
+    if targets.starts.size > 0:
+        for i in range(start, stop):
+            work.starts[i] = targets.starts[rows.order[first + i]]
+        starts, first_start, stride = work.starts, np.int64(0), np.int64(1)
     loss_and_gradient(
-        n_out, first, start, stop, at[n_layers], targets.loss, targets.weights.size > 0,
-        rows.order, targets.y, targets.weights, in_lanes, scratch, work.row_loss,
+        n_out, first, start, stop, at[n_layers], targets.loss, targets.weights.size > 0, targets.of_flags,
+        rows.order, first_start, stride, starts, targets.y, targets.flags, targets.weights,
+        in_lanes, scratch, work.row_loss,
     )  # fmt: skip
     # dz of the last layer stands in place of the outputs, that of the others in two places by turns.
     d, d_at = in_lanes, at[n_layers]
@@ -186,7 +148,10 @@ def _rows_task(worker, chunk, model, rows, targets, training, work, first, n):
             if drops:
                 _drop(layer - 1, n_out, start, stop, here_at, training, step, here)
             d, d_at = here, here_at
-        lanes_to_columns(n_out, start, stop, capacity, d_at, work.columns_at[layer], d, work.in_columns)
+        lanes_to_columns(
+            on_entries and layer == 1, n_out, start, stop, capacity, d_at, work.columns_at[layer],
+            d, work.in_columns,
+        )  # fmt: skip
         if work.partials.size > 0:
             weight_gradient(
                 n_in, n_out, np.int64(0), n_in // TILE_ROWS + 1, chunk, chunk + 1, work.row_chunks, n,
@@ -216,14 +181,13 @@ def _add_partials(work, n, add, begin, end, gradient):
         add = True
 
 
-@linked("weights-task", ["ii", MODEL, TARGETS, TRAINING, WORKSPACE, "ii"])
-def _weights_task(worker, chunk, model, targets, training, work, n, learn):
-    """The weights' phase, for one chunk of tiles: their gradients and, with `learn`, their update."""
+@linked("weights-task", ["iii", MODEL, TARGETS, TRAINING, WORKSPACE, "ii"])
+def _weights_task(worker, tile, stop, model, targets, training, work, n, learn):
+    """The weights' phase, for the tiles tile : stop: their gradients and, with `learn`, their update."""
     former = flush_subnormals()
-    parameters, gradient, state, tiles = model.parameters, training.gradient, training.state, work.tiles
+    parameters, gradient, tiles = model.parameters, training.gradient, work.tiles
     real = parameters.dtype.type
-    c, decay, scale = work.step, real(targets.alpha), real(1.0 / work.sums[WEIGHT])
-    tile, stop = work.cuts[chunk], work.cuts[chunk + 1]
+    decay, scale = real(targets.alpha), real(1.0 / work.sums[WEIGHT])
     while tile < stop:
         layer, t = tiles[tile, 0], tiles[tile, 1]
         count = 1
@@ -241,6 +205,7 @@ def _weights_task(worker, chunk, model, targets, training, work, n, learn):
             )  # fmt: skip
         if learn:
             end = min(end, w_at + n_in * n_out)
+            c, state = work.step, training.state
             if decay > 0:
                 for i in range(count):
                     here = begin + i * TILE_ROWS * n_out
@@ -322,7 +287,13 @@ def _train_worker(
             first = (first_batch + phase // 2) * batch_size
             n = min(batch_size, n_samples - first)
             if is_weights:
-                _weights_task(worker, chunk, model, targets, training, work, n, learn)
+                tile, stop = work.cuts[chunk], work.cuts[chunk + 1]
+                if rows.weights != NOTHING:
+                    csr_weights(
+                        rows.weights, worker, chunk, model, rows, targets, training, work, first, n, learn
+                    )
+                    tile = max(tile, min(stop, model.sizes[0] // TILE_ROWS + 1))
+                _weights_task(worker, tile, stop, model, targets, training, work, n, learn)
             else:
                 _rows_task(worker, chunk, model, rows, targets, training, work, first, n)
             if finish_chunk(signals, n_chunks):
@@ -371,11 +342,19 @@ def _predict_task(chunk, n_chunks, model, rows, first, n, in_lanes, scratch, out
     sizes = model.sizes
     n_layers = sizes.size - 1
     room = in_lanes.size // 2
-    gather_lanes(
-        rows.is_sparse, sizes[0], first + start, np.int64(0), count,
-        rows.order, rows.indices, rows.x, rows.indptr, scratch, in_lanes,
-    )  # fmt: skip
-    for layer in range(n_layers):
+    first_layer = 0
+    if rows.forward != NOTHING:
+        first_layer = 1
+        csr_forward(
+            rows.forward, model, rows, first + start, np.int64(0), count, room,
+            _activation(model, n_layers == 1), False, scratch, in_lanes, in_lanes,
+        )  # fmt: skip
+    else:
+        gather_lanes(
+            rows.is_sparse, sizes[0], first + start, np.int64(0), count,
+            rows.order, rows.indices, rows.x, rows.indptr, scratch, in_lanes,
+        )  # fmt: skip
+    for layer in range(first_layer, n_layers):
         layer_forward(
             sizes[layer], sizes[layer + 1], np.int64(0), count, model.w_at[layer],
             layer % 2 * room, (layer + 1) % 2 * room,
@@ -396,8 +375,10 @@ def predict_rows(n_workers, n_chunks, first, n, model, rows, out):
     """
     width = lanes(out)
     most = ((n + width - 1) // width + n_chunks - 1) // n_chunks * width  # samples of a chunk
-    in_lanes = np.empty((n_workers, 2 * most * (model.sizes.max() + 1)), out.dtype)
-    scratch = np.empty((n_workers, scratch_size(model.sizes, width)), out.dtype)
+    on_entries = rows.forward != NOTHING
+    widest = model.sizes[1 if on_entries else 0 :].max()
+    in_lanes = np.empty((n_workers, 2 * most * (widest + 1)), out.dtype)
+    scratch = np.empty((n_workers, scratch_size(model.sizes, width, on_entries)), out.dtype)
     for worker in prange(n_workers):
         for chunk in range(worker * n_chunks // n_workers, (worker + 1) * n_chunks // n_workers):
             _predict_task(

@@ -1,8 +1,10 @@
-"""The output layer, sample by sample along the lanes: softmax, and the loss with its gradient."""
+"""The output layer, sample by sample along the lanes: softmax, targets, and the loss with its gradient."""
+
+from numba.extending import register_jitable
 
 from fastnn.activations import SOFTMAX
 from fastnn.kernels.cpu.dispatch import activate, losses_and_dz
-from fastnn.kernels.cpu.linked import linked
+from fastnn.kernels.cpu.linked import NOTHING, LoopTable, linked
 from fastnn.kernels.cpu.panels import panel_width
 from fastnn.kernels.cpu.tile import divide_by_sum, lanes, subtract_max, tile_columns, tile_gather
 
@@ -23,9 +25,24 @@ def softmax(n_units, start, stop, lanes_at, exp, in_lanes):
         divide_by_sum(n_units, panel, in_lanes, at)
 
 
-@linked("loss-and-gradient", "iiiiiiiITTTTD")
+@register_jitable
+def _gather_flags(n_units, first, samples, panel, order, flags, out):
+    """out[j, i] = flags[order[first + i], j] for i < panel; from `samples` on the last one's again."""
+    for i in range(panel):
+        at = order[first + min(i, samples - 1)] * n_units
+        for j in range(n_units):
+            out[j * panel + i] = flags[at + j]
+
+
+# gather_flags(address, ...), with address = flag_loops.address(0, dtype): compiled where targets are flags.
+flag_loops = LoopTable("flags", {"rows": _gather_flags}, "iiiiIBT")
+gather_flags = flag_loops.call
+
+
+@linked("loss-and-gradient", "iiiiiiiiIiiITBTTTD")
 def loss_and_gradient(
-    n_units, first, start, stop, lanes_at, loss, weighted, order, y, weights, in_lanes, targets, row_loss
+    n_units, first, start, stop, lanes_at, loss, weighted, of_flags, order, first_start, stride, starts,
+    y, flags, weights, in_lanes, targets, row_loss,
 ):  # fmt: skip
     """Loss of each sample, and dz in place of the outputs; sample i is row ``order[first + i]``.
 
@@ -35,7 +52,13 @@ def loss_and_gradient(
         Address of the loss's loop.
     weighted : int
         Whether the samples have weights.
-    y : flat array (n_rows, n_units)   # IN
+    of_flags : int
+        Address of the loop of targets that are flags, or NOTHING.
+    first_start, stride : int
+    starts : array of int64   # IN
+        The targets of sample i are those from ``starts[first_start + i] * stride`` on in `y`.
+    y : flat array   # IN
+    flags : flat array (n_rows, n_units) of uint8   # IN, the targets with `of_flags`
     weights : array (n_rows,)   # IN
     in_lanes : array   # INOUT
     targets : array (n_units * tile_columns,)   # WORK
@@ -47,9 +70,13 @@ def loss_and_gradient(
         panel = panel_width(in_lanes, stop - s)
         samples = min(panel, stop - s)
         base, cells = lanes_at + s * (n_units + 1), n_units * panel
-        for block in range(0, panel, lanes(in_lanes)):
-            rows = min(lanes(in_lanes), samples - block)
-            tile_gather(rows, order, first + s + block, n_units, y, n_units, targets, block, panel)
+        if of_flags != NOTHING:
+            gather_flags(of_flags, n_units, first + s, samples, panel, order, flags, targets)
+        else:
+            for block in range(0, panel, lanes(in_lanes)):
+                rows = min(lanes(in_lanes), samples - block)
+                at = first_start + s + block
+                tile_gather(rows, starts, at, n_units, y, stride, targets, block, panel)
         losses_and_dz(loss, targets[:cells], in_lanes[base : base + cells])
         losses = row_loss[s : s + samples]
         for i in range(samples):

@@ -7,6 +7,8 @@ the gradients dZ are needed twice, with the samples along the lanes of a vector 
             What a layer makes is what the next one reads; the last row is 1, the input of the bias.
     columns one panel for every tile_columns units, (n_samples, width): the vectors of dW = X^T dZ. A single
             unit is no panel, but a vector of its samples.
+    rows    one panel for all units, as wide as the vectors that hold them: dZ of a first layer on sparse rows
+            (``csr_layer``), which picks samples.
 
 A panel is contiguous, so a product streams through memory whatever the width of the layer; rows of a wide
 matrix whose length is a power of two would fall on the same few lines of the cache.
@@ -66,7 +68,7 @@ def prefetch_lines(start, stop, array):
     prefetch_range(start, stop, array)
 
 
-@linked("gather-lanes", "iiiiiIITITT")
+@linked("gather-lanes", "iiiiiIJTITT")
 def gather_lanes(is_sparse, n_features, first, start, stop, order, indices, x, indptr, staging, in_lanes):
     """Lanes of the samples start : stop of a batch whose sample i is row ``order[first + i]`` of X.
 
@@ -96,7 +98,7 @@ def gather_lanes(is_sparse, n_features, first, start, stop, order, indices, x, i
                 for i in range(rows):
                     row = order[at + i]
                     _expand_row(indices, x, indptr[row], indptr[row + 1], staging, i * n_features, n_features)
-                _transpose(staging, n_features, rows, in_lanes, base + block, panel)
+                lanes_of_rows(staging, n_features, rows, in_lanes, base + block, panel)
             else:
                 # Rows of a shuffled batch lie anywhere: the next ones are asked for before these are read.
                 for i in range(at + rows, min(at + rows + width, first + stop)):
@@ -115,7 +117,7 @@ def _expand_row(indices, values, begin, end, target, target_at, n):
 
 
 @register_jitable
-def _transpose(source, n_columns, rows, target, target_at, target_stride):
+def lanes_of_rows(source, n_columns, rows, target, target_at, target_stride):
     """target[j, i] = source[i, j] for rows <= lanes; lanes beyond `rows` repeat the last row."""
     width = lanes(source)
     j = 0
@@ -128,10 +130,18 @@ def _transpose(source, n_columns, rows, target, target_at, target_stride):
         j += 1
 
 
-@linked("lanes-to-columns", "iiiiiiTT")
-def lanes_to_columns(n_units, start, stop, capacity, d_at, columns_at, d, in_columns):
-    """The columns layout of a gradient (n_units, n_samples), from its lanes layout."""
+@register_jitable
+def row_stride(n_units, array):
+    """From one sample to the next in the layout rows."""
+    width = lanes(array)
+    return 1 if n_units == 1 else (n_units + width - 1) // width * width
+
+
+@linked("lanes-to-columns", "iiiiiiiTT")
+def lanes_to_columns(in_rows, n_units, start, stop, capacity, d_at, columns_at, d, in_columns):
+    """The columns layout of a gradient (n_units, n_samples), or with `in_rows` rows, from its lanes."""
     width, columns = lanes(d), tile_columns(d)
+    row = row_stride(n_units, d)
     for s in range(start, stop, columns):
         panel = panel_width(d, stop - s)
         base = d_at + s * (n_units + 1)
@@ -140,12 +150,14 @@ def lanes_to_columns(n_units, start, stop, capacity, d_at, columns_at, d, in_col
             continue
         for u in range(0, n_units, columns):
             wide = panel_width(d, n_units - u)
-            tile_at = columns_at + u * capacity + s * wide
+            tile_at, stride = columns_at + u * capacity + s * wide, wide
+            if in_rows:
+                tile_at, stride = columns_at + s * row + u, row
             for b in range(0, min(wide, n_units - u), width):
                 for sub in range(0, panel, width):
                     tile_transpose(
                         min(width, n_units - u - b), d, base + (u + b) * panel + sub, panel,
-                        in_columns, tile_at + sub * wide + b, wide,
+                        in_columns, tile_at + sub * stride + b, stride,
                     )  # fmt: skip
 
 

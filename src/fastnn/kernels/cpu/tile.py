@@ -29,6 +29,7 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic, register_jitable
 
+from fastnn.kernels.cpu.ir_combine import STRIP_VECTORS
 from fastnn.kernels.cpu.ir_nearest import AHEAD_BYTES, PAIR_ROWS
 from fastnn.kernels.cpu.ir_vectors import emit_prefetch, vector_lanes
 from fastnn.kernels.cpu.targets import ROW
@@ -176,6 +177,33 @@ def tile_product(
         rows, depth, a, a_offset, a_stride, 1, b, b_offset, b_stride,
         begin, begin_offset, begin_stride, c, c_offset, c_stride, columns, has_begin,
     )  # fmt: skip
+
+
+@_tile_function("combine", "iiAAAiAAb")
+def _tile_combine(
+    columns, depth, values, values_offset, indices, indices_offset, b, b_offset, b_stride,
+    begin, begin_offset, out, out_offset, has_begin,
+):  # fmt: skip
+    """``combine_rows`` of STRIP_VECTORS vectors of columns at most."""
+
+
+@register_jitable
+def combine_rows(
+    columns, depth, values, values_offset, indices, indices_offset, b, b_offset, b_stride,
+    out, out_offset, has_begin,
+):  # fmt: skip
+    """out[j] = begin[j] + sum_p values[p] B[indices[p], j] for j < columns; begin is out itself, or 0.
+
+    A sparse row times a matrix: each of the `depth` rows of B that it picks is read once, in order, and the
+    sums of a strip of columns stay in registers. `indices` are int32.
+    FLOPs: 2 columns depth. Bytes: columns depth elements.
+    """
+    strip = lanes(out) * STRIP_VECTORS
+    for j in range(0, columns, strip):
+        _tile_combine(
+            min(strip, columns - j), depth, values, values_offset, indices, indices_offset,
+            b, b_offset + j, b_stride, out, out_offset + j, out, out_offset + j, has_begin,
+        )  # fmt: skip
 
 
 @_tile_function("argmin", "iiAAAiAAj")
@@ -346,8 +374,10 @@ def prefetch(typingctx, array, offset):
 __all__ = [
     "AHEAD_BYTES",
     "PAIR_ROWS",
+    "STRIP_VECTORS",
     "SUM_LANES",
     "TILE_ROWS",
+    "combine_rows",
     "divide_by_sum",
     "lanes",
     "prefetch",

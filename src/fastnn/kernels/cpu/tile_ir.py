@@ -1,7 +1,7 @@
 """The loops of ``tile``: each is compiled once per float type, as a C function with a symbol (``_link``).
 
-What they hold is written in the files ``ir_``, by kind: the register tile of products, distances
-and their minimum, sums, moves between rows and lanes.
+What they hold is written in the files ``ir_``, by kind: the register tile of products, sums of picked rows,
+distances and their minimum, sums, moves between rows and lanes.
 """
 
 from functools import partial
@@ -13,11 +13,12 @@ from numba.core.registry import cpu_target
 
 from fastnn.kernels import _link as link
 from fastnn.kernels._cache import LibraryCache
-from fastnn.kernels.cpu import ir_moves, ir_nearest, ir_product, ir_sums
+from fastnn.kernels.cpu import ir_combine, ir_moves, ir_nearest, ir_product, ir_sums
 
 # Name of a loop: what writes it into a module, and its C type.
 _LOOPS: dict[str, tuple[Any, Any]] = {
     **ir_product.LOOPS,
+    **ir_combine.LOOPS,
     **ir_nearest.LOOPS,
     **ir_sums.LOOPS,
     **ir_moves.LOOPS,

@@ -16,6 +16,12 @@ from fastnn.optimizers import N_COEFFICIENTS
 CHUNK_SAMPLES = 256
 # The same where each chunk has a gradient of its own: for small networks (``_has_partials``).
 PARTIAL_SAMPLES = 128
+# Chunks of the weights' phase for every thread where the first layer reads entries: some features have many,
+# and who gets them shall leave other chunks to others.
+CSR_CHUNKS = 4
+# What an element of W costs where the first layer reads entries, in multiply-adds of a product: it is updated
+# at the pace of memory.
+UPDATE_COST = 50
 # How many times farther the samples' values must travel than the gradients, for chunks to have some. On two
 # threads, at two times, gradients of their own take 1 to 10% off a step, and add as much where it is one.
 _TRAVEL = 2
@@ -45,6 +51,10 @@ class Workspace(NamedTuple):
     scratch: np.ndarray  # WORK (n_workers, scratch_size) T
     dz: np.ndarray  # WORK (n_workers, 2, samples of a chunk * (1 + units of the widest hidden layer)) T
     partials: np.ndarray  # WORK (row_chunks, n_parameters) T: each chunk's gradient; (0, 0) without
+    offsets: np.ndarray  # WORK int64, of ``csr_layer``, like the next two: the columns of a batch of CSR rows
+    samples: np.ndarray  # WORK (entries of a batch,) int32
+    values: np.ndarray  # WORK (entries of a batch,) T
+    starts: np.ndarray  # WORK (capacity,) int64: of the samples' targets
     row_loss: np.ndarray  # WORK (capacity,) float64
     squares: np.ndarray  # WORK (n_tiles,) float64
     signals: np.ndarray  # WORK int64, of ``team``
@@ -71,10 +81,14 @@ def _whole_lines(n_elements):
 
 
 @register_jitable
-def scratch_size(sizes, width):
-    """Elements of scratch for a worker, for vectors of `width`."""
+def scratch_size(sizes, width, on_entries):
+    """Elements of scratch for a worker, for vectors of `width`.
+
+    on_entries : whether the first layer reads entries of sparse rows (``csr_layer``), not rows in lanes.
+    """
     packed = (DEPTH_BLOCK + 1) * max(width, _TILE_ROWS)
-    staging = width * (sizes[0] + 2)
+    # Rows on the way into lanes; or those of the first layer, and a tile of its gradient.
+    staging = max(width, _TILE_ROWS) * sizes[1] if on_entries else width * (sizes[0] + 2)
     targets = width * _TILE_VECTORS * (sizes[sizes.size - 1] + 2)
     return _whole_lines(max(packed, max(staging, targets)))
 
@@ -111,22 +125,30 @@ def _offsets(lengths: np.ndarray) -> np.ndarray:
     return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
 
 
-def _weight_tiles(sizes: np.ndarray, n_threads: int) -> tuple[np.ndarray, np.ndarray]:
-    """Row tiles of every [W; b], and their cuts: as many FLOPs for every thread."""
+def _weight_tiles(sizes: np.ndarray, costs: np.ndarray, n_chunks: int) -> tuple[np.ndarray, np.ndarray]:
+    """Row tiles of every [W; b], and their cuts: as much work for every chunk, at the layers' `costs`."""
     tiles, work = [], []
     for layer, (n_in, n_out) in enumerate(pairwise(sizes)):
-        for tile in range(-(-(n_in + 1) // ROW.tile_rows)):
-            tiles.append((layer, tile))
-            work.append(min(ROW.tile_rows, n_in + 1 - tile * ROW.tile_rows) * n_out)
-    done = _offsets(np.array(work))
+        numbers = np.arange(-(-(n_in + 1) // ROW.tile_rows))
+        tiles.append(np.column_stack([np.full_like(numbers, layer), numbers]))
+        rows = np.minimum(ROW.tile_rows, n_in + 1 - numbers * ROW.tile_rows)
+        work.append(rows * n_out * costs[layer])
+    done = np.concatenate([[0], np.cumsum(np.concatenate(work))])
     # The boundaries nearest to equal shares.
-    shares = np.arange(n_threads + 1) * (done[-1] / n_threads)
+    shares = np.arange(n_chunks + 1) * (done[-1] / n_chunks)
     cuts = np.abs(done[:, None] - shares).argmin(axis=0)
-    return np.array(tiles, np.int64), cuts.astype(np.int64)
+    return np.concatenate(tiles).astype(np.int64), cuts.astype(np.int64)
 
 
 def new_workspace(
-    sizes: np.ndarray, n_rows: int, dtype: Any, *, keep_z: bool, n_threads: int, keep_whole: bool = False
+    sizes: np.ndarray,
+    n_rows: int,
+    dtype: Any,
+    *,
+    keep_z: bool,
+    n_threads: int,
+    keep_whole: bool = False,
+    n_entries: int | None = None,
 ) -> Workspace:
     """Buffers for training on batches of `n_rows`.
 
@@ -144,6 +166,9 @@ def new_workspace(
         Threads to cut the work for; there are places for as many workers as `scratch` has rows.
     keep_whole : bool, default=False
         Whether there is dropout, and the activations before it are kept.
+    n_entries : int, default=None
+        Entries of a batch at most, where the first layer reads those of sparse rows (``csr_layer``): then no
+        buffer has a place for every feature of a sample. None where it reads rows in lanes.
 
     Returns
     -------
@@ -151,19 +176,25 @@ def new_workspace(
     """
     width = ROW.lanes(np.dtype(dtype).itemsize)
     capacity = -(-n_rows // width) * width
-    lanes_at = _offsets(capacity * (sizes + 1))
+    on_entries = n_entries is not None
+    in_lanes_sizes = np.concatenate([[0 if on_entries else sizes[0] + 1], sizes[1:] + 1])
+    lanes_at = _offsets(capacity * in_lanes_sizes)
     columns_at = _offsets(
         np.concatenate([[0], capacity * np.where(sizes[1:] == 1, 1, width * -(-sizes[1:] // width))])
     )
     n_parameters = int(((sizes[:-1] + 1) * sizes[1:]).sum())
     vectors = capacity // width
     chunks = _partial_chunks(n_rows, width)
-    partial = _has_partials(chunks * n_parameters, int(lanes_at[-1] + columns_at[-1]))
-    # More threads than chunks would need buffers and have nothing to do.
-    n_workers = min(n_threads, chunks if partial else vectors)
+    partial = not on_entries and _has_partials(chunks * n_parameters, int(lanes_at[-1] + columns_at[-1]))
+    # More threads than chunks would need buffers and have nothing to do; unless weights outweigh the batch.
+    n_workers = n_threads if on_entries else min(n_threads, chunks if partial else vectors)
     if not partial:
         chunks = row_chunks(n_rows, n_workers)
-    tiles, cuts = _weight_tiles(sizes, n_workers)
+    costs, weight_chunks = np.full(sizes.size - 1, n_rows), n_workers
+    if n_entries is not None:
+        costs[0] = UPDATE_COST + n_entries // max(1, sizes[0])
+        weight_chunks = CSR_CHUNKS * n_workers
+    tiles, cuts = _weight_tiles(sizes, costs, weight_chunks)
     room = -(-vectors // chunks) * width * (1 + max([0, *sizes[1:-1]]))
     in_lanes = aligned_empty((lanes_at[-1],), dtype)
     return Workspace(
@@ -177,9 +208,13 @@ def new_workspace(
         in_columns=aligned_empty((columns_at[-1],), dtype),
         zs=aligned_empty(in_lanes.shape, dtype) if keep_z else in_lanes,
         whole=aligned_empty(in_lanes.shape, dtype) if keep_whole else in_lanes,
-        scratch=aligned_empty((n_workers, scratch_size(sizes, width)), dtype),
+        scratch=aligned_empty((n_workers, scratch_size(sizes, width, on_entries)), dtype),
         dz=aligned_empty((n_workers, 2, _whole_lines(room)), dtype),
         partials=aligned_empty((chunks, n_parameters) if partial else (0, 0), dtype),
+        offsets=aligned_empty((int(sizes[0]) + cuts.size if on_entries else 0,), np.int64),
+        samples=np.empty(n_entries or 0, np.int32),
+        values=np.empty(n_entries or 0, dtype),
+        starts=aligned_empty((capacity,), np.int64),
         row_loss=np.empty(capacity),
         squares=np.zeros(len(tiles)),
         signals=aligned_empty((signals_size(max(chunks, cuts.size - 1)),), np.int64),

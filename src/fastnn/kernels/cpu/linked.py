@@ -79,16 +79,20 @@ def _expand(parameters: Parameters) -> list[tuple[type | None, list[_Slot]]]:
     return expanded
 
 
-_LLVM_ELEMENTS = {"i": ir.IntType(64), "j": ir.IntType(32), "d": ir.DoubleType()}
+def _llvm_element(letter: str, dtype: Any) -> ir.Type:
+    element: Any = _element(letter, dtype)
+    if isinstance(element, types.Integer):
+        return ir.IntType(element.bitwidth)
+    return ir.FloatType() if element == types.float32 else ir.DoubleType()
 
 
 def _c_type(parameters: Parameters, dtype_name: str) -> str:
     """The C function's type, as LLVM writes it."""
-    floats = {"float32": ir.FloatType(), "float64": ir.DoubleType()}
+    dtype = getattr(types, dtype_name)
     members: list[ir.Type] = []
     for _, slots in _expand(parameters):
         for letter, ndim in slots:
-            element = _LLVM_ELEMENTS.get(letter.lower(), floats[dtype_name])
+            element = _llvm_element(letter, dtype)
             members += [element.as_pointer(), *[ir.IntType(64)] * ndim] if ndim else [element]
     return str(ir.FunctionType(ir.VoidType(), members))
 

@@ -80,9 +80,9 @@ def _expand(parameters: Parameters) -> list[tuple[type | None, list[_Slot]]]:
 
 
 def _llvm_element(letter: str, dtype: Any) -> ir.Type:
-    element: Any = _element(letter, dtype)
+    element = _element(letter, dtype)
     if isinstance(element, types.Integer):
-        return ir.IntType(element.bitwidth)
+        return ir.IntType(cast(Any, element).bitwidth)
     return ir.FloatType() if element == types.float32 else ir.DoubleType()
 
 

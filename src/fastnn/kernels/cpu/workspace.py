@@ -51,7 +51,7 @@ class Workspace(NamedTuple):
     scratch: np.ndarray  # WORK (n_workers, scratch_size) T
     dz: np.ndarray  # WORK (n_workers, 2, samples of a chunk * (1 + units of the widest hidden layer)) T
     partials: np.ndarray  # WORK (row_chunks, n_parameters) T: each chunk's gradient; (0, 0) without
-    # WORK int64 (capacity,): where each sample's targets begin; and behind these, of ``csr_layer``, where each
+    # WORK int64 (capacity,): where each sample's targets begin; behind these, of ``csr_layer``, where each
     # feature's entries begin, whose values stand behind the last layer in `in_columns`.
     places: np.ndarray
     samples: np.ndarray  # WORK (entries of a batch,) int32: the samples of these entries

@@ -11,9 +11,9 @@ import numpy as np
 # good parameters. Of the size of a batch's activations in all layers: the activations, the arguments of those
 # whose derivative needs it, the gradients with the units along the lanes, and what the threads work in.
 PARAMETER_BUFFERS, ACTIVATION_BUFFERS = 5, 4
-# Words of 8 bytes a row: the order of the rows and its shuffle; and for each output the targets, once as
-# scikit-learn makes them and once as they are used.
-ROW_WORDS, OUTPUT_WORDS = 8, 2
+# Words of 8 bytes a row: the order of the rows and its shuffle, and the classes, however many there are, as
+# the places of ones in a sparse matrix and as they are used.
+ROW_WORDS = 10
 
 # k-means. Words of 8 bytes a row: labels, distances and bounds of them, random numbers, and the probabilities
 # that NumPy draws rows by, several times over. Words a feature of a centre: centres before and after a step,
@@ -38,11 +38,11 @@ def fit_peak(model: Any, X: Any, y: Any = None) -> int:
 
 
 def bound(sizes: tuple[int, ...], batch: int, n: int, dtype: Any) -> int:
-    """Bytes that a fit of n rows may take."""
+    """Bytes that the fit of a classifier on n rows may take."""
     parameters = sum((n_in + 1) * n_out for n_in, n_out in pairwise(sizes))
     activations = batch * sum(sizes)
     elements = PARAMETER_BUFFERS * parameters + ACTIVATION_BUFFERS * activations
-    return elements * np.dtype(dtype).itemsize + (ROW_WORDS + OUTPUT_WORDS * sizes[-1]) * 8 * n
+    return elements * np.dtype(dtype).itemsize + ROW_WORDS * 8 * n
 
 
 def kmeans_bound(n: int, d: int, k: int, dtype: Any, batch: int = 0, sample: int = 0) -> int:

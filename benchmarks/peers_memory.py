@@ -85,7 +85,7 @@ def memory(settings: Settings) -> list[Table]:
         rows.append(Figure(case, peak / bound(net.sizes, net.batch, n, net.dtype), "of the bound", 1.0))
     text = (
         "Peak of what Python and NumPy allocate during a fit; kernels allocate nothing in training. The "
-        "bound is 5 buffers of the size of all parameters, 4 of the size of a batch's activations, and 8 "
-        "words of 8 bytes a row with 2 more for each output. X is not copied."
+        "bound is 5 buffers of the size of all parameters, 4 of the size of a batch's activations, and 10 "
+        "words of 8 bytes a row, however many classes there are. X is not copied."
     )
     return [Table("Memory of a fit", text, rows), _kmeans(settings)]

@@ -51,9 +51,9 @@ def combine(columns, depth, values, indices, b, stride, out, has_begin):
 
 
 @jit
-def columns_of_batch(first_feature, last_feature, at, n, order, i, p, x, offsets, samples, values):
+def columns_of_batch(first_feature, last_feature, at, n, order, i, p, x, places, samples, values):
     csr_layer.columns_of_batch(
-        first_feature, last_feature, at, 4, n, order, i, p, x, offsets, samples, values
+        first_feature, last_feature, at, 1, 4, n, order, i, p, x, places, samples, values
     )  # fmt: skip
 
 
@@ -63,9 +63,9 @@ def forward(model, rows, n, activation, sums, lanes, zs):
 
 
 @jit
-def gradient(first_row, last_row, n_in, n_out, n, at, stride, add, offsets, samples, values, dz, out):
+def gradient(first_row, last_row, n_in, n_out, n, at, values_at, stride, add, places, samples, dz, out):
     csr_layer.gradient_of_rows(
-        first_row, last_row, n_in, n_out, n, at, 0, stride, add, offsets, samples, values, dz, out, 2
+        first_row, last_row, n_in, n_out, n, at, 0, values_at, stride, add, places, samples, dz, out, 2
     )  # fmt: skip
 
 
@@ -103,21 +103,22 @@ def test_columns_of_a_batch(dtype, n, d):
     batch = csr[order[4 : 4 + n]]
     stored = sparse.csr_matrix((np.ones_like(batch.data, dtype=bool), batch.indices, batch.indptr), (n, d))
     want = reference.entries_by_feature(batch.toarray(), stored.toarray())
-    offsets = np.full(d + 8, -7)
-    samples, values = np.full(batch.nnz + 1, -7, np.int32), guarded(batch.nnz, dtype)
+    places = np.full(d + 8, -7)
+    samples, values = np.full(batch.nnz + 1, -7, np.int32), guarded(1 + batch.nnz, dtype)
     cuts = [0, d // 3, d // 3, d // 2, d]
     for chunk in reversed(range(4)):  # whoever comes first
         columns_of_batch(
-            cuts[chunk], cuts[chunk + 1], cuts[chunk] + chunk, n, order, *parts(csr), offsets, samples, values
+            cuts[chunk], cuts[chunk + 1], cuts[chunk] + chunk, n, order, *parts(csr), places, samples, values
         )
     for chunk in range(4):
         for j in range(cuts[chunk], cuts[chunk + 1]):
-            begin, end = offsets[j + chunk], offsets[j + chunk + 1]
+            begin, end = places[j + chunk], places[j + chunk + 1]
             np.testing.assert_array_equal(samples[begin:end], want[j][0])
-            np.testing.assert_array_equal(values[begin:end], want[j][1])
-    assert offsets[d + 3] == batch.nnz
-    assert (offsets[d + 4 :] == -7).all()
+            np.testing.assert_array_equal(values[1 + begin : 1 + end], want[j][1])
+    assert places[d + 3] == batch.nnz
+    assert (places[d + 4 :] == -7).all()
     assert samples[-1] == -7
+    assert values[0] == SEVEN
     assert (values[-GUARD:] == SEVEN).all()
 
 
@@ -159,19 +160,17 @@ def test_gradient(dtype, n_in, n_out, n):
     stride = 1 if n_out == 1 else whole(n_out, dtype)
     dZ = np.zeros((n, stride), dtype)
     dZ[:, :n_out] = rng.normal(size=(n, n_out))
-    offsets, samples, values = (
-        np.empty(n_in + 1, np.int64),
-        np.empty(csr.nnz, np.int32),
-        np.empty(csr.nnz, dtype),
-    )
+    # The values of the entries stand behind dZ.
+    in_rows = np.concatenate([dZ.ravel(), np.empty(1 + csr.nnz, dtype)])
+    places, samples = np.empty(n_in + 1, np.int64), np.empty(csr.nnz, np.int32)
     order = np.arange(-4, n)
-    columns_of_batch(0, n_in, 0, n, order, *parts(csr), offsets, samples, values)
+    columns_of_batch(0, n_in, 0, n, order, *parts(csr), places, samples, in_rows[dZ.size :])
     want = np.hstack([X, np.ones((n, 1))]).astype(np.float64).T @ dZ[:, :n_out]
     first = n_in // 2
     out = guarded(2 + want[first:].size, dtype)
     for add in (False, True):
         gradient(
-            first, n_in + 1, n_in, n_out, n, first, stride, add, offsets, samples, values, dZ.ravel(), out
+            first, n_in + 1, n_in, n_out, n, first, dZ.size + 1, stride, add, places, samples, in_rows, out
         )
         got = out[2:-GUARD].reshape(-1, n_out)
         np.testing.assert_allclose(got, (1 + add) * want[first:], atol=np.finfo(dtype).eps * n * 8)

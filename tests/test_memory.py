@@ -1,14 +1,17 @@
 """What a fit allocates beyond its input."""
 
+import tracemalloc
 import warnings
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 from benchmarks.memory import bound, fit_peak
 from benchmarks.peers_memory import few_directions, kmeans_models, kmeans_share
 from fastnn import KMeans, MLPClassifier
 from fastnn.clustering.leading import Leading
+from fastnn.network import GRADIENT_ROWS
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -31,6 +34,60 @@ def test_a_fit_allocates_little(n, n_in, hidden, n_classes, batch, activation, d
         peak = fit_peak(model, X, y)
     sizes = (n_in, *hidden, n_classes if n_classes > 2 else 1)
     assert peak <= bound(sizes, batch, n, dtype)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    "parameters", [{}, {"solver": "lbfgs", "max_iter": 1}, {"early_stopping": True}], ids=str
+)
+def test_classes_are_not_written_out(parameters, dtype):
+    """Targets take some words a row, whatever the number of classes."""
+    n, n_classes = 12_000, 600
+    X, y = np.zeros((n, 5), dtype), np.arange(n) % n_classes
+    model = MLPClassifier((4,), **{"max_iter": 1, **parameters})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.fit(X, y)  # what is compiled stays
+        peak = fit_peak(model, X, y)
+    # L-BFGS has the activations of a block of rows, and early stopping the outputs of the held-out ones.
+    rows = {"lbfgs": 3 * GRADIENT_ROWS, "adam": 3 * n // 10 if "early_stopping" in parameters else 0}
+    spare = rows[parameters.get("solver", "adam")] * n_classes * np.dtype(dtype).itemsize
+    assert peak <= bound((5, 4, n_classes), 200, n, dtype) + spare
+    if not spare:
+        assert peak < n * n_classes
+
+
+def test_flags_take_no_more_than_a_byte_each():
+    n, n_labels = 20_000, 100
+    X, y = np.zeros((n, 5), np.float32), np.zeros((n, n_labels), np.int8)
+    y[np.arange(n), np.arange(n) % n_labels] = 1
+    model = MLPClassifier((4,), max_iter=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.fit(X, y)
+        assert fit_peak(model, X, y) < 3 * n * n_labels
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("parameters", [{}, {"solver": "lbfgs"}, {"early_stopping": True}], ids=str)
+def test_sparse_rows_are_not_made_dense(parameters, dtype):
+    """Not a batch of them, nor a block of L-BFGS, nor what is held out."""
+    n, d, batch = 1000, 20_000, 200
+    rng = np.random.default_rng(0)
+    X = sparse.random(n, d, 0.001, format="csr", rng=rng, dtype=dtype)
+    y = rng.integers(3, size=n)
+    model = MLPClassifier((2,), max_iter=1, **parameters)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.fit(X, y).predict(X)
+        peak = fit_peak(model, X, y)
+    # SciPy's L-BFGS keeps 25 vectors of all parameters in float64, and some more are on their way.
+    vectors = 37 if "solver" in parameters else 0
+    assert peak < 0.25 * batch * d * np.dtype(dtype).itemsize + vectors * 8 * 2 * d
+    tracemalloc.start()
+    model.predict(X)
+    assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    tracemalloc.stop()
 
 
 def test_x_is_not_copied():

@@ -315,12 +315,12 @@ def test_workspace_for_entries_has_no_place_for_a_dense_batch(dtype, n_threads, 
     assert (work.cuts[0], work.cuts[-1]) == (0, len(work.tiles))
     assert (np.diff(work.cuts) >= 0).all()
     assert work.partials.size == 0
-    assert work.offsets.size >= sizes[0] + work.cuts.size
-    assert work.samples.size == work.values.size == n_entries
+    assert work.places.size >= work.capacity + sizes[0] + work.cuts.size
+    assert work.samples.size == work.in_columns.size - work.columns_at[-1] == n_entries
     units = max(sizes[1:])
     # A gradient's rows are whole vectors.
     most = work.capacity * (sum(sizes[1:]) + len(sizes)) + work.capacity * (width_of(dtype) - 1) * len(sizes)
-    assert max(work.in_lanes.size, work.in_columns.size, work.zs.size, work.whole.size) <= most
+    assert max(work.in_lanes.size, work.columns_at[-1], work.zs.size, work.whole.size) <= most
     assert work.scratch.shape[1] <= 64 + (DEPTH_BLOCK + 1 + 2 * units) * 2 * columns_of(dtype)
     assert work.on_one_thread().row_chunks == 1
 

@@ -124,20 +124,20 @@ def _rows(X: Any, dtype: np.dtype) -> device.Rows:
     return device.Rows(True, csr.data, csr.indices, plain(csr.indptr, np.int64), order, *loops)
 
 
-def _kept_targets(Y: Any, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
-    """Targets as the kernels take them: numbers, where each row's begin, flags, and the loop of flags."""
-    starts, flags = np.empty(0, np.int32), np.empty(0, np.uint8)
+def _kept_targets(Y: Any, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray, int]:
+    """Targets as the kernels take them, see ``device.Targets``: numbers, codes, and the loop of flags."""
     if isinstance(Y, OneHot):
         # A row with its 1 at c is a piece of the vector 0 ... 0 1 0 ... 0.
         y = np.zeros(2 * Y.n_classes - 1, dtype)
         y[Y.n_classes - 1] = 1
-        return y, np.subtract(Y.n_classes - 1, Y.codes, dtype=np.int32), flags, 0
+        return y, np.subtract(Y.n_classes - 1, Y.codes, dtype=np.int32), 0
     if Y.dtype != np.bool_:
-        return plain(Y, dtype).reshape(-1), starts, flags, 0
-    flags = plain(Y.view(np.uint8), np.uint8).reshape(-1)
+        return plain(Y, dtype).reshape(-1), np.empty(0, np.int32), 0
     if Y.shape[1] == 1:
-        return np.array([0, 1], dtype), flags.astype(np.int32), np.empty(0, np.uint8), 0
-    return np.empty(0, dtype), starts, flags, device.flag_loops.address(0, dtype)
+        return np.array([0, 1], dtype), Y.reshape(-1).astype(np.int32), 0
+    packed = np.packbits(Y.reshape(-1), bitorder="little")
+    packed = np.pad(packed, (0, -packed.size % 4)).view("<i4").astype(np.int32, copy=False)
+    return np.empty(0, dtype), packed, device.flag_loops.address(0, dtype)
 
 
 def _entries(rows: device.Rows) -> float | None:
@@ -240,7 +240,7 @@ class Network:
             Its state and step count are updated too.
         X : ndarray of shape (n, n_features), C-contiguous, or CSR matrix
         Y : ndarray of shape (n, n_outputs), or OneHot
-            Targets; 0 or 1 for classes. Those of bool are kept as they are.
+            Targets; 0 or 1 for classes. Those of bool take a bit each.
         order : ndarray of int64 or None
             The rows in the order of training; None stands for all in their own order.
         batch_size : int

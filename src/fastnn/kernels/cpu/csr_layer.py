@@ -87,28 +87,30 @@ def _first_entry(indices, begin, end, feature):
 
 @register_jitable
 def columns_of_batch(
-    first_feature, last_feature, offsets_at, first, n, order, indices, indptr, x, offsets, samples, values
+    first_feature, last_feature, at, values_at, first, n, order, indices, indptr, x, places, samples, values
 ):  # fmt: skip
     """The entries of a batch by features, first_feature : last_feature; sample i is ``order[first + i]``.
 
-    Those of feature ``first_feature + j``, by ascending samples, stand at
-    ``offsets[offsets_at + j] : offsets[offsets_at + j + 1]``, behind all those of smaller features.
+    Those of feature ``first_feature + j``, by ascending samples, are numbers ``places[at + j]`` to
+    ``places[at + j + 1]``, behind all those of smaller features.
 
     Parameters
     ----------
-    offsets_at : int
-        Where this range's offsets begin, of which there is one more than features.
-    offsets : array   # OUT
-    samples, values : arrays (entries of the batch,)   # OUT: sample and value of every entry
+    at : int
+        Where this range's places begin, of which there is one more than features.
+    places : array   # OUT
+    samples : array (entries of the batch,)   # OUT: sample of every entry
+    values : array   # OUT, from `values_at`: value of every entry
 
     Notes
     -----
     Bytes: indices and values of the entries twice, and as many written.
     """
-    # What is behind an offset here is moved on by what it counts, to become the next one's place.
-    place = offsets_at + 1 - first_feature
-    for j in range(offsets_at, offsets_at + last_feature - first_feature + 1):
-        offsets[j] = 0
+    n_features = last_feature - first_feature
+    for j in range(at, at + n_features + 1):
+        places[j] = 0
+    # The place behind a feature's counts its entries, then moves on with each, to become the next one's.
+    behind = at + 1 - first_feature
     total = 0
     for i in range(n):
         row = order[first + i]
@@ -116,39 +118,39 @@ def columns_of_batch(
         p = _first_entry(indices, begin, end, first_feature)
         total += p - begin
         while p < end and indices[p] < last_feature:
-            offsets[place + indices[p]] += 1
+            places[behind + indices[p]] += 1
             p += 1
-    offsets[offsets_at] = total
-    for j in range(offsets_at + 1, offsets_at + last_feature - first_feature + 1):
-        count = offsets[j]
-        offsets[j] = total
+    places[at] = total
+    for j in range(at + 1, at + n_features + 1):
+        count = places[j]
+        places[j] = total
         total += count
     for i in range(n):
         row = order[first + i]
         end = indptr[row + 1]
         p = _first_entry(indices, indptr[row], end, first_feature)
         while p < end and indices[p] < last_feature:
-            j = place + indices[p]
-            samples[offsets[j]], values[offsets[j]] = i, x[p]
-            offsets[j] += 1
+            entry = places[behind + indices[p]]
+            samples[entry], values[values_at + entry] = i, x[p]
+            places[behind + indices[p]] = entry + 1
             p += 1
 
 
 @register_jitable
 def gradient_of_rows(
-    first_row, last_row, n_in, n_out, n, offsets_at, dz_at, stride, add,
-    offsets, samples, values, in_rows, gradient, gradient_at,
+    first_row, last_row, n_in, n_out, n, at, dz_at, values_at, stride, add,
+    places, samples, in_rows, gradient, gradient_at,
 ):  # fmt: skip
     """Rows first_row : last_row of [dW; db] = [X 1]^T dZ, into `gradient` from `gradient_at`; += with `add`.
 
     Parameters
     ----------
-    offsets_at : int
-        Place of the offset of feature `first_row`.
+    at : int
+        Where in `places` that of feature `first_row` is.
     dz_at, stride : int
         Where dZ begins in `in_rows`, and from one sample to the next.
-    offsets, samples, values : arrays   # IN, of ``columns_of_batch``
-    in_rows : array   # IN
+    places, samples : arrays   # IN, of ``columns_of_batch``
+    in_rows : array   # IN: dZ, and from `values_at` the values
     gradient : array   # OUT, or INOUT with `add`
 
     Notes
@@ -158,10 +160,9 @@ def gradient_of_rows(
     for row in range(first_row, last_row):
         g = gradient_at + (row - first_row) * n_out
         if row < n_in:
-            at = offsets_at + row - first_row
-            begin = offsets[at]
+            begin, end = places[at + row - first_row], places[at + row - first_row + 1]
             combine_rows(
-                n_out, offsets[at + 1] - begin, values, begin, samples, begin, in_rows, dz_at, stride,
+                n_out, end - begin, in_rows, values_at + begin, samples, begin, in_rows, dz_at, stride,
                 gradient, g, add,
             )  # fmt: skip
         else:
@@ -190,10 +191,11 @@ def _csr_weights(worker, chunk, model, rows, targets, training, work, first, n, 
     n_in, n_out = model.sizes[0], model.sizes[1]
     tile, stop = work.cuts[chunk], min(work.cuts[chunk + 1], n_in // TILE_ROWS + 1)
     first_feature, last_feature = tile * TILE_ROWS, min(stop * TILE_ROWS, n_in)
+    values_at = work.columns_at[work.columns_at.size - 1]
     if first_feature < last_feature:
         columns_of_batch(
-            first_feature, last_feature, first_feature + chunk, first, n,
-            rows.order, rows.indices, rows.indptr, rows.x, work.offsets, work.samples, work.values,
+            first_feature, last_feature, work.capacity + first_feature + chunk, values_at, first, n,
+            rows.order, rows.indices, rows.indptr, rows.x, work.places, work.samples, work.in_columns,
         )  # fmt: skip
     parameters, state, c = model.parameters, training.state, work.step
     real = parameters.dtype.type
@@ -204,8 +206,8 @@ def _csr_weights(worker, chunk, model, rows, targets, training, work, first, n, 
         begin = model.w_at[0] + row * n_out
         gradient, at = (work.scratch[worker], np.int64(0)) if learn else (training.gradient, begin)
         gradient_of_rows(
-            row, end, n_in, n_out, n, row + chunk, work.columns_at[1], stride, not learn,
-            work.offsets, work.samples, work.values, work.in_columns, gradient, at,
+            row, end, n_in, n_out, n, work.capacity + row + chunk, work.columns_at[1], values_at, stride,
+            not learn, work.places, work.samples, work.in_columns, gradient, at,
         )  # fmt: skip
         if learn:
             last = model.w_at[0] + min(end, n_in) * n_out

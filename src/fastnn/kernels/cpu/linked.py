@@ -9,8 +9,8 @@ from many places, is compiled here as a C function of its own, in one of two way
 
 The parameters of a function are written as a string, a letter each. T stands for the float type::
 
-    i  int64         j  int32         b  uint8         t  a T          d  float64
-    I  int64 array   J  int32 array   B  uint8 array   T  array of T   D  float64 array
+    i  int64         j  int32         t  a T          d  float64
+    I  int64 array   J  int32 array   T  array of T   D  float64 array
 
 Arrays are contiguous; I2, T3 and so on have two or three axes.
 
@@ -47,8 +47,7 @@ _pointer_to: Any = types.__dict__["CPointer"]  # which the stubs do not know
 
 
 def _element(letter: str, dtype: Any) -> Any:
-    kinds = {"i": types.int64, "j": types.int32, "b": types.uint8, "t": dtype, "d": types.float64}
-    return kinds[letter.lower()]
+    return {"i": types.int64, "j": types.int32, "t": dtype, "d": types.float64}[letter.lower()]
 
 
 class _Slot(NamedTuple):

@@ -125,13 +125,13 @@ def _rows_task(worker, chunk, model, rows, targets, training, work, first, n):
     if model.is_softmax:
         softmax(n_out, start, stop, at[n_layers], model.output, in_lanes)
     starts, first_start, stride = rows.order, first, n_out
-    if targets.starts.size > 0:
+    if targets.codes.size > 0 and targets.flags == NOTHING:
         for i in range(start, stop):
-            work.starts[i] = targets.starts[rows.order[first + i]]
-        starts, first_start, stride = work.starts, np.int64(0), np.int64(1)
+            work.places[i] = targets.codes[rows.order[first + i]]
+        starts, first_start, stride = work.places, np.int64(0), np.int64(1)
     loss_and_gradient(
-        n_out, first, start, stop, at[n_layers], targets.loss, targets.weights.size > 0, targets.of_flags,
-        rows.order, first_start, stride, starts, targets.y, targets.flags, targets.weights,
+        n_out, first, start, stop, at[n_layers], targets.loss, targets.weights.size > 0, targets.flags,
+        rows.order, first_start, stride, starts, targets.y, targets.codes, targets.weights,
         in_lanes, scratch, work.row_loss,
     )  # fmt: skip
     # dz of the last layer stands in place of the outputs, that of the others in two places by turns.

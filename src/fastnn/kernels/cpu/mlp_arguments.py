@@ -34,11 +34,10 @@ class Rows(NamedTuple):
 class Targets(NamedTuple):
     """What is learned."""
 
-    # Rows of numbers, (n, n_outputs); or, with `starts`, a vector of which every row's targets are a piece.
+    # Rows of numbers, (n, n_outputs), with no `codes`; or a vector of which every row's targets are a piece.
     y: np.ndarray  # IN flat T
-    starts: np.ndarray  # IN (n,) int32: where in `y` each row's piece begins; or empty
-    flags: np.ndarray  # IN flat (n * n_outputs,) uint8: the targets in place of `y`, or empty
-    of_flags: int  # address of the loop of flags, of ``output``; NOTHING where there are none
+    codes: np.ndarray  # IN (n,) int32: where in `y` each row's piece begins; or the flags
+    flags: int  # address of the loop of targets that are flags, 32 to a code, of ``output``; or NOTHING
     weights: np.ndarray  # IN (n,) T, or empty: all 1
     loss: int  # address of the loss's loop
     loss_scale: float  # factor of the summed loss
@@ -62,5 +61,5 @@ class Training(NamedTuple):
 
 
 # The structures' fields, for ``linked``.
-MODEL, ROWS, TARGETS = (Model, "IITiii"), (Rows, "iTJIIii"), (Targets, "TJBiTidd")
-TRAINING, WORKSPACE = (Training, "iiiiDTT2iidi"), (Workspace, "iiI2IIITTTTT2T3T2IJTIDDIIDT")
+MODEL, ROWS, TARGETS = (Model, "IITiii"), (Rows, "iTJIIii"), (Targets, "TJiTidd")
+TRAINING, WORKSPACE = (Training, "iiiiDTT2iidi"), (Workspace, "iiI2IIITTTTT2T3T2IJDDIIDT")

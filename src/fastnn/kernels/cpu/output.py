@@ -26,23 +26,27 @@ def softmax(n_units, start, stop, lanes_at, exp, in_lanes):
 
 
 @register_jitable
-def _gather_flags(n_units, first, samples, panel, order, flags, out):
-    """out[j, i] = flags[order[first + i], j] for i < panel; from `samples` on the last one's again."""
+def _gather_flags(n_units, first, samples, panel, order, codes, out):
+    """out[j, i] = flag order[first + i] * n_units + j, for i < panel; from `samples` on the last one's again.
+
+    codes : array of int32   # IN: flag f is bit f % 32 of element f // 32
+    """
     for i in range(panel):
         at = order[first + min(i, samples - 1)] * n_units
         for j in range(n_units):
-            out[j * panel + i] = flags[at + j]
+            flag = at + j
+            out[j * panel + i] = (codes[flag // 32] >> (flag % 32)) & 1
 
 
 # gather_flags(address, ...), with address = flag_loops.address(0, dtype): compiled where targets are flags.
-flag_loops = LoopTable("flags", {"rows": _gather_flags}, "iiiiIBT")
+flag_loops = LoopTable("flags", {"rows": _gather_flags}, "iiiiIJT")
 gather_flags = flag_loops.call
 
 
-@linked("loss-and-gradient", "iiiiiiiiIiiITBTTTD")
+@linked("loss-and-gradient", "iiiiiiiiIiiITJTTTD")
 def loss_and_gradient(
-    n_units, first, start, stop, lanes_at, loss, weighted, of_flags, order, first_start, stride, starts,
-    y, flags, weights, in_lanes, targets, row_loss,
+    n_units, first, start, stop, lanes_at, loss, weighted, flags, order, first_start, stride, starts,
+    y, codes, weights, in_lanes, targets, row_loss,
 ):  # fmt: skip
     """Loss of each sample, and dz in place of the outputs; sample i is row ``order[first + i]``.
 
@@ -52,13 +56,13 @@ def loss_and_gradient(
         Address of the loss's loop.
     weighted : int
         Whether the samples have weights.
-    of_flags : int
+    flags : int
         Address of the loop of targets that are flags, or NOTHING.
     first_start, stride : int
     starts : array of int64   # IN
         The targets of sample i are those from ``starts[first_start + i] * stride`` on in `y`.
     y : flat array   # IN
-    flags : flat array (n_rows, n_units) of uint8   # IN, the targets with `of_flags`
+    codes : array of int32   # IN, the targets with `flags`
     weights : array (n_rows,)   # IN
     in_lanes : array   # INOUT
     targets : array (n_units * tile_columns,)   # WORK
@@ -70,8 +74,8 @@ def loss_and_gradient(
         panel = panel_width(in_lanes, stop - s)
         samples = min(panel, stop - s)
         base, cells = lanes_at + s * (n_units + 1), n_units * panel
-        if of_flags != NOTHING:
-            gather_flags(of_flags, n_units, first + s, samples, panel, order, flags, targets)
+        if flags != NOTHING:
+            gather_flags(flags, n_units, first + s, samples, panel, order, codes, targets)
         else:
             for block in range(0, panel, lanes(in_lanes)):
                 rows = min(lanes(in_lanes), samples - block)

@@ -51,10 +51,10 @@ class Workspace(NamedTuple):
     scratch: np.ndarray  # WORK (n_workers, scratch_size) T
     dz: np.ndarray  # WORK (n_workers, 2, samples of a chunk * (1 + units of the widest hidden layer)) T
     partials: np.ndarray  # WORK (row_chunks, n_parameters) T: each chunk's gradient; (0, 0) without
-    offsets: np.ndarray  # WORK int64, of ``csr_layer``, like the next two: the columns of a batch of CSR rows
-    samples: np.ndarray  # WORK (entries of a batch,) int32
-    values: np.ndarray  # WORK (entries of a batch,) T
-    starts: np.ndarray  # WORK (capacity,) int64: of the samples' targets
+    # WORK int64 (capacity,): where each sample's targets begin; behind these, of ``csr_layer``, where each
+    # feature's entries begin, whose values stand behind the last layer in `in_columns`.
+    places: np.ndarray
+    samples: np.ndarray  # WORK (entries of a batch,) int32: the samples of these entries
     row_loss: np.ndarray  # WORK (capacity,) float64
     squares: np.ndarray  # WORK (n_tiles,) float64
     signals: np.ndarray  # WORK int64, of ``team``
@@ -205,16 +205,14 @@ def new_workspace(
         lanes_at=lanes_at,
         columns_at=columns_at,
         in_lanes=in_lanes,
-        in_columns=aligned_empty((columns_at[-1],), dtype),
+        in_columns=aligned_empty((int(columns_at[-1]) + (n_entries or 0),), dtype),
         zs=aligned_empty(in_lanes.shape, dtype) if keep_z else in_lanes,
         whole=aligned_empty(in_lanes.shape, dtype) if keep_whole else in_lanes,
         scratch=aligned_empty((n_workers, scratch_size(sizes, width, on_entries)), dtype),
         dz=aligned_empty((n_workers, 2, _whole_lines(room)), dtype),
         partials=aligned_empty((chunks, n_parameters) if partial else (0, 0), dtype),
-        offsets=aligned_empty((int(sizes[0]) + cuts.size if on_entries else 0,), np.int64),
-        samples=np.empty(n_entries or 0, np.int32),
-        values=np.empty(n_entries or 0, dtype),
-        starts=aligned_empty((capacity,), np.int64),
+        places=aligned_empty((capacity + (int(sizes[0]) + cuts.size if on_entries else 0),), np.int64),
+        samples=aligned_empty((n_entries or 0,), np.int32),
         row_loss=np.empty(capacity),
         squares=np.zeros(len(tiles)),
         signals=aligned_empty((signals_size(max(chunks, cuts.size - 1)),), np.int64),

@@ -282,6 +282,12 @@ for data in (X, X[:20], sparse.csr_matrix(X)):
         for solver in ("adam", "sgd", "lbfgs"):
             model = MLPClassifier(activation=activation, solver=solver, max_iter=2, early_stopping=True)
             model.fit(data, y[: data.shape[0]], w[: data.shape[0]]).predict_proba(data)
+wide = sparse.csr_matrix((np.ones(3000, np.float32), (np.arange(3000), np.arange(3000) % 400)))
+several = np.stack([y, ~y], axis=1)
+for data in (X, X[:20], wide, wide[:20]):
+    for solver in ("adam", "lbfgs"):
+        model = MLPClassifier(solver=solver, max_iter=2, early_stopping=True)
+        model.fit(data, several[: data.shape[0]], w[: data.shape[0]]).predict_proba(data)
 for loss in ("squared_error", "poisson"):
     MLPRegressor(loss=loss, max_iter=2, dropout=0.5).fit(X, y, w).predict(X)
 for data in (X, X[:20], sparse.csr_matrix(X)):

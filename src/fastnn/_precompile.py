@@ -67,12 +67,12 @@ def _networks(dtype: np.dtype) -> None:
     """An epoch, a gradient and a prediction, until each entry of the tables has had its turn."""
     dense = np.linspace(0, 1, 40, dtype=dtype).reshape(20, 2)
     entries = sparse.csr_matrix((20, ENTRY_FEATURES), dtype=dtype)
-    Y = np.ones((20, 1), dtype)
+    Y = np.ones((20, 2), bool)
     for number, (hidden, loss, rule) in enumerate(zip_longest(HIDDEN, LOSSES, RULES)):
         loss, rule = loss or LOSSES[0], rule or RULES[0]
         X = dense if number else entries
         net = Network(
-            [X.shape[1], 3, 1],
+            [X.shape[1], 3, 2],
             hidden_activation=hidden or HIDDEN[0],
             loss=loss.name,
             dtype=dtype,

@@ -198,6 +198,17 @@ def test_a_group_is_trusted_that_is_one_users_alone(tmp_path, monkeypatch):
 
 
 @owners_only
+def test_a_file_that_a_group_may_write_to_is_not_trusted(tmp_path, monkeypatch):
+    """Not even where the group seems to be one user's: a process may run with it and not be listed."""
+    monkeypatch.setattr(_places, "_is_private_group", lambda group, user: True)
+    file = tmp_path / "file"
+    for mode in (0o644, 0o664):
+        file.write_bytes(b"")
+        file.chmod(mode)
+        assert _places.is_trusted(file.stat()) is (mode == 0o644)
+
+
+@owners_only
 @pytest.mark.parametrize(
     ("name", "members", "first_of", "private"),
     [

@@ -43,6 +43,18 @@ def test_a_file_under_another_name_is_not_believed(tmp_path, key, stamp):
     assert other.load("f", key) is None
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
+def test_what_is_no_file_is_neither_waited_for_nor_believed(tmp_path):
+    store = store_at(tmp_path)
+    store.save("f", b"key", PAYLOAD)
+    path = store.path("f", b"key")
+    path.unlink()
+    os.mkfifo(path)
+    assert store.load("f", b"key") is None
+    store.save("f", b"key", PAYLOAD)
+    assert store.load("f", b"key") == PAYLOAD
+
+
 def test_no_flipped_bit_is_believed(tmp_path):
     store = store_at(tmp_path)
     store.save("f", b"key", PAYLOAD)

@@ -129,8 +129,14 @@ def _owners() -> tuple[int, ...]:
 
 
 def is_trusted(status: os.stat_result) -> bool:
-    """Whether a file or directory belongs to who is trusted, and nobody else may write to it."""
-    by_group = bool(status.st_mode & stat.S_IWGRP) and not _is_private_group(status.st_gid, status.st_uid)
+    """Whether a file or directory belongs to who is trusted, and nobody else may write to it.
+
+    A group that is one user's alone may write to a directory: what others put there belongs to them. To a file
+    it may not, for who runs with a group need not be among its members. The store lets none write to one.
+    """
+    by_group = bool(status.st_mode & stat.S_IWGRP) and not (
+        stat.S_ISDIR(status.st_mode) and _is_private_group(status.st_gid, status.st_uid)
+    )
     return status.st_uid in _owners() and not (status.st_mode & stat.S_IWOTH or by_group)
 
 

@@ -18,6 +18,7 @@ Nothing here knows Numba: keys, stamps and payloads are bytes.
 import errno
 import hashlib
 import os
+import stat
 import struct
 import time
 from collections.abc import Callable
@@ -46,6 +47,8 @@ _NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM)
 _DIRECTORY_MODE, _FILE_MODE = 0o755, 0o644
 # Windows keeps text and binary files apart, and hands open files to children.
 _OPEN = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+# To open a pipe that somebody has put in a file's place would wait for its writer.
+_READ = os.O_RDONLY | _OPEN | getattr(os, "O_NONBLOCK", 0)
 
 
 def pack(key: bytes, stamp: bytes, payload: bytes) -> bytes:
@@ -104,7 +107,7 @@ class Store:
             The file is there, and reading it fails.
         """
         try:
-            file = os.open(self.path(label, key), os.O_RDONLY | _OPEN)
+            file = os.open(self.path(label, key), _READ)
         except OSError as error:
             if raised_by_the_system(error) and error.errno in _NOT_THERE:
                 return None
@@ -113,7 +116,7 @@ class Store:
             status = os.fstat(file)
             # Who may write to a directory above this one can put another in its place, but not with our
             # files.
-            if not self.believes(status):
+            if not (stat.S_ISREG(status.st_mode) and self.believes(status)):
                 return None
             content = _read(file, status.st_size)
         finally:

@@ -1,7 +1,6 @@
 """All or nothing: a fit works on a draft of its estimator, which gets what came of it at the end."""
 
 from collections.abc import Callable
-from contextlib import suppress
 from functools import cache
 from numbers import Integral, Real
 from typing import Any, Self
@@ -63,8 +62,7 @@ class Drafting:
         self.__dict__ = attributes  # in one step, for which no memory is needed
         # Last, so that a filter that turns warnings into errors does not cost the user the model.
         if isinstance(remark, Warning):
-            with suppress(MemoryError):  # it would say that the fit had failed
-                warn(remark)
+            warn(remark)
         elif remark is not None:
             raise remark
         return self

@@ -131,7 +131,7 @@ def _owners() -> tuple[int, ...]:
 def is_trusted(status: os.stat_result) -> bool:
     """Whether a file or directory belongs to who is trusted, and nobody else may write to it.
 
-    A group that is one user's alone may write to a directory: what others put there belongs to them. To a file
+    A group that is one user's alone may write to a directory: what others put there is theirs. To a file
     it may not, for who runs with a group need not be among its members. The store lets none write to one.
     """
     by_group = bool(status.st_mode & stat.S_IWGRP) and not (

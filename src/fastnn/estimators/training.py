@@ -365,6 +365,9 @@ def train_lbfgs(model: Any, network: Network, data: Data, *, first_pass: bool) -
         loss, gradient = network.loss_and_gradient(
             data.X, data.Y, sample_weight=data.sample_weight, alpha=model.alpha
         )
+        if not np.isfinite(loss):
+            # A search ends here: no step from an infinite loss can be judged by it.
+            gradient[:] = 0
         return loss, gradient.astype(np.float64, copy=False)
 
     def after_iteration(intermediate_result: Any) -> None:

@@ -12,7 +12,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 
 # Rank of a layer; a module imports only from lower ranks or its own.
 SCALARS, KERNELS, ENGINES, ESTIMATORS = range(4)
-ENGINE_MODULES = {"network", "device_network", "clustering", "_precompile"}
+ENGINE_MODULES = {"network", "network_data", "device_network", "clustering", "_precompile"}
 FUNCTION_MODULES = {
     "fastnn.elementary",
     "fastnn.kernels",

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from fastnn import network
+from fastnn import network, network_data
 from fastnn.activations import CODES, HIDDEN
 from fastnn.dropout import Dropout
 from fastnn.kernels import device
@@ -26,8 +26,8 @@ LOSS_NAMES = [loss.name for loss in LOSSES]
 
 @pytest.fixture(autouse=True)
 def every_csr_matrix_by_its_entries(monkeypatch):
-    monkeypatch.setattr(network, "ENTRY_FEATURES", 0)
-    monkeypatch.setattr(network, "ENTRY_DENSITY", 1.0)
+    monkeypatch.setattr(network_data, "ENTRY_FEATURES", 0)
+    monkeypatch.setattr(network_data, "ENTRY_DENSITY", 1.0)
 
 
 def sparse_rows(n, d, dtype, *, density=0.2, seed=0):

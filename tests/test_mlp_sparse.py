@@ -6,7 +6,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
 import fastnn
-from fastnn import network
+from fastnn import network_data
 from tests.test_mlp_parity import SOLVERS, assert_same, pair
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -24,15 +24,15 @@ def words(n=300, d=400, dtype=np.float64, seed=0):
 
 def test_they_are_read_by_their_entries():
     X, _ = words()
-    assert network._rows(X, X.dtype).forward
+    assert network_data.rows_of(X, X.dtype).forward
     # Narrow matrices, and those with many entries, are made dense batch by batch.
-    assert not network._rows(X[:, : network.ENTRY_FEATURES - 1], X.dtype).forward
-    assert not network._rows(sparse.csr_matrix(np.ones((30, 400))), X.dtype).forward
-    assert not network._rows(X.toarray(), X.dtype).forward
-    many = sparse.random(200, 400, network.ENTRY_DENSITY * 1.01, format="csr")
-    few = sparse.random(200, 400, network.ENTRY_DENSITY * 0.99, format="csr")
-    assert not network._rows(many, X.dtype).forward
-    assert network._rows(few, X.dtype).forward
+    assert not network_data.rows_of(X[:, : network_data.ENTRY_FEATURES - 1], X.dtype).forward
+    assert not network_data.rows_of(sparse.csr_matrix(np.ones((30, 400))), X.dtype).forward
+    assert not network_data.rows_of(X.toarray(), X.dtype).forward
+    many = sparse.random(200, 400, network_data.ENTRY_DENSITY * 1.01, format="csr")
+    few = sparse.random(200, 400, network_data.ENTRY_DENSITY * 0.99, format="csr")
+    assert not network_data.rows_of(many, X.dtype).forward
+    assert network_data.rows_of(few, X.dtype).forward
 
 
 @pytest.mark.parametrize("early_stopping", [False, True], ids=["loss", "score"])
@@ -138,3 +138,16 @@ def test_forms():
     removed = zeros.copy()
     removed.eliminate_zeros()
     assert_array_equal(model.fit(zeros, y).loss_curve_, model.fit(removed, y).loss_curve_)
+
+
+def test_row_pointers_keep_their_64_bits():
+    """Of more values than 32 bits can number, which no test can store: here they only point there."""
+    X = sparse.csr_matrix(np.eye(2, 300))
+    X.indptr = np.array([0, 2**31 + 5, 2**31 + 7])
+    np.testing.assert_array_equal(network_data.rows_of(X, X.dtype).indptr, X.indptr)
+
+
+def test_columns_that_32_bits_cannot_number_are_refused():
+    X = sparse.csr_matrix((np.ones(1), [2**31 + 1], [0, 1]), shape=(1, 2**31 + 2))
+    with pytest.raises(ValueError, match="at most 2147483647"):
+        network_data.rows_of(X, X.dtype)

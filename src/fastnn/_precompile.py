@@ -21,7 +21,8 @@ from fastnn.kernels._arrays import Csr
 from fastnn.kernels._notice import stopwatch
 from fastnn.kernels._threads import force_threads
 from fastnn.losses import LOSSES
-from fastnn.network import ENTRY_FEATURES, Network, predict
+from fastnn.network import Network, predict
+from fastnn.network_data import ENTRY_FEATURES
 from fastnn.optimizers import RULES, Optimizer
 
 

@@ -10,21 +10,18 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from scipy import sparse
 
 from fastnn.activations import ACTIVATIONS, EXP, SOFTMAX
 from fastnn.activations import CODES as ACTIVATION_CODES
 from fastnn.dropout import NO_DROPOUT, Dropout
 from fastnn.kernels import device
-from fastnn.kernels._arrays import Csr, plain
+from fastnn.kernels._arrays import plain
 from fastnn.kernels._on_device import DeviceRows
 from fastnn.kernels._threads import CALL_SECONDS, Pace, threads_for, workers
 from fastnn.losses import CODES as LOSS_CODES
 from fastnn.losses import LOSSES
-from fastnn.one_hot import OneHot
+from fastnn.network_data import Targets, batch_entries, entries_of_a_row, kept_targets, rows_of
 from fastnn.optimizers import MAX_HYPER, Optimizer
-
-Targets = np.ndarray | OneHot
 
 # Batches per call on several threads: where the cores turn out to be taken a step lasts 10 ms and more, and
 # the call must still end.
@@ -37,10 +34,6 @@ GRADIENT_ROWS = 4096
 PREDICT_ROWS = 256
 # Elements of either's widest layer: sparse data, of which a piece is made dense, may have a million columns.
 WIDEST_ELEMENTS = 1 << 24
-# CSR rows of so many features, with entries in at most this share of their places, are not made dense: the
-# first layer reads the entries alone. With fewer features or more entries it may take longer than products of
-# dense rows do, by up to 1.4 times (on AVX-512, 1 to 500 units); here it takes 0.1 to 0.9 of their time.
-ENTRY_FEATURES, ENTRY_DENSITY = 256, 0.05
 # What an element of the first layer's weights then costs a step, in FLOPs of the forward pass: an update at
 # the pace of memory takes the time of a hundred, and a step counts as three forward passes.
 UPDATE_FLOPS = 30.0
@@ -110,39 +103,6 @@ def _model(layout: Layout, parameters: np.ndarray, hidden: str, output: str) -> 
     return device.Model(
         layout.sizes, layout.w_at, plain(parameters, parameters.dtype), inner, last, is_softmax
     )
-
-
-def _rows(X: Any, dtype: np.dtype) -> device.Rows:
-    order = np.arange(X.shape[0], dtype=np.int64)
-    if not sparse.issparse(X):
-        nothing = np.empty(0, np.int32), np.empty(0, np.int64)
-        return device.Rows(False, plain(X, dtype).reshape(-1), *nothing, order, 0, 0)
-    csr = Csr.of(X, dtype, np.int32)
-    loops = [0, 0]
-    if X.shape[1] >= ENTRY_FEATURES and csr.data.size <= ENTRY_DENSITY * X.shape[0] * X.shape[1]:
-        loops = [table.address(0, dtype) for table in (device.csr_forward_loops, device.csr_weights_loops)]
-    return device.Rows(True, csr.data, csr.indices, plain(csr.indptr, np.int64), order, *loops)
-
-
-def _kept_targets(Y: Any, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray, int]:
-    """Targets as the kernels take them, see ``device.Targets``: numbers, codes, and the loop of flags."""
-    if isinstance(Y, OneHot):
-        # A row with its 1 at c is a piece of the vector 0 ... 0 1 0 ... 0.
-        y = np.zeros(2 * Y.n_classes - 1, dtype)
-        y[Y.n_classes - 1] = 1
-        return y, np.subtract(Y.n_classes - 1, Y.codes, dtype=np.int32), 0
-    if Y.dtype != np.bool_:
-        return plain(Y, dtype).reshape(-1), np.empty(0, np.int32), 0
-    if Y.shape[1] == 1:
-        return np.array([0, 1], dtype), Y.reshape(-1).astype(np.int32), 0
-    packed = np.packbits(Y.reshape(-1), bitorder="little")
-    packed = np.pad(packed, (0, -packed.size % 4)).view("<i4").astype(np.int32, copy=False)
-    return np.empty(0, dtype), packed, device.flag_loops.address(0, dtype)
-
-
-def _entries(rows: device.Rows) -> float | None:
-    """Mean number of entries in a row, where the first layer reads them alone."""
-    return rows.x.size / max(1, rows.indptr.size - 1) if rows.forward else None
 
 
 def _row_flops(layout: Layout, entries: float | None) -> float:
@@ -265,7 +225,7 @@ class Network:
         model, training = self._prepare(optimizer)
         step_work = self._step_work(rows, batch_size)
         patience = _patience(step_work)
-        n_entries = self._batch_entries(rows, batch_size)
+        n_entries = batch_entries(rows, batch_size)
         pace = self._pace
         total, batch = 0.0, 0
         while batch < n_batches:
@@ -316,12 +276,12 @@ class Network:
         """
         rows, targets = self._prepare_data(X, Y, sample_weight, alpha)
         n = rows.order.size
-        block = min(n, _piece_rows(self.layout, _entries(rows), GRADIENT_ROWS))
+        block = min(n, _piece_rows(self.layout, entries_of_a_row(rows), GRADIENT_ROWS))
         model, training = self._prepare(None)
         training.gradient[:] = 0
         n_blocks = -(-n // block)
         step_work = self._step_work(rows, block)
-        n_entries = self._batch_entries(rows, block)
+        n_entries = batch_entries(rows, block)
         at_once = max(1, int(CALL_FLOPS / (3 * step_work)))
         total, weight = 0.0, 0.0
         for first in range(0, n_blocks, at_once):
@@ -353,16 +313,9 @@ class Network:
 
     def _step_work(self, rows: device.Rows, n_rows: int) -> float:
         """FLOPs of the forward pass, a third of a step's: what ``threads_for`` is told of a batch."""
-        entries, sizes = _entries(rows), self.layout.sizes
+        entries, sizes = entries_of_a_row(rows), self.layout.sizes
         update = 0.0 if entries is None else UPDATE_FLOPS * float(sizes[0] * sizes[1])
         return n_rows * _row_flops(self.layout, entries) + update
-
-    def _batch_entries(self, rows: device.Rows, batch_size: int) -> int | None:
-        """Entries of a batch at most, in the order of the rows; None where they are not read alone."""
-        if not rows.forward:
-            return None
-        lengths = np.diff(rows.indptr)[rows.order]
-        return int(np.add.reduceat(lengths, np.arange(0, lengths.size, batch_size)).max())
 
     def _prepare_data(
         self, X: Any, Y: Targets, sample_weight: Any, alpha: float
@@ -370,13 +323,13 @@ class Network:
         given = (X, Y, sample_weight, alpha)
         if self._data is not None and all(a is b for a, b in zip(given, self._data[0], strict=True)):
             return self._data[1:]
-        rows = _rows(X, self.dtype)
+        rows = rows_of(X, self.dtype)
         n_outputs = int(self.layout.sizes[-1])
         weights = np.empty(0, self.dtype)
         if sample_weight is not None:
             weights = plain(sample_weight, self.dtype)
         targets = device.Targets(
-            *_kept_targets(Y, self.dtype),
+            *kept_targets(Y, self.dtype),
             weights,
             device.loss_loops.address(LOSS_CODES[self.loss.name], self.dtype),
             1.0 / n_outputs if self.loss.mean_over_outputs else 1.0,
@@ -488,12 +441,12 @@ def predict(
     if isinstance(X, DeviceRows):
         hidden = ACTIVATION_CODES[hidden_activation]
         return X.astype(dtype).outputs(parameters, layout.sizes.tolist(), hidden, output_activation)
-    rows = _rows(X, dtype)
+    rows = rows_of(X, dtype)
     n = rows.order.size
     out = np.empty((n, int(layout.sizes[-1])), dtype)
     model = _model(layout, parameters, hidden_activation, output_activation)
-    flops = _row_flops(layout, _entries(rows))
-    chunk_rows = _piece_rows(layout, _entries(rows), PREDICT_ROWS)
+    flops = _row_flops(layout, entries_of_a_row(rows))
+    chunk_rows = _piece_rows(layout, entries_of_a_row(rows), PREDICT_ROWS)
     at_once = max(PREDICT_ROWS, int(CALL_FLOPS / flops))
     for first in range(0, n, at_once):
         count = min(at_once, n - first)

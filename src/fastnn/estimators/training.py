@@ -229,7 +229,6 @@ def train_stochastic(
     parameters = network.parameters
     # Where a validation set judges, the best parameters so far; else those before any loss was infinite.
     kept = parameters.copy()
-    attributes: dict[str, Any] = {}
     n_iter = 0
     remark: Warning | None = None
     finite, bounded, interrupted = True, True, False
@@ -247,7 +246,6 @@ def train_stochastic(
                 sample_weight=data.sample_weight,
                 alpha=model.alpha,
             )
-            attributes["loss_"] = loss
             # An infinite loss may have finite gradients, with which training goes on.
             finite = not np.isnan(loss) and bool(np.isfinite(parameters).all())
             if not finite:
@@ -303,14 +301,13 @@ def train_stochastic(
         useless = n_iter - int(np.argmax([*np.isinf(losses), True]))
         progress.forget(useless, n)
         n_iter -= useless
+    attributes = progress.attributes() | {"n_iter_": n_iter}
+    if n_iter:
+        attributes["loss_"] = progress.loss_curve[-1]
     if usable and finite:
         # After a divergence there is no state worth going on from.
         attributes |= {"_optimizer": optimizer, "_schedule": schedule}
-    else:
-        # What is kept is of an epoch before, or of a fit before.
-        attributes.pop("loss_", None)
-        attributes |= {"loss_": progress.loss_curve[-1]} if n_iter else {}
-    return Result(attributes | progress.attributes() | {"n_iter_": n_iter}, usable, remark)
+    return Result(attributes, usable, remark)
 
 
 def _outputs(model: Any, network: Network, X: Any) -> np.ndarray:

@@ -90,6 +90,19 @@ def test_sparse_rows_are_not_made_dense(parameters, dtype):
     tracemalloc.stop()
 
 
+@pytest.mark.parametrize(("dtype", "most"), [(np.float32, 39), (np.float64, 44)])
+def test_a_search_keeps_few_copies_of_the_parameters(dtype, most):
+    """In vectors of float64; SciPy has more than 30, of which 20 are written to in ten iterations only."""
+    rng = np.random.default_rng(0)
+    n, d, units = 20, 20_000, 10
+    X, y = rng.normal(size=(n, d)).astype(dtype), rng.integers(2, size=n)
+    model = MLPClassifier((units,), max_iter=3, solver="lbfgs")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.fit(X, y)
+        assert fit_peak(model, X, y) < most * 8 * d * units
+
+
 def test_x_is_not_copied():
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(100_000, 200)).astype(np.float32), rng.integers(2, size=100_000)

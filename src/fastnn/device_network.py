@@ -59,6 +59,7 @@ class DeviceNetwork(Network):
         *,
         sample_weight: np.ndarray | None = None,
         alpha: float = 0.0,
+        copy: bool = True,
     ) -> tuple[float, np.ndarray]:
         """As ``Network.loss_and_gradient``."""
         training = self._on_device(X, Y, sample_weight)

@@ -34,6 +34,8 @@ GRADIENT_ROWS = 4096
 PREDICT_ROWS = 256
 # Elements of either's widest layer: sparse data, of which a piece is made dense, may have a million columns.
 WIDEST_ELEMENTS = 1 << 24
+# Weights whose penalty is added at a time, beside which no copy of all of them is made.
+PENALTY_ELEMENTS = 1 << 16
 # What an element of the first layer's weights then costs a step, in FLOPs of the forward pass: an update at
 # the pace of memory takes the time of a hundred, and a step counts as three forward passes.
 UPDATE_FLOPS = 30.0
@@ -259,7 +261,13 @@ class Network:
         return float(total / n)
 
     def loss_and_gradient(
-        self, X: Any, Y: Targets, *, sample_weight: np.ndarray | None = None, alpha: float = 0.0
+        self,
+        X: Any,
+        Y: Targets,
+        *,
+        sample_weight: np.ndarray | None = None,
+        alpha: float = 0.0,
+        copy: bool = True,
     ) -> tuple[float, np.ndarray]:
         """Loss and its gradient over all rows, in blocks of at most ``GRADIENT_ROWS``; changes nothing.
 
@@ -267,6 +275,8 @@ class Network:
         ----------
         X, Y, sample_weight, alpha
             As in ``train_epoch``.
+        copy : bool
+            Without a copy the gradient may be the network's own, which the next call overwrites.
 
         Returns
         -------
@@ -295,8 +305,11 @@ class Network:
                 )  # fmt: skip
             loss, total, weight = work.sums[[device.LOSS, device.TOTAL, device.TOTAL_WEIGHT]]
             if np.isnan(loss):
-                return float(loss), training.gradient.copy()
-        return self._with_penalty(total, weight, training.gradient.copy(), alpha)
+                break
+        gradient = training.gradient.copy() if copy else training.gradient
+        if np.isnan(loss):
+            return float(loss), gradient
+        return self._with_penalty(total, weight, gradient, alpha)
 
     def finish(self, optimizer: Optimizer) -> None:
         """To be called after the last epoch with an optimiser: its state is that of the training then."""
@@ -306,7 +319,9 @@ class Network:
     ) -> tuple[float, np.ndarray]:
         """The mean of a loss that is summed, and its gradient's, which changes in place, with the penalty."""
         for W, dW in zip(self.coefs, self.layout.weights(gradient), strict=True):
-            dW += alpha * W
+            rows = max(1, PENALTY_ELEMENTS // W.shape[1])
+            for first in range(0, W.shape[0], rows):
+                dW[first : first + rows] += alpha * W[first : first + rows]
             total += 0.5 * alpha * np.vdot(W, W)
         gradient /= weight
         return float(total / weight), gradient

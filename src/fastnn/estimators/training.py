@@ -355,17 +355,18 @@ def train_lbfgs(model: Any, network: Network, data: Data, *, first_pass: bool) -
     random, and a run is a whole fit.
     """
     parameters = network.parameters
+    # Where the search begins, of which SciPy takes a copy; then the last iterate that is finite.
     kept = parameters.copy()
 
     def objective(x: np.ndarray) -> tuple[float, np.ndarray]:
         parameters[:] = x
         loss, gradient = network.loss_and_gradient(
-            data.X, data.Y, sample_weight=data.sample_weight, alpha=model.alpha
+            data.X, data.Y, sample_weight=data.sample_weight, alpha=model.alpha, copy=False
         )
         if not np.isfinite(loss):
             # A search ends here: no step from an infinite loss can be judged by it.
             gradient[:] = 0
-        return loss, gradient.astype(np.float64, copy=False)
+        return loss, gradient  # SciPy takes a copy, in float64
 
     def after_iteration(intermediate_result: Any) -> None:
         if np.isfinite(intermediate_result.fun) and np.isfinite(intermediate_result.x).all():
@@ -377,7 +378,7 @@ def train_lbfgs(model: Any, network: Network, data: Data, *, first_pass: bool) -
     with one_blas_thread, np.errstate(over="ignore", invalid="ignore"):
         result = minimize(
             objective,
-            parameters.astype(np.float64),
+            kept,
             method="L-BFGS-B",
             jac=True,
             callback=after_iteration,

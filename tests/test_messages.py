@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn import neural_network
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, DataConversionWarning
 from sklearn.model_selection import GridSearchCV
@@ -133,6 +134,44 @@ def test_the_stratified_split_is_that_of_the_codes():
         numbered.fit(X, (y == "b").astype(float))
     assert named.loss_curve_ == numbered.loss_curve_
     assert named.validation_scores_ == numbered.validation_scores_
+
+
+OVERFLOW = {
+    # A step's gradient is finite where its loss is infinite.
+    "outputs for the training data": (
+        {"activation": "identity", "solver": "sgd", "learning_rate_init": 1.0, "max_iter": 1},
+        X[:, 0] * 1e200,
+        None,
+    ),
+    # Zero times infinity.
+    "losses": ({}, np.where(Y, 1e200, X[:, 0]), 1.0 - Y),
+    # Targets near each other, so that a score is minus infinity and not undefined.
+    "validation scores in every epoch": ({"early_stopping": True, "max_iter": 3}, 1e160 + 1e150 * Y, None),
+}
+
+
+@pytest.mark.parametrize("what", OVERFLOW)
+def test_a_divergence_says_what_is_not_finite(what):
+    """In scikit-learn's words about the weights, though these are finite."""
+    options, y, weight = OVERFLOW[what]
+    model = MLPRegressor(**SMALL, **options)
+    with pytest.raises(ValueError, match=rf"^Solver produced non-finite {what}\. .* Scale the inputs"):
+        model.fit(X, y, sample_weight=weight)
+    assert np.isfinite(model.predict(X)).all()
+
+
+@pytest.mark.filterwarnings("ignore:(overflow|invalid value):RuntimeWarning")  # scikit-learn's
+def test_without_a_score_scikit_learn_returns_the_first_weights():
+    options, y, _ = OVERFLOW["validation scores in every epoch"]
+    theirs = neural_network.MLPRegressor(**SMALL, **options)
+    with pytest.warns(ConvergenceWarning, match=STOPPED):
+        theirs.fit(X, y)
+    assert theirs.loss_curve_ == [np.inf] * 3
+    assert theirs.validation_scores_ == [-np.inf] * 3
+    ours = MLPRegressor(**SMALL, **options)
+    with pytest.raises(ValueError, match="validation scores"):
+        ours.fit(X, y)
+    np.testing.assert_allclose(ours.coefs_[0], theirs.coefs_[0])
 
 
 WITHOUT = """

@@ -155,6 +155,8 @@ TASKS = {
     "one class": ("MLPClassifier", {}),
     "multilabel": ("MLPClassifier", {}),
     "sparse multilabel": ("MLPClassifier", {}),
+    "labels of -1 and 1": ("MLPClassifier", {}),
+    "labels of -1 and 0": ("MLPClassifier", {}),
     "one output": ("MLPRegressor", {}),
     "many outputs": ("MLPRegressor", {}),
     "poisson": ("MLPRegressor", {"loss": "poisson"}),
@@ -174,6 +176,8 @@ def task(name):
         "one class": np.ones(120),
         "multilabel": (targets > 0.5).astype(int),
         "sparse multilabel": sparse.csr_matrix((targets > 0.5).astype(int)),
+        "labels of -1 and 1": np.where(targets > 0.5, 1, -1),  # all are true
+        "labels of -1 and 0": np.where(targets > 0.5, 0, -1),
         "one output": targets[:, 0],
         "many outputs": targets,
         "poisson": rng.poisson(np.exp(targets[:, 0] / 4)),

@@ -9,6 +9,7 @@ import pytest
 
 from fastnn.kernels import _places, _store
 from fastnn.kernels._places import Place
+from tests.processes import run
 
 HAS_OWNERS = hasattr(os, "geteuid")
 owners_only = pytest.mark.skipif(not HAS_OWNERS, reason="files have no owners here")
@@ -61,12 +62,34 @@ def test_without_a_name_the_package_comes_first(where, monkeypatch):
     assert found() == [where["package"] / "__pycache__/kernels"]
 
 
-def test_a_relative_name_is_that_of_the_first_working_directory(where, monkeypatch, tmp_path):
-    monkeypatch.setattr(_places.numba.config, "CACHE_DIR", "here")
-    monkeypatch.chdir(tmp_path)
-    first = found()
-    monkeypatch.chdir("/")
-    assert [place.path.parent for place in _places.places("stamp")] == first == [tmp_path / "here/fastnn"]
+RELATIVE = """
+import os
+
+os.chdir({first!r})
+{then}
+import fastnn.kernels
+
+os.chdir({later!r})
+print(fastnn.kernels._places.places("stamp")[0].path)
+"""
+
+
+@pytest.fixture
+def from_a_relative_name(tmp_path):
+    """Where code goes if `NUMBA_CACHE_DIR` is "here" and the package is loaded in the directory "first"."""
+    folders = {name: str(tmp_path / name) for name in ("first", "later")}
+    for folder in folders.values():
+        os.mkdir(folder)
+    return lambda then: run(RELATIVE.format(**folders, then=then), "here")
+
+
+def test_a_relative_name_counts_from_where_the_package_was_loaded(from_a_relative_name, tmp_path):
+    assert from_a_relative_name("") == str(tmp_path / "first/here/fastnn/stamp")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a working directory cannot be deleted")
+def test_a_relative_name_counts_for_nothing_without_a_working_directory(from_a_relative_name):
+    assert "here" not in from_a_relative_name("os.rmdir(os.getcwd())")
 
 
 def test_a_user_without_a_home_has_no_directory(where, monkeypatch):

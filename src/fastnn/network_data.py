@@ -12,8 +12,8 @@ from fastnn.one_hot import OneHot
 Targets = np.ndarray | OneHot
 
 # CSR rows of so many features, with entries in at most this share of their places, are not made dense: the
-# first layer reads the entries alone. With fewer features or more entries it may take longer than products of
-# dense rows do, by up to 1.4 times (on AVX-512, 1 to 500 units); here it takes 0.1 to 0.9 of their time.
+# first layer reads the entries alone, in at most 0.9 of the time of dense rows. With fewer features or more
+# entries it may take longer than these: docs/kernels.md has the figures.
 ENTRY_FEATURES, ENTRY_DENSITY = 256, 0.05
 _MOST_COLUMNS = np.iinfo(np.int32).max
 

@@ -42,7 +42,6 @@ from fastnn.kernels._threads import use_threads
 from fastnn.network import Network, predict
 from fastnn.one_hot import OneHot
 
-_DIVERGED = f"Solver produced non-finite parameter weights. {REMEDY}"
 # Attributes that a run sets or not, depending on the solver: a new model must not keep another one's.
 _OF_THE_LAST_STEP = ("_optimizer", "_schedule")
 _OF_ONE_RUN = (
@@ -222,9 +221,12 @@ class BaseMLP(Drafting, BaseEstimator, ABC):
             self.n_layers_ = len(network.coefs) + 1
             self.n_outputs_ = data.Y.shape[1]
             self.out_activation_ = network.loss.output_activation
-            if not result.usable and not first_fit:
-                raise ValueError(_DIVERGED)
-        return result.remark if result.usable else ValueError(_DIVERGED)
+            if result.not_finite is None:
+                return result.remark
+            error = ValueError(f"Solver produced non-finite {result.not_finite}. {REMEDY}")
+            if not first_fit:
+                raise error
+        return error
 
     def _prepare(
         self, X: Any, y: Any, sample_weight: Any, classes: Any, incremental: bool, first_pass: bool

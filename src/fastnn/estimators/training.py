@@ -43,7 +43,7 @@ class Result(NamedTuple):
     """What a trainer reports, beside the parameters that it leaves in the network."""
 
     attributes: dict[str, Any]  # fitted attributes to set
-    usable: bool  # False: diverged, and nothing that predicts finite numbers came of it
+    not_finite: str | None  # what is not, so that nothing usable came of it; None for a usable model
     remark: Warning | None  # to be given once the attributes are set
 
 
@@ -231,7 +231,8 @@ def train_stochastic(
     kept = parameters.copy()
     n_iter = 0
     remark: Warning | None = None
-    finite, bounded, interrupted = True, True, False
+    broken: str | None = None
+    bounded, interrupted = True, False
     try:
         for _ in range(1 if one_epoch else model.max_iter):
             if model.shuffle:
@@ -247,8 +248,7 @@ def train_stochastic(
                 alpha=model.alpha,
             )
             # An infinite loss may have finite gradients, with which training goes on.
-            finite = not np.isnan(loss) and bool(np.isfinite(parameters).all())
-            if not finite:
+            if broken := _not_finite(parameters, "losses" if np.isnan(loss) else None):
                 break
             n_iter += 1
             progress.t += n
@@ -283,20 +283,24 @@ def train_stochastic(
         else:
             remark = None if one_epoch else _not_converged(model.max_iter)
     except KeyboardInterrupt:
-        finite, interrupted = bool(np.isfinite(parameters).all()), True
+        broken, interrupted = _not_finite(parameters), True
         remark = UserWarning("Training interrupted by user.")
 
     network.finish(optimizer)
-    if held_out is not None or not finite:
+    if held_out is not None or broken:
         parameters[:] = kept
     has_best = held_out is not None and progress.best_validation_score != -np.inf
-    usable = has_best or (finite and (held_out is None or interrupted))
+    failure = None if has_best else broken
+    if not (has_best or broken or held_out is None or interrupted):
+        failure = "validation scores in every epoch"
     losses = progress.loss_curve[len(progress.loss_curve) - n_iter :]
-    diverged = _diverged(losses, finite=finite, scored=has_best)
-    if usable and diverged is not None:
-        outputs = _outputs(model, network, data.X)
-        usable, remark = bool(np.isfinite(outputs).all()), remark if interrupted else diverged
-    if not usable:
+    diverged = _diverged(losses, broken, scored=has_best)
+    if failure is None and diverged is not None:
+        if not interrupted:
+            remark = diverged
+        if not np.isfinite(_outputs(model, network, data.X)).all():
+            failure = "outputs for the training data"
+    if failure is not None:
         parameters[:] = kept
         useless = n_iter - int(np.argmax([*np.isinf(losses), True]))
         progress.forget(useless, n)
@@ -304,10 +308,15 @@ def train_stochastic(
     attributes = progress.attributes() | {"n_iter_": n_iter}
     if n_iter:
         attributes["loss_"] = progress.loss_curve[-1]
-    if usable and finite:
+    if not (failure or broken):
         # After a divergence there is no state worth going on from.
         attributes |= {"_optimizer": optimizer, "_schedule": schedule}
-    return Result(attributes, usable, remark)
+    return Result(attributes, failure, remark)
+
+
+def _not_finite(parameters: np.ndarray, besides: str | None = None) -> str | None:
+    """What is not finite: the parameters; else what is known not to be; None if all is."""
+    return besides if np.isfinite(parameters).all() else "parameter weights"
 
 
 def _outputs(model: Any, network: Network, X: Any) -> np.ndarray:
@@ -331,14 +340,14 @@ def _not_converged(max_iter: int) -> Warning:
     )
 
 
-def _diverged(losses: list[float], *, finite: bool, scored: bool) -> Warning | None:
+def _diverged(losses: list[float], broken: str | None, *, scored: bool) -> Warning | None:
     """What to tell of a fit that has left a usable model, after epochs with these losses.
 
-    finite : whether the parameters were so to the end; scored : whether those of the best epoch are kept
+    broken : what was not finite in one epoch more; scored : whether the parameters of the best epoch are kept
     """
     infinite = np.flatnonzero(np.isinf(losses))
-    if not finite:
-        what = f"epoch {len(losses) + 1} led to parameters that are not finite."
+    if broken:
+        what = f"epoch {len(losses) + 1} led to {broken} that are not finite."
     elif infinite.size:
         first = infinite[0] + 1
         what = f"the loss is infinite in {infinite.size} of {len(losses)} epochs, first in epoch {first}."
@@ -385,15 +394,15 @@ def train_lbfgs(model: Any, network: Network, data: Data, *, first_pass: bool) -
             options={"maxfun": model.max_fun, "maxiter": model.max_iter, "gtol": model.tol},
         )
     parameters[:] = result.x
-    finite = bool(np.isfinite(result.fun) and np.isfinite(parameters).all())
-    if not finite:
+    broken = _not_finite(parameters, None if np.isfinite(result.fun) else "losses")
+    if broken:
         parameters[:] = kept
     attributes = {
         "loss_": float(result.fun),
         "n_iter_": min(result.nit, model.max_iter),
         "t_": 0 if first_pass else model.t_,
     }
-    return Result(attributes, finite, _remark_on_search(result, model.max_iter))
+    return Result(attributes, broken, _remark_on_search(result, model.max_iter))
 
 
 def _remark_on_search(result: Any, max_iter: int) -> Warning | None:

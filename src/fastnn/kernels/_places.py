@@ -27,6 +27,13 @@ from fastnn.kernels._store import is_missing, status_of
 # Windows knows no owners and modes: its access lists are not looked at.
 _HAS_OWNERS = hasattr(os, "geteuid")
 
+# A relative NUMBA_CACHE_DIR is one of the directory in which the package was loaded, wherever the program is
+# when it first needs code. (Numba asks for the present one at every file.)
+try:
+    _LOADED_IN = Path.cwd()
+except OSError:  # it has been deleted
+    _LOADED_IN = Path()
+
 
 class Place(NamedTuple):
     """A directory for compiled code."""
@@ -85,8 +92,9 @@ def _places(name: str, user: int) -> tuple[Place, ...]:
 def _candidates(name: str, user: int) -> list[Place]:
     candidates = []
     if numba.config.CACHE_DIR:
-        named = Path(numba.config.CACHE_DIR).absolute()
-        candidates.append(Place(named / "fastnn" / name, named))
+        named = _LOADED_IN / numba.config.CACHE_DIR
+        if named.is_absolute():
+            candidates.append(Place(named / "fastnn" / name, named))
     package = package_folder()
     if not _is_unpacked_for_this_process(package):
         # A group that may write to `__pycache__` may change the package's compiled Python code as well.

@@ -11,13 +11,13 @@ demo: $(VENV)/.examples
 # The CUDA kernels compile without a driver, and run in numba-cuda's simulator: each takes one core.
 test: $(VENV)/.test $(VENV)/.cuda
 	$(MAKE) --jobs=2 test-simulated test-compiled
-	$(BIN)/python -m pytest --ignore=tests/test_cuda_compile.py --numprocesses=2 --dist=worksteal
+	$(BIN)/python -m pytest --ignore=tests/kernels/cuda/test_cuda_compile.py --numprocesses=2 --dist=worksteal
 
 test-simulated: $(VENV)/.test $(VENV)/.cuda
 	NUMBA_ENABLE_CUDASIM=1 $(BIN)/python -m pytest -m gpu
 
 test-compiled: $(VENV)/.test $(VENV)/.cuda
-	$(BIN)/python -m pytest tests/test_cuda_compile.py
+	$(BIN)/python -m pytest tests/kernels/cuda/test_cuda_compile.py
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

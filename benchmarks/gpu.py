@@ -20,8 +20,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # for `benchmarks`, when this file is run as a script
 
-from benchmarks.gpu_groups import GROUPS, is_wrong  # noqa: E402
-from benchmarks.gpu_report import Report, line, short, table, versions  # noqa: E402
+from benchmarks.cuda.groups import GROUPS, is_wrong  # noqa: E402
+from benchmarks.cuda.report import Report, line, short, table, versions  # noqa: E402
 
 
 def measure(report: Report, deadline: float, save: Callable[[], None], torch: Any, cuda: Any) -> None:
@@ -67,7 +67,7 @@ def main(argv: list[str] | None = None) -> None:
     options = parser.parse_args(argv)
     import torch
 
-    from fastnn.kernels.cuda.compat import cuda
+    from fastnn.kernels.cuda.runtime.compat import cuda
 
     if not torch.cuda.is_available():
         sys.exit("there is no GPU, or PyTorch does not see it")

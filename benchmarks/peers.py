@@ -19,20 +19,20 @@ from benchmarks.race import Settings, Table  # noqa: E402
 
 # Group -> module and function that measures it.
 GROUPS = {
-    "linear": ("benchmarks.peers_linear", "linear"),
-    "elementary": ("benchmarks.peers_elementary", "elementary"),
-    "assign": ("benchmarks.peers_kmeans", "kernels"),
-    "mlp": ("benchmarks.peers_mlp", "mlp"),
-    "mlp-one-thread": ("benchmarks.peers_mlp", "one_thread"),
-    "mlp-avx2": ("benchmarks.peers_mlp", "avx2"),
-    "scaling": ("benchmarks.peers_scaling", "scaling"),
+    "linear": ("benchmarks.networks.peers_linear", "linear"),
+    "elementary": ("benchmarks.kernels.peers_elementary", "elementary"),
+    "assign": ("benchmarks.clustering.peers_kmeans", "kernels"),
+    "mlp": ("benchmarks.networks.peers_mlp", "mlp"),
+    "mlp-one-thread": ("benchmarks.networks.peers_mlp", "one_thread"),
+    "mlp-avx2": ("benchmarks.networks.peers_mlp", "avx2"),
+    "scaling": ("benchmarks.clustering.peers_scaling", "scaling"),
     "memory": ("benchmarks.peers_memory", "memory"),
-    "seeding": ("benchmarks.peers_seeding", "seeding"),
-    "lloyd": ("benchmarks.peers_lloyd", "iterations"),
-    "convergence": ("benchmarks.peers_convergence", "convergence"),
-    "minibatch": ("benchmarks.peers_minibatch", "mini_batches"),
-    "kmeans": ("benchmarks.peers_kmeans", "estimators"),
-    "subnormal": ("benchmarks.peers_subnormal", "subnormal"),
+    "seeding": ("benchmarks.clustering.peers_seeding", "seeding"),
+    "lloyd": ("benchmarks.clustering.peers_lloyd", "iterations"),
+    "convergence": ("benchmarks.clustering.peers_convergence", "convergence"),
+    "minibatch": ("benchmarks.clustering.peers_minibatch", "mini_batches"),
+    "kmeans": ("benchmarks.clustering.peers_kmeans", "estimators"),
+    "subnormal": ("benchmarks.kernels.peers_subnormal", "subnormal"),
     "startup": ("benchmarks.peers_startup", "startup"),
 }
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from benchmarks.contestants import normal
 from benchmarks.memory import bound, fit_peak, kmeans_bound
-from benchmarks.peers_mlp import NETWORKS, make_data, make_model
+from benchmarks.networks.peers_mlp import NETWORKS, make_data, make_model
 from benchmarks.race import Figure, Settings, Table
 from fastnn import GradKMeans, KMeans, MiniBatchKMeans, MLPClassifier
 

@@ -14,7 +14,7 @@ from sklearn.datasets import make_moons
 from sklearn.exceptions import ConvergenceWarning
 
 from fastnn import MLPClassifier
-from fastnn.activations import HIDDEN
+from fastnn.tables.activations import HIDDEN
 
 # A fixed number of iterations for all, whether they have converged or not.
 warnings.simplefilter("ignore", ConvergenceWarning)

@@ -8,8 +8,8 @@ import pytest
 import sklearn
 from sklearn.utils.fixes import parse_version
 
-from fastnn import network
-from fastnn.kernels import _threads
+from fastnn.kernels.shared import threads
+from fastnn.networks import network
 
 if numba.config.ENABLE_CUDASIM:
     from tests.simulated_blocks import let_threads_sleep
@@ -22,12 +22,12 @@ def any_size_uses_threads(monkeypatch):
     """Take away the floor below which a call runs on one thread; skip where there is one thread only."""
     if numba.config.NUMBA_NUM_THREADS < 2:
         pytest.skip("one thread only")
-    monkeypatch.setitem(_threads.MIN_WORK, "omp", 0)
-    monkeypatch.setitem(_threads.MIN_WORK, _threads.threading_layer(), 0)
+    monkeypatch.setitem(threads.MIN_WORK, "omp", 0)
+    monkeypatch.setitem(threads.MIN_WORK, threads.threading_layer(), 0)
     monkeypatch.setattr(network, "MIN_STEP_WORK", 0)
     before = numba.get_num_threads()
     numba.set_num_threads(2)
-    with _threads.threads_for(1) as parallel:
+    with threads.threads_for(1) as parallel:
         assert parallel
     yield
     numba.set_num_threads(before)
@@ -46,7 +46,9 @@ def chosen_tiles(monkeypatch):
 
     A GPU has so many more that shapes fit for a test would never take a larger tile.
     """
-    from fastnn.kernels.cuda import linear, mlp, nearest, nearest_tf32, tile
+    from fastnn.kernels.cuda.clustering import nearest, nearest_tf32
+    from fastnn.kernels.cuda.network import linear, mlp
+    from fastnn.kernels.cuda.tiles import tile
 
     chosen = []
 

@@ -37,8 +37,8 @@ def fit():
     return KMeans(5, init=X[:5], n_init=1, max_iter=5, n_threads=2).fit(X).inertia_
 
 def uses_threads():
-    from fastnn.kernels import _threads
-    with _threads.use_threads(2), _threads.threads_for(1e12) as parallel:
+    from fastnn.kernels.shared import threads
+    with threads.use_threads(2), threads.threads_for(1e12) as parallel:
         return parallel
 
 def fork(function, seconds=40):

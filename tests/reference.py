@@ -66,7 +66,7 @@ def kmeans_gradient_descent(batches, C, learning_rate):
 
 
 # --- multi-layer perceptron ---------------------------------------------------------------------------
-# The twin of fastnn.network, in the type of its data like scikit-learn.
+# The twin of fastnn.networks.network, in the type of its data like scikit-learn.
 
 
 def softmax(z):

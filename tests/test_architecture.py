@@ -5,16 +5,31 @@ from pathlib import Path
 
 import pytest
 
-from fastnn.activations import ACTIVATIONS, SOFTMAX
+from fastnn.tables.activations import ACTIVATIONS, SOFTMAX
 
 ROOT = Path(__file__).resolve().parents[1] / "src" / "fastnn"
 FILES = sorted(ROOT.rglob("*.py"))
 
-# Rank of a layer; a module imports only from lower ranks or its own.
-SCALARS, KERNELS, ENGINES, ESTIMATORS = range(4)
-ENGINE_MODULES = {"network", "network_data", "device_network", "clustering", "_precompile"}
+# The floors of the house; a module imports from its own and from those below.
+TABLES, KERNELS, ENGINES, ESTIMATORS = range(4)
+ROOMS = {
+    "tables": TABLES,
+    "kernels": KERNELS,
+    "networks": ENGINES,
+    "clustering": ENGINES,
+    "estimators": ESTIMATORS,
+}
+# Rooms of the kernels, each of which stands on those before it. `simd` and `compiler` know no device but the CPU.
+KERNEL_ROOMS = ["shared", "compiler", "simd", "cpu"]
+# Modules in the root: what a fork needs stands below everything, compiling ahead of time calls engines.
+ROOT_MODULES = {"_forks": TABLES, "_locks": TABLES, "_mappings": TABLES, "_precompile": ENGINES}
+# The two families, which have a room on every floor and know nothing of each other.
+FAMILIES = {
+    "networks": ("networks", "kernels.cpu.network", "kernels.cuda.network", "estimators.mlp"),
+    "clustering": ("clustering", "kernels.cpu.clustering", "kernels.cuda.clustering", "estimators.kmeans"),
+}
 FUNCTION_MODULES = {
-    "fastnn.elementary",
+    "fastnn.tables.elementary",
     "fastnn.kernels",
     "fastnn.kernels.cpu.elementary",
     "fastnn.kernels.cuda",
@@ -22,12 +37,15 @@ FUNCTION_MODULES = {
 
 
 def rank(module: str) -> int:
-    head = module.split(".")[1] if "." in module else ""
-    if head == "estimators":
-        return ESTIMATORS
-    if head == "kernels":
-        return KERNELS
-    return ENGINES if head in ENGINE_MODULES else SCALARS
+    head = module.split(".")[1]
+    return ROOMS[head] if head in ROOMS else ROOT_MODULES[head]
+
+
+def family(module: str) -> str | None:
+    for name, rooms in FAMILIES.items():
+        if any(f"{module}.".startswith(f"fastnn.{room}.") for room in rooms):
+            return name
+    return None
 
 
 def module_name(path: Path) -> str:
@@ -68,8 +86,33 @@ def test_imports_run_one_way(path):
 
 
 @pytest.mark.parametrize("path", FILES, ids=module_name)
+def test_rooms_of_the_kernels_stand_on_each_other(path):
+    me = module_name(path).split(".")
+    if me[1:2] != ["kernels"] or len(me) < 3 or me[2] not in KERNEL_ROOMS:
+        return
+    for name in imports(path):
+        parts = name.split(".")
+        if parts[:2] == ["fastnn", "kernels"] and len(parts) > 2 and parts[2] in KERNEL_ROOMS:
+            assert KERNEL_ROOMS.index(parts[2]) <= KERNEL_ROOMS.index(me[2]), f"{'.'.join(me)} imports {name}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_name)
+def test_the_families_do_not_import_each_other(path):
+    me = module_name(path)
+    for name in imports(path):
+        assert family(me) is None or family(name) in (None, family(me)), f"{me} imports {name}"
+
+
+def test_every_module_has_a_room():
+    heads = {
+        module_name(path).split(".")[1] for path in FILES if path.parent != ROOT or path.stem != "__init__"
+    }
+    assert heads == ROOMS.keys() | ROOT_MODULES.keys()
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_name)
 def test_activation_names_are_spelled_in_one_file(path):
-    if module_name(path) == "fastnn.activations":
+    if module_name(path) == "fastnn.tables.activations":
         return
     names = {entry.name for entry in ACTIVATIONS} | {SOFTMAX}
     tree = ast.parse(path.read_text())
@@ -89,12 +132,12 @@ def test_activation_names_are_spelled_in_one_file(path):
 
 @pytest.mark.parametrize("path", FILES, ids=module_name)
 def test_warnings_are_given_for_the_users_line(path):
-    if module_name(path) == "fastnn.kernels._warnings":
+    if module_name(path) == "fastnn.kernels.shared.user_warnings":
         return
     for name in imports(path):
         assert name.partition(".")[0] != "warnings", f"{path} warns by itself"
 
 
 def test_an_estimator_holds_no_arithmetic_kernels():
-    for path in (ROOT / "estimators").glob("*.py"):
+    for path in (ROOT / "estimators").rglob("*.py"):
         assert not any(name.startswith(("numba", "llvmlite")) for name in imports(path)), path

@@ -9,23 +9,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from benchmarks import (
-    bench_kernels,
-    bench_mlp,
-    bench_startup,
-    contestants,
-    gpu,
-    gpu_groups,
-    gpu_report,
-    peers,
-    peers_linear,
-    peers_memory,
-    peers_mlp,
-    peers_report,
-    peers_scaling,
-    race,
-)
+from benchmarks import bench_startup, contestants, gpu, peers, peers_memory, peers_report, race
+from benchmarks.clustering import peers_scaling
 from benchmarks.common import Benchmark
+from benchmarks.cuda import groups as gpu_groups
+from benchmarks.cuda import report as gpu_report
+from benchmarks.kernels import bench_kernels
+from benchmarks.networks import bench_mlp, peers_linear, peers_mlp
 
 FOLDER = Path(peers.__file__).parent
 SUITE = [
@@ -66,9 +56,9 @@ def test_suite_runs(kind, monkeypatch):
 
 def test_registries_are_parameters():
     """A new activation, update rule, loss or solver is measured without an edit."""
-    from fastnn.activations import ACTIVATIONS, HIDDEN
-    from fastnn.losses import LOSSES
-    from fastnn.optimizers import RULES
+    from fastnn.tables.activations import ACTIVATIONS, HIDDEN
+    from fastnn.tables.losses import LOSSES
+    from fastnn.tables.optimizers import RULES
 
     assert bench_kernels.ActivationForward.params[0] == [activation.name for activation in ACTIVATIONS]
     assert bench_mlp.ClassifierActivations.params[0] == list(HIDDEN)

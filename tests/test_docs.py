@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import fastnn
-from fastnn import activations, elementary, initializers, kernels, losses, optimizers
+from fastnn import kernels
+from fastnn.tables import activations, elementary, initializers, losses, optimizers
 
 ROOT = Path(__file__).resolve().parents[1]
 ESTIMATORS = [getattr(fastnn, name) for name in fastnn.__all__ if inspect.isclass(getattr(fastnn, name))]

@@ -113,7 +113,7 @@ def test_a_new_interpreter_is_no_forked_child():
     program = '''
     import lightgbm
     from fastnn import _forks, _mappings
-    from fastnn.kernels import _threads
+    from fastnn.kernels.shared import threads as _threads
     with _threads.use_threads(2), _threads.threads_for(1e12) as parallel:
         print(_mappings.was_forked(), parallel)
     '''

@@ -68,7 +68,7 @@ def test_a_fork_waits_for_a_thread_that_imports_the_package():
         from fastnn import KMeans
     thread = threading.Thread(target=load)
     thread.start()
-    while "fastnn.estimators.kmeans" not in sys.modules:
+    while "fastnn.estimators.kmeans.kmeans" not in sys.modules:
         time.sleep(0.001)
     print(end(fork(fit_in_child)))
     """

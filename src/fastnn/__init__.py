@@ -12,23 +12,23 @@ from fastnn import _forks as _forks
 if TYPE_CHECKING:
     from fastnn import kernels as kernels
     from fastnn._precompile import precompile as precompile
-    from fastnn.estimators.grad_kmeans import GradKMeans as GradKMeans
-    from fastnn.estimators.kmeans import KMeans as KMeans
-    from fastnn.estimators.mini_batch_kmeans import MiniBatchKMeans as MiniBatchKMeans
-    from fastnn.estimators.mlp import MLPClassifier as MLPClassifier
-    from fastnn.estimators.mlp import MLPRegressor as MLPRegressor
-    from fastnn.estimators.plus_plus import kmeans_plusplus as kmeans_plusplus
+    from fastnn.estimators.kmeans.gradient import GradKMeans as GradKMeans
+    from fastnn.estimators.kmeans.kmeans import KMeans as KMeans
+    from fastnn.estimators.kmeans.mini_batch import MiniBatchKMeans as MiniBatchKMeans
+    from fastnn.estimators.kmeans.plus_plus import kmeans_plusplus as kmeans_plusplus
+    from fastnn.estimators.mlp.mlp import MLPClassifier as MLPClassifier
+    from fastnn.estimators.mlp.mlp import MLPRegressor as MLPRegressor
 
 __version__ = "0.1.0"
 
 # Public name -> the module that defines it.
 _PUBLIC = {
-    "GradKMeans": "fastnn.estimators.grad_kmeans",
-    "KMeans": "fastnn.estimators.kmeans",
-    "MLPClassifier": "fastnn.estimators.mlp",
-    "MLPRegressor": "fastnn.estimators.mlp",
-    "MiniBatchKMeans": "fastnn.estimators.mini_batch_kmeans",
-    "kmeans_plusplus": "fastnn.estimators.plus_plus",
+    "GradKMeans": "fastnn.estimators.kmeans.gradient",
+    "KMeans": "fastnn.estimators.kmeans.kmeans",
+    "MLPClassifier": "fastnn.estimators.mlp.mlp",
+    "MLPRegressor": "fastnn.estimators.mlp.mlp",
+    "MiniBatchKMeans": "fastnn.estimators.kmeans.mini_batch",
+    "kmeans_plusplus": "fastnn.estimators.kmeans.plus_plus",
     "precompile": "fastnn._precompile",
 }
 

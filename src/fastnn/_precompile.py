@@ -7,7 +7,6 @@ import numpy as np
 from scipy import sparse
 
 from fastnn import kernels
-from fastnn.activations import HIDDEN
 from fastnn.clustering import gradient, rules
 from fastnn.clustering.bounds import Bounds
 from fastnn.clustering.leading import Leading
@@ -15,15 +14,16 @@ from fastnn.clustering.lloyd import lloyd
 from fastnn.clustering.mini_batch import mini_batches
 from fastnn.clustering.passes import Workspace
 from fastnn.clustering.seeding import searched_plus_plus
-from fastnn.dropout import Dropout
 from fastnn.kernels import device
-from fastnn.kernels._arrays import Csr
-from fastnn.kernels._notice import stopwatch
-from fastnn.kernels._threads import force_threads
-from fastnn.losses import LOSSES
-from fastnn.network import Network, predict
-from fastnn.network_data import ENTRY_FEATURES
-from fastnn.optimizers import RULES, Optimizer
+from fastnn.kernels.compiler.notice import stopwatch
+from fastnn.kernels.shared.arrays import Csr
+from fastnn.kernels.shared.threads import force_threads
+from fastnn.networks.data import ENTRY_FEATURES
+from fastnn.networks.network import Network, predict
+from fastnn.tables.activations import HIDDEN
+from fastnn.tables.dropout import Dropout
+from fastnn.tables.losses import LOSSES
+from fastnn.tables.optimizers import RULES, Optimizer
 
 
 def precompile(dtypes: Any = (np.float32, np.float64)) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 
 from fastnn.clustering.passes import Workspace
 from fastnn.kernels import device
-from fastnn.kernels._threads import threads_for, workers
+from fastnn.kernels.shared.threads import threads_for, workers
 
 # Distances in a pass, times features, from which bounds may pay: below, a pass is over in the time that its
 # preparations take.

@@ -9,8 +9,8 @@ from fastnn.clustering.epochs import Epochs
 from fastnn.clustering.passes import Rows
 from fastnn.clustering.rules import Rule
 from fastnn.kernels import device
-from fastnn.kernels._codes import RUNNING
-from fastnn.kernels._on_device import DeviceRows
+from fastnn.kernels.shared.codes import RUNNING
+from fastnn.kernels.shared.device_rows import DeviceRows
 
 
 class DeviceEpochs(Epochs):

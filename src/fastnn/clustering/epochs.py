@@ -11,9 +11,9 @@ from fastnn.clustering.rules import Motion, Rule
 from fastnn.clustering.seeding import dense_rows, farthest_rows
 from fastnn.clustering.sphere import with_direction
 from fastnn.kernels import device
-from fastnn.kernels._arrays import Csr, plain
-from fastnn.kernels._codes import DIVERGED, NO_IMPROVEMENT, RUNNING
-from fastnn.kernels._threads import CALL_SECONDS, threads_for, workers
+from fastnn.kernels.shared.arrays import Csr, plain
+from fastnn.kernels.shared.codes import DIVERGED, NO_IMPROVEMENT, RUNNING
+from fastnn.kernels.shared.threads import CALL_SECONDS, threads_for, workers
 
 
 def step(

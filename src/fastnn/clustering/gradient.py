@@ -25,7 +25,7 @@ from fastnn.clustering.device_epochs import epochs_over
 from fastnn.clustering.lloyd import lloyd
 from fastnn.clustering.passes import Rows, labels_inertia, total_weight
 from fastnn.clustering.rules import Motion, Rule
-from fastnn.kernels._codes import DIVERGED, NEWTON
+from fastnn.kernels.shared.codes import DIVERGED, NEWTON
 
 # Lloyd's iterations of the polish end by `tol`; this bounds them where rounding keeps them from ending.
 _MAX_POLISH = 300

@@ -7,7 +7,7 @@ from sklearn.utils.extmath import randomized_range_finder
 
 from fastnn.clustering.passes import Workspace
 from fastnn.kernels import assign, device, linear_forward
-from fastnn.kernels._threads import one_blas_thread, threads_for, workers
+from fastnn.kernels.shared.threads import one_blas_thread, threads_for, workers
 
 # Rows of fewer features, or fewer centres (one for each leading dimension at least), leave little to save.
 # Smaller problems are over before the axes are found.

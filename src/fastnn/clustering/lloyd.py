@@ -17,8 +17,8 @@ from fastnn.clustering.leading import Leading
 from fastnn.clustering.passes import Rows, Workspace, total_weight, weights_or_empty
 from fastnn.clustering.sphere import with_direction
 from fastnn.kernels import device
-from fastnn.kernels._arrays import Csr
-from fastnn.kernels._on_device import DeviceRows
+from fastnn.kernels.shared.arrays import Csr
+from fastnn.kernels.shared.device_rows import DeviceRows
 
 
 class Fit(NamedTuple):

@@ -9,7 +9,7 @@ import numpy as np
 
 from fastnn.clustering.passes import seeding_work, weights_or_empty
 from fastnn.kernels import device
-from fastnn.kernels._threads import threads_for, workers
+from fastnn.kernels.shared.threads import threads_for, workers
 
 
 class LocalSearch:

@@ -19,7 +19,7 @@ from fastnn.clustering.draws import Draws
 from fastnn.clustering.passes import Workspace, as_rows, some_rows, total_weight, weights_or_empty
 from fastnn.clustering.sphere import have_direction
 from fastnn.kernels import device
-from fastnn.kernels._codes import (
+from fastnn.kernels.shared.codes import (
     INERTIA,
     LEAST,
     NO_IMPROVEMENT,
@@ -31,8 +31,8 @@ from fastnn.kernels._codes import (
     STARVED,
     STEP,
 )
-from fastnn.kernels._on_device import DeviceRows
-from fastnn.kernels._threads import CALL_SECONDS, Pace, threads_for, workers
+from fastnn.kernels.shared.device_rows import DeviceRows
+from fastnn.kernels.shared.threads import CALL_SECONDS, Pace, threads_for, workers
 
 # Rows drawn at once, unless a batch has more: 1 MiB of random numbers stays in the cache, and what a call
 # costs is shared by a hundred small batches.

@@ -6,9 +6,9 @@ import numpy as np
 from scipy import sparse
 
 from fastnn.kernels import device
-from fastnn.kernels._arrays import Csr, plain
-from fastnn.kernels._on_device import DeviceRows
-from fastnn.kernels._threads import threads_for, workers
+from fastnn.kernels.shared.arrays import Csr, plain
+from fastnn.kernels.shared.device_rows import DeviceRows
+from fastnn.kernels.shared.threads import threads_for, workers
 
 Rows = np.ndarray | Csr | DeviceRows
 

@@ -5,8 +5,8 @@ from typing import NamedTuple
 import numpy as np
 
 from fastnn.kernels import device
-from fastnn.kernels._codes import CLUSTER, COUNT, MEAN, NEWTON, SQRT, SUM
-from fastnn.optimizers import CODES, MAX_HYPER, RULES
+from fastnn.kernels.shared.codes import CLUSTER, COUNT, MEAN, NEWTON, SQRT, SUM
+from fastnn.tables.optimizers import CODES, MAX_HYPER, RULES
 
 REDUCTIONS = {"sum": SUM, "mean": MEAN, "cluster": CLUSTER}
 # Ways to move a centre, by name: those of its own, and the update rules. Gradient descent, "sgd", is the

@@ -26,9 +26,9 @@ from fastnn.clustering.passes import (
     weights_or_empty,
 )
 from fastnn.kernels import device
-from fastnn.kernels._arrays import Csr
-from fastnn.kernels._on_device import DeviceRows
-from fastnn.kernels._threads import threads_for, workers
+from fastnn.kernels.shared.arrays import Csr
+from fastnn.kernels.shared.device_rows import DeviceRows
+from fastnn.kernels.shared.threads import threads_for, workers
 
 # Seeding costs about log(k) assignments of its rows, so on more rows than this it works on a sample.
 # A row in 65,536 stands for clusters of a few dozen rows in a million.

@@ -6,7 +6,7 @@ import numpy as np
 from scipy import sparse
 from sklearn.utils.extmath import row_norms
 
-from fastnn.kernels._on_device import UNIT_ROUNDING, DeviceRows
+from fastnn.kernels.shared.device_rows import UNIT_ROUNDING, DeviceRows
 
 
 def unit_rows(X: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from fastnn.kernels._warnings import warn
+from fastnn.kernels.shared.user_warnings import warn
 
 # Of nearly every parameter: quicker to know than what is abstract.
 _PLAIN = frozenset({int, float, bool, str, type(None)})

@@ -6,7 +6,7 @@ from scipy.sparse import issparse
 from sklearn.utils.validation import validate_data
 
 from fastnn.kernels import device_rows
-from fastnn.kernels._on_device import DeviceRows
+from fastnn.kernels.shared.device_rows import DeviceRows
 
 
 def refuse_sparse(X: Any, number: int | None) -> None:

@@ -7,7 +7,7 @@ from sklearn.utils.validation import _check_sample_weight
 
 from fastnn.estimators.sparse_rows import dense_only
 from fastnn.kernels import to_host
-from fastnn.kernels._on_device import DeviceRows, is_device_array
+from fastnn.kernels.shared.device_rows import DeviceRows, is_device_array
 
 
 def checked_weights(sample_weight: Any, X: Any, dtype: Any = None) -> np.ndarray:

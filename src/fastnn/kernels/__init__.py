@@ -5,10 +5,10 @@
     linear_forward      training step        assign            exp log tanh
     linear_backward     and prediction       update_centers    logistic
           |                   |                    |               |
-      linear.py   mlp.py, layers, output,   sweep.py, nearest,  elementary.py
+      linear.py   mlp.py, layers, output,   sweep.py, nearest,  tables/elementary.py
           |       panels, workspace         center_steps,          |
           |                   |             bounded, leading, ...  |
-          +-------------------+--------------------+       fastnn.elementary
+          +-------------------+--------------------+       fastnn.tables.elementary
                               |                               (scalars)
              dispatch.py, linked.py  (C functions by name or address)
                               |
@@ -38,8 +38,10 @@ if numba.config.DISABLE_JIT:
     raise ImportError("fastnn is compiled by Numba and cannot run with NUMBA_DISABLE_JIT=1")
 
 from fastnn.kernels import cpu
-from fastnn.kernels._on_device import DeviceRows, dlpack_device, is_device_array
-from fastnn.kernels.cpu import elementary, kmeans, linear
+from fastnn.kernels.cpu import elementary
+from fastnn.kernels.cpu.clustering import kmeans
+from fastnn.kernels.cpu.network import linear
+from fastnn.kernels.shared.device_rows import DeviceRows, dlpack_device, is_device_array
 
 _DEVICE_DOC = """device : {"cpu", "cuda", "cuda:0", "cuda:1", ...}, default=None
     Where to compute. None follows the data: the CPU for NumPy arrays, the GPU where an array lies on one

@@ -1,15 +1,28 @@
 """Kernels for the processor; ``__all__`` is what the engines use, and what another device has to provide."""
 
-from fastnn.kernels.cpu.bounded import bound_tasks, bounded_assign, move_rows
-from fastnn.kernels.cpu.candidates import pick_rows, seeding_tasks, try_candidates
-from fastnn.kernels.cpu.center_steps import (
+from fastnn.kernels.cpu.clustering.bounded import bound_tasks, bounded_assign, move_rows
+from fastnn.kernels.cpu.clustering.candidates import pick_rows, seeding_tasks, try_candidates
+from fastnn.kernels.cpu.clustering.center_steps import (
     advance,
     cluster_means,
     improved,
     run_center_batches,
     shuffle,
 )
-from fastnn.kernels.cpu.csr_layer import csr_forward_loops, csr_weights_loops
+from fastnn.kernels.cpu.clustering.distances import distances_to
+from fastnn.kernels.cpu.clustering.kmeans import assign
+from fastnn.kernels.cpu.clustering.leading import leading_assign, leading_slack, leading_tasks, pack_leading
+from fastnn.kernels.cpu.clustering.local_search import place_center, swap_costs, swap_tasks
+from fastnn.kernels.cpu.clustering.mini_batch import (
+    absorb_batch,
+    judge_batch,
+    run_mini_batches,
+    squared_movement,
+)
+from fastnn.kernels.cpu.clustering.movement import Movement, center_movement
+from fastnn.kernels.cpu.clustering.nearest import is_small
+from fastnn.kernels.cpu.clustering.sweep import new_partials, sweep, sweep_work
+from fastnn.kernels.cpu.clustering.sweep_csr import sweep_csr
 from fastnn.kernels.cpu.dispatch import (
     activation_loops,
     coefficient_loops,
@@ -17,21 +30,21 @@ from fastnn.kernels.cpu.dispatch import (
     loss_loops,
     update_loops,
 )
-from fastnn.kernels.cpu.distances import distances_to
-from fastnn.kernels.cpu.dropout import dropout_loops
-from fastnn.kernels.cpu.kmeans import assign
-from fastnn.kernels.cpu.leading import leading_assign, leading_slack, leading_tasks, pack_leading
-from fastnn.kernels.cpu.local_search import place_center, swap_costs, swap_tasks
-from fastnn.kernels.cpu.mini_batch import absorb_batch, judge_batch, run_mini_batches, squared_movement
-from fastnn.kernels.cpu.mlp import predict_rows, run_batches
-from fastnn.kernels.cpu.mlp_arguments import Model, Rows, Targets, Training
-from fastnn.kernels.cpu.movement import Movement, center_movement
-from fastnn.kernels.cpu.nearest import is_small
-from fastnn.kernels.cpu.output import flag_loops
-from fastnn.kernels.cpu.sweep import new_partials, sweep, sweep_work
-from fastnn.kernels.cpu.sweep_csr import sweep_csr
-from fastnn.kernels.cpu.team import TURNS_PER_MS
-from fastnn.kernels.cpu.workspace import DONE, LOSS, STEPS, TOTAL, TOTAL_WEIGHT, Workspace, new_workspace
+from fastnn.kernels.cpu.network.csr_layer import csr_forward_loops, csr_weights_loops
+from fastnn.kernels.cpu.network.dropout import dropout_loops
+from fastnn.kernels.cpu.network.mlp import predict_rows, run_batches
+from fastnn.kernels.cpu.network.mlp_arguments import Model, Rows, Targets, Training
+from fastnn.kernels.cpu.network.output import flag_loops
+from fastnn.kernels.cpu.network.team import TURNS_PER_MS
+from fastnn.kernels.cpu.network.workspace import (
+    DONE,
+    LOSS,
+    STEPS,
+    TOTAL,
+    TOTAL_WEIGHT,
+    Workspace,
+    new_workspace,
+)
 
 __all__ = [
     "DONE",

@@ -10,10 +10,10 @@ from typing import Any
 
 from numba.extending import register_jitable
 
-from fastnn.activations import ACTIVATIONS, IDENTITY
-from fastnn.kernels.cpu.linked import LoopTable
-from fastnn.losses import LOSSES
-from fastnn.optimizers import RULES, UpdateRule
+from fastnn.kernels.compiler.linked import LoopTable
+from fastnn.tables.activations import ACTIVATIONS, IDENTITY
+from fastnn.tables.losses import LOSSES
+from fastnn.tables.optimizers import RULES, UpdateRule
 
 
 def _value_loop(value: Callable[..., Any]) -> Any:

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastnn import elementary
-from fastnn.kernels._arrays import plain
-from fastnn.kernels._jit import jit
+from fastnn.kernels.compiler.jit import jit
+from fastnn.kernels.shared.arrays import plain
+from fastnn.tables import elementary
 
 
 @jit

@@ -16,7 +16,7 @@
                                      |
                            compat.py (numba.cuda, cuda.core)
 
-The functions of ``elementary.py`` stand on ``scalars`` and ``memory`` alone.
+The functions of ``tables/elementary.py`` stand on ``scalars`` and ``memory`` alone.
 
 Rows that a device has no room for (``room``) stand beside those that it has::
 
@@ -28,12 +28,12 @@ Rows that a device has no room for (``room``) stand beside those that it has::
 Imported only when a CUDA device is asked for. ``compat`` alone imports numba.cuda and cuda.core.
 """
 
-from fastnn.kernels.cuda.compat import on_device
+from fastnn.kernels.cuda.clustering.kmeans import assign, update_centers
 from fastnn.kernels.cuda.elementary import exp, log, logistic, tanh
-from fastnn.kernels.cuda.kmeans import assign, update_centers
-from fastnn.kernels.cuda.linear import linear_backward, linear_forward
-from fastnn.kernels.cuda.memory import to_host
-from fastnn.kernels.cuda.rows import device_rows, to_kind_of
+from fastnn.kernels.cuda.network.linear import linear_backward, linear_forward
+from fastnn.kernels.cuda.rows.rows import device_rows, to_kind_of
+from fastnn.kernels.cuda.runtime.compat import on_device
+from fastnn.kernels.cuda.runtime.memory import to_host
 
 __all__ = [
     "assign",

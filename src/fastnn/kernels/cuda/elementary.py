@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from fastnn import elementary
 from fastnn.kernels.cuda import scalars as scalars  # what the functions are, in kernels
-from fastnn.kernels.cuda.compat import block_threads, cuda, kernel
-from fastnn.kernels.cuda.memory import Arguments, blocks, dtype_of
+from fastnn.kernels.cuda.runtime.compat import block_threads, cuda, kernel
+from fastnn.kernels.cuda.runtime.memory import Arguments, blocks, dtype_of
+from fastnn.tables import elementary
 
 _THREADS = block_threads(256)
 

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from fastnn.kernels.cuda.compat import block_threads, cuda, device_function, kernel
-from fastnn.kernels.cuda.memory import Scratch, blocks
+from fastnn.kernels.cuda.runtime.compat import block_threads, cuda, device_function, kernel
+from fastnn.kernels.cuda.runtime.memory import Scratch, blocks
 
 THREADS = block_threads(256)
 # Elements of one block: its threads add up some each before they add to each other.

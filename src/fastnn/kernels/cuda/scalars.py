@@ -1,6 +1,6 @@
-"""The scalar functions of ``fastnn.elementary`` in kernels here, for the one registry of every device.
+"""The scalar functions of ``fastnn.tables.elementary`` in kernels here, for the registries of every device.
 
-The entries of the registries (activations, losses, update rules) call the functions of ``fastnn.elementary``.
+The entries of the registries (activations, losses, update rules) call the functions of that module.
 On the CPU these are arithmetic that becomes vector code; a GPU has functions of its own, which are as exact.
 """
 
@@ -8,8 +8,8 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from fastnn import elementary
-from fastnn.kernels.cuda.compat import overload
+from fastnn.kernels.cuda.runtime.compat import overload
+from fastnn.tables import elementary
 
 
 def _register(function: Callable[..., Any], implementation: Callable[..., Any]) -> None:

@@ -1,0 +1,406 @@
+"""What the two multi-layer perceptrons share: parameters, validation, fitting, the forward pass."""
+
+from abc import ABC, abstractmethod
+from itertools import pairwise
+from numbers import Integral, Real
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from scipy.sparse import issparse
+from sklearn.base import BaseEstimator, _fit_context
+from sklearn.utils import check_consistent_length, check_random_state
+from sklearn.utils._param_validation import (
+    Interval,
+    Options,
+    StrOptions,
+    validate_parameter_constraints,
+)
+from sklearn.utils.validation import _check_y, check_is_fitted, validate_data
+
+from fastnn.estimators.draft import Drafting
+from fastnn.estimators.few_rows import pass_checks
+from fastnn.estimators.mlp.training import (
+    REMEDY,
+    SOLVERS,
+    STOCHASTIC_SOLVERS,
+    Data,
+    Result,
+    train_lbfgs,
+    train_stochastic,
+)
+from fastnn.estimators.on_device import refuse_sparse, rows_in_place
+from fastnn.estimators.sparse_rows import canonical_csr
+from fastnn.estimators.weights import checked_weights
+from fastnn.kernels import device_number, device_rows, to_host
+from fastnn.kernels.shared.device_rows import DeviceRows, is_device_array
+from fastnn.kernels.shared.threads import use_threads
+from fastnn.networks.device_network import DeviceNetwork
+from fastnn.networks.network import Network, predict
+from fastnn.networks.one_hot import OneHot
+from fastnn.networks.schedules import SCHEDULES
+from fastnn.tables.activations import ACTIVATIONS, CODES, HIDDEN, SOFTMAX
+from fastnn.tables.dropout import NO_DROPOUT, Dropout
+from fastnn.tables.initializers import initialize
+
+# Attributes that a run sets or not, depending on the solver: a new model must not keep another one's.
+_OF_THE_LAST_STEP = ("_optimizer", "_schedule")
+_OF_ONE_RUN = (
+    "loss_",
+    "best_loss_",
+    "loss_curve_",
+    "validation_scores_",
+    "best_validation_score_",
+    "_no_improvement_count",
+    *_OF_THE_LAST_STEP,
+)
+
+
+class BaseMLP(Drafting, BaseEstimator, ABC):
+    """Base of ``MLPClassifier`` and ``MLPRegressor``."""
+
+    loss: str
+
+    _parameter_constraints: ClassVar[dict] = {
+        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
+        "activation": [StrOptions(set(HIDDEN))],
+        "solver": [StrOptions(set(SOLVERS))],
+        "alpha": [Interval(Real, 0, None, closed="left")],
+        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "learning_rate": [StrOptions(set(SCHEDULES))],
+        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
+        "power_t": [Interval(Real, 0, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "shuffle": ["boolean"],
+        "random_state": ["random_state"],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "verbose": ["verbose"],
+        "warm_start": ["boolean"],
+        "momentum": [Interval(Real, 0, 1, closed="both")],
+        "nesterovs_momentum": ["boolean"],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
+        "beta_1": [Interval(Real, 0, 1, closed="left")],
+        "beta_2": [Interval(Real, 0, 1, closed="left")],
+        "epsilon": [Interval(Real, 0, None, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), Options(Real, {np.inf})],
+        "max_fun": [Interval(Integral, 1, None, closed="left")],
+        "n_threads": [Interval(Integral, 1, None, closed="left"), None],
+        "device": [str, None],
+        "precision": [StrOptions({"tf32"}), None],
+        "dropout": [Interval(Real, 0, 1, closed="left")],
+    }
+
+    def __init__(
+        self,
+        *,
+        hidden_layer_sizes,
+        activation,
+        solver,
+        alpha,
+        batch_size,
+        learning_rate,
+        learning_rate_init,
+        power_t,
+        max_iter,
+        shuffle,
+        random_state,
+        tol,
+        verbose,
+        warm_start,
+        momentum,
+        nesterovs_momentum,
+        early_stopping,
+        validation_fraction,
+        beta_1,
+        beta_2,
+        epsilon,
+        n_iter_no_change,
+        max_fun,
+        n_threads,
+        device,
+        precision,
+        dropout,
+    ):
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.solver = solver
+        self.alpha = alpha
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.learning_rate_init = learning_rate_init
+        self.power_t = power_t
+        self.max_iter = max_iter
+        self.shuffle = shuffle
+        self.random_state = random_state
+        self.tol = tol
+        self.verbose = verbose
+        self.warm_start = warm_start
+        self.momentum = momentum
+        self.nesterovs_momentum = nesterovs_momentum
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.epsilon = epsilon
+        self.n_iter_no_change = n_iter_no_change
+        self.max_fun = max_fun
+        self.n_threads = n_threads
+        self.device = device
+        self.precision = precision
+        self.dropout = dropout
+
+    # What the subclasses add.
+
+    @abstractmethod
+    def _validate_input(
+        self, X: Any, y: Any, classes: Any, incremental: bool, reset: bool
+    ) -> tuple[Any, np.ndarray | OneHot]:
+        """Check the data of a fit; return X and y, y with classes binarised, as the engine takes them."""
+
+    @abstractmethod
+    def _network_loss(self) -> str:
+        """Name of the entry of ``fastnn.tables.losses`` to train with."""
+
+    @abstractmethod
+    def _decide(self, outputs: np.ndarray) -> np.ndarray:
+        """Predictions from the network's outputs."""
+
+    @abstractmethod
+    def _scoring_target(self, Y: Any) -> Any:
+        """Targets in the form of predictions, from the network's targets."""
+
+    # Fitting.
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y, sample_weight=None):
+        """Fit the network.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Training data. float32 data are trained on in float32, all other in float64.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Targets: class labels (or a 0/1 matrix of labels) for a classifier, numbers for a regressor.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples, none negative and not all zero. None stands for equal weights.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            For invalid data; the estimator then is as it was before the call. Also where training
+            diverges and no usable model comes of it: then a model fitted before is kept as it was, and at a
+            first fit the estimator keeps the last finite parameters.
+        """
+        return self._fit(X, y, sample_weight, incremental=False)
+
+    def _fit(self, X: Any, y: Any, sample_weight: Any, incremental: bool, classes: Any = None) -> Self:
+        return self._on_draft(lambda draft: draft._train(X, y, sample_weight, incremental, classes))
+
+    def _train(self, X: Any, y: Any, sample_weight: Any, incremental: bool, classes: Any) -> Exception | None:
+        with use_threads(self.n_threads):
+            first_fit = not hasattr(self, "coefs_")
+            first_pass = first_fit or not (self.warm_start or incremental)
+            data, network, rng = self._prepare(X, y, sample_weight, classes, incremental, first_pass)
+            result: Result
+            if self.solver in STOCHASTIC_SOLVERS:
+                result = train_stochastic(
+                    self, network, data, rng, first_pass=first_pass, one_epoch=incremental
+                )
+            else:
+                result = train_lbfgs(self, network, data, first_pass=first_pass)
+
+            for name in _OF_ONE_RUN if first_pass else _OF_THE_LAST_STEP:
+                self.__dict__.pop(name, None)
+            self.__dict__.update(result.attributes)
+            self.coefs_, self.intercepts_ = network.coefs, network.intercepts
+            self.n_layers_ = len(network.coefs) + 1
+            self.n_outputs_ = data.Y.shape[1]
+            self.out_activation_ = network.loss.output_activation
+            if result.not_finite is None:
+                return result.remark
+            error = ValueError(f"Solver produced non-finite {result.not_finite}. {REMEDY}")
+            if not first_fit:
+                raise error
+        return error
+
+    def _prepare(
+        self, X: Any, y: Any, sample_weight: Any, classes: Any, incremental: bool, first_pass: bool
+    ) -> tuple[Data, Network, np.random.RandomState]:
+        """Validate the arguments of a fit; build the network that it trains."""
+        hidden = self._hidden_layer_sizes()
+        if incremental and self.early_stopping:
+            raise ValueError("partial_fit does not support early_stopping=True")
+        # Which partial_fit of a fitted model does not check.
+        validate_parameter_constraints(
+            {name: self._parameter_constraints[name] for name in ("dropout", "precision")},
+            {"dropout": self.dropout, "precision": self.precision},
+            type(self).__name__,
+        )
+        if self.dropout > 0 and self.solver not in STOCHASTIC_SOLVERS:
+            raise ValueError(
+                f"dropout={self.dropout} needs solver='adam' or 'sgd': solver={self.solver!r} minimises one "
+                "loss, and with dropout that of each step is another."
+            )
+        X, y = self._validate_input(X, y, classes, incremental, reset=first_pass)
+        if isinstance(y, np.ndarray) and y.ndim == 1:
+            y = y.reshape(-1, 1)
+        sizes = [X.shape[1], *hidden, y.shape[1]]
+        rng = self._random_state = check_random_state(self.random_state)
+        if first_pass:
+            dtype = X.dtype
+            factor = ACTIVATIONS[CODES[self.activation]].glorot_factor
+            coefs, intercepts = initialize(rng, sizes, factor=factor, dtype=dtype)
+        else:
+            coefs, intercepts = self._checked_parameters()
+            former = [len(coefs[0]), *map(len, intercepts)]
+            if former != sizes:
+                raise ValueError(
+                    f"Cannot continue training: hidden_layer_sizes and y ask for layers of {sizes} units, "
+                    f"the fitted network has {former}."
+                )
+            dtype = np.result_type(*coefs, *intercepts)
+        if sample_weight is not None:
+            sample_weight = checked_weights(sample_weight, X, dtype)
+        dropout = NO_DROPOUT
+        if self.dropout > 0:  # else nothing is drawn, and all is as without the parameter
+            # With an integer random_state each fit of a warm start draws the same number, and its steps count
+            # from 0: the samples seen before make it another one.
+            seen = 0 if first_pass else int(getattr(self, "t_", 0))
+            seed = (int(rng.randint(2**63 - 1, dtype=np.int64)) + seen) % 2**63
+            dropout = Dropout(float(self.dropout), seed)
+        network = (DeviceNetwork if isinstance(X, DeviceRows) else Network)(
+            sizes,
+            hidden_activation=self.activation,
+            loss=self._network_loss(),
+            dtype=dtype,
+            dropout=dropout,
+        )
+        network.load(coefs, intercepts)
+        if isinstance(y, np.ndarray) and y.dtype != np.bool_:
+            y = np.ascontiguousarray(y, dtype)
+        return Data(_as_engine_input(X, dtype), y, sample_weight), network, rng
+
+    def _validated(self, X: Any, y: Any, *, y_numeric: bool = False, reset: bool) -> tuple[Any, np.ndarray]:
+        """X and y of a fit, checked: X as an array, a sparse matrix or rows on a GPU."""
+        number = device_number(self.device, (X, y))
+        y = canonical_csr(to_host(y), "y")
+        refuse_sparse(X, number)
+        if number is not None and is_device_array(X):
+            if y is None:
+                raise ValueError(
+                    f"This {type(self).__name__} estimator requires y to be passed, but the target y is None."
+                )
+            y = _check_y(y, multi_output=True, y_numeric=y_numeric, estimator=self)
+            check_consistent_length(np.empty((X.shape[0], 0)), y)
+            return rows_in_place(self, X, number, reset=reset), y
+        X, y = validate_data(
+            self,
+            canonical_csr(to_host(X)),
+            y,
+            accept_sparse="csr",
+            multi_output=True,
+            y_numeric=y_numeric,
+            dtype=[np.float64, np.float32],
+            reset=reset,
+        )
+        return X if number is None else device_rows(X, number, self.precision), y
+
+    def _hidden_layer_sizes(self) -> list[int]:
+        sizes = self.hidden_layer_sizes
+        sizes = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
+        if not all(isinstance(size, Integral) and not isinstance(size, bool) for size in sizes):
+            raise ValueError(f"hidden_layer_sizes must hold integers, got {sizes}.")
+        if any(size <= 0 for size in sizes):
+            raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
+        return [int(size) for size in sizes]
+
+    def _check_solver(self) -> bool:
+        if self.solver not in STOCHASTIC_SOLVERS:
+            raise AttributeError(
+                f"partial_fit is only available for stochastic optimizers. {self.solver} is not stochastic."
+            )
+        return True
+
+    # Predicting.
+
+    def _checked_parameters(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """``coefs_`` and ``intercepts_`` as arrays of one floating type: the user may have replaced them."""
+        coefs = [np.asarray(to_host(W)) for W in self.coefs_]
+        intercepts = [np.asarray(to_host(b)) for b in self.intercepts_]
+        shapes = [W.shape for W in coefs]
+        fit_together = (
+            len(coefs) == len(intercepts) == self.n_layers_ - 1
+            and all(len(shape) == 2 for shape in shapes)
+            and all(before[1] == after[0] for before, after in pairwise(shapes))
+            and all(b.shape == shape[1:] for b, shape in zip(intercepts, shapes, strict=True))
+            and shapes[0][0] == self.n_features_in_
+            and shapes[-1][1] == self.n_outputs_
+        )
+        if not fit_together:
+            raise ValueError(
+                f"coefs_ and intercepts_ do not make a network with {self.n_layers_} layers, "
+                f"{self.n_features_in_} inputs and {self.n_outputs_} outputs: they have shapes {shapes} and "
+                f"{[b.shape for b in intercepts]}."
+            )
+        dtype = np.result_type(*{array.dtype for array in (*coefs, *intercepts)})
+        if dtype not in (np.float32, np.float64):
+            dtype = np.dtype(np.float64)
+        return [np.ascontiguousarray(W, dtype) for W in coefs], [
+            np.ascontiguousarray(b, dtype) for b in intercepts
+        ]
+
+    def _forward(
+        self, X: Any, coefs: list[np.ndarray], intercepts: list[np.ndarray], output_activation: str
+    ) -> np.ndarray:
+        """Outputs of shape (n_samples, n_outputs) for validated data."""
+        # Wider data are not rounded to a float32 network: the result has NumPy's common type, as in X @ W.
+        dtype = np.result_type(X.dtype, coefs[0].dtype)
+        if dtype != coefs[0].dtype:
+            coefs = [W.astype(dtype) for W in coefs]
+            intercepts = [b.astype(dtype) for b in intercepts]
+        with use_threads(self.n_threads):
+            return predict(
+                _as_engine_input(X, dtype),
+                coefs,
+                intercepts,
+                hidden_activation=self.activation,
+                output_activation=output_activation,
+            )
+
+    def _outputs(self, X: Any) -> np.ndarray:
+        """Outputs of shape (n_samples, n_outputs) for any data."""
+        check_is_fitted(self, "coefs_")
+        number = device_number(self.device, (X,))
+        refuse_sparse(X, number)
+        if number is not None and is_device_array(X):
+            X = rows_in_place(self, X, number, reset=False)
+        elif number is not None or not pass_checks(self, X):
+            X = validate_data(self, canonical_csr(to_host(X)), accept_sparse="csr", reset=False)
+            if number is not None:
+                rows = device_rows(X, number, self.precision)
+                # On a GPU float16 has become float64; times float32 it is float32.
+                is_short = np.result_type(X.dtype, np.float32) == np.float32
+                X = rows.astype(np.float32) if is_short else rows
+        # The user may have replaced it too, to get the scores before the last activation, say.
+        if self.out_activation_ not in (SOFTMAX, *CODES):
+            raise ValueError(f"out_activation_ must be {SOFTMAX!r} or one of {sorted(CODES)}.")
+        return self._forward(X, *self._checked_parameters(), self.out_activation_)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+
+def _as_engine_input(X: Any, dtype: Any) -> Any:
+    """Validated data as the engine takes it: C-contiguous, CSR or on a GPU, of the network's type."""
+    if isinstance(X, DeviceRows):
+        return X.astype(dtype)
+    if issparse(X):
+        return X.astype(dtype, copy=False)
+    return np.ascontiguousarray(X, dtype)

@@ -1,0 +1,190 @@
+"""Gradient steps of k-means on mini-batches, compiled: gather, sweep, move the centres, judge the loss."""
+
+import numpy as np
+from numba.extending import register_jitable
+
+from fastnn.kernels.compiler.jit import jit, parallel_jit
+from fastnn.kernels.cpu.clustering.sweep import sweep_rows
+from fastnn.kernels.cpu.dispatch import step_coefficients, update_parameters
+from fastnn.kernels.shared import judging
+from fastnn.kernels.shared.codes import COUNT, DIVERGED, NO_IMPROVEMENT, RUNNING
+from fastnn.tables.elementary import rounded_product
+from fastnn.tables.optimizers import N_COEFFICIENTS
+
+
+@register_jitable
+def to_sphere(c):
+    """A vector divided by its length, in place; False, and zeros as they were, where it has none.
+
+    NaN where the length is not finite.
+    """
+    square = 0.0
+    for f in range(c.size):
+        square += np.float64(c[f]) * np.float64(c[f])
+    if square == 0.0:
+        return False
+    length = np.sqrt(square) if square < np.inf else np.nan
+    for f in range(c.size):
+        c[f] = c[f] / length
+    return True
+
+
+@jit
+def move_centers(
+    code, update, fill, rate, reduction, hyper, on_sphere, C, sums, counts, total, seen, clock, slots
+):  # fmt: skip
+    """One step of all centres in place; False, and `C` partly moved, when it gives a number not finite.
+
+    code : COUNT, SQRT, NEWTON, or a rule of ``optimizers.RULES``.
+    update, fill : addresses of that rule's loops. C : IN/OUT (k, d). sums : IN (k, d) float64.
+    counts : IN (k,) float64. total : the batch's weight. seen, clock : IN/OUT (k,).
+    hyper : IN, that rule's. COUNT has the share of `seen` that a step forgets, in hyper[0].
+    on_sphere : whether a centre is divided by its length after the step.
+    slots : IN/OUT (2, k, d) float64.
+    Arithmetic is in float64: it is a thousandth of the batch's and the rates of "count" become small.
+    """
+    k, d = C.shape
+    c = np.empty(d)
+    gradient = np.empty(d)
+    numbers = np.empty(N_COEFFICIENTS)
+    finite = True
+    kept = 1.0 - hyper[0] if code == COUNT else 1.0
+    for j in range(k):
+        n = counts[j]
+        # A centre forgets without rows too, so that the next ones move it far.
+        seen[j] = rounded_product(kept, seen[j]) + n
+        # Not even its momentum moves a centre without rows.
+        if n == 0.0:
+            continue
+        clock[j] += 1.0
+        for f in range(d):
+            c[f] = C[j, f]
+        if code < 0:
+            step = judging.share_of_way(code, rate, n, seen[j], total)
+            for f in range(d):
+                mean = sums[j, f] / n
+                # c + 1 (mean - c) may differ from the mean in the last bit.
+                c[f] = mean if step == 1.0 else c[f] + step * (mean - c[f])
+        else:
+            factor = judging.gradient_factor(reduction, n, total)
+            for f in range(d):
+                gradient[f] = factor * (n * c[f] - sums[j, f])
+            step_coefficients(fill, rate, clock[j], hyper, numbers)
+            update_parameters(
+                update, 0.0, 1.0, numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], numbers[5],
+                c, gradient, slots[0, j], slots[1, j],
+            )  # fmt: skip
+        # Rows that cancel, or are zeros, give a centre no direction: it keeps its own.
+        if on_sphere and not to_sphere(c):
+            continue
+        for f in range(d):
+            C[j, f] = c[f]
+            finite = finite and np.isfinite(C[j, f])
+    return finite
+
+
+@jit
+def cluster_means(C, sums, counts, on_sphere, means):
+    """means[j] = sums[j] / counts[j], or C[j] where there are no rows; returns sum((means - C)^2).
+
+    C, means : IN, OUT (k, d). sums : IN (k, d) float64. counts : IN (k,) float64.
+    on_sphere : bool, whether a mean is divided by its length; where that is 0, C[j] stays.
+    """
+    k, d = C.shape
+    moved = 0.0
+    for j in range(k):
+        divisor = counts[j]
+        if on_sphere:
+            divisor = 0.0
+            for f in range(d):
+                divisor += sums[j, f] * sums[j, f]
+            divisor = np.sqrt(divisor)
+        for f in range(d):
+            means[j, f] = C[j, f] if divisor == 0.0 else sums[j, f] / divisor
+            difference = np.float64(means[j, f]) - np.float64(C[j, f])
+            moved += difference * difference
+    return moved
+
+
+improved = jit(judging.improved)
+
+
+@jit
+def advance(
+    code, update, fill, rate, reduction, hyper, on_sphere, C, safe, sums, counts, total, loss,
+    seen, clock, slots, progress,
+):  # fmt: skip
+    """Move the centres unless they diverge: then go back to `safe` and return False.
+
+    safe : IN/OUT (k, d), the last centres known to have a loss within bounds.
+    progress[4] : IN/OUT, the spread of the data before the first batch, then the largest loss allowed.
+    """
+    progress[4] = judging.largest_loss(loss, progress)
+    if np.isfinite(loss) and loss <= progress[4]:
+        _copy(C, safe)
+        if move_centers(
+            code, update, fill, rate, reduction, hyper, on_sphere, C, sums, counts, total, seen, clock, slots
+        ):
+            return True
+    _copy(safe, C)
+    return False
+
+
+@register_jitable
+def _copy(source, target):
+    for j in range(source.shape[0]):
+        for f in range(source.shape[1]):
+            target[j, f] = source[j, f]
+
+
+@parallel_jit
+def run_center_batches(
+    n_workers, X, weights, rows, first, last, batch_size, code, update, fill, rate, reduction, hyper,
+    on_sphere, C, safe, seen, clock, slots, touched, progress, patience, losses,
+    X_batch, weights_batch, labels, distances, sums, counts, partials,
+):  # fmt: skip
+    """Steps on the batches first..last of an epoch; returns the number done and the status.
+
+    n_workers : threads.
+    rows : IN, the epoch's permutation, int64. losses : OUT, one per batch. touched : IN/OUT (k,), the weight
+    that each centre had in the epoch. The rest as in ``move_centers``, ``advance`` and ``improved``; the last
+    two lines of arguments are work.
+    """
+    n = rows.shape[0]
+    for b in range(first, last):
+        start = b * batch_size
+        m = min(batch_size, n - start)
+        inertia = sweep_rows(
+            n_workers, X_batch[:m], weights_batch[: m if weights.size > 0 else 0], X, weights,
+            rows[start : start + m], C, labels[:m], distances[:m], sums, counts, partials, True, True,
+        )  # fmt: skip
+        total = 0.0
+        for j in range(counts.size):
+            total += counts[j]
+        loss = inertia / total
+        losses[b] = loss
+        if not advance(
+            code, update, fill, rate, reduction, hyper, on_sphere, C, safe, sums, counts, total, loss,
+            seen, clock, slots, progress,
+        ):  # fmt: skip
+            return b + np.isfinite(loss), DIVERGED
+        for j in range(C.shape[0]):
+            touched[j] += counts[j]
+        if not improved(loss, m / n, progress, patience):
+            return b + 1, NO_IMPROVEMENT
+    return last, RUNNING
+
+
+@jit
+def shuffle(rows, seed):
+    """A random permutation of `rows` in place: Fisher and Yates, on the splitmix64 generator."""
+    state = np.uint64(seed)
+    for i in range(rows.shape[0] - 1, 0, -1):
+        state += np.uint64(0x9E3779B97F4A7C15)
+        z = state
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        z ^= z >> np.uint64(31)
+        # The top 53 bits as a number in [0, 1).
+        j = np.int64(np.float64(z >> np.uint64(11)) * (2.0**-53) * (i + 1))
+        rows[i], rows[j] = rows[j], rows[i]

@@ -1,0 +1,235 @@
+"""The first layer of a network on CSR rows, of which the entries alone are read.
+
+==========================  ======================  ======================  =======================
+product                     rows that are added up  picked and weighted by  result
+==========================  ======================  ======================  =======================
+z_i = X_i W + b             W, as it lies           the entries of row i    lanes of the layer
+dW_j = sum_i X_ij dz_i      dZ, in rows             those of column j       as the parameters lie
+==========================  ======================  ======================  =======================
+
+No dense batch exists. The columns' entries are found anew for every batch, a range of features at a time
+(``columns_of_batch``): a counting sort, by the worker that then updates these features' weights.
+
+Every sum is the chain of fused multiply-adds over ascending features, or samples, that the dense products
+are, less the terms that are zero.
+
+The functions are reached by their addresses, so that a process without sparse rows does not compile them.
+"""
+
+import numpy as np
+from numba.extending import register_jitable
+
+from fastnn.kernels.compiler.linked import NOTHING, LoopTable
+from fastnn.kernels.cpu.dispatch import activate, update_parameters
+from fastnn.kernels.cpu.network.layers import sum_of_squares
+from fastnn.kernels.cpu.network.mlp_arguments import MODEL, ROWS, TARGETS, TRAINING, WORKSPACE
+from fastnn.kernels.cpu.network.panels import copy_elements, fill_ones, lanes_of_rows, panel_width, row_stride
+from fastnn.kernels.cpu.network.workspace import WEIGHT
+from fastnn.kernels.simd.denormals import flush_subnormals, restore_subnormals
+from fastnn.kernels.simd.tile import TILE_ROWS, combine_rows, lanes, tile_columns
+
+
+@register_jitable
+def _csr_forward(
+    model, rows, first, start, stop, y_at, activation, keep_z, staging, in_lanes, zs
+):  # fmt: skip
+    """Lanes of the first layer, at `y_at`, of the samples start : stop; sample i is row ``order[first + i]``.
+
+    Parameters
+    ----------
+    start : int
+        A multiple of a vector.
+    activation, keep_z, in_lanes, zs
+        As in ``layer_forward``.
+    staging : array (lanes * n_out,)   # WORK
+
+    Notes
+    -----
+    FLOPs: 2 n_out for each entry and sample. Bytes: a row of W for each entry.
+    """
+    w, w_at, n_out = model.parameters, model.w_at[0], model.sizes[1]
+    width, columns = lanes(w), tile_columns(w)
+    bias = w_at + model.sizes[0] * n_out
+    for s in range(start, stop, columns):
+        panel = panel_width(w, stop - s)
+        y = y_at + s * (n_out + 1)
+        for block in range(0, panel, width):
+            count = min(width, stop - s - block)
+            for i in range(count):
+                row, at = rows.order[first + s + block + i], i * n_out
+                begin, end = rows.indptr[row], rows.indptr[row + 1]
+                combine_rows(
+                    n_out, end - begin, rows.x, begin, rows.indices, begin, w, w_at, n_out,
+                    staging, at, False,
+                )  # fmt: skip
+                for j in range(n_out):
+                    staging[at + j] += w[bias + j]
+            lanes_of_rows(staging, n_out, count, in_lanes, y + block, panel)
+        cells = n_out * panel
+        if keep_z:
+            copy_elements(cells, y, y, in_lanes, zs)
+        if activation != NOTHING:
+            activate(activation, in_lanes[y : y + cells])
+        fill_ones(y + cells, y + cells + panel, in_lanes)
+
+
+@register_jitable
+def _first_entry(indices, begin, end, feature):
+    """Place of the first of the ascending indices[begin:end] that is at least `feature`."""
+    while begin < end:
+        middle = (begin + end) // 2
+        if indices[middle] < feature:
+            begin = middle + 1
+        else:
+            end = middle
+    return begin
+
+
+@register_jitable
+def columns_of_batch(
+    first_feature, last_feature, at, values_at, first, n, order, indices, indptr, x, places, samples, values
+):  # fmt: skip
+    """The entries of a batch by features, first_feature : last_feature; sample i is ``order[first + i]``.
+
+    Those of feature ``first_feature + j``, by ascending samples, are numbers ``places[at + j]`` to
+    ``places[at + j + 1]``, behind all those of smaller features.
+
+    Parameters
+    ----------
+    at : int
+        Where this range's places begin, of which there is one more than features.
+    places : array   # OUT
+    samples : array (entries of the batch,)   # OUT: sample of every entry
+    values : array   # OUT, from `values_at`: value of every entry
+
+    Notes
+    -----
+    Bytes: indices and values of the entries twice, and as many written.
+    """
+    n_features = last_feature - first_feature
+    for j in range(at, at + n_features + 1):
+        places[j] = 0
+    # The place behind a feature's counts its entries, then moves on with each, to become the next one's.
+    behind = at + 1 - first_feature
+    total = 0
+    for i in range(n):
+        row = order[first + i]
+        begin, end = indptr[row], indptr[row + 1]
+        p = _first_entry(indices, begin, end, first_feature)
+        total += p - begin
+        while p < end and indices[p] < last_feature:
+            places[behind + indices[p]] += 1
+            p += 1
+    places[at] = total
+    for j in range(at + 1, at + n_features + 1):
+        count = places[j]
+        places[j] = total
+        total += count
+    for i in range(n):
+        row = order[first + i]
+        end = indptr[row + 1]
+        p = _first_entry(indices, indptr[row], end, first_feature)
+        while p < end and indices[p] < last_feature:
+            entry = places[behind + indices[p]]
+            samples[entry], values[values_at + entry] = i, x[p]
+            places[behind + indices[p]] = entry + 1
+            p += 1
+
+
+@register_jitable
+def gradient_of_rows(
+    first_row, last_row, n_in, n_out, n, at, dz_at, values_at, stride, add,
+    places, samples, in_rows, gradient, gradient_at,
+):  # fmt: skip
+    """Rows first_row : last_row of [dW; db] = [X 1]^T dZ, into `gradient` from `gradient_at`; += with `add`.
+
+    Parameters
+    ----------
+    at : int
+        Where in `places` that of feature `first_row` is.
+    dz_at, stride : int
+        Where dZ begins in `in_rows`, and from one sample to the next.
+    places, samples : arrays   # IN, of ``columns_of_batch``
+    in_rows : array   # IN: dZ, and from `values_at` the values
+    gradient : array   # OUT, or INOUT with `add`
+
+    Notes
+    -----
+    FLOPs: 2 n_out for each entry. Bytes: a row of dZ, in cache, for each entry; the gradient.
+    """
+    for row in range(first_row, last_row):
+        g = gradient_at + (row - first_row) * n_out
+        if row < n_in:
+            begin, end = places[at + row - first_row], places[at + row - first_row + 1]
+            combine_rows(
+                n_out, end - begin, in_rows, values_at + begin, samples, begin, in_rows, dz_at, stride,
+                gradient, g, add,
+            )  # fmt: skip
+        else:
+            total = gradient[g : g + n_out]
+            if not add:
+                for j in range(n_out):
+                    total[j] = 0
+            for i in range(n):
+                dz = in_rows[dz_at + i * stride : dz_at + i * stride + n_out]
+                for j in range(n_out):
+                    total[j] += dz[j]
+
+
+@register_jitable
+def _csr_weights(worker, chunk, model, rows, targets, training, work, first, n, learn):
+    """The weights' phase of the first layer, for the tiles of it that are in one chunk.
+
+    Of a batch whose n samples stand at `first` in the order. Without `learn` gradients are added to those in
+    ``training.gradient``; with it they go no farther than the first-level cache.
+
+    Notes
+    -----
+    Bytes: the parameters and the optimiser's state, read and written, whatever the batch; that is the limit.
+    """
+    former = flush_subnormals()
+    n_in, n_out = model.sizes[0], model.sizes[1]
+    tile, stop = work.cuts[chunk], min(work.cuts[chunk + 1], n_in // TILE_ROWS + 1)
+    first_feature, last_feature = tile * TILE_ROWS, min(stop * TILE_ROWS, n_in)
+    values_at = work.columns_at[work.columns_at.size - 1]
+    if first_feature < last_feature:
+        columns_of_batch(
+            first_feature, last_feature, work.capacity + first_feature + chunk, values_at, first, n,
+            rows.order, rows.indices, rows.indptr, rows.x, work.places, work.samples, work.in_columns,
+        )  # fmt: skip
+    parameters, state, c = model.parameters, training.state, work.step
+    real = parameters.dtype.type
+    decay, scale = real(targets.alpha), real(1.0 / work.sums[WEIGHT])
+    stride = row_stride(n_out, parameters)
+    while tile < stop:
+        row, end = tile * TILE_ROWS, min((tile + 1) * TILE_ROWS, n_in + 1)
+        begin = model.w_at[0] + row * n_out
+        gradient, at = (work.scratch[worker], np.int64(0)) if learn else (training.gradient, begin)
+        gradient_of_rows(
+            row, end, n_in, n_out, n, work.capacity + row + chunk, work.columns_at[1], values_at, stride,
+            not learn, work.places, work.samples, work.in_columns, gradient, at,
+        )  # fmt: skip
+        if learn:
+            last = model.w_at[0] + min(end, n_in) * n_out
+            if decay > 0:
+                work.squares[tile] = sum_of_squares(parameters[begin:last])
+            # The rows of W, then b, if its row is in this tile: b has no penalty.
+            for part in range(2 if end > n_in else 1):
+                update_parameters(
+                    training.update, real(0) if part == 1 else decay, scale,
+                    c[0], c[1], c[2], c[3], c[4], c[5],
+                    parameters[begin:last], gradient[at : at + last - begin],
+                    state[0, begin:last], state[state.shape[0] - 1, begin:last],
+                )  # fmt: skip
+                at, begin, last = at + last - begin, last, last + n_out
+        tile += 1
+    restore_subnormals(former)
+
+
+csr_forward_loops = LoopTable("csr-forward", {"rows": _csr_forward}, [MODEL, ROWS, "iiiiiiTTT"])
+csr_weights_loops = LoopTable(
+    "csr-weights", {"rows": _csr_weights}, ["ii", MODEL, ROWS, TARGETS, TRAINING, WORKSPACE, "iii"]
+)
+# What kernels call; Numba knows no attributes of Python objects.
+csr_forward = csr_forward_loops.call
+csr_weights = csr_weights_loops.call

@@ -1,0 +1,235 @@
+"""The three products of a layer inside a training step, on the layouts of ``panels``.
+
+=========================  ==========================  ======================  =========  ==================
+product                    A (scalars)                 B (vectors)             depth      result
+=========================  ==========================  ======================  =========  ==================
+Z^T = [W; b]^T [X 1]^T     W, TILE_ROWS columns        X in lanes              n_in + 1   lanes of the layer
+dX^T = W dZ^T              W, TILE_ROWS rows           dZ in lanes             n_out      lanes of the former
+[dW; db] = [X 1]^T dZ      X in lanes                  dZ in columns           samples    as parameters lie
+=========================  ==========================  ======================  =========  ==================
+
+The bias is the weight of an input that is always 1: one more row of W, and its gradient one more row of dW.
+Activation and derivative are applied to a tile while it lies in the first-level cache.
+
+Everything of a sample is computed from that sample's lanes by the same chain of operations, wherever a batch
+is cut; and every weight's gradient is one chain over ascending samples, wherever the weights are cut.
+"""
+
+from numba.extending import register_jitable
+
+from fastnn.kernels.compiler.jit import sums_in_any_order
+from fastnn.kernels.compiler.linked import NOTHING, linked
+from fastnn.kernels.cpu.dispatch import activate, chain_rule
+from fastnn.kernels.cpu.network.packing import DEPTH_BLOCK, must_pack, pack_rows
+from fastnn.kernels.cpu.network.panels import (
+    chunk_samples,
+    copy_elements,
+    fill_ones,
+    panel_width,
+    prefetch_lines,
+)
+from fastnn.kernels.simd.tile import (
+    TILE_ROWS,
+    lanes,
+    tile_blocks_product,
+    tile_columns,
+    tile_dots,
+    tile_product,
+    tile_rows_product,
+)
+
+# Row tiles of dW that share one pass over a panel of dZ: their rows of X, a chunk's samples, lie in the
+# second-level cache together with it.
+GROUP_TILES = 4
+
+
+@linked("layer-forward", "iiiiiiiiiTTT")
+def layer_forward(
+    n_in, n_out, start, stop, w_at, x_at, y_at, activation, keep_z, w, in_lanes, zs
+):  # fmt: skip
+    """Lanes of a layer, at `y_at`, from those of the layer before it, at `x_at`; with `keep_z`, its z too.
+
+    Parameters
+    ----------
+    start, stop : int
+        Samples; `start` is a multiple of a vector.
+    activation : int
+        Address of the activation's loop, or NOTHING.
+    w : array   # IN
+        The parameters: [W; b] of (n_in + 1, n_out) at `w_at`.
+    in_lanes : array   # IN at x_at, OUT at y_at
+    zs : array   # OUT at y_at, with keep_z
+
+    Notes
+    -----
+    FLOPs: 2 (n_in + 1) n_out (stop - start).
+    """
+    columns = tile_columns(w)
+    depth = n_in + 1
+    for p in range(0, depth, DEPTH_BLOCK):
+        block = min(DEPTH_BLOCK, depth - p)
+        for t in range(0, n_out, TILE_ROWS):
+            rows = min(TILE_ROWS, n_out - t)
+            for s in range(start, stop, columns):
+                panel = panel_width(w, stop - s)
+                y = y_at + s * (n_out + 1) + t * panel
+                tile_product(
+                    rows, block, w, w_at + p * n_out + t, n_out, in_lanes, x_at + s * depth + p * panel,
+                    panel, in_lanes, y, panel, in_lanes, y, panel, panel, p > 0,
+                )  # fmt: skip
+                if p + DEPTH_BLOCK >= depth:
+                    cells = rows * panel
+                    if keep_z:
+                        copy_elements(cells, y, y, in_lanes, zs)
+                    if activation != NOTHING:
+                        activate(activation, in_lanes[y : y + cells])
+    # The input of the next layer's bias.
+    for s in range(start, stop, columns):
+        panel = panel_width(w, stop - s)
+        y = y_at + s * (n_out + 1) + n_out * panel
+        fill_ones(y, y + panel, in_lanes)
+
+
+@linked("layer-backward", "iiiiiiiiiTTTTTT")
+def layer_backward(
+    n_in, n_out, start, stop, w_at, x_at, d_at, out_at, derivative, w, in_lanes, zs, d, out, packed
+):  # fmt: skip
+    """Lanes of dz of a layer of `n_in` units, at `out_at` of `out`, from the next layer's, at `d_at` of `d`.
+
+    Parameters
+    ----------
+    derivative : int
+        Address of the loop of the activation's derivative.
+    in_lanes : array   # IN at x_at: the layer's activations
+    zs : array   # IN at x_at: their arguments, where the derivative needs them
+    d : array   # IN
+    out : array   # OUT, other memory than d's
+    packed : array (DEPTH_BLOCK * TILE_ROWS and a vector,)   # WORK
+
+    Notes
+    -----
+    FLOPs: 2 n_in n_out (stop - start).
+    """
+    columns = tile_columns(w)
+    pack = must_pack(w, n_out) and stop - start > columns
+    scalars = packed if pack else w
+    step, row = (TILE_ROWS, 1) if pack else (1, n_out)
+    for t in range(0, n_in, TILE_ROWS):
+        rows = min(TILE_ROWS, n_in - t)
+        for p in range(0, n_out, DEPTH_BLOCK):
+            block = min(DEPTH_BLOCK, n_out - p)
+            at = w_at + t * n_out + p
+            if pack:
+                pack_rows(w, at, n_out, rows, block, packed)
+                at = 0
+            for s in range(start, stop, columns):
+                panel = panel_width(w, stop - s)
+                here = s * (n_in + 1) + t * panel
+                tile_rows_product(
+                    rows, block, scalars, at, step, row,
+                    d, d_at + s * (n_out + 1) + p * panel, panel,
+                    out, out_at + here, panel, out, out_at + here, panel, panel, p > 0,
+                )  # fmt: skip
+                if p + DEPTH_BLOCK >= n_out:
+                    z, x, cells = out_at + here, x_at + here, rows * panel
+                    chain_rule(derivative, out[z : z + cells], zs[x : x + cells], in_lanes[x : x + cells])
+
+
+@linked("weight-gradient", "iiiiiiiiiiiiiTTTT")
+def weight_gradient(
+    n_in, n_out, first_tile, last_tile, first_chunk, last_chunk, n_chunks, n, capacity,
+    x_at, columns_at, w_at, add, in_lanes, in_columns, gradient, sums,
+):  # fmt: skip
+    """Row tiles first_tile : last_tile of [dW; db] = [X 1]^T dZ over some chunks of samples; += with `add`.
+
+    Parameters
+    ----------
+    first_chunk, last_chunk : int
+        Chunks, of the `n_chunks` into which the batch's n samples are cut.
+    x_at, columns_at, w_at : int
+        Offsets of X in its lanes, of dZ in its columns, and of [dW; db].
+    in_lanes, in_columns : arrays   # IN
+    gradient : array   # OUT, or INOUT with `add`
+    sums : array (TILE_ROWS vectors,)   # WORK, for one unit only
+
+    Notes
+    -----
+    FLOPs: 2 n_out TILE_ROWS (last_tile - first_tile) for each sample.
+    """
+    columns, depth = tile_columns(gradient), n_in + 1
+    if n_out == 1:
+        _unit_gradient(
+            depth, first_tile, last_tile, first_chunk, last_chunk, n_chunks, n,
+            x_at, columns_at, w_at, add, in_lanes, in_columns, gradient, sums,
+        )  # fmt: skip
+        return
+    for group in range(first_tile, last_tile, GROUP_TILES):
+        group_end = min(group + GROUP_TILES, last_tile)
+        ahead_rows = min(GROUP_TILES * TILE_ROWS, depth - group_end * TILE_ROWS)
+        every = (n_out + columns - 1) // columns * columns
+        added = add
+        for chunk in range(first_chunk, last_chunk):
+            start, stop = chunk_samples(chunk, n_chunks, n, gradient)
+            # The samples in panels of full width, and those of a narrower panel behind them.
+            rest = (stop - start) % columns
+            narrow = panel_width(gradient, rest)
+            rest = 0 if narrow == columns else rest
+            wide = stop - start - rest
+            for u in range(0, n_out if stop > start else 0, columns):
+                panel = panel_width(gradient, n_out - u)
+                d = columns_at + u * capacity + start * panel
+                # The next group's rows of X (maybe of the next call) are short pieces, far apart, which other
+                # cores have made: a share of them is asked for with every panel of dZ.
+                for s in range(start + u, start + wide, every):
+                    ahead = x_at + s * depth + group_end * TILE_ROWS * columns
+                    prefetch_lines(ahead, ahead + ahead_rows * columns, in_lanes)
+                for t in range(group, group_end):
+                    x, c = x_at + start * depth, w_at + t * TILE_ROWS * n_out + u
+                    rows, units = min(TILE_ROWS, depth - t * TILE_ROWS), min(columns, n_out - u)
+                    for is_rest in range(2):
+                        first, count, across = (wide, rest, narrow) if is_rest else (0, wide, columns)
+                        if count > 0:
+                            tile_blocks_product(
+                                rows, count, in_lanes, x + first * depth + t * TILE_ROWS * across, 1, across,
+                                across, depth * across, in_columns, d + first * panel, panel,
+                                gradient, c, n_out, gradient, c, n_out, units, added or first > 0,
+                            )  # fmt: skip
+            added = added or stop > start
+
+
+@register_jitable
+def _unit_gradient(
+    depth, first_tile, last_tile, first_chunk, last_chunk, n_chunks, n,
+    x_at, dz_at, w_at, add, in_lanes, dz, gradient, sums,
+):  # fmt: skip
+    """``weight_gradient`` of one unit (two classes, one target): all lanes but one would be empty there.
+
+    Here lane l sums the samples l, l + lanes, ... of the batch, wherever it is cut; then lanes are summed.
+    """
+    width, columns = lanes(gradient), tile_columns(gradient)
+    for t in range(first_tile, last_tile):
+        rows = min(TILE_ROWS, depth - t * TILE_ROWS)
+        for i in range(rows * width):
+            sums[i] = 0
+        for chunk in range(first_chunk, last_chunk):
+            start, stop = chunk_samples(chunk, n_chunks, n, gradient)
+            for s in range(start, stop, columns):
+                panel = panel_width(gradient, stop - s)
+                tile_dots(
+                    rows, min(panel, stop - s), in_lanes, x_at + s * depth + t * TILE_ROWS * panel, panel,
+                    dz, dz_at + s, sums,
+                )  # fmt: skip
+        for i in range(rows):
+            total = gradient[w_at + t * TILE_ROWS + i] if add else gradient.dtype.type(0)
+            for lane in range(width):
+                total += sums[i * width + lane]
+            gradient[w_at + t * TILE_ROWS + i] = total
+
+
+@sums_in_any_order
+def sum_of_squares(w):
+    """Sum of w^2, in float64."""
+    total = 0.0
+    for i in range(w.size):
+        total += w[i] * w[i]
+    return total

@@ -1,0 +1,388 @@
+"""Fused linear layer, forward and backward, on matrices as NumPy holds them.
+
+Every product is one of three transposed products of ``tile``, which reads its scalars where they lie:
+
+=======================  ==========================  ===================  =====
+product                  A (scalars)                 B (vectors)          depth
+=======================  ==========================  ===================  =====
+Z = X W                  rows of X                   W as it lies         n_in
+dX = dZ W^T              rows of dZ                  W^T, copied once     n_out
+dW = X^T dZ              columns of X                dZ as it lies        rows
+=======================  ==========================  ===================  =====
+
+Rows that would push each other out of the cache are packed first (``packing``). The work is cut by rows of X
+(forward, dX) and by rows of W (dW) into chunks that depend on the shape alone, so the result does not depend
+on the number of threads.
+
+Leaf functions (``*_rows``, ``*_panel``) take flat arrays with offsets in elements and check nothing. The
+training step has layouts of its own, in ``layers``.
+"""
+
+from typing import Any
+
+import numpy as np
+from numba import prange
+from numba.extending import register_jitable
+
+from fastnn.kernels.compiler.jit import parallel_jit
+from fastnn.kernels.compiler.linked import NOTHING
+from fastnn.kernels.cpu.dispatch import activate, activation_loops, chain_rule, derivative_loops
+from fastnn.kernels.cpu.network.packing import DEPTH_BLOCK, must_pack, pack_rows, panel_size
+from fastnn.kernels.shared.arrays import checked, output_array, plain, working_dtype
+from fastnn.kernels.shared.layer_arguments import activation_code, backward_arguments
+from fastnn.kernels.shared.threads import threads_for, workers
+from fastnn.kernels.simd.tile import (
+    TILE_ROWS,
+    lanes,
+    tile_columns,
+    tile_product,
+    tile_rows_product,
+    tile_transpose,
+)
+from fastnn.tables.activations import IDENTITY
+
+# Rows of X in one chunk of work: several tiles, so that a column group of W read from the second-level cache
+# serves all of them, and few enough that a batch of 200 is still cut into pieces for several threads.
+CHUNK_ROWS = 4 * TILE_ROWS
+# Columns between two applications of bias and activation, in tiles: TILE_ROWS of that many still lie in the
+# first-level cache.
+GROUP_TILES = 4
+
+
+def forward_chunks(n_rows: int) -> int:
+    """Number of chunks for `n_rows`: even, so that two threads share them equally."""
+    return int(max(1, 2 * -(-n_rows // (2 * CHUNK_ROWS)) if n_rows > CHUNK_ROWS // 2 else 1))
+
+
+@register_jitable
+def chunk_bounds(chunk, n_chunks, n):
+    """First and last (exclusive) of n items in a chunk: sizes differ by at most one."""
+    return chunk * n // n_chunks, (chunk + 1) * n // n_chunks
+
+
+@register_jitable
+def forward_rows(x, start, rows, depth, w, n_out, bias, has_bias, z, z_offset, activation, a, keep_z, panel):
+    """a = act(X W + b) for a chunk of rows from `start` on; z and a are contiguous, from `z_offset` on.
+
+    With `keep_z` the argument of the activation stays in z; otherwise z is `a` itself. panel : WORK, a row of
+    ``_row_panels``.
+    """
+    columns = tile_columns(x)
+    group = GROUP_TILES * columns
+    scalars, origin, step, apart = x, start * depth, 1, depth
+    if must_pack(x, depth) and rows > 1:
+        scalars, origin, step, apart = panel, 0, TILE_ROWS, 1
+        pack_rows(x, start * depth, depth, rows, depth, panel)
+    for g0 in range(0, n_out, group):
+        g1 = min(g0 + group, n_out)
+        for p0 in range(0, max(depth, 1), DEPTH_BLOCK):
+            block = min(DEPTH_BLOCK, depth - p0)
+            last = p0 + DEPTH_BLOCK >= depth
+            for first in range(0, rows, TILE_ROWS):
+                tile_rows = min(TILE_ROWS, rows - first)
+                here = origin + first * depth + p0 * step
+                row = z_offset + first * n_out
+                for j in range(g0, g1, columns):
+                    tile_cols = min(columns, g1 - j)
+                    at = p0 * n_out + j
+                    if p0 == 0:
+                        tile_rows_product(
+                            tile_rows, block, scalars, here, step, apart, w, at, n_out,
+                            bias, j, 0, z, row + j, n_out, tile_cols, has_bias,
+                        )  # fmt: skip
+                    else:
+                        tile_rows_product(
+                            tile_rows, block, scalars, here, step, apart, w, at, n_out,
+                            z, row + j, n_out, z, row + j, n_out, tile_cols, True,
+                        )  # fmt: skip
+                if last and activation != NOTHING:
+                    for i in range(tile_rows):
+                        strip, end = row + i * n_out + g0, row + i * n_out + g1
+                        if keep_z:
+                            for k in range(strip, end):
+                                a[k] = z[k]
+                        activate(activation, a[strip:end])
+
+
+@register_jitable
+def _row_panels(n_workers, x, depth):
+    """Where each thread packs its chunks of rows; empty if they are read where they lie."""
+    size = panel_size(CHUNK_ROWS, depth) if must_pack(x, depth) else 0
+    return np.empty((n_workers, size), x.dtype)
+
+
+@register_jitable
+def input_gradient_rows(dz, start, rows, n_out, wt, n_in, dx, panel):
+    """dX = dZ W^T for a chunk of rows from `start` on; `wt` is W^T, contiguous (n_out, n_in)."""
+    forward_rows(dz, start, rows, n_out, wt, n_in, wt, False, dx, start * n_in, NOTHING, dx, False, panel)
+
+
+@register_jitable
+def weight_gradient_panel(x, x_offset, n_in, first, rows, dz, dz_offset, n_out, n, dw, add):
+    """Rows first : first + rows (at most TILE_ROWS) of dW = X^T dZ, or dW += ... with `add`."""
+    columns = tile_columns(x)
+    for s0 in range(0, max(n, 1), DEPTH_BLOCK):
+        block = min(DEPTH_BLOCK, n - s0)
+        for j in range(0, n_out, columns):
+            here = first * n_out + j
+            tile_product(
+                rows, block, x, x_offset + s0 * n_in + first, n_in, dz, dz_offset + s0 * n_out + j, n_out,
+                dw, here, n_out, dw, here, n_out, min(columns, n_out - j), add or s0 > 0,
+            )  # fmt: skip
+
+
+@register_jitable
+def bias_gradient(dz, dz_offset, n_out, n, db, add):
+    """db = the sum of dZ over its rows, or db += ... with `add`."""
+    if not add:
+        db[:] = 0
+    for s in range(n):
+        row = dz[dz_offset + s * n_out : dz_offset + (s + 1) * n_out]
+        for j in range(n_out):
+            db[j] += row[j]
+
+
+@register_jitable
+def transpose_into(w, n_rows, n_columns, target):
+    """target = W^T, contiguous, for W of (n_rows, n_columns)."""
+    width = lanes(w)
+    i = 0
+    while i < n_rows:
+        rows = min(width, n_rows - i)
+        j = 0
+        while rows == width and j + width <= n_columns:
+            tile_transpose(width, w, i * n_columns + j, n_columns, target, j * n_rows + i, n_rows)
+            j += width
+        while j < n_columns:
+            for r in range(rows):
+                target[j * n_rows + i + r] = w[(i + r) * n_columns + j]
+            j += 1
+        i += width
+
+
+@register_jitable
+def _forward_chunk(chunk, n_chunks, x, n, depth, w, n_out, bias, has_bias, z, activation, a, keep_z, panel):
+    start, stop = chunk_bounds(chunk, n_chunks, n)
+    forward_rows(
+        x,
+        start,
+        stop - start,
+        depth,
+        w,
+        n_out,
+        bias,
+        has_bias,
+        z,
+        start * n_out,
+        activation,
+        a,
+        keep_z,
+        panel,
+    )
+
+
+@parallel_jit
+def _forward(n_workers, n_chunks, x, n, depth, w, n_out, bias, has_bias, z, activation, a, keep_z):
+    panels = _row_panels(n_workers, x, depth)
+    for worker in prange(n_workers):
+        for chunk in range(worker * n_chunks // n_workers, (worker + 1) * n_chunks // n_workers):
+            _forward_chunk(
+                np.int64(chunk), n_chunks, x, n, depth, w, n_out, bias, has_bias, z, activation, a, keep_z,
+                panels[worker],
+            )  # fmt: skip
+
+
+@register_jitable
+def _backward_rows_chunk(chunk, n_chunks, da, z, a, derivative, n, n_out, wt, n_in, dz, dx, panel):
+    start, stop = chunk_bounds(chunk, n_chunks, n)
+    begin, end = start * n_out, stop * n_out
+    for i in range(begin, end):
+        dz[i] = da[i]
+    chain_rule(derivative, dz[begin:end], z[begin:end], a[begin:end])
+    input_gradient_rows(dz, start, stop - start, n_out, wt, n_in, dx, panel)
+
+
+@register_jitable
+def _backward_weights_chunk(chunk, n_chunks, x, dz, start, stop, n_in, n_out, dw, db, add):
+    # One unit for each row tile of dW, and one more for db.
+    n_tiles = -(-n_in // TILE_ROWS)
+    first, last = chunk_bounds(chunk, n_chunks, n_tiles + 1)
+    rows = stop - start
+    for unit in range(first, last):
+        if unit == n_tiles:
+            bias_gradient(dz, start * n_out, n_out, rows, db, add)
+        else:
+            i, j = chunk_bounds(unit, n_tiles, n_in)
+            weight_gradient_panel(x, start * n_in, n_in, i, j - i, dz, start * n_out, n_out, rows, dw, add)
+
+
+@parallel_jit
+def _backward(
+    n_workers, n_chunks, w_chunks, da, x, w, z, a, derivative, n, n_in, n_out, add, wt, dz, dx, dw, db
+):  # fmt: skip
+    transpose_into(w, n_in, n_out, wt)
+    panels = _row_panels(n_workers, dz, n_out)
+    for worker in prange(n_workers):
+        for chunk in range(worker * n_chunks // n_workers, (worker + 1) * n_chunks // n_workers):
+            _backward_rows_chunk(
+                np.int64(chunk), n_chunks, da, z, a, derivative, n, n_out, wt, n_in, dz, dx, panels[worker]
+            )
+    # All row tiles of dW pass over one block of dZ before the next one is read from memory.
+    for start in range(0, max(n, 1), DEPTH_BLOCK):
+        stop = min(start + DEPTH_BLOCK, n)
+        for chunk in prange(w_chunks):
+            _backward_weights_chunk(
+                np.int64(chunk), w_chunks, x, dz, start, stop, n_in, n_out, dw, db, add or start > 0
+            )
+
+
+def _matrix(array: Any, name: str, dtype: np.dtype, shape: tuple[int | None, ...]) -> np.ndarray:
+    return plain(checked(array, name, shape), dtype)
+
+
+def linear_forward(
+    X: Any,
+    W: Any,
+    b: Any = None,
+    activation: str = IDENTITY.name,
+    *,
+    return_z: bool = False,
+    out: Any = None,
+) -> Any:
+    """Fused linear layer, ``A = act(X W + b)``.
+
+    The bias starts the accumulators of each register tile, and the activation is applied to a strip of
+    finished tiles while it lies in the first-level cache: X, W and A cross the memory bus once.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_samples, n_in)
+        Inputs. float32 if every argument is; anything else is computed in float64.
+    W : array-like of shape (n_in, n_out)
+        Weights.
+    b : array-like of shape (n_out,), default=None
+        Bias; None stands for no bias.
+    activation : str, default="identity"
+        Name of an entry of ``fastnn.tables.activations.ACTIVATIONS``.
+    return_z : bool, default=False
+        Also return ``Z = X W + b``, which the derivative of some activations needs.
+    out : ndarray of shape (n_samples, n_out), default=None
+        Takes A; C-contiguous, of the working dtype, sharing no memory with the inputs.
+
+    Returns
+    -------
+    A : ndarray of shape (n_samples, n_out)
+    Z : ndarray of shape (n_samples, n_out)
+        Only with `return_z`.
+
+    Raises
+    ------
+    ValueError
+        Shapes that do not fit each other, an unknown activation, an unfit `out`.
+
+    Notes
+    -----
+    FLOPs: 2 n_samples n_in n_out. Bytes: (n_samples n_in + n_in n_out + n_samples n_out) times the item size,
+    and n_samples n_out more with `return_z`.
+    """
+    code = activation_code(activation)
+    dtype = working_dtype(X, W) if b is None else working_dtype(X, W, b)
+    X = _matrix(X, "X", dtype, (None, None))
+    n, depth = X.shape
+    W = _matrix(W, "W", dtype, (depth, None))
+    n_out = W.shape[1]
+    has_bias = b is not None
+    bias = _matrix(b, "b", dtype, (n_out,)) if has_bias else W.reshape(-1)
+    A = output_array(out, (n, n_out), dtype, others=(X, W, bias))
+    keep_z = return_z and activation != IDENTITY.name
+    Z = np.empty_like(A) if keep_z else A
+    if A.size:
+        n_chunks = forward_chunks(n)
+        with threads_for(2.0 * n * max(depth, 1) * n_out) as parallel:
+            _forward(
+                parallel, workers(parallel), n_chunks, X.reshape(-1), n, depth, W.reshape(-1), n_out,
+                bias, has_bias, Z.reshape(-1), activation_loops.address(code, dtype), A.reshape(-1), keep_z,
+            )  # fmt: skip
+    if not return_z:
+        return A
+    return A, (Z if keep_z else A.copy())
+
+
+def linear_backward(
+    dA: Any,
+    X: Any,
+    W: Any,
+    A: Any,
+    Z: Any = None,
+    activation: str = IDENTITY.name,
+    *,
+    accumulate: bool = False,
+    out: Any = None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Gradients of ``A = act(X W + b)`` from the gradient `dA` of its output.
+
+    ``dZ = dA * act'(Z)``, ``dX = dZ W^T``, ``dW = X^T dZ``, ``db = sum of dZ over its rows``. The derivative
+    is applied to a chunk of rows while it lies in cache, on the way into dX.
+
+    Parameters
+    ----------
+    dA : array-like of shape (n_samples, n_out)
+        Gradient of the loss with respect to A.
+    X : array-like of shape (n_samples, n_in)
+        Inputs of the forward pass.
+    W : array-like of shape (n_in, n_out)
+        Weights.
+    A : array-like of shape (n_samples, n_out)
+        Outputs of the forward pass.
+    Z : array-like of shape (n_samples, n_out), default=None
+        ``X W + b``; needed where the derivative is no function of the output (``needs_z`` of the activation).
+    activation : str, default="identity"
+        As in the forward pass.
+    accumulate : bool, default=False
+        Add to dW and db of `out` instead of overwriting them, for a layer used several times in one pass. dX
+        belongs to one use and is always overwritten.
+    out : tuple of three ndarrays, default=None
+        Take dX (n_samples, n_in), dW (n_in, n_out) and db (n_out,). Required with `accumulate`.
+
+    Returns
+    -------
+    dX : ndarray of shape (n_samples, n_in)
+    dW : ndarray of shape (n_in, n_out)
+    db : ndarray of shape (n_out,)
+
+    Raises
+    ------
+    ValueError
+        Shapes that do not fit each other, an unknown activation, a missing `Z` or `out`, an unfit `out`.
+    TypeError
+        An array does not hold real numbers.
+
+    Notes
+    -----
+    Computed in float32 if every input is float32, else in float64.
+    FLOPs: 4 n_samples n_in n_out. Bytes: (2 n_samples n_in + 3 n_in n_out + 4 n_samples n_out) times the item
+    size: X, W and the results once, dZ and a transposed copy of W written and read.
+    """
+    code, needs_z, given = backward_arguments(activation, Z, accumulate, out)
+    dtype = working_dtype(dA, X, W, A, Z) if needs_z else working_dtype(dA, X, W, A)
+    X = _matrix(X, "X", dtype, (None, None))
+    n, n_in = X.shape
+    W = _matrix(W, "W", dtype, (n_in, None))
+    n_out = W.shape[1]
+    dA = _matrix(dA, "dA", dtype, (n, n_out))
+    A = _matrix(A, "A", dtype, (n, n_out))
+    Z = _matrix(Z, "Z", dtype, (n, n_out)) if needs_z else A
+    inputs = (dA, X, W, A, Z)
+    dX = output_array(given[0], (n, n_in), dtype, "out[0] (dX)", inputs)
+    dW = output_array(given[1], (n_in, n_out), dtype, "out[1] (dW)", (*inputs, dX))
+    db = output_array(given[2], (n_out,), dtype, "out[2] (db)", (*inputs, dX, dW))
+    dZ = np.empty(n * n_out, dtype)
+    Wt = np.empty(n_in * n_out, dtype)
+    w_chunks = min(-(-n_in // TILE_ROWS) + 1, 64)
+    with threads_for(2.0 * n * n_in * n_out) as parallel:
+        _backward(
+            parallel, workers(parallel), forward_chunks(n), w_chunks, dA.reshape(-1), X.reshape(-1),
+            W.reshape(-1), Z.reshape(-1), A.reshape(-1), derivative_loops.address(code, dtype), n, n_in,
+            n_out, accumulate, Wt, dZ, dX.reshape(-1), dW.reshape(-1), db,
+        )  # fmt: skip
+    return dX, dW, db

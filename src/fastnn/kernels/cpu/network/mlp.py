@@ -1,0 +1,386 @@
+"""The training step of a multi-layer perceptron, and its forward pass, on the products of ``layers``.
+
+One step is two phases, which a team of workers goes through (``team``)::
+
+    rows     for each chunk of the batch's samples: gather, forward through every layer, loss and dz,
+             backward through every layer down to the first
+    weights  for each chunk of the row tiles of all [W; b]: their gradients over the whole batch, then the
+             update of these weights while they lie in cache
+
+With dropout the rows' phase thins out every hidden layer, and its gradient (``dropout``). Of sparse rows the
+first layer may read the entries alone, in both phases (``csr_layer``).
+
+A small network's weights move between cores more cheaply than its activations. There each chunk of samples
+computes a gradient of its own, at the end of the rows' phase, and the weights' phase adds them up.
+
+A sample never needs another sample's values and a weight never another weight's. What crosses chunks is the
+loss, one number a sample, and the penalty, one number a tile: both are summed in order. So the result is
+bitwise the same however the work is cut, and it is cut to suit the threads at hand; but for the chunks with
+gradients of their own, whose number follows from the shape alone.
+"""
+
+import numpy as np
+from numba import prange
+from numba.extending import register_jitable
+
+from fastnn.kernels.compiler.jit import parallel_jit
+from fastnn.kernels.compiler.linked import NOTHING, linked
+from fastnn.kernels.cpu.dispatch import step_coefficients, update_parameters
+from fastnn.kernels.cpu.network.csr_layer import csr_forward, csr_weights
+from fastnn.kernels.cpu.network.dropout import drop_units
+from fastnn.kernels.cpu.network.layers import (
+    GROUP_TILES,
+    layer_backward,
+    layer_forward,
+    sum_of_squares,
+    weight_gradient,
+)
+from fastnn.kernels.cpu.network.mlp_arguments import MODEL, ROWS, TARGETS, TRAINING, WORKSPACE
+from fastnn.kernels.cpu.network.output import loss_and_gradient, softmax
+from fastnn.kernels.cpu.network.panels import (
+    chunk_samples,
+    copy_elements,
+    gather_lanes,
+    lanes_to_columns,
+    lanes_to_rows,
+)
+from fastnn.kernels.cpu.network.team import (
+    FINISHED,
+    begin_phases,
+    enter_phase,
+    finish_chunk,
+    next_chunk,
+    open_phase,
+    wait_for_phase,
+)
+from fastnn.kernels.cpu.network.workspace import (
+    DONE,
+    LOSS,
+    STEPS,
+    TOTAL,
+    TOTAL_WEIGHT,
+    WEIGHT,
+    scratch_size,
+)
+from fastnn.kernels.simd.denormals import flush_subnormals, restore_subnormals
+from fastnn.kernels.simd.tile import TILE_ROWS, lanes
+
+
+@register_jitable
+def _activation(model, is_last):
+    """Address of the elementwise activation of a layer."""
+    if not is_last:
+        return model.hidden
+    return NOTHING if model.is_softmax else model.output
+
+
+@register_jitable
+def _drop(layer, n_units, start, stop, at, training, step, values):
+    """Dropout of hidden layer `layer`, whose lanes are at `at` of `values`, before the optimiser's `step`."""
+    drop_units(
+        training.drop, n_units, start, stop, at, training.seed, step, layer,
+        training.threshold, values.dtype.type(training.scale), values,
+    )  # fmt: skip
+
+
+@linked("rows-task", ["ii", MODEL, ROWS, TARGETS, TRAINING, WORKSPACE, "ii"])
+def _rows_task(worker, chunk, model, rows, targets, training, work, first, n):
+    """The rows' phase, for one chunk of the n samples that stand at `first` in the order.
+
+    The worker's number says whose buffers to use.
+    """
+    sizes, at, in_lanes = model.sizes, work.lanes_at, work.in_lanes
+    start, stop = chunk_samples(chunk, work.row_chunks, n, in_lanes)
+    if start == stop:
+        return
+    former = flush_subnormals()
+    n_layers, capacity, scratch = sizes.size - 1, work.capacity, work.scratch[worker]
+    drops, step, width = training.drop != NOTHING, work.counts[STEPS], lanes(in_lanes)
+    on_entries = rows.forward != NOTHING
+    if not on_entries:
+        gather_lanes(
+            rows.is_sparse, sizes[0], first, start, stop,
+            rows.order, rows.indices, rows.x, rows.indptr, scratch, in_lanes,
+        )  # fmt: skip
+    for layer in range(n_layers):
+        last = layer == n_layers - 1
+        activation, keep_z = _activation(model, last), training.keep_z and not last
+        if layer == 0 and on_entries:
+            csr_forward(
+                rows.forward, model, rows, first, start, stop, at[1], activation, keep_z,
+                scratch, in_lanes, work.zs,
+            )  # fmt: skip
+        else:
+            layer_forward(
+                sizes[layer], sizes[layer + 1], start, stop, model.w_at[layer], at[layer], at[layer + 1],
+                activation, keep_z, model.parameters, in_lanes, work.zs,
+            )  # fmt: skip
+        if drops and not last:
+            # The way back takes the derivative at the activations as they are now.
+            height, y = sizes[layer + 1] + 1, at[layer + 1]
+            begin, cells = y + start * height, (stop - start + width - 1) // width * width * height
+            copy_elements(cells, begin, begin, in_lanes, work.whole)
+            _drop(layer, height - 1, start, stop, y, training, step, in_lanes)
+    n_out = sizes[n_layers]
+    if model.is_softmax:
+        softmax(n_out, start, stop, at[n_layers], model.output, in_lanes)
+    starts, first_start, stride = rows.order, first, n_out
+    if targets.codes.size > 0 and targets.flags == NOTHING:
+        for i in range(start, stop):
+            work.places[i] = targets.codes[rows.order[first + i]]
+        starts, first_start, stride = work.places, np.int64(0), np.int64(1)
+    loss_and_gradient(
+        n_out, first, start, stop, at[n_layers], targets.loss, targets.weights.size > 0, targets.flags,
+        rows.order, first_start, stride, starts, targets.y, targets.codes, targets.weights,
+        in_lanes, scratch, work.row_loss,
+    )  # fmt: skip
+    # dz of the last layer stands in place of the outputs, that of the others in two places by turns.
+    d, d_at = in_lanes, at[n_layers]
+    for layer in range(n_layers, 0, -1):
+        n_in, n_out = sizes[layer - 1], sizes[layer]
+        if layer < n_layers:
+            here, here_at = work.dz[worker, layer % 2], -start * (n_out + 1)
+            layer_backward(
+                n_out, sizes[layer + 1], start, stop, model.w_at[layer], at[layer], d_at, here_at,
+                training.derivative, model.parameters, work.whole if drops else in_lanes, work.zs, d, here,
+                scratch,
+            )  # fmt: skip
+            if drops:
+                _drop(layer - 1, n_out, start, stop, here_at, training, step, here)
+            d, d_at = here, here_at
+        lanes_to_columns(
+            on_entries and layer == 1, n_out, start, stop, capacity, d_at, work.columns_at[layer],
+            d, work.in_columns,
+        )  # fmt: skip
+        if work.partials.size > 0:
+            weight_gradient(
+                n_in, n_out, np.int64(0), n_in // TILE_ROWS + 1, chunk, chunk + 1, work.row_chunks, n,
+                capacity, at[layer - 1], work.columns_at[layer], model.w_at[layer - 1], False,
+                in_lanes, work.in_columns, work.partials[chunk], scratch,
+            )  # fmt: skip
+    restore_subnormals(former)
+
+
+@register_jitable
+def _add_partials(work, n, add, begin, end, gradient):
+    """gradient[begin:end] = the sum of the chunks' gradients, in the order of the chunks; += with `add`."""
+    n_chunks = work.row_chunks
+    # Slices that start at 0: an index that might be negative keeps a loop from becoming vector code.
+    total = gradient[begin:end]
+    for chunk in range(n_chunks):
+        first, last = chunk_samples(chunk, n_chunks, n, gradient)
+        partial = work.partials[chunk][begin:end]
+        if first == last:
+            continue
+        if add:
+            for i in range(total.size):
+                total[i] += partial[i]
+        else:
+            for i in range(total.size):
+                total[i] = partial[i]
+        add = True
+
+
+@linked("weights-task", ["iii", MODEL, TARGETS, TRAINING, WORKSPACE, "ii"])
+def _weights_task(worker, tile, stop, model, targets, training, work, n, learn):
+    """The weights' phase, for the tiles tile : stop: their gradients and, with `learn`, their update."""
+    former = flush_subnormals()
+    parameters, gradient, tiles = model.parameters, training.gradient, work.tiles
+    real = parameters.dtype.type
+    decay, scale = real(targets.alpha), real(1.0 / work.sums[WEIGHT])
+    while tile < stop:
+        layer, t = tiles[tile, 0], tiles[tile, 1]
+        count = 1
+        while count < GROUP_TILES and tile + count < stop and tiles[tile + count, 0] == layer:
+            count += 1
+        n_in, n_out, w_at = model.sizes[layer], model.sizes[layer + 1], model.w_at[layer]
+        begin, end = w_at + t * TILE_ROWS * n_out, w_at + min((t + count) * TILE_ROWS, n_in + 1) * n_out
+        if work.partials.size > 0:
+            _add_partials(work, n, not learn, begin, end, gradient)
+        else:
+            weight_gradient(
+                n_in, n_out, t, t + count, np.int64(0), work.row_chunks, work.row_chunks, n, work.capacity,
+                work.lanes_at[layer], work.columns_at[layer + 1], w_at, not learn,
+                work.in_lanes, work.in_columns, gradient, work.scratch[worker],
+            )  # fmt: skip
+        if learn:
+            end = min(end, w_at + n_in * n_out)
+            c, state = work.step, training.state
+            if decay > 0:
+                for i in range(count):
+                    here = begin + i * TILE_ROWS * n_out
+                    work.squares[tile + i] = sum_of_squares(
+                        parameters[here : min(here + TILE_ROWS * n_out, end)]
+                    )
+            # The rows of W, then b, if its row is among these tiles: b has no penalty.
+            for part in range(2 if (t + count) * TILE_ROWS > n_in else 1):
+                update_parameters(
+                    training.update, real(0) if part == 1 else decay, scale,
+                    c[0], c[1], c[2], c[3], c[4], c[5], parameters[begin:end], gradient[begin:end],
+                    state[0, begin:end], state[state.shape[0] - 1, begin:end],
+                )  # fmt: skip
+                begin, end = end, end + n_out
+        tile += count
+    restore_subnormals(former)
+
+
+@register_jitable
+def _after_rows(model, rows, targets, training, work, first, n, learn, learning_rate):
+    """Between a batch's phases: its loss and weight; return whether it has an update.
+
+    A batch none of whose rows counts, or so little that the mean cannot be formed, has none.
+    """
+    loss, weight = 0.0, float(n)
+    for i in range(n):
+        loss += work.row_loss[i]
+    if targets.weights.size > 0:
+        weight = 0.0
+        for i in range(n):
+            weight += targets.weights[rows.order[first + i]]
+    work.sums[LOSS], work.sums[WEIGHT] = loss * targets.loss_scale, weight
+    if np.isnan(work.sums[LOSS]) or not np.isfinite(model.parameters.dtype.type(1.0 / weight)):
+        return False
+    if learn:
+        work.counts[STEPS] += 1
+        step_coefficients(training.coefficients, learning_rate, work.counts[STEPS], training.hyper, work.step)
+    return True
+
+
+@register_jitable
+def _after_weights(targets, work, n, learn):
+    """After a batch: add its loss to the totals."""
+    loss, weight = work.sums[LOSS], work.sums[WEIGHT]
+    if learn:
+        penalty = 0.0
+        for tile in range(work.squares.size):
+            penalty += work.squares[tile]
+        loss = (loss + 0.5 * targets.alpha * penalty) / weight * n
+    work.sums[TOTAL] += loss
+    work.sums[TOTAL_WEIGHT] += weight
+
+
+@register_jitable
+def _phase_or_end(phase, n_batches, work):
+    """The phase, counting the batches before it; FINISHED if there is none or the loss is NaN."""
+    if np.isnan(work.sums[LOSS]):
+        return FINISHED
+    work.counts[DONE] = phase // 2
+    return phase if phase // 2 < n_batches else FINISHED
+
+
+@linked("train-worker", ["iiiiiii", MODEL, ROWS, TARGETS, TRAINING, WORKSPACE, "id"])
+def _train_worker(
+    worker, n_workers, patience, first_batch, last_batch, batch_size, n_samples,
+    model, rows, targets, training, work, learn, learning_rate,
+):  # fmt: skip
+    """A worker's part of ``run_batches``: phase 2 i is the rows' phase of batch i, 2 i + 1 its weights'."""
+    signals = work.signals
+    phase = open_phase(signals)
+    while phase != FINISHED:
+        is_weights = phase % 2 == 1
+        n_chunks = work.cuts.size - 1 if is_weights else work.row_chunks
+        chunk = next_chunk(signals, phase, worker * n_chunks // n_workers, n_chunks)
+        if chunk < 0:
+            if not wait_for_phase(signals, phase, patience):
+                return
+        else:
+            first = (first_batch + phase // 2) * batch_size
+            n = min(batch_size, n_samples - first)
+            if is_weights:
+                tile, stop = work.cuts[chunk], work.cuts[chunk + 1]
+                if rows.weights != NOTHING:
+                    csr_weights(
+                        rows.weights, worker, chunk, model, rows, targets, training, work, first, n, learn
+                    )
+                    tile = max(tile, min(stop, model.sizes[0] // TILE_ROWS + 1))
+                _weights_task(worker, tile, stop, model, targets, training, work, n, learn)
+            else:
+                _rows_task(worker, chunk, model, rows, targets, training, work, first, n)
+            if finish_chunk(signals, n_chunks):
+                following = phase + 1
+                if is_weights:
+                    _after_weights(targets, work, n, learn)
+                elif not _after_rows(model, rows, targets, training, work, first, n, learn, learning_rate):
+                    following = phase + 2
+                enter_phase(signals, _phase_or_end(following, last_batch - first_batch, work))
+        phase = open_phase(signals)
+
+
+@parallel_jit
+def run_batches(
+    n_workers, patience, first_batch, last_batch, batch_size, n_samples,
+    model, rows, targets, training, work, learn, learning_rate,
+):  # fmt: skip
+    """Batches first_batch to last_batch (exclusive): train on each or, without `learn`, add their gradients.
+
+    What it reports stands in ``work.sums`` and ``work.counts``. Sums go on from what is there: they do not
+    depend on where an epoch is cut into calls.
+
+    Parameters
+    ----------
+    n_workers : int
+        Threads.
+    patience : int
+        Turns that one of them waits for the others, see ``team``.
+    """
+    work.counts[DONE] = 0
+    begin_phases(work.signals)
+    for worker in prange(n_workers):
+        _train_worker(
+            np.int64(worker), n_workers, patience, first_batch, last_batch, batch_size, n_samples,
+            model, rows, targets, training, work, learn, learning_rate,
+        )  # fmt: skip
+
+
+@linked("predict-task", ["ii", MODEL, ROWS, "iiTTT"])
+def _predict_task(chunk, n_chunks, model, rows, first, n, in_lanes, scratch, out):
+    start, stop = chunk_samples(chunk, n_chunks, n, out)
+    if start == stop:
+        return
+    # Samples are numbered from the chunk's first one, and layers are kept in two places by turns.
+    count = stop - start
+    sizes = model.sizes
+    n_layers = sizes.size - 1
+    room = in_lanes.size // 2
+    first_layer = 0
+    if rows.forward != NOTHING:
+        first_layer = 1
+        csr_forward(
+            rows.forward, model, rows, first + start, np.int64(0), count, room,
+            _activation(model, n_layers == 1), False, scratch, in_lanes, in_lanes,
+        )  # fmt: skip
+    else:
+        gather_lanes(
+            rows.is_sparse, sizes[0], first + start, np.int64(0), count,
+            rows.order, rows.indices, rows.x, rows.indptr, scratch, in_lanes,
+        )  # fmt: skip
+    for layer in range(first_layer, n_layers):
+        layer_forward(
+            sizes[layer], sizes[layer + 1], np.int64(0), count, model.w_at[layer],
+            layer % 2 * room, (layer + 1) % 2 * room,
+            _activation(model, layer == n_layers - 1), False,
+            model.parameters, in_lanes, in_lanes,
+        )  # fmt: skip
+    n_out, at = sizes[n_layers], n_layers % 2 * room
+    if model.is_softmax:
+        softmax(n_out, np.int64(0), count, at, model.output, in_lanes)
+    lanes_to_rows(n_out, np.int64(0), count, at, first + start, in_lanes, out)
+
+
+@parallel_jit
+def predict_rows(n_workers, n_chunks, first, n, model, rows, out):
+    """Output layer of the rows first : first + n of the order, into the flat `out`.
+
+    n_workers : threads, each with buffers of its own for chunk after chunk.
+    """
+    width = lanes(out)
+    most = ((n + width - 1) // width + n_chunks - 1) // n_chunks * width  # samples of a chunk
+    on_entries = rows.forward != NOTHING
+    widest = model.sizes[1 if on_entries else 0 :].max()
+    in_lanes = np.empty((n_workers, 2 * most * (widest + 1)), out.dtype)
+    scratch = np.empty((n_workers, scratch_size(model.sizes, width, on_entries)), out.dtype)
+    for worker in prange(n_workers):
+        for chunk in range(worker * n_chunks // n_workers, (worker + 1) * n_chunks // n_workers):
+            _predict_task(
+                np.int64(chunk), n_chunks, model, rows, first, n, in_lanes[worker], scratch[worker], out
+            )

@@ -1,0 +1,97 @@
+"""The output layer, sample by sample along the lanes: softmax, targets, and the loss with its gradient."""
+
+from numba.extending import register_jitable
+
+from fastnn.kernels.compiler.linked import NOTHING, LoopTable, linked
+from fastnn.kernels.cpu.dispatch import activate, losses_and_dz
+from fastnn.kernels.cpu.network.panels import panel_width
+from fastnn.kernels.simd.tile import divide_by_sum, lanes, subtract_max, tile_columns, tile_gather
+from fastnn.tables.activations import SOFTMAX
+
+
+@linked(SOFTMAX, "iiiiiT")
+def softmax(n_units, start, stop, lanes_at, exp, in_lanes):
+    """z <- exp(z) / sum(exp(z)) over the units of each sample, in place. Scores are taken from their largest.
+
+    exp : int
+        Address of the loop of the exponential function.
+    """
+    columns = tile_columns(in_lanes)
+    for s in range(start, stop, columns):
+        panel = panel_width(in_lanes, stop - s)
+        at = lanes_at + s * (n_units + 1)
+        subtract_max(n_units, panel, in_lanes, at)
+        activate(exp, in_lanes[at : at + n_units * panel])
+        divide_by_sum(n_units, panel, in_lanes, at)
+
+
+@register_jitable
+def _gather_flags(n_units, first, samples, panel, order, codes, out):
+    """out[j, i] = flag order[first + i] * n_units + j, for i < panel; from `samples` on the last one's again.
+
+    codes : array of int32   # IN: flag f is bit f % 32 of element f // 32
+    """
+    for i in range(panel):
+        at = order[first + min(i, samples - 1)] * n_units
+        for j in range(n_units):
+            flag = at + j
+            out[j * panel + i] = (codes[flag // 32] >> (flag % 32)) & 1
+
+
+# gather_flags(address, ...), with address = flag_loops.address(0, dtype): compiled where targets are flags.
+flag_loops = LoopTable("flags", {"rows": _gather_flags}, "iiiiIJT")
+gather_flags = flag_loops.call
+
+
+@linked("loss-and-gradient", "iiiiiiiiIiiITJTTTD")
+def loss_and_gradient(
+    n_units, first, start, stop, lanes_at, loss, weighted, flags, order, first_start, stride, starts,
+    y, codes, weights, in_lanes, targets, row_loss,
+):  # fmt: skip
+    """Loss of each sample, and dz in place of the outputs; sample i is row ``order[first + i]``.
+
+    Parameters
+    ----------
+    loss : int
+        Address of the loss's loop.
+    weighted : int
+        Whether the samples have weights.
+    flags : int
+        Address of the loop of targets that are flags, or NOTHING.
+    first_start, stride : int
+    starts : array of int64   # IN
+        The targets of sample i are those from ``starts[first_start + i] * stride`` on in `y`.
+    y : flat array   # IN
+    codes : array of int32   # IN, the targets with `flags`
+    weights : array (n_rows,)   # IN
+    in_lanes : array   # INOUT
+    targets : array (n_units * tile_columns,)   # WORK
+    row_loss : array (n_samples,)   # OUT
+        Summed in float64: a batch's loss decides when training stops.
+    """
+    columns = tile_columns(in_lanes)
+    for s in range(start, stop, columns):
+        panel = panel_width(in_lanes, stop - s)
+        samples = min(panel, stop - s)
+        base, cells = lanes_at + s * (n_units + 1), n_units * panel
+        if flags != NOTHING:
+            gather_flags(flags, n_units, first + s, samples, panel, order, codes, targets)
+        else:
+            for block in range(0, panel, lanes(in_lanes)):
+                rows = min(lanes(in_lanes), samples - block)
+                at = first_start + s + block
+                tile_gather(rows, starts, at, n_units, y, stride, targets, block, panel)
+        losses_and_dz(loss, targets[:cells], in_lanes[base : base + cells])
+        losses = row_loss[s : s + samples]
+        for i in range(samples):
+            losses[i] = 0.0
+        for j in range(n_units):
+            terms = targets[j * panel : j * panel + samples]
+            for i in range(samples):
+                losses[i] += terms[i]
+        if weighted:
+            for i in range(samples):
+                weight = weights[order[first + s + i]]
+                row_loss[s + i] *= weight
+                for j in range(n_units):
+                    in_lanes[base + j * panel + i] *= weight

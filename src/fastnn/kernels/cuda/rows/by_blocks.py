@@ -1,0 +1,58 @@
+"""Rows as blocks of a device, and what goes from these to an array of the host."""
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from fastnn.kernels.cuda.clustering.distances import distances_to
+from fastnn.kernels.cuda.network.training import outputs
+from fastnn.kernels.cuda.runtime.compat import on_device
+from fastnn.kernels.cuda.runtime.memory import upload
+from fastnn.kernels.shared.device_rows import DeviceRows
+
+
+class RowsByBlocks(DeviceRows):
+    """Rows that come in blocks: results of many columns take no more room there than a block.
+
+    Attributes
+    ----------
+    ordinal : int
+        The device.
+    precision : str or None
+        As of the kernels.
+    """
+
+    ordinal: int
+    precision: str | None
+
+    @abstractmethod
+    def blocks(self, columns: int = 0) -> Iterator[tuple[int, Any]]:
+        """The number of the first row of each block, and the block as a device array; on the current device.
+
+        A block may be read by what is queued before the next one is asked for. With `columns` there is room
+        for so many results of each of its rows; without, all blocks but the last have a multiple of
+        ``TASK_ROWS`` rows.
+        """
+
+    def distances_to(self, C: np.ndarray) -> Any:
+        with on_device(self.ordinal):
+            centers = upload(C, self.dtype)
+            return self._on_host(C.shape[0], lambda block: distances_to(block, centers))
+
+    def outputs(
+        self, parameters: np.ndarray, layer_sizes: Sequence[int], hidden: int, output: str
+    ) -> np.ndarray:
+        with on_device(self.ordinal):
+            return self._on_host(
+                layer_sizes[-1],
+                lambda block: outputs(block, parameters, layer_sizes, hidden, output, self.precision),
+            )
+
+    def _on_host(self, columns: int, work: Callable[[Any], Any]) -> np.ndarray:
+        """What is computed from the rows: from a block an array of its rows and so many columns."""
+        out = np.empty((self.shape[0], columns), self.dtype)
+        for first, block in self.blocks(columns):
+            work(block).copy_to_host(out[first : first + block.shape[0]])
+        return out

@@ -1,0 +1,180 @@
+"""Rows on a GPU, for the engines: where a user's array has gone, or lies already."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from fastnn.kernels.cuda.clustering.center_steps import CenterSteps
+from fastnn.kernels.cuda.clustering.distances import distances_to
+from fastnn.kernels.cuda.clustering.kmeans import assign
+from fastnn.kernels.cuda.clustering.lloyd import Iterations
+from fastnn.kernels.cuda.clustering.mini_batch import MiniBatches
+from fastnn.kernels.cuda.clustering.passes import SeedingPasses, Workspace
+from fastnn.kernels.cuda.network.training import Training
+from fastnn.kernels.cuda.rows.by_blocks import RowsByBlocks
+from fastnn.kernels.cuda.rows.gather import gathered
+from fastnn.kernels.cuda.rows.lengths import (
+    check_finite,
+    divide_by_lengths,
+    have_direction,
+    have_unit_length,
+    unit_rows,
+)
+from fastnn.kernels.cuda.rows.streamed import StreamedRows
+from fastnn.kernels.cuda.runtime.compat import on_device
+from fastnn.kernels.cuda.runtime.memory import Arguments, as_dtype, as_kind_of, upload
+from fastnn.kernels.cuda.runtime.room import fits, rows_with_results
+from fastnn.kernels.shared.device_rows import is_device_array
+
+
+class Rows(RowsByBlocks):
+    """Rows on a device.
+
+    Parameters
+    ----------
+    array : device array (n, d), contiguous, of float32 or float64
+    ordinal : int
+        The device.
+    given : array
+        What the user gave.
+    host : ndarray of shape (n, d), default=None
+        The same rows on the host, where there are any.
+    precision : str, default=None
+        As of the kernels.
+    """
+
+    def __init__(
+        self,
+        array: Any,
+        ordinal: int,
+        given: Any,
+        host: np.ndarray | None = None,
+        precision: str | None = None,
+    ) -> None:
+        self.array, self.ordinal, self.given, self._host = array, ordinal, given, host
+        self.precision = precision
+        self.shape, self.dtype = tuple(array.shape), np.dtype(array.dtype)
+
+    def blocks(self, columns: int = 0) -> Iterator[tuple[int, Any]]:
+        n = self.shape[0]
+        size = rows_with_results(columns, self.dtype.itemsize) if columns else n
+        for first in range(0, n, size):
+            yield first, self.array if size >= n else self.array[first : first + size]
+
+    def __getitem__(self, rows: Any) -> np.ndarray:
+        if isinstance(rows, slice):
+            rows = np.arange(self.shape[0])[rows]
+        numbers = np.asarray(rows)
+        with on_device(self.ordinal):
+            found = gathered(self.array, np.atleast_1d(numbers)).copy_to_host()
+        return found[0] if numbers.ndim == 0 else found
+
+    def take(self, rows: np.ndarray) -> "Rows":
+        with on_device(self.ordinal):
+            return self._with(gathered(self.array, rows))
+
+    def astype(self, dtype: Any, copy: bool = False) -> "Rows":
+        if np.dtype(dtype) == self.dtype and not copy:
+            return self
+        with on_device(self.ordinal):
+            return self._with(as_dtype(self.array, np.dtype(dtype)))
+
+    def as_given(self) -> Any:
+        with on_device(self.ordinal):
+            return as_kind_of(self.given, self.array)
+
+    def nearest(self, C: np.ndarray) -> Any:
+        with on_device(self.ordinal):
+            return as_kind_of(self.given, assign(self.array, C, precision=self.precision)[0])
+
+    def distances_to(self, C: np.ndarray) -> Any:
+        if not is_device_array(self.given):
+            return super().distances_to(C)
+        with on_device(self.ordinal):
+            return as_kind_of(self.given, distances_to(self.array, C))
+
+    def workspace(self, n: int, k: int) -> Workspace:
+        return Workspace(self.ordinal, n, k, self.shape[1], self.dtype, self.precision)
+
+    def mini_batches(self, n_clusters: int, batch_size: int) -> MiniBatches:
+        return MiniBatches(self.ordinal, self.array, n_clusters, batch_size, self.precision)
+
+    def center_steps(
+        self, weights: np.ndarray | None, n_clusters: int, n_rows: int, batch_size: int | None
+    ) -> CenterSteps:
+        return CenterSteps(self.ordinal, self.array, weights, n_clusters, n_rows, batch_size, self.precision)
+
+    def iterations(self, weights: np.ndarray | None, C: np.ndarray, on_sphere: bool) -> Iterations:
+        return Iterations(self.ordinal, self.array, weights, C, on_sphere, self.precision)
+
+    def seeding(self, weights: np.ndarray | None, n_clusters: int, n_trials: int) -> SeedingPasses:
+        return SeedingPasses(self.ordinal, self.array, weights, n_trials)
+
+    def training(
+        self, Y: np.ndarray, weights: np.ndarray | None, layer_sizes: Sequence[int], hidden: int, loss: int
+    ) -> Training:
+        with on_device(self.ordinal):
+            if self._host is not None and not fits(Y.shape, Y.dtype):
+                # Rows go there in blocks with their targets, which are too many.
+                streamed = StreamedRows(self._host, self.ordinal, self.dtype, Rows, self.precision)
+                return streamed.training(Y, weights, layer_sizes, hidden, loss)
+        return Training(self.ordinal, self.array, Y, weights, layer_sizes, hidden, loss, self.precision)
+
+    def have_direction(self) -> np.ndarray:
+        with on_device(self.ordinal):
+            return have_direction(self.array)
+
+    def unit_rows(self) -> "Rows":
+        with on_device(self.ordinal):
+            if not is_device_array(self.given) and not have_unit_length(self.array):
+                # The array is no user's: there may be no room for another one.
+                divide_by_lengths(self.array, self.array)
+                self._host = None
+                return self
+            array = unit_rows(self.array)
+        return self if array is self.array else self._with(array)
+
+    def _with(self, array: Any) -> "Rows":
+        return Rows(array, self.ordinal, self.given, precision=self.precision)
+
+
+def device_rows(X: Any, ordinal: int, precision: str | None = None) -> Rows | StreamedRows:
+    """A user's array on a device: where it lies, if it lies there; in blocks, if there is no room for it.
+
+    Parameters
+    ----------
+    X : device array or ndarray of shape (n_samples, n_features)
+    ordinal : int
+    precision : str or None
+        As of the kernels.
+
+    Raises
+    ------
+    ValueError
+        It is no matrix, has no row or no column, or holds a value that is not finite.
+    TypeError
+        It does not hold real numbers.
+    """
+    shape = tuple(X.shape)
+    if len(shape) != 2:
+        raise ValueError(f"Expected 2D array, got {len(shape)}D array instead.")
+    for length, what in zip(shape, ("sample", "feature"), strict=True):
+        if length == 0:
+            raise ValueError(
+                f"Found array with 0 {what}(s) (shape={shape}) while a minimum of 1 is required."
+            )
+    with on_device(ordinal):
+        arguments = Arguments(X)
+        if not is_device_array(X) and not fits(shape, arguments.dtype):
+            return StreamedRows(np.asarray(X), ordinal, arguments.dtype, Rows, precision)
+        array = arguments.matrix(X, "X", (None, None))
+        if is_device_array(X):
+            check_finite(array)
+    return Rows(array, ordinal, X, None if is_device_array(X) else np.asarray(X), precision)
+
+
+def to_kind_of(like: Any, array: np.ndarray, ordinal: int) -> Any:
+    """An array of NumPy as the kind of array that `like` is, on a device."""
+    with on_device(ordinal):
+        return as_kind_of(like, upload(array))

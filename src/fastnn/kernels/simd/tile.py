@@ -1,0 +1,405 @@
+"""The tile layer: the few loops that must live in registers, as functions that kernels call.
+
+Every product of the package has one form. B is read along rows of memory, A's scalars may lie anywhere::
+
+    C[i, j] = sum over p of A[p, i] * B[p, j]          i < tile_rows,  j < tile_columns
+
+              B[p, :]   tile_vectors vectors, loaded
+            +--------+--------+
+    A[p, :] |        |        |    one accumulator register per cell; a step of p is
+    scalars,|  acc   |  acc   |    tile_vectors loads, tile_rows broadcasts and
+    broadcast        |        |    tile_rows * tile_vectors FMAs
+            +--------+--------+
+
+The FMAs are the limit: no operand is loaded more often than the tile's shape forces, and nothing spills,
+because ``targets`` keeps the cells below the number of registers.
+
+Ragged edges. A tile of fewer rows is a loop of its own with fewer accumulators (a switch picks it), so no
+FMA is wasted on rows that do not exist. The last columns use masked lanes. Each element is the same chain of
+FMAs over ascending p whichever loop computes it: results do not depend on how a matrix is cut into tiles.
+
+Arrays are C-contiguous and passed with offsets and strides in elements. Nothing is checked here. The loops
+themselves stand in ``tile_ir``.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+from numba.core import types
+from numba.extending import intrinsic, register_jitable
+
+from fastnn.kernels.compiler.targets import ROW
+from fastnn.kernels.simd.ir_combine import STRIP_VECTORS
+from fastnn.kernels.simd.ir_nearest import AHEAD_BYTES, PAIR_ROWS
+from fastnn.kernels.simd.ir_vectors import emit_prefetch, vector_lanes
+from fastnn.kernels.simd.tile_ir import declare
+
+TILE_ROWS = ROW.tile_rows
+# Elements of a vector of float64, in which sums are kept.
+SUM_LANES = ROW.lanes(8)
+
+_I64 = ir.IntType(64)
+_SCALARS = {"i": types.int64, "j": types.int32, "b": types.boolean}
+
+
+@intrinsic
+def lanes(typingctx, array):
+    """Elements of `array`'s dtype in one vector, a compile-time constant."""
+    value = vector_lanes(array.dtype)
+
+    def codegen(context, builder, signature, args):
+        return ir.Constant(_I64, value)
+
+    return types.int64(array), codegen
+
+
+@intrinsic
+def tile_columns(typingctx, array):
+    """Columns of a full tile for `array`'s dtype, a compile-time constant."""
+    value = vector_lanes(array.dtype) * ROW.tile_vectors
+
+    def codegen(context, builder, signature, args):
+        return ir.Constant(_I64, value)
+
+    return types.int64(array), codegen
+
+
+def _pointer(
+    context: Any, builder: ir.IRBuilder, array_type: Any, array: ir.Value, offset: ir.Value
+) -> ir.Value:
+    # A strided array would be read beside its elements.
+    if array_type.layout != "C":
+        raise TypeError(f"the tile layer takes C-contiguous arrays, got {array_type}")
+    data = context.make_array(array_type)(context, builder, array).data
+    return builder.gep(data, [offset])
+
+
+def _tile_function(kind: str, letters: str) -> Callable[[Callable[..., None]], Any]:
+    """Decorator: the function's signature and docstring, with the loop of this kind as its body.
+
+    Parameters
+    ----------
+    kind : str
+        Name of a loop of ``tile_ir``.
+    letters : str
+        A letter for each parameter of the loop: i int64, j int32, b bool; A, an array and an offset, which
+        are two parameters of the function; P, an array from its start on.
+    """
+
+    def decorate(function: Callable[..., None]) -> Any:
+        names = function.__code__.co_varnames[: function.__code__.co_argcount]
+
+        def define(*arguments: Any) -> Any:
+            given, expected = list(arguments), []
+            for letter in letters:
+                array = given.pop(0)
+                expected.append(_SCALARS.get(letter, array))
+                if letter == "A":
+                    given.pop(0)
+                    expected.append(types.int64)
+            dtype = next(
+                argument.dtype
+                for argument in arguments
+                if isinstance(argument, types.Array) and isinstance(argument.dtype, types.Float)
+            )
+
+            def codegen(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:
+                values, kinds = list(args), list(signature.args)
+                passed = []
+                for letter in letters:
+                    value, argument = values.pop(0), kinds.pop(0)
+                    if letter in "AP":
+                        offset = ir.Constant(_I64, 0)
+                        if letter == "A":
+                            offset = values.pop(0)
+                            kinds.pop(0)
+                        value = _pointer(context, builder, argument, value, offset)
+                    passed.append(value)
+                builder.call(declare(builder, kind, dtype), passed)
+                return context.get_dummy_value()
+
+            return types.void(*expected), codegen
+
+        # Numba wants an intrinsic's arguments by name.
+        namespace: dict[str, Any] = {"define": define}
+        listed = ", ".join(names)
+        exec(f"def call(typingctx, {listed}):\n    return define({listed})\n", namespace)
+        namespace["call"].__doc__ = function.__doc__
+        namespace["call"].__name__ = function.__name__
+        return intrinsic(namespace["call"])
+
+    return decorate
+
+
+@_tile_function("product", "iiAiiiiAiAiAiib")
+def tile_blocks_product(
+    rows, depth, a, a_offset, a_step, a_row, block, a_jump, b, b_offset, b_stride,
+    begin, begin_offset, begin_stride, c, c_offset, c_stride, columns, has_begin,
+):  # fmt: skip
+    """C[i, j] = begin[i, j] + sum_p A[p, i] B[p, j] for one tile; begin counts as 0 without `has_begin`.
+
+    A lies in blocks of `block` steps of p, `a_jump` elements from one to the next:
+    A[p, i] = a[a_offset + p // block * a_jump + p % block * a_step + i * a_row].
+    With `begin` = C the product is added to C; with a vector and stride 0 every row starts from a bias.
+    1 <= rows <= TILE_ROWS, 1 <= columns <= tile_columns(a), depth >= 0.
+    FLOPs: 2 rows columns depth. Bytes: (rows + columns) depth + rows columns elements.
+    """
+
+
+@_tile_function("squares", "iiAAiAi")
+def tile_squares(rows, depth, a, a_offset, b, b_offset, b_stride, c, c_offset, c_stride):
+    """C[i, j] = sum_p (A[p, i] - B[p, j])^2 for a full tile's columns; A is a panel (depth, TILE_ROWS).
+
+    1 <= rows <= TILE_ROWS. FLOPs: 3 rows tile_columns depth.
+    """
+
+
+@register_jitable
+def tile_rows_product(
+    rows, depth, a, a_offset, a_step, a_row, b, b_offset, b_stride,
+    begin, begin_offset, begin_stride, c, c_offset, c_stride, columns, has_begin,
+):  # fmt: skip
+    """``tile_blocks_product`` of one block: A[p, i] = a[a_offset + p * a_step + i * a_row]."""
+    tile_blocks_product(
+        rows, depth, a, a_offset, a_step, a_row, depth, 0, b, b_offset, b_stride,
+        begin, begin_offset, begin_stride, c, c_offset, c_stride, columns, has_begin,
+    )  # fmt: skip
+
+
+@register_jitable
+def tile_product(
+    rows, depth, a, a_offset, a_stride, b, b_offset, b_stride,
+    begin, begin_offset, begin_stride, c, c_offset, c_stride, columns, has_begin,
+):  # fmt: skip
+    """``tile_rows_product`` of scalars side by side: A[p, i] = a[a_offset + p * a_stride + i]."""
+    tile_rows_product(
+        rows, depth, a, a_offset, a_stride, 1, b, b_offset, b_stride,
+        begin, begin_offset, begin_stride, c, c_offset, c_stride, columns, has_begin,
+    )  # fmt: skip
+
+
+@_tile_function("combine", "iiAAAiAAb")
+def _tile_combine(
+    columns, depth, values, values_offset, indices, indices_offset, b, b_offset, b_stride,
+    begin, begin_offset, out, out_offset, has_begin,
+):  # fmt: skip
+    """``combine_rows`` of STRIP_VECTORS vectors of columns at most."""
+
+
+@register_jitable
+def combine_rows(
+    columns, depth, values, values_offset, indices, indices_offset, b, b_offset, b_stride,
+    out, out_offset, has_begin,
+):  # fmt: skip
+    """out[j] = begin[j] + sum_p values[p] B[indices[p], j] for j < columns; begin is out itself, or 0.
+
+    A sparse row times a matrix: each of the `depth` rows of B that it picks is read once, in order, and the
+    sums of a strip of columns stay in registers. `indices` are int32.
+    FLOPs: 2 columns depth. Bytes: columns depth elements.
+    """
+    strip = lanes(out) * STRIP_VECTORS
+    for j in range(0, columns, strip):
+        _tile_combine(
+            min(strip, columns - j), depth, values, values_offset, indices, indices_offset,
+            b, b_offset + j, b_stride, out, out_offset + j, out, out_offset + j, has_begin,
+        )  # fmt: skip
+
+
+@_tile_function("argmin", "iiAAAiAAj")
+def tile_argmin(
+    count, depth, a, a_offset, start, start_offset, b, b_offset, b_stride,
+    best, best_offset, labels, labels_offset, first,
+):  # fmt: skip
+    """Fold `count` candidates into the running minimum of every column of a full tile.
+
+    value[i, j] = start[i] + sum_p A[p, i] B[p, j]; where it is below best[j], best[j] takes it and labels[j]
+    becomes first + i. With first = 0 the minimum begins anew: with infinity, and label 0.
+    A lies in panels of TILE_ROWS candidates, each (depth, TILE_ROWS).
+    FLOPs: 2 count tile_columns depth. The values never leave the registers.
+    """
+
+
+@_tile_function("argmin-squares", "iiAAAiAAj")
+def tile_argmin_squares(
+    count, depth, a, a_offset, start, start_offset, b, b_offset, b_stride,
+    best, best_offset, labels, labels_offset, first,
+):  # fmt: skip
+    """``tile_argmin`` with value[i, j] = start[i] + sum_p (A[p, i] - B[p, j])^2.
+
+    FLOPs: 3 count tile_columns depth.
+    """
+
+
+@_tile_function("argmin-two", "iiAAAiAAjA")
+def tile_argmin_two(
+    count, depth, a, a_offset, start, start_offset, b, b_offset, b_stride,
+    best, best_offset, labels, labels_offset, first, second, second_offset,
+):  # fmt: skip
+    """``tile_argmin`` that keeps the second smallest value of every column too."""
+
+
+@_tile_function("lowest", "iAPP")
+def tile_lowest(count, values, values_offset, best, labels):
+    """best[j] = min_i values[i, j] and labels[j] = the first i that has it, for a full tile's columns.
+
+    Infinity and 0 where no value is below infinity; count >= 1.
+    """
+
+
+@_tile_function("lowest-two", "iAPPP")
+def tile_lowest_two(count, values, values_offset, best, labels, second):
+    """``tile_lowest``, and second[j] = the least of the other values; infinity if there are none."""
+
+
+@_tile_function("distances", "iiAPAA")
+def tile_distances(rows, depth, x, x_offset, centers, labels, labels_offset, out, out_offset):
+    """out[i] = sum_p (x[i, p] - centers[labels[i], p])^2 for i < rows, at least one, and p < depth.
+
+    FLOPs: 3 rows depth. Bytes: 2 rows depth elements.
+    """
+
+
+@_tile_function("all-distances", "iiiAPAi")
+def tile_all_distances(rows, count, depth, x, x_offset, centers, out, out_offset, out_stride):
+    """out[i, j] = sum_p (x[i, p] - centers[j, p])^2 for i < rows and j < count, of rows of `depth` elements.
+
+    `rows` is PAIR_ROWS or 1. The features lie along the lanes: for long rows and few centres.
+    FLOPs: 3 rows count depth. Bytes: (rows + count) depth elements.
+    """
+
+
+@_tile_function("add-rows", "iiAiAAbbAi")
+def tile_add_rows(
+    rows, n_columns, x, x_offset, x_stride, labels, labels_offset, weights, weights_offset, is_weighted,
+    counting, sums, sums_offset, sums_stride,
+):  # fmt: skip
+    """sums[labels[i], f] += weights[i] x[i, f] for i < rows, at least one, and f < n_columns; in float64.
+
+    With `counting` sums[labels[i], n_columns] += weights[i] too. `weights` are not read, and count as 1,
+    without `is_weighted`. A row of `sums` holds whole vectors.
+    FLOPs: 2 rows n_columns.
+    """
+
+
+@_tile_function("add-least", "iAAAbAi")
+def tile_add_least(
+    count, values, values_offset, closest, closest_offset, weights, weights_offset, is_weighted,
+    sums, sums_offset, sums_stride,
+):  # fmt: skip
+    """Of a full tile's columns i: closest[i] = min(closest[i], values[0, i]), and then for each c < count
+    sums[c, i % lanes] += weights[i] min(closest[i], values[c, i]).
+
+    `values` is (count, tile_columns). `weights` are not read, and count as 1, without `is_weighted`: then the
+    values of a lane are added in their own type first. Sums are float64.
+    """
+
+
+@_tile_function("transpose", "iAiAi")
+def tile_transpose(rows, source, source_offset, source_stride, target, target_offset, target_stride):
+    """target[j, i] = source[i, j] for i < rows <= lanes and j < lanes.
+
+    Lanes i >= rows of each target row get copies of the last source row: write blocks of ascending address
+    so that a later one overwrites them, and leave `lanes` elements of slack behind the last.
+    """
+
+
+@_tile_function("gather", "iAiPiAi")
+def tile_gather(rows, order, first, n_columns, source, stride, target, target_offset, target_stride):
+    """target[j, i] = source[order[first + i], j] for i < rows <= lanes and j < n_columns.
+
+    Lanes i >= rows get copies of the last row, as in ``tile_transpose``; `stride` is the length of a row of
+    `source`.
+    Bytes: rows n_columns elements read, lanes n_columns written.
+    """
+
+
+@_tile_function("lanes", "iiAAi")
+def tile_lanes(rows, n_columns, source, source_offset, target, target_offset, target_stride):
+    """target[j, i] = source[i, j] for i < rows <= lanes and j < n_columns, of contiguous rows.
+
+    Lanes i >= rows get copies of the last row, as in ``tile_transpose``.
+    """
+
+
+@_tile_function("difference", "iiAiPAi")
+def tile_difference(
+    rows, n_columns, source, source_offset, stride, origin, target, target_offset, target_stride
+):
+    """target[j, i] = source[i, j] - origin[j] for i < rows <= lanes and j < n_columns.
+
+    Lanes i >= rows get copies of the last row, as in ``tile_gather``.
+    """
+
+
+@_tile_function("dots", "iiAiAP")
+def tile_dots(rows, count, x, x_offset, x_stride, y, y_offset, sums):
+    """sums[i, l] += sum of x[i, s] y[s] over the s < count that fall on lane l, for i < rows.
+
+    A row of `sums` is a vector. Rows of x hold whole vectors; y is not read beyond `count`.
+    FLOPs: 2 rows count.
+    """
+
+
+@_tile_function("subtract-max", "iiA")
+def subtract_max(rows, width, panel, offset):
+    """From every element the largest of its column, for a contiguous panel (rows, width) of whole vectors."""
+
+
+@_tile_function("divide-sum", "iiA")
+def divide_by_sum(rows, width, panel, offset):
+    """Every element over the sum of its column, for a panel as in ``subtract_max``."""
+
+
+@register_jitable
+def prefetch_range(start, stop, array):
+    """Ask for the cache lines of the elements start : stop of an array, counted in C order."""
+    for i in range(start, stop, 64 // array.itemsize):
+        prefetch(array, i)
+    # The first element seldom begins a line.
+    prefetch(array, stop - 1)
+
+
+@intrinsic
+def prefetch(typingctx, array, offset):
+    """Ask for the cache line of an element, into the second level; any offset is allowed."""
+
+    def codegen(context, builder, signature, args):
+        emit_prefetch(builder, _pointer(context, builder, signature.args[0], args[0], args[1]))
+        return context.get_dummy_value()
+
+    return types.void(array, types.int64), codegen
+
+
+__all__ = [
+    "AHEAD_BYTES",
+    "PAIR_ROWS",
+    "STRIP_VECTORS",
+    "SUM_LANES",
+    "TILE_ROWS",
+    "combine_rows",
+    "divide_by_sum",
+    "lanes",
+    "prefetch",
+    "prefetch_range",
+    "subtract_max",
+    "tile_add_least",
+    "tile_add_rows",
+    "tile_all_distances",
+    "tile_argmin",
+    "tile_argmin_squares",
+    "tile_argmin_two",
+    "tile_blocks_product",
+    "tile_columns",
+    "tile_difference",
+    "tile_distances",
+    "tile_dots",
+    "tile_gather",
+    "tile_lanes",
+    "tile_lowest",
+    "tile_lowest_two",
+    "tile_product",
+    "tile_rows_product",
+    "tile_squares",
+    "tile_transpose",
+]

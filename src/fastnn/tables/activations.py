@@ -1,0 +1,176 @@
+"""Activations: one entry per function.
+
+An entry holds two scalar functions, compiled into every kernel that applies an activation:
+
+* ``value(z)``, the activation ``a``;
+* ``derivative(z, a)``, its derivative ``da/dz``. Where `needs_z` is false it reads `a` alone, so that a
+  network need not keep `z`.
+
+Both keep the type of their argument and hold neither branches nor library calls, so that loops over them
+become vector code. To add an activation, write the two functions and add an entry to ``ACTIVATIONS``.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from numba.extending import register_jitable
+
+from fastnn.tables.elementary import erf, exp, expm1, log1p, logistic, tanh
+
+# Inlined, or the loop around them would be a loop of calls.
+_scalar = register_jitable(forceinline=True)
+
+
+class Activation(NamedTuple):
+    """One elementwise function between the layers of a network."""
+
+    name: str
+    value: Callable[..., Any]
+    derivative: Callable[..., Any]
+    needs_z: bool = False
+    # Numerator of the bound sqrt(factor / (fan_in + fan_out)) of scikit-learn's uniform initial weights: 6 as
+    # Glorot and Bengio (2010, equation 16) derive it, 2 for the logistic function, whose slope at 0 is 1/4.
+    glorot_factor: float = 6.0
+    hidden: bool = True  # may follow a hidden layer
+
+
+@_scalar
+def _identity(z):
+    return z
+
+
+@_scalar
+def _identity_derivative(z, a):
+    return type(a)(1)
+
+
+@_scalar
+def _logistic(z):
+    return logistic(z)
+
+
+@_scalar
+def _logistic_derivative(z, a):
+    return a * (type(a)(1) - a)
+
+
+@_scalar
+def _tanh(z):
+    return tanh(z)
+
+
+@_scalar
+def _tanh_derivative(z, a):
+    return type(a)(1) - a * a
+
+
+@_scalar
+def _relu(z):
+    # Not `z if z > 0`: NaN must stay NaN, as in numpy.maximum.
+    return type(z)(0) if z < type(z)(0) else z
+
+
+@_scalar
+def _relu_derivative(z, a):
+    return type(a)(1) if a > type(a)(0) else type(a)(0)
+
+
+@_scalar
+def _leaky_relu(z):
+    return z if z > type(z)(0) else type(z)(0.01) * z
+
+
+@_scalar
+def _leaky_relu_derivative(z, a):
+    return type(a)(1) if a > type(a)(0) else type(a)(0.01)
+
+
+@_scalar
+def _elu(z):
+    return z if z > type(z)(0) else expm1(z)
+
+
+@_scalar
+def _elu_derivative(z, a):
+    return type(a)(1) if a > type(a)(0) else a + type(a)(1)
+
+
+@_scalar
+def _normal_cdf(z):
+    # Absolutely, not relatively, accurate for z far below 0, where gelu itself is next to 0. No product, so
+    # that it may be added to one, see `rounded_product`.
+    half = type(z)(0.5)
+    return half + half * erf(z * type(z)(0.7071067811865476))
+
+
+@_scalar
+def _gelu(z):
+    return z * _normal_cdf(z)
+
+
+@_scalar
+def _gelu_derivative(z, a):
+    density = type(z)(0.3989422804014327) * exp(type(z)(-0.5) * z * z)
+    return _normal_cdf(z) + z * density
+
+
+@_scalar
+def _silu(z):
+    return z * logistic(z)
+
+
+@_scalar
+def _silu_derivative(z, a):
+    s = logistic(z)
+    return s + a * (type(z)(1) - s)
+
+
+@_scalar
+def _softplus(z):
+    # log(1 + exp(z)) without overflow, and without cancellation for z far below 0.
+    return (type(z)(0) if z < type(z)(0) else z) + log1p(exp(-abs(z)))
+
+
+@_scalar
+def _softplus_derivative(z, a):
+    return -expm1(-a)  # logistic(z), as exp(a) = 1 + exp(z)
+
+
+@_scalar
+def _exp(z):
+    return exp(z)
+
+
+@_scalar
+def _exp_derivative(z, a):
+    return a
+
+
+IDENTITY = Activation("identity", _identity, _identity_derivative)
+LOGISTIC = Activation("logistic", _logistic, _logistic_derivative, glorot_factor=2.0)
+TANH = Activation("tanh", _tanh, _tanh_derivative)
+RELU = Activation("relu", _relu, _relu_derivative)
+EXP = Activation("exp", _exp, _exp_derivative, hidden=False)  # output of the Poisson loss
+
+ACTIVATIONS = (
+    IDENTITY,
+    LOGISTIC,
+    TANH,
+    RELU,
+    # Maas, Hannun and Ng (2013).
+    Activation("leaky_relu", _leaky_relu, _leaky_relu_derivative),
+    # Clevert, Unterthiner and Hochreiter (2016), with alpha = 1.
+    Activation("elu", _elu, _elu_derivative),
+    # Hendrycks and Gimpel (2016): z times the normal distribution function, not its tanh approximation.
+    Activation("gelu", _gelu, _gelu_derivative, needs_z=True),
+    # Elfwing, Uchibe and Doya (2018), also called swish.
+    Activation("silu", _silu, _silu_derivative, needs_z=True),
+    # Dugas et al. (2001).
+    Activation("softplus", _softplus, _softplus_derivative),
+    EXP,
+)
+CODES = {activation.name: code for code, activation in enumerate(ACTIVATIONS)}
+HIDDEN = tuple(activation.name for activation in ACTIVATIONS if activation.hidden)
+DEFAULT = RELU.name
+# Output activation that works on a whole row, and so is no entry of the table.
+SOFTMAX = "softmax"

@@ -1,0 +1,294 @@
+"""Every CUDA kernel compiles without a driver, for each architecture, with few registers and no spills."""
+
+import ast
+import re
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from numba import types
+
+from fastnn.tables import elementary
+from fastnn.tables.activations import ACTIVATIONS, CODES
+from fastnn.tables.losses import LOSSES
+from fastnn.tables.optimizers import RULES
+
+if find_spec("numba_cuda") is None:
+    pytest.skip("numba-cuda is not installed", allow_module_level=True)
+
+from fastnn.kernels.cuda import elementary as elementary_arrays
+from fastnn.kernels.cuda import reduction
+from fastnn.kernels.cuda.clustering import (
+    candidates,
+    center_steps,
+    distances,
+    kmeans,
+    lloyd,
+    mini_batch,
+    nearest,
+    nearest_tf32,
+    scan,
+    sorting,
+    streamed_passes,
+    sums,
+)
+from fastnn.kernels.cuda.network import linear, mlp, output
+from fastnn.kernels.cuda.rows import gather, lengths
+from fastnn.kernels.cuda.runtime import memory
+from fastnn.kernels.cuda.runtime.compat import SIMULATED, cuda
+from fastnn.kernels.cuda.tiles import tile
+
+if SIMULATED:
+    pytest.skip("the simulator compiles nothing", allow_module_level=True)
+
+FOLDER = Path(cuda.__file__).parent
+ARCHITECTURES = [(8, 0), (9, 0)]
+# Registers of a thread at most. With 64, a multiprocessor (65,536 registers) holds 1,024 threads; with 128,
+# two blocks of 256; of blocks that stay for a whole launch one is enough.
+FEW, MANY, ALL = 64, 128, 255
+
+INT, FLOAT, I32, I64, F64, F64_2, F64_3 = (
+    types.int64,
+    types.float64,
+    types.Array(types.int32, 1, "C"),
+    types.Array(types.int64, 1, "C"),
+    types.Array(types.float64, 1, "C"),
+    types.Array(types.float64, 2, "C"),
+    types.Array(types.float64, 3, "C"),
+)
+
+
+def kernels(real):
+    """Name of the function -> the kernels made from it, types of their arguments, registers at most."""
+    V, M = types.Array(real, 1, "C"), types.Array(real, 2, "C")
+    strided = types.Array(real, 2, "A")
+    small, large = tile.TILES[real.bitwidth // 8]
+    ends = CODES["relu"], CODES["gelu"]
+    is_single = real == types.float32
+    codes = range(len(ACTIVATIONS)) if is_single else ends
+    tensor = tile.TENSOR_TILES if is_single else ()
+    tiles = (small, large, *tensor)
+    return {
+        "_copy_vector": ([memory._copy_vector], (types.Array(real, 1, "A"), V), FEW),
+        "_copy_matrix": ([memory._copy_matrix], (strided, M), FEW),
+        # Every activation with the smaller tile; with the larger one the shortest and the longest.
+        "forward": (
+            [linear.forward_kernel(c, small, real) for c in codes]
+            + [linear.forward_kernel(c, which, real) for which in (large, *tensor) for c in ends],
+            (INT, INT, INT, V, V, V, INT, V, INT, V),
+            MANY,
+        ),
+        "elementwise": (
+            [
+                elementary_arrays.elementwise_kernel(function)
+                for function in (elementary.exp, elementary.log, elementary.tanh, elementary.logistic)
+            ],
+            (V, V),
+            FEW,
+        ),
+        "chain_rule": ([linear.derivative_kernel(c) for c in codes], (V, V, V, V), FEW),
+        "input_gradient": (
+            [linear.input_gradient_kernel(c, which, real) for which in tiles for c in ends],
+            (INT, INT, INT, V, V, V, V, V),
+            MANY,
+        ),
+        "weight_gradient": (
+            [linear.weight_gradient_kernel(which, real) for which in tiles],
+            (INT, INT, INT, V, V, V, V, INT),
+            MANY,
+        ),
+        "softmax": ([output.softmax], (V, INT), FEW),
+        "loss_and_gradient": (
+            [output.loss_kernel(c) for c in range(len(LOSSES))],
+            (V, V, INT, V, INT, F64),
+            FEW,
+        ),
+        "train": (
+            [
+                # Other kernels here have every activation. One that needs z and one that does not; losses
+                # with and without softmax; rules with two slots and with one.
+                mlp.train_kernel(hidden, loss, rule, which, real)
+                for which, hidden, loss, rule in zip(
+                    reversed(mlp.TILES[real.bitwidth // 8]), reversed(ends), (0, 0), (2, 1), strict=True
+                )
+            ]
+            + [
+                mlp.train_kernel(hidden, loss, rule, which, real)
+                for which, hidden, loss, rule in zip(
+                    mlp.TENSOR_TILES[: 2 * is_single], ends, (0, 3), (2, 1), strict=False
+                )
+            ],
+            mlp.signature(real),
+            ALL,
+        ),
+        "fill_table": (
+            [mlp.table_kernel(rule) for rule in range(len(RULES))],
+            (FLOAT, F64, FLOAT, V, F64, types.Array(real, 2, "C")),
+            FEW,
+        ),
+        "_find_distances": ([distances._find_distances], (M, M, M), FEW),
+        "_find_not_finite": ([lengths._find_not_finite], (M, I32), FEW),
+        "_measure": ([lengths._measure], (M, F64, F64, FLOAT, I32), FEW),
+        "_divide": ([lengths._divide], (M, F64, F64, M), FEW),
+        "gather_rows": ([gather.gather_rows], (I64, INT, M, M), FEW),
+        "gather_weighted": ([gather.gather_weighted], (I64, INT, M, V, M, V), FEW),
+        "_sum_products": ([reduction._sum_products], (V, INT, V, F64), FEW),
+        # The loops over the features are unrolled, for more loads at once.
+        "_try_candidates": ([candidates._try_candidates], (M, V, INT, M, V, F64_2), MANY),
+        "_pick_rows": (
+            [candidates._pick_rows],
+            (M, V, INT, M, V, I64, F64, I64),
+            FEW,
+        ),
+        "find_usable": ([nearest.find_usable], (M, I32), FEW),
+        "find_shift": ([nearest.find_shift], (M, I32, V), FEW),
+        "shift_centers": ([nearest.shift_centers], (M, I32, V, M, V), FEW),
+        "nearest_of_few": ([nearest.nearest_of_few], (M, M, I32, V), FEW),
+        "nearest": (
+            [nearest.nearest_kernel(which, real) for which in (small, large)]
+            + [nearest.nearest_kernel(large, real, listed=True)],
+            (M, M, V, V, V, V, real, I32, I32, I32, V),
+            MANY,
+        ),
+        **(tensor_kernels(V, M) if is_single else {}),
+        "_scan_stretches": ([scan._scan_stretches], (I32, I32), FEW),
+        "_add_before": ([scan._add_before], (I32, I32), FEW),
+        "_count": ([sorting._count], (I32, INT, INT, I32), FEW),
+        "_note_starts": ([sorting._note_starts], (I32, INT, INT, I32), FEW),
+        "_place": ([sorting._place], (I32, INT, INT, I32, I32), FEW),
+        "_sum_few": ([sums._sum_few], (M, V, INT, I32, INT, INT, F64_2, F64), FEW),
+        "_sum_pieces": ([sums._sum_pieces], (M, V, INT, I32, I32, I32, INT, F64_2, F64, F64_3), FEW),
+        "_join_parts": ([sums._join_parts], (I32, INT, F64_3, F64_2, F64), FEW),
+        "add_to": ([streamed_passes.add_to], (F64, F64), FEW),
+        "_find_means": ([lloyd._find_means], (M, F64_2, F64, INT, M, F64), FEW),
+        "_tell": ([lloyd._tell], (F64, F64, F64, F64), FEW),
+        "_absorb": ([mini_batch._absorb], (M, M, INT, F64_2, F64, INT, F64), FEW),
+        "_judge": (
+            [mini_batch._judge],
+            (INT, FLOAT, FLOAT, FLOAT, FLOAT, FLOAT, INT, F64, F64, F64),
+            FEW,
+        ),
+        "move": (
+            [center_steps.move_kernel(rule) for rule in (None, *range(len(RULES)))],
+            (INT, FLOAT, FLOAT, INT, INT, M, M, F64_2, F64, F64, F64_3, F64),
+            MANY,
+        ),
+        "_conclude": (
+            [center_steps._conclude],
+            (INT, INT, FLOAT, FLOAT, INT, M, M, F64, F64, F64),
+            FEW,
+        ),
+        "_find_bad_labels": ([kmeans._find_bad_labels], (I64, INT, I32), FEW),
+        "_find_bad_weights": ([kmeans._find_bad_weights], (V, I32), FEW),
+    }
+
+
+def tensor_kernels(V, M):
+    """As ``kernels``: those that are for float32 alone."""
+    return {
+        "find_reach": ([nearest_tf32.find_reach], (I32, V, V, I32), FEW),
+        "two_nearest": (
+            [nearest_tf32.two_nearest_kernel(which, types.float32) for which in tile.TENSOR_TILES],
+            (M, M, V, V, V, V, V, *[types.float32] * 3, I32, V, I32, I32),
+            MANY,
+        ),
+    }
+
+
+TABLE = {real: kernels(real) for real in (types.float32, types.float64)}
+
+
+def compiled_to(output, kernel, signature, architecture, monkeypatch):
+    """The PTX ("ptx") or the code for the linker ("ltoir") of a kernel."""
+    from numba.cuda import dispatcher
+
+    class Device:
+        compute_capability = architecture
+        id = 0
+
+    # Device functions are compiled for the current device; there need not be one.
+    monkeypatch.setattr(dispatcher, "get_current_device", lambda: Device)
+    return cuda.compile(
+        kernel.py_func,
+        signature,
+        output=output,
+        device=False,
+        abi="numba",
+        cc=architecture,
+        launch_bounds=kernel.targetoptions.get("launch_bounds"),
+    )[0]
+
+
+def assembled(code, architecture):
+    """What the assembler says about the machine code that it makes."""
+    from cuda.core import Linker, LinkerOptions, ObjectCode
+    from cuda.pathfinder import locate_static_lib
+
+    linker = Linker(
+        ObjectCode.from_ltoir(code),
+        # What blocks that wait for each other call.
+        ObjectCode.from_library(locate_static_lib("cudadevrt").abs_path),
+        options=LinkerOptions(
+            arch="sm_{}{}".format(*architecture), link_time_optimization=True, ptxas_options=["-v"]
+        ),
+    )
+    linker.link("cubin")
+    return linker.get_info_log()
+
+
+def decorated_functions():
+    """Names of all functions of the package that are kernels."""
+    for path in FOLDER.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef) and any(
+                getattr(getattr(decorator, "func", decorator), "id", "") in ("kernel", "tile_kernel")
+                for decorator in node.decorator_list
+            ):
+                yield node.name
+
+
+def test_the_table_has_every_kernel():
+    assert sorted(decorated_functions()) == sorted(TABLE[types.float32])
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES, ids=lambda cc: "sm_{}{}".format(*cc))
+@pytest.mark.parametrize(("real", "name"), [(real, name) for real in TABLE for name in TABLE[real]], ids=str)
+def test_registers_and_spills(name, real, architecture, monkeypatch):
+    compiled, signature, most = TABLE[real][name]
+    # Few activations are enough on the older architecture, with every tile; the larger ones come last.
+    for kernel in compiled if architecture == ARCHITECTURES[-1] else [compiled[0], *compiled[1:][-6:]]:
+        code = compiled_to("ltoir", kernel, signature, architecture, monkeypatch)
+        usage = assembled(code, architecture)
+        stack, stores, loads = (
+            int(re.search(rf"(\d+) bytes {what}", usage)[1])
+            for what in ("stack frame", "spill stores", "spill loads")
+        )
+        registers = int(re.search(r"Used (\d+) registers", usage)[1])
+        assert (stores, loads) == (0, 0), usage
+        assert stack == 0, usage
+        assert registers <= most, usage
+
+
+# Those that compute in the dtype of the data throughout; the others add up in float64 on purpose.
+@pytest.mark.parametrize(
+    "name",
+    [
+        "forward", "chain_rule", "input_gradient", "weight_gradient", "softmax",
+        "gather_rows", "gather_weighted", "nearest", "_find_distances",
+    ],
+)  # fmt: skip
+def test_float32_kernels_hold_no_float64(name, monkeypatch):
+    compiled, signature, _ = TABLE[types.float32][name]
+    for kernel in compiled:
+        ptx = compiled_to("ptx", kernel, signature, ARCHITECTURES[-1], monkeypatch)
+        assert not re.search(r"\.f64", ptx.decode() if isinstance(ptx, bytes) else ptx)
+
+
+@pytest.mark.parametrize("name", ["forward", "input_gradient", "weight_gradient", "two_nearest"])
+def test_tensor_cores_multiply(name, monkeypatch):
+    compiled, signature, _ = TABLE[types.float32][name]
+    ptx = [compiled_to("ptx", kernel, signature, ARCHITECTURES[-1], monkeypatch) for kernel in compiled[-2:]]
+    # From factors that are rounded.
+    for code in (code.decode() if isinstance(code, bytes) else code for code in ptx):
+        assert "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32" in code
+        assert "cvt.rna.tf32.f32" in code

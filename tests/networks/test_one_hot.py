@@ -1,0 +1,52 @@
+"""Targets of classes that are kept as codes or bits: the bits of a result are those of floats."""
+
+import numpy as np
+import pytest
+
+from fastnn.networks.network import Network
+from fastnn.networks.one_hot import OneHot
+from tests.networks.test_network import optimizer_for
+
+
+def test_a_one_hot_matrix():
+    Y = OneHot(np.array([2, 0, 2, 1], np.int32), 4)
+    assert Y.shape == (4, 4)
+    np.testing.assert_array_equal(Y.dense(np.float32), np.eye(4, dtype=np.float32)[[2, 0, 2, 1]])
+    assert Y.dense(np.float32).dtype == np.float32
+    np.testing.assert_array_equal(Y.take([3, 0]).dense(bool), np.eye(4, dtype=bool)[[1, 2]])
+
+
+def targets(form, n, k):
+    """Targets in a compact form, and as numbers."""
+    rng = np.random.default_rng(k)
+    if form == "codes":
+        Y = OneHot(rng.integers(k, size=n).astype(np.int32), k)
+        return Y, Y.dense(np.float64)
+    Y = rng.random((n, k)) < 0.3
+    return Y, Y.astype(np.float64)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("form", "k"), [("codes", 3), ("codes", 16), ("codes", 150), ("flags", 1), ("flags", 5), ("flags", 33)]
+)
+@pytest.mark.parametrize(("n", "batch"), [(1, 1), (131, 50), (500, 300)])
+def test_bits_are_those_of_numbers(form, k, dtype, n, batch, any_size_uses_threads):
+    Y, numbers = targets(form, n, k)
+    rng = np.random.default_rng(0)
+    X, weight = rng.normal(size=(n, 6)).astype(dtype), rng.integers(0, 3, size=n).astype(dtype)
+    weight[0] = 1
+    results = []
+    for one in (Y, numbers.astype(dtype)):
+        loss = "log_loss" if form == "codes" else "binary_log_loss"
+        net = Network([6, 7, k], hidden_activation="tanh", loss=loss, dtype=dtype)
+        net.parameters[:] = np.random.default_rng(1).normal(size=net.parameters.size)
+        optimizer = optimizer_for(net)
+        order = np.random.default_rng(2).permutation(n)[: max(1, n - 7)]
+        losses = [
+            net.train_epoch(optimizer, X, one, order, batch, sample_weight=weight, alpha=1e-3)
+            for _ in range(3)
+        ]
+        results.append([losses, net.parameters, *net.loss_and_gradient(X, one, sample_weight=weight)])
+    for got, want in zip(*results, strict=True):
+        np.testing.assert_array_equal(got, want)

@@ -19,7 +19,7 @@ ROOMS = {
     "clustering": ENGINES,
     "estimators": ESTIMATORS,
 }
-# Rooms of the kernels, each of which stands on those before it. `simd` and `compiler` know no device but the CPU.
+# Rooms of the kernels, each of which stands on those before it.
 KERNEL_ROOMS = ["shared", "compiler", "simd", "cpu"]
 # Modules in the root: what a fork needs stands below everything, compiling ahead of time calls engines.
 ROOT_MODULES = {"_forks": TABLES, "_locks": TABLES, "_mappings": TABLES, "_precompile": ENGINES}

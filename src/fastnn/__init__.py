@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from fastnn.estimators.kmeans.kmeans import KMeans as KMeans
     from fastnn.estimators.kmeans.mini_batch import MiniBatchKMeans as MiniBatchKMeans
     from fastnn.estimators.kmeans.plus_plus import kmeans_plusplus as kmeans_plusplus
-    from fastnn.estimators.mlp.mlp import MLPClassifier as MLPClassifier
-    from fastnn.estimators.mlp.mlp import MLPRegressor as MLPRegressor
+    from fastnn.estimators.mlp.classifier import MLPClassifier as MLPClassifier
+    from fastnn.estimators.mlp.regressor import MLPRegressor as MLPRegressor
 
 __version__ = "0.1.0"
 
@@ -25,8 +25,8 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "GradKMeans": "fastnn.estimators.kmeans.gradient",
     "KMeans": "fastnn.estimators.kmeans.kmeans",
-    "MLPClassifier": "fastnn.estimators.mlp.mlp",
-    "MLPRegressor": "fastnn.estimators.mlp.mlp",
+    "MLPClassifier": "fastnn.estimators.mlp.classifier",
+    "MLPRegressor": "fastnn.estimators.mlp.regressor",
     "MiniBatchKMeans": "fastnn.estimators.kmeans.mini_batch",
     "kmeans_plusplus": "fastnn.estimators.kmeans.plus_plus",
     "precompile": "fastnn._precompile",

@@ -10,15 +10,16 @@ from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, is_multilabel, unique_labels
 
+from fastnn.estimators.declaration import estimator
 from fastnn.estimators.mlp.base import BaseMLP
 from fastnn.estimators.mlp.targets import as_vector
 from fastnn.estimators.sparse_rows import canonical_csr
 from fastnn.estimators.weights import checked_weights
 from fastnn.kernels import to_host, to_kind_of
 from fastnn.networks.one_hot import OneHot
-from fastnn.tables.activations import DEFAULT
 
 
+@estimator
 class MLPClassifier(ClassifierMixin, BaseMLP):
     """Multi-layer perceptron that classifies.
 
@@ -26,79 +27,6 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     classes, one logistic output for two, independent logistic outputs for multi-label targets. Parameters,
     attributes and results are those of :class:`sklearn.neural_network.MLPClassifier`; first parameters are
     drawn by its rule [2]_.
-
-    Parameters
-    ----------
-    hidden_layer_sizes : array-like of int or int, default=(100,)
-        Units of each hidden layer; ``()`` makes a linear model.
-    activation : str, default="relu"
-        Activation of the hidden layers: scikit-learn's ``"identity"``, ``"logistic"``, ``"tanh"`` and
-        ``"relu"``, or any other hidden activation of :mod:`fastnn.tables.activations`.
-    solver : {"lbfgs", "sgd", "adam"}, default="adam"
-        How the loss is minimised: ``"adam"`` [3]_ and ``"sgd"`` step after every mini-batch, ``"lbfgs"`` is a
-        quasi-Newton method on all samples at once, which suits small data.
-    alpha : float, default=0.0001
-        Weight of the L2 penalty ``0.5 * alpha * sum(W**2)``, which is divided by the samples of the batch.
-    batch_size : int or "auto", default="auto"
-        Samples of a mini-batch; ``"auto"`` stands for ``min(200, n_samples)``.
-    learning_rate : {"constant", "invscaling", "adaptive"}, default="constant"
-        Schedule of the rate of ``solver="sgd"``: constant; ``learning_rate_init / (t_ + 1)**power_t``; or
-        divided by 5 each time that progress stalls as described at ``tol``, until it is 1e-6.
-    learning_rate_init : float, default=0.001
-        First learning rate of the stochastic solvers.
-    power_t : float, default=0.5
-        Exponent of ``learning_rate="invscaling"``.
-    max_iter : int, default=200
-        Most epochs (passes over the data) of a stochastic solver, or iterations of ``"lbfgs"``.
-    shuffle : bool, default=True
-        Visit the samples of each epoch in a new random order.
-    random_state : int, RandomState instance or None, default=None
-        Source of the first parameters, of the early-stopping split, of the orders of the epochs and of
-        dropout.
-    tol : float, default=1e-4
-        An epoch counts as progress where the training loss (with ``early_stopping`` the validation score)
-        improves on the best so far by ``tol``. Training stops after more than ``n_iter_no_change`` epochs
-        without progress. For ``"lbfgs"`` the largest gradient component of a solution.
-    verbose : bool, default=False
-        Print the loss of each epoch.
-    warm_start : bool, default=False
-        Begin ``fit`` with the parameters of the previous fit.
-    momentum : float, default=0.9
-        Momentum of ``solver="sgd"``, between 0 and 1.
-    nesterovs_momentum : bool, default=True
-        Use Nesterov's form of the momentum.
-    early_stopping : bool, default=False
-        Hold out ``validation_fraction`` of the data (stratified for a single column of classes), judge
-        progress by the score on it, and keep the parameters of the best epoch.
-    validation_fraction : float, default=0.1
-        Share of the data held out, at least two samples.
-    beta_1, beta_2 : float, default=0.9, 0.999
-        Decay rates of the first and second moment of ``solver="adam"``, in [0, 1).
-    epsilon : float, default=1e-8
-        Added to the root of the second moment of ``solver="adam"``.
-    n_iter_no_change : int, default=10
-        See ``tol``.
-    max_fun : int, default=15000
-        Most evaluations of the loss by ``solver="lbfgs"``.
-    n_threads : int, default=None
-        Threads that a call of a method uses at most. None stands for all cores that this process may use: as
-        ``NUMBA_NUM_THREADS``, ``numba.set_num_threads``, the processor affinity, the cgroup's quota and
-        joblib's limits for its workers allow. The result does not depend on it.
-    device : {"cpu", "cuda", "cuda:0", "cuda:1", ...}, default=None
-        Where to compute, on the processor or an NVIDIA GPU. None follows the data of each call: the GPU for
-        an array that lies there (CuPy's, PyTorch's, ...; used in place if it is contiguous and float32 or
-        float64), else the processor. Arrays of NumPy that a GPU has no room for go there in blocks. What a
-        method returns is of the kind of its data, if that is an array of numbers; fitted attributes are
-        arrays of NumPy, so a model that was fitted on a GPU can be loaded without one. Sparse data need the
-        processor.
-    precision : {None, "tf32"}, default=None
-        "tf32" lets a GPU of compute capability 8.0 or later multiply float32 on its tensor cores, with
-        factors rounded to 11 significant bits.
-    dropout : float, default=0.0
-        Probability in [0, 1) with which each unit of a hidden layer is left out of a training step, for each
-        sample anew; the others are divided by ``1 - dropout`` [4]_. Predictions and validation scores use all
-        units, ``loss_`` and ``loss_curve_`` are those of training. Not for ``solver="lbfgs"``. The units left
-        out follow from ``random_state`` alone, on every device.
 
     Attributes
     ----------
@@ -163,67 +91,6 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     loss = "log_loss"
     _score_function = staticmethod(accuracy_score)
-
-    def __init__(
-        self,
-        hidden_layer_sizes=(100,),
-        activation=DEFAULT,
-        *,
-        solver="adam",
-        alpha=0.0001,
-        batch_size="auto",
-        learning_rate="constant",
-        learning_rate_init=0.001,
-        power_t=0.5,
-        max_iter=200,
-        shuffle=True,
-        random_state=None,
-        tol=1e-4,
-        verbose=False,
-        warm_start=False,
-        momentum=0.9,
-        nesterovs_momentum=True,
-        early_stopping=False,
-        validation_fraction=0.1,
-        beta_1=0.9,
-        beta_2=0.999,
-        epsilon=1e-8,
-        n_iter_no_change=10,
-        max_fun=15000,
-        n_threads=None,
-        device=None,
-        precision=None,
-        dropout=0.0,
-    ):
-        super().__init__(
-            hidden_layer_sizes=hidden_layer_sizes,
-            activation=activation,
-            solver=solver,
-            alpha=alpha,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
-            learning_rate_init=learning_rate_init,
-            power_t=power_t,
-            max_iter=max_iter,
-            shuffle=shuffle,
-            random_state=random_state,
-            tol=tol,
-            verbose=verbose,
-            warm_start=warm_start,
-            momentum=momentum,
-            nesterovs_momentum=nesterovs_momentum,
-            early_stopping=early_stopping,
-            validation_fraction=validation_fraction,
-            beta_1=beta_1,
-            beta_2=beta_2,
-            epsilon=epsilon,
-            n_iter_no_change=n_iter_no_change,
-            max_fun=max_fun,
-            n_threads=n_threads,
-            device=device,
-            precision=precision,
-            dropout=dropout,
-        )
 
     def _validate_input(
         self, X: Any, y: Any, classes: Any, incremental: bool, reset: bool

@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from fastnn import _forks as _forks
+from fastnn import _moved
 
 if TYPE_CHECKING:
     from fastnn import kernels as kernels
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from fastnn.estimators.mlp.regressor import MLPRegressor as MLPRegressor
 
 __version__ = "0.1.0"
+
+_moved.install()
 
 # Public name -> the module that defines it.
 _PUBLIC = {

@@ -67,3 +67,16 @@ def test_it_is_installed_once_and_asked_last():
     assert _moved.MovedModules.find_spec("fastnn.tables.losses") is None
     with pytest.raises(ModuleNotFoundError):
         importlib.import_module("fastnn.no_such_module")
+
+
+def test_packages_have_the_names_of_the_modules_before_them():
+    from fastnn.estimators import kmeans, mlp
+
+    for package, kinds in (
+        (mlp, (MLPClassifier, MLPRegressor)),
+        (kmeans, (KMeans, MiniBatchKMeans, GradKMeans)),
+    ):
+        for kind in kinds:
+            assert getattr(package, kind.__name__) is kind
+        with pytest.raises(AttributeError, match="no_such_name"):
+            _ = package.no_such_name

@@ -124,6 +124,12 @@ def test_mistakes_are_told_at_import():
         class Wrong:
             size_: int
 
+    with pytest.raises(TypeError, match="Mixed inherits from BaseEstimator, which is not declared"):
+
+        @declared
+        class Mixed(First, BaseEstimator):
+            pass
+
     @declared
     class Undocumented:
         size: int = parameter(int, default=1)

@@ -84,8 +84,11 @@ def declared(cls: Class) -> Class:
     Raises
     ------
     TypeError
-        An annotation is no parameter: static tools would take it for one.
+        A base is another class, or an annotation is no parameter: static tools would take it for one.
     """
+    for base in cls.__mro__[1:-1]:
+        if "_declared" not in vars(base):
+            raise TypeError(f"{cls.__name__} inherits from {base.__name__}, which is not declared.")
     own = {name: value for name, value in vars(cls).items() if isinstance(value, Parameter)}
     for name, annotation in inspect.get_annotations(cls).items():
         if name not in own:

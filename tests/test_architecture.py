@@ -1,6 +1,8 @@
 """The layers import one way, CUDA stays out of the CPU's way, and names live in one place."""
 
 import ast
+import os
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -22,7 +24,13 @@ ROOMS = {
 # Rooms of the kernels, each of which stands on those before it.
 KERNEL_ROOMS = ["shared", "compiler", "simd", "cpu"]
 # Modules in the root: what a fork needs stands below everything, compiling ahead of time calls engines.
-ROOT_MODULES = {"_forks": TABLES, "_locks": TABLES, "_mappings": TABLES, "_precompile": ENGINES}
+ROOT_MODULES = {
+    "_forks": TABLES,
+    "_locks": TABLES,
+    "_mappings": TABLES,
+    "_moved": TABLES,
+    "_precompile": ENGINES,
+}
 # The two families, which have a room on every floor and know nothing of each other.
 FAMILIES = {
     "networks": ("networks", "kernels.cpu.network", "kernels.cuda.network", "estimators.mlp"),
@@ -141,3 +149,19 @@ def test_warnings_are_given_for_the_users_line(path):
 def test_an_estimator_holds_no_arithmetic_kernels():
     for path in (ROOT / "estimators").rglob("*.py"):
         assert not any(name.startswith(("numba", "llvmlite")) for name in imports(path)), path
+
+
+def test_the_link_in_the_root_leads_to_the_kernels_and_is_no_second_copy():
+    project = ROOT.parents[1]
+    link = project / "kernels"
+    if not link.is_symlink():
+        pytest.skip("an sdist has no link")
+    assert Path(os.readlink(link)) == Path("src/fastnn/kernels")
+    assert link.samefile(ROOT / "kernels")
+    tools = tomllib.loads((project / "pyproject.toml").read_text())["tool"]
+    assert tools["ruff"]["extend-exclude"] == ["./kernels"]
+    assert tools["mypy"]["exclude"] == ["^kernels/"]
+    assert tools["pytest"]["ini_options"]["testpaths"] == ["tests"]
+    build = tools["hatch"]["build"]["targets"]
+    assert build["sdist"] == {"exclude": ["/kernels"], "skip-excluded-dirs": True}
+    assert build["wheel"] == {"packages": ["src/fastnn"]}

@@ -8,9 +8,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from sklearn.base import clone
+from sklearn.utils._param_validation import InvalidParameterError
 
 import fastnn
 from fastnn import kernels
+from fastnn.estimators.declaration import declared, estimator
+from fastnn.estimators.mlp import parameters
 from fastnn.tables import activations, elementary, initializers, losses, optimizers
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -204,12 +208,18 @@ def test_nothing_installs_it_from_an_index():
     assert not found
 
 
-def guide(heading, module, **names):
-    """Run the guide's block under a heading as part of a module; the new entry of the registry it extends."""
+def run_guide(heading, module, **names):
+    """Run the guide's block under a heading as part of a module; the block and the names it leaves."""
     page = (ROOT / "docs/extending.md").read_text()
     (block,) = re.findall(rf"^## {heading}\n.*?^```python\n(.*?)^```$", page, flags=re.MULTILINE | re.DOTALL)
     namespace = {**vars(module), **names}
     exec(compile(block, heading, "exec"), namespace)
+    return block, namespace
+
+
+def guide(heading, module, **names):
+    """The new entry of the registry that the guide's block under a heading extends."""
+    block, namespace = run_guide(heading, module, **names)
     registry = block.splitlines()[-4].split(" = ")[0]
     assert namespace[registry][0] is ...
     return namespace[registry][-1]
@@ -247,3 +257,24 @@ def test_the_guides_initializer():
     layer = SimpleNamespace(fan_in=400, fan_out=300, factor=6.0)
     weights = entry.draw(np.random.RandomState(0), layer, (400, 300))
     assert weights.std() == pytest.approx(1 / 20, rel=0.02)
+
+
+def test_the_guides_parameter():
+    _, namespace = run_guide("A parameter", parameters)
+    # As if it stood among the others: in both signatures, checked, and documented.
+    more = declared(type("More", (namespace["MLPParameters"], parameters.MLPParameters), {}))
+    for kind in (fastnn.MLPClassifier, fastnn.MLPRegressor):
+        extended = estimator(
+            type(kind.__name__, (kind, more), {"__doc__": kind.__doc__.partition("Parameters\n")[0]})
+        )
+        assert inspect.signature(extended).parameters["label_smoothing"].default == 0.0
+        assert len(signature(extended)) == len(signature(kind)) + 1
+        check_parameters(extended.__init__, extended)
+        model = clone(extended(label_smoothing=np.float32(0.5)))
+        model._validate_params()
+        seen = []
+        model._on_draft(lambda draft, seen=seen: seen.append(draft.label_smoothing))
+        assert type(seen[0]) is float
+        assert repr(model) == f"{kind.__name__}(label_smoothing=np.float32(0.5))"
+        with pytest.raises(InvalidParameterError, match="label_smoothing"):
+            extended(label_smoothing=1.0)._validate_params()

@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from fastnn import _forks as _forks
+from fastnn import _moved
 
 if TYPE_CHECKING:
     from fastnn import kernels as kernels
@@ -16,17 +17,19 @@ if TYPE_CHECKING:
     from fastnn.estimators.kmeans.kmeans import KMeans as KMeans
     from fastnn.estimators.kmeans.mini_batch import MiniBatchKMeans as MiniBatchKMeans
     from fastnn.estimators.kmeans.plus_plus import kmeans_plusplus as kmeans_plusplus
-    from fastnn.estimators.mlp.mlp import MLPClassifier as MLPClassifier
-    from fastnn.estimators.mlp.mlp import MLPRegressor as MLPRegressor
+    from fastnn.estimators.mlp.classifier import MLPClassifier as MLPClassifier
+    from fastnn.estimators.mlp.regressor import MLPRegressor as MLPRegressor
 
 __version__ = "0.1.0"
+
+_moved.install()
 
 # Public name -> the module that defines it.
 _PUBLIC = {
     "GradKMeans": "fastnn.estimators.kmeans.gradient",
     "KMeans": "fastnn.estimators.kmeans.kmeans",
-    "MLPClassifier": "fastnn.estimators.mlp.mlp",
-    "MLPRegressor": "fastnn.estimators.mlp.mlp",
+    "MLPClassifier": "fastnn.estimators.mlp.classifier",
+    "MLPRegressor": "fastnn.estimators.mlp.regressor",
     "MiniBatchKMeans": "fastnn.estimators.kmeans.mini_batch",
     "kmeans_plusplus": "fastnn.estimators.kmeans.plus_plus",
     "precompile": "fastnn._precompile",

@@ -1,7 +1,6 @@
 """What the k-means estimators share: prediction, validation, initial centres. No arithmetic stands here."""
 
 from collections.abc import Callable
-from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
@@ -9,7 +8,6 @@ from scipy import sparse
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -17,6 +15,7 @@ from fastnn.clustering.passes import Rows, as_rows, labels_inertia
 from fastnn.clustering.sphere import unit_rows, with_direction
 from fastnn.estimators.draft import Drafting
 from fastnn.estimators.few_rows import pass_checks
+from fastnn.estimators.kmeans.parameters import KMeansParameters
 from fastnn.estimators.on_device import refuse_sparse, rows_in_place
 from fastnn.estimators.sparse_rows import canonical_csr
 from fastnn.estimators.weights import checked_weights
@@ -29,31 +28,16 @@ from fastnn.kernels.shared.user_warnings import warn
 Seed = Callable[[Any, int, np.ndarray | None, np.random.RandomState], np.ndarray]
 
 
-class BaseKMeans(Drafting, ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator):
+class BaseKMeans(
+    Drafting, KMeansParameters, ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator
+):
     """The methods of a fitted k-means, and the checks of what is given to `fit`."""
 
     # The names that `init` may have.
     _seeds: ClassVar[dict[str, Seed]]
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "n_clusters": [Interval(Integral, 1, None, closed="left")],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
-        "tol": [Interval(Real, 0, None, closed="left")],
-        "random_state": ["random_state"],
-        "verbose": ["verbose"],
-        "metric": [StrOptions({"euclidean", "cosine"})],
-        "n_threads": [Interval(Integral, 1, None, closed="left"), None],
-        "device": [str, None],
-        "precision": [StrOptions({"tf32"}), None],
-    }
-
-    n_clusters: int
-    metric: str
     init: Any
     n_init: str | int
-    n_threads: int | None
-    device: str | None
-    precision: str | None
     cluster_centers_: np.ndarray
     labels_: np.ndarray
     inertia_: float

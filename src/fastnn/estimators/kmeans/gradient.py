@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from numbers import Integral, Real
-from typing import Any, ClassVar
+from numbers import Integral
+from typing import Any
 
 import numpy as np
 from sklearn.base import _fit_context
@@ -16,7 +16,17 @@ from fastnn.clustering.gradient import Result, train
 from fastnn.clustering.passes import as_rows, labels_inertia, mean_variance
 from fastnn.clustering.rules import OPTIMIZERS, RATES, REDUCTIONS, Motion, Rule
 from fastnn.clustering.seeding import random_rows, searched_plus_plus
-from fastnn.estimators.kmeans.base import BaseKMeans
+from fastnn.estimators.declaration import (
+    AT_LEAST_ONE,
+    BELOW_ONE,
+    NOT_NEGATIVE,
+    POSITIVE,
+    declared,
+    estimator,
+    parameter,
+)
+from fastnn.estimators.kmeans.base import BaseKMeans, Seed
+from fastnn.estimators.kmeans.parameters import N_INIT, KMeansParameters
 from fastnn.kernels.shared.arrays import plain
 from fastnn.kernels.shared.threads import use_threads
 
@@ -24,79 +34,137 @@ from fastnn.kernels.shared.threads import use_threads
 _OF_A_STEP = ("optimizer", "learning_rate", "forgetting", "reduction")
 
 
-class GradKMeans(BaseKMeans):
-    """K-means clustering by gradient descent on the sum of squared distances to the nearest centre.
+_SEEDS: dict[str, Seed] = {
+    "k-means++": searched_plus_plus,
+    "afk-mc2": markov_chains,
+    "random": random_rows,
+}
 
-    The assignment of points to centres is held constant when differentiating. By default each epoch goes
-    through the data in mini-batches with one rate per centre, and exact Lloyd iterations finish the fit.
 
-    Parameters
-    ----------
-    n_clusters : int, default=8
-        Number of clusters, and of centres.
-    init : {'k-means++', 'afk-mc2', 'random'}, callable or array-like of shape \
-            (n_clusters, n_features), default='k-means++'
+@declared
+class GradientParameters(KMeansParameters):
+    """What GradKMeans can be told beyond."""
+
+    init: Any = parameter(
+        StrOptions(set(_SEEDS)),
+        callable,
+        "array-like",
+        default="k-means++",
+        kind="{'k-means++', 'afk-mc2', 'random'}, callable or array-like of shape (n_clusters, n_features)",
+        doc="""
         Initial centres. ``'k-means++'`` is scikit-learn's greedy k-means++ followed by a local search, which
         swaps centres for drawn rows where that lowers the inertia; where there are more than 65,536 rows (or
         64 per cluster) it works on a random sample; sparse rows get no local search.
         ``'afk-mc2'`` approaches k-means++ with Markov chains of 200 rows each, after one pass over all rows:
         for many rows and thousands of clusters. ``'random'`` takes rows at random. A callable gets
         ``X, n_clusters, random_state`` and returns an array.
-    n_init : 'auto' or int, default='auto'
-        Number of runs from different initial centres; the one with the lowest inertia is kept. ``'auto'``
-        is 10 for ``init='random'`` or a callable, and 1 for the others.
-    optimizer : {'sgd', 'momentum', 'nesterov', 'adam', 'rmsprop', 'newton'}, default='sgd'
+        """,
+    )
+    n_init: int | str = parameter(
+        StrOptions({"auto"}),
+        AT_LEAST_ONE,
+        default="auto",
+        kind="'auto' or int",
+        doc=N_INIT,
+    )
+    optimizer: str = parameter(
+        StrOptions(set(OPTIMIZERS)),
+        default="sgd",
+        kind="{'sgd', 'momentum', 'nesterov', 'adam', 'rmsprop', 'newton'}",
+        doc="""
         How a centre moves along its gradient. ``'momentum'`` and ``'nesterov'`` have a factor of 0.9;
         ``'adam'`` has ``beta_1=0.9``, ``beta_2=0.999``, ``epsilon=1e-8``; ``'rmsprop'``, which is PyTorch's,
         ``alpha=0.99``, ``epsilon=1e-8``; ``'newton'`` divides the gradient by the curvature, which leads to
         the mean of the centre's points in the batch: with ``batch_size=None`` Lloyd's iteration, exactly.
-    learning_rate : {'count', 'sqrt'} or float, default='count'
+        """,
+    )
+    learning_rate: str | float = parameter(
+        StrOptions(set(RATES)),
+        POSITIVE,
+        default="count",
+        kind="{'count', 'sqrt'} or float",
+        doc="""
         ``'count'``, for ``optimizer='sgd'``, is the mini-batch k-means rule: a centre moves towards the mean
         of its points in the batch by their weight over all the weight it has seen. For ``'newton'`` it
         stands for 1.0. ``'sqrt'``, for ``optimizer='sgd'``, moves it by the square root of their share of the
         batch's weight: it keeps no memory and does not fall, so that the centres go on following the batches.
         The update rules with a state need a number.
-    forgetting : float, default=0.0
+        """,
+    )
+    forgetting: float = parameter(
+        BELOW_ONE,
+        default=0.0,
+        doc="""
         For ``learning_rate='count'`` with ``optimizer='sgd'``, in [0, 1): the share of the weight it has seen
         that every centre forgets at each step, before the batch is added, whether it has points in the batch
         or not. So it follows a stream that drifts: the rate of a centre with the same weight in every batch
         falls no lower than this, and one that has had no points for long moves to the next that it gets.
-    reduction : {'sum', 'mean', 'cluster'}, default='cluster'
+        """,
+    )
+    reduction: str = parameter(
+        StrOptions(set(REDUCTIONS)),
+        default="cluster",
+        kind="{'sum', 'mean', 'cluster'}",
+        doc="""
         What the gradient of centre `c` with points `x` in the batch is: ``2 * sum(c - x)``; that divided by
         the batch's weight; or ``c - mean(x)``. It makes no difference for ``learning_rate='count'``
         or ``'sqrt'`` and for ``optimizer='newton'``.
-    batch_size : int or None, default=1024
-        Rows per step; None for all. Each epoch is a new permutation, the last batch may be smaller.
-    max_iter : int, default=100
-        Maximum number of epochs.
-    tol : float, default=1e-4
+        """,
+    )
+    batch_size: int | None = parameter(
+        AT_LEAST_ONE,
+        None,
+        default=1024,
+        kind="int or None",
+        doc="Rows per step; None for all. Each epoch is a new permutation, the last batch may be smaller.",
+    )
+    max_iter: int = parameter(
+        AT_LEAST_ONE,
+        default=100,
+        doc="Maximum number of epochs.",
+    )
+    tol: float = parameter(
+        NOT_NEGATIVE,
+        default=1e-4,
+        doc="""
         Epochs end, and so do the final Lloyd iterations, when the centres' squared movement is at most this
         times the mean of the features' variances.
-    max_no_improvement : int or None, default=10
+        """,
+    )
+    max_no_improvement: int | None = parameter(
+        Interval(Integral, 0, None, closed="left"),
+        None,
+        default=10,
+        kind="int or None",
+        doc="""
         Epochs end after so many batches in a row without improvement of the smoothed loss. None switches
         this off.
-    polish : bool, default=True
-        Finish with exact Lloyd iterations until `tol` holds (300 at most).
-    random_state : int, RandomState instance or None, default=None
-        For the initial centres and the permutations.
-    verbose : int, default=0
-        Print the loss of each epoch.
-    metric : {'euclidean', 'cosine'}, default='euclidean'
-        ``'cosine'`` is spherical k-means: rows are divided by their lengths (in a copy, unless they have unit
-        length), and so are the centres after each step; see ``KMeans``.
-    n_threads : int, default=None
-        Threads that a call of a method uses at most. None stands for all cores that this process may use: as
-        ``NUMBA_NUM_THREADS``, ``numba.set_num_threads``, the processor affinity, the cgroup's quota and
-        joblib's limits for its workers allow. The result does not depend on it.
-    device : {'cpu', 'cuda', 'cuda:0', 'cuda:1', ...}, default=None
-        Where to compute, on the processor or an NVIDIA GPU. None follows the data of each call: the GPU for
-        an array that lies there (CuPy's, PyTorch's, ...; used in place if it is contiguous and float32 or
-        float64), else the processor. Arrays of NumPy that a GPU has no room for go there in blocks. What a
-        method returns is of the kind of its data; fitted attributes are arrays of NumPy, so a model that was
-        fitted on a GPU can be loaded without one. Sparse data need the processor.
-    precision : {None, 'tf32'}, default=None
-        'tf32' lets a GPU of compute capability 8.0 or later multiply float32 on its tensor cores. The labels
-        are as exact as without: where the rounding of factors could have chosen a centre, float32 does.
+        """,
+    )
+    polish: bool = parameter(
+        "boolean",
+        default=True,
+        doc="Finish with exact Lloyd iterations until `tol` holds (300 at most).",
+    )
+    random_state: int | np.random.RandomState | None = parameter(
+        "random_state",
+        default=None,
+        kind="int, RandomState instance or None",
+        doc="For the initial centres and the permutations.",
+    )
+    verbose: int = parameter(
+        "verbose",
+        default=0,
+        doc="Print the loss of each epoch.",
+    )
+
+
+@estimator
+class GradKMeans(BaseKMeans, GradientParameters):
+    """K-means clustering by gradient descent on the sum of squared distances to the nearest centre.
+
+    The assignment of points to centres is held constant when differentiating. By default each epoch goes
+    through the data in mini-batches with one rate per centre, and exact Lloyd iterations finish the fit.
 
     Attributes
     ----------
@@ -161,72 +229,13 @@ class GradKMeans(BaseKMeans):
     [[1.0, 2.0], [10.0, 2.0]]
     """
 
-    _seeds = {  # noqa: RUF012
-        "k-means++": searched_plus_plus,
-        "afk-mc2": markov_chains,
-        "random": random_rows,
-    }
-
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **BaseKMeans._parameter_constraints,
-        "init": [StrOptions(set(_seeds)), callable, "array-like"],
-        "n_init": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
-        "optimizer": [StrOptions(set(OPTIMIZERS))],
-        "learning_rate": [StrOptions(set(RATES)), Interval(Real, 0, None, closed="neither")],
-        "forgetting": [Interval(Real, 0, 1, closed="left")],
-        "reduction": [StrOptions(set(REDUCTIONS))],
-        "batch_size": [Interval(Integral, 1, None, closed="left"), None],
-        "max_no_improvement": [Interval(Integral, 0, None, closed="left"), None],
-        "polish": ["boolean"],
-    }
-
+    _seeds = _SEEDS
     n_iter_: int
     n_steps_: int
     loss_curve_: list[float]
     # What the centres carry from step to step, and the rule that it belongs to; pickled with the rest.
     _motion: Motion
     _motion_rule: tuple[str, bool]
-
-    def __init__(
-        self,
-        n_clusters=8,
-        *,
-        init="k-means++",
-        n_init="auto",
-        optimizer="sgd",
-        learning_rate="count",
-        forgetting=0.0,
-        reduction="cluster",
-        batch_size=1024,
-        max_iter=100,
-        tol=1e-4,
-        max_no_improvement=10,
-        polish=True,
-        random_state=None,
-        verbose=0,
-        metric="euclidean",
-        n_threads=None,
-        device=None,
-        precision=None,
-    ):
-        self.n_clusters = n_clusters
-        self.init = init
-        self.n_init = n_init
-        self.optimizer = optimizer
-        self.learning_rate = learning_rate
-        self.forgetting = forgetting
-        self.reduction = reduction
-        self.batch_size = batch_size
-        self.max_iter = max_iter
-        self.tol = tol
-        self.max_no_improvement = max_no_improvement
-        self.polish = polish
-        self.random_state = random_state
-        self.verbose = verbose
-        self.metric = metric
-        self.n_threads = n_threads
-        self.device = device
-        self.precision = precision
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None, sample_weight=None):

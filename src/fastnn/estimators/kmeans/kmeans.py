@@ -1,79 +1,126 @@
 """KMeans: Lloyd's k-means, scikit-learn's estimator on the package's kernels. No arithmetic stands here."""
 
 from collections.abc import Callable
-from numbers import Integral
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import StrOptions
 
 from fastnn.clustering.chains import markov_chains
 from fastnn.clustering.lloyd import Fit, lloyd, same_clusters
 from fastnn.clustering.passes import as_rows, mean_variance
 from fastnn.clustering.seeding import parallel_plus_plus, plus_plus, random_rows
 from fastnn.estimators.callbacks import CallbackSupport, Tasks
-from fastnn.estimators.kmeans.base import BaseKMeans
+from fastnn.estimators.declaration import (
+    AT_LEAST_ONE,
+    NOT_NEGATIVE,
+    declared,
+    estimator,
+    parameter,
+)
+from fastnn.estimators.kmeans.base import BaseKMeans, Seed
+from fastnn.estimators.kmeans.parameters import METRICS, N_INIT, KMeansParameters
 from fastnn.kernels.shared.device_rows import DeviceRows
 from fastnn.kernels.shared.threads import use_threads
 from fastnn.kernels.shared.user_warnings import warn
 
+_SEEDS: dict[str, Seed] = {
+    "k-means++": plus_plus,
+    "k-means||": parallel_plus_plus,
+    "afk-mc2": markov_chains,
+    "random": random_rows,
+}
 
-class KMeans(CallbackSupport, BaseKMeans):
-    """K-means clustering by Lloyd's algorithm.
 
-    The same parameters, attributes and results as ``sklearn.cluster.KMeans``.
+@declared
+class LloydParameters(KMeansParameters):
+    """What KMeans can be told beyond."""
 
-    Parameters
-    ----------
-    n_clusters : int, default=8
-        Number of clusters, and of centres.
-    init : {'k-means++', 'k-means||', 'afk-mc2', 'random'}, callable or array-like of shape \
-            (n_clusters, n_features), default='k-means++'
+    init: Any = parameter(
+        StrOptions(set(_SEEDS)),
+        callable,
+        "array-like",
+        default="k-means++",
+        kind="{'k-means++', 'k-means||', 'afk-mc2', 'random'}, "
+        "callable or array-like of shape (n_clusters, n_features)",
+        doc="""
         Initial centres. ``'k-means++'`` is greedy k-means++; with the same `random_state` it chooses the rows
         that scikit-learn's chooses, and so does ``'random'``. ``'k-means||'`` draws some candidates for each
         centre in five passes over the rows, and the centres among these: for many rows and hundreds of
         clusters. ``'afk-mc2'`` approaches k-means++ with Markov chains of 200 rows each, after one pass over
         all rows: for many rows and thousands of clusters. A callable gets ``X, n_clusters, random_state`` and
         returns an array; unlike scikit-learn's, which passes X less its mean, it gets X as it is.
-    n_init : 'auto' or int, default='auto'
-        Number of runs from different initial centres; the one with the lowest inertia is kept. ``'auto'``
-        is 10 for ``init='random'`` or a callable, and 1 for the others.
-    max_iter : int, default=300
-        Iterations of a run at most.
-    tol : float, default=1e-4
+        """,
+    )
+    n_init: int | str = parameter(
+        StrOptions({"auto"}),
+        AT_LEAST_ONE,
+        default="auto",
+        kind="'auto' or int",
+        doc=N_INIT,
+    )
+    max_iter: int = parameter(
+        AT_LEAST_ONE,
+        default=300,
+        doc="Iterations of a run at most.",
+    )
+    tol: float = parameter(
+        NOT_NEGATIVE,
+        default=1e-4,
+        doc="""
         A run ends when the centres' squared movement in an iteration is at most this times the mean of the
         features' variances.
-    verbose : int, default=0
-        Print the inertia of each iteration.
-    random_state : int, RandomState instance or None, default=None
-        For the initial centres.
-    copy_x : bool, default=True
+        """,
+    )
+    verbose: int = parameter(
+        "verbose",
+        default=0,
+        doc="Print the inertia of each iteration.",
+    )
+    random_state: int | np.random.RandomState | None = parameter(
+        "random_state",
+        default=None,
+        kind="int, RandomState instance or None",
+        doc="For the initial centres.",
+    )
+    copy_x: bool = parameter(
+        "boolean",
+        default=True,
+        doc="""
         Accepted and not used: X is never changed, and never copied where it is a C-contiguous float32 or
         float64 array.
-    algorithm : {'lloyd', 'elkan', 'plain'}, default='lloyd'
+        """,
+    )
+    algorithm: str = parameter(
+        StrOptions({"lloyd", "elkan", "plain"}),
+        default="lloyd",
+        kind="{'lloyd', 'elkan', 'plain'}",
+        doc="""
         The centres, labels and inertia are the same for all. ``'lloyd'`` and ``'elkan'`` leave out of an
         iteration the rows whose centre cannot have changed, by bounds of their distances, where that may
         pay; ``'plain'`` compares every row with every centre each time.
-    metric : {'euclidean', 'cosine'}, default='euclidean'
+        """,
+    )
+    metric: str = parameter(
+        METRICS,
+        default="euclidean",
+        kind="{'euclidean', 'cosine'}",
+        doc="""
         ``'cosine'`` is spherical k-means: rows are divided by their lengths (in a copy, unless they have unit
         length), and so are the centres after each iteration. A row belongs to the centre with the largest
         cosine; half the squared distance that `inertia_`, `transform` and `score` are made of is 1 less the
         cosine. A row of zeros is equally far from all centres.
-    n_threads : int, default=None
-        Threads that a call of a method uses at most. None stands for all cores that this process may use: as
-        ``NUMBA_NUM_THREADS``, ``numba.set_num_threads``, the processor affinity, the cgroup's quota and
-        joblib's limits for its workers allow. The result does not depend on it.
-    device : {'cpu', 'cuda', 'cuda:0', 'cuda:1', ...}, default=None
-        Where to compute, on the processor or an NVIDIA GPU. None follows the data of each call: the GPU for
-        an array that lies there (CuPy's, PyTorch's, ...; used in place if it is contiguous and float32 or
-        float64), else the processor. Arrays of NumPy that a GPU has no room for go there in blocks. What a
-        method returns is of the kind of its data; fitted attributes are arrays of NumPy, so a model that was
-        fitted on a GPU can be loaded without one. Sparse data need the processor.
-    precision : {None, 'tf32'}, default=None
-        'tf32' lets a GPU of compute capability 8.0 or later multiply float32 on its tensor cores. The labels
-        are as exact as without: where the rounding of factors could have chosen a centre, float32 does.
+        """,
+    )
+
+
+@estimator
+class KMeans(CallbackSupport, BaseKMeans, LloydParameters):
+    """K-means clustering by Lloyd's algorithm.
+
+    The same parameters, attributes and results as ``sklearn.cluster.KMeans``.
 
     Attributes
     ----------
@@ -133,53 +180,8 @@ class KMeans(CallbackSupport, BaseKMeans):
            [ 1.,  2.]])
     """
 
-    _seeds = {  # noqa: RUF012
-        "k-means++": plus_plus,
-        "k-means||": parallel_plus_plus,
-        "afk-mc2": markov_chains,
-        "random": random_rows,
-    }
-
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **BaseKMeans._parameter_constraints,
-        "init": [StrOptions(set(_seeds)), callable, "array-like"],
-        "n_init": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
-        "copy_x": ["boolean"],
-        "algorithm": [StrOptions({"lloyd", "elkan", "plain"})],
-    }
-
+    _seeds = _SEEDS
     n_iter_: int
-
-    def __init__(
-        self,
-        n_clusters=8,
-        *,
-        init="k-means++",
-        n_init="auto",
-        max_iter=300,
-        tol=1e-4,
-        verbose=0,
-        random_state=None,
-        copy_x=True,
-        algorithm="lloyd",
-        metric="euclidean",
-        n_threads=None,
-        device=None,
-        precision=None,
-    ):
-        self.n_clusters = n_clusters
-        self.init = init
-        self.n_init = n_init
-        self.max_iter = max_iter
-        self.tol = tol
-        self.verbose = verbose
-        self.random_state = random_state
-        self.copy_x = copy_x
-        self.algorithm = algorithm
-        self.metric = metric
-        self.n_threads = n_threads
-        self.device = device
-        self.precision = precision
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None, sample_weight=None):

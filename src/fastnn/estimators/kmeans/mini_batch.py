@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from numbers import Integral, Real
-from typing import Any, ClassVar
+from numbers import Integral
+from typing import Any
 
 import numpy as np
 from sklearn.base import _fit_context
@@ -16,73 +16,130 @@ from fastnn.clustering.passes import as_rows, labels_inertia, mean_variance
 from fastnn.clustering.seeding import parallel_plus_plus, plus_plus, random_rows
 from fastnn.clustering.sphere import have_direction
 from fastnn.clustering.starts import best_centers, init_rows, initial_centers
-from fastnn.estimators.kmeans.base import BaseKMeans
+from fastnn.estimators.declaration import (
+    AT_LEAST_ONE,
+    NOT_NEGATIVE,
+    declared,
+    estimator,
+    parameter,
+)
+from fastnn.estimators.kmeans.base import BaseKMeans, Seed
+from fastnn.estimators.kmeans.parameters import KMeansParameters
 from fastnn.kernels.shared.arrays import plain
 from fastnn.kernels.shared.threads import use_threads
 from fastnn.kernels.shared.user_warnings import warn
 
+_SEEDS: dict[str, Seed] = {
+    "k-means++": plus_plus,
+    "k-means||": parallel_plus_plus,
+    "random": random_rows,
+}
 
-class MiniBatchKMeans(BaseKMeans):
-    """K-means clustering by mini-batches.
 
-    The same parameters, attributes and results as ``sklearn.cluster.MiniBatchKMeans``.
+@declared
+class MiniBatchParameters(KMeansParameters):
+    """What MiniBatchKMeans can be told beyond."""
 
-    Parameters
-    ----------
-    n_clusters : int, default=8
-        Number of clusters, and of centres.
-    init : {'k-means++', 'k-means||', 'random'}, callable or array-like of shape \
-            (n_clusters, n_features), default='k-means++'
+    init: Any = parameter(
+        StrOptions(set(_SEEDS)),
+        callable,
+        "array-like",
+        default="k-means++",
+        kind="{'k-means++', 'k-means||', 'random'}, callable or array-like of shape (n_clusters, n_features)",
+        doc="""
         Initial centres, chosen among `init_size` random rows. ``'k-means++'`` is greedy k-means++; with the
         same `random_state` it chooses the rows that scikit-learn's chooses, and so does ``'random'``.
         ``'k-means||'`` needs fewer passes over these rows, for hundreds of clusters. A callable gets ``X,
         n_clusters, random_state``, X being the random rows, and returns an array.
-    max_iter : int, default=100
-        The batches have together so many times the rows of X at most.
-    batch_size : int, default=1024
-        Rows of a batch, drawn with replacement and by weight; all rows where X has fewer.
-    verbose : int, default=0
-        Print the inertia of every batch.
-    compute_labels : bool, default=True
-        Assign all rows of X at the end, for `labels_` and `inertia_`.
-    random_state : int, RandomState instance or None, default=None
-        For the initial centres, the batches and the reassignment of centres.
-    tol : float, default=0.0
+        """,
+    )
+    max_iter: int = parameter(
+        AT_LEAST_ONE,
+        default=100,
+        doc="The batches have together so many times the rows of X at most.",
+    )
+    batch_size: int = parameter(
+        AT_LEAST_ONE,
+        default=1024,
+        doc="Rows of a batch, drawn with replacement and by weight; all rows where X has fewer.",
+    )
+    verbose: int = parameter(
+        "verbose",
+        default=0,
+        doc="Print the inertia of every batch.",
+    )
+    compute_labels: bool = parameter(
+        "boolean",
+        default=True,
+        doc="Assign all rows of X at the end, for `labels_` and `inertia_`.",
+    )
+    random_state: int | np.random.RandomState | None = parameter(
+        "random_state",
+        default=None,
+        kind="int, RandomState instance or None",
+        doc="For the initial centres, the batches and the reassignment of centres.",
+    )
+    tol: float = parameter(
+        NOT_NEGATIVE,
+        default=0.0,
+        doc="""
         Steps end when the centres' squared movement in one is at most this times the mean of the features'
         variances; 0 for no such end.
-    max_no_improvement : int, default=10
-        Steps end when so many have gone by without a better smoothed inertia; None for no such end.
-    init_size : int, default=None
+        """,
+    )
+    max_no_improvement: int | None = parameter(
+        Interval(Integral, 0, None, closed="left"),
+        None,
+        default=10,
+        kind="int",
+        doc="Steps end when so many have gone by without a better smoothed inertia; None for no such end.",
+    )
+    init_size: int | None = parameter(
+        AT_LEAST_ONE,
+        None,
+        default=None,
+        kind="int",
+        doc="""
         Number of random rows among which the initial centres are chosen. None stands for three batches, or
         three rows a cluster where that is fewer than there are clusters.
-    n_init : 'auto' or int, default='auto'
+        """,
+    )
+    n_init: int | str = parameter(
+        StrOptions({"auto"}),
+        AT_LEAST_ONE,
+        default="auto",
+        kind="'auto' or int",
+        doc="""
         Initial centres that are tried; those with the lowest inertia on `init_size` other random rows are
         kept. ``'auto'`` is 3 for ``init='random'`` or a callable, and 1 otherwise.
-    reassignment_ratio : float, default=0.01
+        """,
+    )
+    reassignment_ratio: float = parameter(
+        NOT_NEGATIVE,
+        default=0.01,
+        doc="""
         A centre that has had less than this share of the rows of the one with the most is put on a random row
         of the batch now and then.
-    nested : bool, default=False
+        """,
+    )
+    nested: bool = parameter(
+        "boolean",
+        default=False,
+        doc="""
         Batches grow: the first is `batch_size` random rows, and it is doubled whenever the centres have
         nearly settled on it, until it is all rows. Every round sets the centres to the means of their rows
         in the batch, so that no row counts twice, and the last rounds are Lloyd's iterations. They end when
         the centres move by no more than `tol` allows, by default not at all, and by `max_iter`.
         `max_no_improvement` and `reassignment_ratio` have no effect.
-    metric : {'euclidean', 'cosine'}, default='euclidean'
-        ``'cosine'`` is spherical k-means: rows are divided by their lengths (in a copy, unless they have unit
-        length), and so are the centres after each step; see ``KMeans``.
-    n_threads : int, default=None
-        Threads that a call of a method uses at most. None stands for all cores that this process may use: as
-        ``NUMBA_NUM_THREADS``, ``numba.set_num_threads``, the processor affinity, the cgroup's quota and
-        joblib's limits for its workers allow. The result does not depend on it.
-    device : {'cpu', 'cuda', 'cuda:0', 'cuda:1', ...}, default=None
-        Where to compute, on the processor or an NVIDIA GPU. None follows the data of each call: the GPU for
-        an array that lies there (CuPy's, PyTorch's, ...; used in place if it is contiguous and float32 or
-        float64), else the processor. Arrays of NumPy that a GPU has no room for go there in blocks. What a
-        method returns is of the kind of its data; fitted attributes are arrays of NumPy, so a model that was
-        fitted on a GPU can be loaded without one. Sparse data need the processor.
-    precision : {None, 'tf32'}, default=None
-        'tf32' lets a GPU of compute capability 8.0 or later multiply float32 on its tensor cores. The labels
-        are as exact as without: where the rounding of factors could have chosen a centre, float32 does.
+        """,
+    )
+
+
+@estimator
+class MiniBatchKMeans(BaseKMeans, MiniBatchParameters):
+    """K-means clustering by mini-batches.
+
+    The same parameters, attributes and results as ``sklearn.cluster.MiniBatchKMeans``.
 
     Attributes
     ----------
@@ -133,24 +190,7 @@ class MiniBatchKMeans(BaseKMeans):
     array([1, 0], dtype=int32)
     """
 
-    _seeds = {  # noqa: RUF012
-        "k-means++": plus_plus,
-        "k-means||": parallel_plus_plus,
-        "random": random_rows,
-    }
-
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **BaseKMeans._parameter_constraints,
-        "init": [StrOptions(set(_seeds)), callable, "array-like"],
-        "n_init": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
-        "compute_labels": ["boolean"],
-        "max_no_improvement": [Interval(Integral, 0, None, closed="left"), None],
-        "init_size": [Interval(Integral, 1, None, closed="left"), None],
-        "reassignment_ratio": [Interval(Real, 0, None, closed="left")],
-        "nested": ["boolean"],
-    }
-
+    _seeds = _SEEDS
     n_iter_: int
     n_steps_: int
     # What partial_fit goes on with; the names are scikit-learn's.
@@ -158,45 +198,6 @@ class MiniBatchKMeans(BaseKMeans):
     _n_since_last_reassign: int
     _batch_size: int
     _random_state: np.random.RandomState
-
-    def __init__(
-        self,
-        n_clusters=8,
-        *,
-        init="k-means++",
-        max_iter=100,
-        batch_size=1024,
-        verbose=0,
-        compute_labels=True,
-        random_state=None,
-        tol=0.0,
-        max_no_improvement=10,
-        init_size=None,
-        n_init="auto",
-        reassignment_ratio=0.01,
-        nested=False,
-        metric="euclidean",
-        n_threads=None,
-        device=None,
-        precision=None,
-    ):
-        self.n_clusters = n_clusters
-        self.init = init
-        self.max_iter = max_iter
-        self.batch_size = batch_size
-        self.verbose = verbose
-        self.compute_labels = compute_labels
-        self.random_state = random_state
-        self.tol = tol
-        self.max_no_improvement = max_no_improvement
-        self.init_size = init_size
-        self.n_init = n_init
-        self.reassignment_ratio = reassignment_ratio
-        self.nested = nested
-        self.metric = metric
-        self.n_threads = n_threads
-        self.device = device
-        self.precision = precision
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None, sample_weight=None):

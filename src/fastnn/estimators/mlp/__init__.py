@@ -1,0 +1,4 @@
+"""Multi-layer perceptrons."""
+
+from fastnn.estimators.mlp.classifier import MLPClassifier as MLPClassifier
+from fastnn.estimators.mlp.regressor import MLPRegressor as MLPRegressor

@@ -1,0 +1,254 @@
+"""MLPClassifier: a multi-layer perceptron with scikit-learn's interface and results."""
+
+from typing import Any
+
+import numpy as np
+from scipy.sparse import csr_matrix
+from sklearn.base import ClassifierMixin, _fit_context
+from sklearn.metrics import accuracy_score
+from sklearn.preprocessing import LabelBinarizer
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import _check_partial_fit_first_call, is_multilabel, unique_labels
+
+from fastnn.estimators.declaration import estimator
+from fastnn.estimators.mlp.base import BaseMLP
+from fastnn.estimators.mlp.targets import as_vector
+from fastnn.estimators.sparse_rows import canonical_csr
+from fastnn.estimators.weights import checked_weights
+from fastnn.kernels import to_host, to_kind_of
+from fastnn.networks.one_hot import OneHot
+
+
+@estimator
+class MLPClassifier(ClassifierMixin, BaseMLP):
+    """Multi-layer perceptron that classifies.
+
+    A dense network trained by back-propagation [1]_ on the cross-entropy: softmax outputs for several
+    classes, one logistic output for two, independent logistic outputs for multi-label targets. Parameters,
+    attributes and results are those of :class:`sklearn.neural_network.MLPClassifier`; first parameters are
+    drawn by its rule [2]_.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Class labels, sorted.
+    loss_ : float
+        Loss of the last epoch or iteration, penalty included.
+    best_loss_ : float or None
+        Least loss of an epoch; None with ``early_stopping``. Like the next three, only for the stochastic
+        solvers.
+    loss_curve_ : list of float
+        Mean loss of the batches of each epoch, each before its step.
+    validation_scores_ : list of float or None
+        Accuracy on the held-out data after each epoch; None without ``early_stopping``.
+    best_validation_score_ : float or None
+        The highest of them.
+    t_ : int
+        Training samples seen, repetitions counted.
+    coefs_ : list of ndarray of shape (n_in, n_out)
+        Weights of each layer, of the type of the training data (float32 or float64). Predictions use what
+        is in this list, so entries may be replaced.
+    intercepts_ : list of ndarray of shape (n_out,)
+        Biases of each layer.
+    n_features_in_ : int
+        Features seen at fit.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names, where X had column names that are strings.
+    n_iter_ : int
+        Epochs or iterations of the last fit.
+    n_layers_ : int
+        Layers, input and output included.
+    n_outputs_ : int
+        Units of the output layer.
+    out_activation_ : str
+        Activation of the output layer: softmax or logistic.
+
+    See Also
+    --------
+    MLPRegressor : The same network for numbers.
+
+    References
+    ----------
+    .. [1] Rumelhart, Hinton and Williams (1986), "Learning representations by back-propagating errors",
+       Nature 323, 533-536.
+    .. [2] Glorot and Bengio (2010), "Understanding the difficulty of training deep feedforward neural
+       networks", AISTATS, eq. 16.
+    .. [3] Kingma and Ba (2014), "Adam: a method for stochastic optimization", arXiv:1412.6980, algorithm 1.
+    .. [4] Srivastava, Hinton, Krizhevsky, Sutskever and Salakhutdinov (2014), "Dropout: a simple way to
+       prevent neural networks from overfitting", JMLR 15, 1929-1958.
+
+    Examples
+    --------
+    >>> from fastnn import MLPClassifier
+    >>> from sklearn.datasets import load_iris
+    >>> X, y = load_iris(return_X_y=True)
+    >>> model = MLPClassifier((20,), solver="lbfgs", alpha=0.1, random_state=0).fit(X, y)
+    >>> model.predict(X[:3])
+    array([0, 0, 0])
+    >>> bool(model.score(X, y) > 0.95)
+    True
+    """
+
+    loss = "log_loss"
+    _score_function = staticmethod(accuracy_score)
+
+    def _validate_input(
+        self, X: Any, y: Any, classes: Any, incremental: bool, reset: bool
+    ) -> tuple[Any, np.ndarray | OneHot]:
+        first_call = incremental and _check_partial_fit_first_call(self, classes)
+        X, y = self._validated(X, y, reset=reset)
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = as_vector(y)
+
+        if first_call:
+            # For multi-label targets `classes` numbers the columns, which y itself shows.
+            binarizer = LabelBinarizer(sparse_output=True)
+            self._label_binarizer = binarizer.fit(y if is_multilabel(y) else classes)
+        if not hasattr(self, "classes_") or not (self.warm_start or incremental):
+            self._label_binarizer = LabelBinarizer(sparse_output=True).fit(y)
+            self.classes_ = self._label_binarizer.classes_
+        else:
+            labels = unique_labels(y)
+            if self.warm_start:
+                if set(labels) != set(self.classes_):
+                    raise ValueError(
+                        "warm_start can only be used where `y` has the same classes as in the previous call "
+                        f"to fit. Previously got {self.classes_}, `y` has {labels}"
+                    )
+            elif len(np.setdiff1d(labels, self.classes_, assume_unique=True)):
+                raise ValueError(
+                    f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. "
+                    f"'y' has {labels}."
+                )
+        return X, self._binarized(y)
+
+    def _binarized(self, y: Any) -> np.ndarray | OneHot:
+        """Targets of the network, without a number for each class that a row is not of."""
+        # A pickle of an older version makes a dense matrix.
+        Y = csr_matrix(self._label_binarizer.transform(y))
+        if self._label_binarizer.y_type_ == "multiclass":
+            return OneHot(Y.indices.astype(np.int32, copy=False), Y.shape[1])
+        return Y.astype(bool).toarray()
+
+    def _network_loss(self) -> str:
+        return self.loss if self._label_binarizer.y_type_ == "multiclass" else f"binary_{self.loss}"
+
+    def _decide(self, outputs: np.ndarray) -> np.ndarray:
+        # As LabelBinarizer.inverse_transform, whose checks take as long as a prediction for one row.
+        kind, classes = self._label_binarizer.y_type_, self._label_binarizer.classes_
+        if kind == "multiclass":
+            return classes[outputs.argmax(axis=1)]
+        if kind == "binary" and len(classes) == 2:
+            return classes[(outputs.ravel() > 0.5).astype(np.intp)]
+        return self._label_binarizer.inverse_transform(outputs.ravel() if outputs.shape[1] == 1 else outputs)
+
+    def _scoring_target(self, Y: np.ndarray | OneHot) -> Any:
+        if isinstance(Y, OneHot):
+            return self._label_binarizer.classes_[Y.codes]
+        return self._label_binarizer.inverse_transform(Y)
+
+    @available_if(lambda self: self._check_solver())
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y, sample_weight=None, classes=None):
+        """Train for one epoch on the given data, going on from the present state.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Training data.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Class labels, or a 0/1 matrix of labels.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples, none negative and not all zero.
+        classes : array-like of shape (n_classes,), default=None
+            All classes of all calls; required at the first one. For multi-label targets the numbers of the
+            columns.
+
+        Returns
+        -------
+        self : object
+            The trained estimator.
+
+        Raises
+        ------
+        ValueError
+            For invalid data, unknown classes or divergence, as in ``fit``.
+        """
+        classes = canonical_csr(to_host(classes), "classes")
+        return self._fit(X, y, sample_weight, incremental=True, classes=classes)
+
+    def predict(self, X):
+        """Predict classes.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Data.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,) or (n_samples, n_classes)
+            Class labels; for multi-label models a 0/1 matrix.
+        """
+        return to_kind_of(X, self._decide(self._outputs(X)), self.device)
+
+    def score(self, X, y, sample_weight=None):
+        """Accuracy of the predictions; for several labels, the share of rows with all of them right.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Data.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            True classes.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples, none negative and not all zero.
+
+        Returns
+        -------
+        score : float
+        """
+        if sample_weight is not None:
+            sample_weight = checked_weights(sample_weight, X)
+        y = canonical_csr(to_host(y), "y")
+        return self._score_function(y, self._decide(self._outputs(X)), sample_weight=sample_weight)
+
+    def predict_proba(self, X):
+        """Probabilities of the classes.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Data.
+
+        Returns
+        -------
+        y_prob : ndarray of shape (n_samples, n_classes)
+            Columns in the order of ``classes_``; float32 where both X and the model are.
+        """
+        return to_kind_of(X, self._probabilities(X), self.device)
+
+    def _probabilities(self, X: Any) -> np.ndarray:
+        outputs = self._outputs(X)
+        return np.hstack([1 - outputs, outputs]) if outputs.shape[1] == 1 else outputs
+
+    def predict_log_proba(self, X):
+        """Logarithms of the probabilities of the classes.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Data.
+
+        Returns
+        -------
+        log_y_prob : ndarray of shape (n_samples, n_classes)
+            ``log(predict_proba(X))``.
+        """
+        y_prob = self._probabilities(X)
+        return to_kind_of(X, np.log(y_prob, out=y_prob), self.device)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags

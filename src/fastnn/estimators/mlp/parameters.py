@@ -1,0 +1,211 @@
+"""The parameters that all multi-layer perceptrons have, each declared once."""
+
+from collections.abc import Iterable
+from numbers import Real
+
+import numpy as np
+from sklearn.utils._param_validation import Interval, Options, StrOptions
+
+from fastnn.estimators.declaration import AT_LEAST_ONE, BELOW_ONE, NOT_NEGATIVE, POSITIVE, declared, parameter
+from fastnn.estimators.mlp.training import SOLVERS
+from fastnn.networks.schedules import SCHEDULES
+from fastnn.tables.activations import DEFAULT, HIDDEN
+
+
+@declared
+class MLPParameters:
+    """What every multi-layer perceptron can be told."""
+
+    # References are those of the estimators: [3]_ is Adam's, [4]_ dropout's.
+    hidden_layer_sizes: int | Iterable[int] = parameter(
+        "array-like",
+        AT_LEAST_ONE,
+        default=(100,),
+        kind="array-like of int or int",
+        kw_only=False,
+        doc="Units of each hidden layer; ``()`` makes a linear model.",
+    )
+    activation: str = parameter(
+        StrOptions(set(HIDDEN)),
+        default=DEFAULT,
+        kw_only=False,
+        doc="""
+        Activation of the hidden layers: scikit-learn's ``"identity"``, ``"logistic"``, ``"tanh"`` and
+        ``"relu"``, or any other hidden activation of :mod:`fastnn.tables.activations`.
+        """,
+    )
+    solver: str = parameter(
+        StrOptions(set(SOLVERS)),
+        default="adam",
+        kind='{"lbfgs", "sgd", "adam"}',
+        doc="""
+        How the loss is minimised: ``"adam"`` [3]_ and ``"sgd"`` step after every mini-batch, ``"lbfgs"`` is a
+        quasi-Newton method on all samples at once, which suits small data.
+        """,
+    )
+    alpha: float = parameter(
+        NOT_NEGATIVE,
+        default=0.0001,
+        doc="""
+        Weight of the L2 penalty ``0.5 * alpha * sum(W**2)``, which is divided by the samples of the batch.
+        """,
+    )
+    batch_size: int | str = parameter(
+        StrOptions({"auto"}),
+        AT_LEAST_ONE,
+        default="auto",
+        kind='int or "auto"',
+        doc="""Samples of a mini-batch; ``"auto"`` stands for ``min(200, n_samples)``.""",
+    )
+    learning_rate: str = parameter(
+        StrOptions(set(SCHEDULES)),
+        default="constant",
+        kind='{"constant", "invscaling", "adaptive"}',
+        doc="""
+        Schedule of the rate of ``solver="sgd"``: constant; ``learning_rate_init / (t_ + 1)**power_t``; or
+        divided by 5 each time that progress stalls as described at ``tol``, until it is 1e-6.
+        """,
+    )
+    learning_rate_init: float = parameter(
+        POSITIVE,
+        default=0.001,
+        doc="First learning rate of the stochastic solvers.",
+    )
+    power_t: float = parameter(
+        NOT_NEGATIVE,
+        default=0.5,
+        doc="""Exponent of ``learning_rate="invscaling"``.""",
+    )
+    max_iter: int = parameter(
+        AT_LEAST_ONE,
+        default=200,
+        doc="""Most epochs (passes over the data) of a stochastic solver, or iterations of ``"lbfgs"``.""",
+    )
+    shuffle: bool = parameter(
+        "boolean",
+        default=True,
+        doc="Visit the samples of each epoch in a new random order.",
+    )
+    random_state: int | np.random.RandomState | None = parameter(
+        "random_state",
+        default=None,
+        kind="int, RandomState instance or None",
+        doc="""
+        Source of the first parameters, of the early-stopping split, of the orders of the epochs and of
+        dropout.
+        """,
+    )
+    tol: float = parameter(
+        NOT_NEGATIVE,
+        default=1e-4,
+        doc="""
+        An epoch counts as progress where the training loss (with ``early_stopping`` the validation score)
+        improves on the best so far by ``tol``. Training stops after more than ``n_iter_no_change`` epochs
+        without progress. For ``"lbfgs"`` the largest gradient component of a solution.
+        """,
+    )
+    verbose: int = parameter(
+        "verbose",
+        default=False,
+        kind="bool",
+        doc="Print the loss of each epoch.",
+    )
+    warm_start: bool = parameter(
+        "boolean",
+        default=False,
+        doc="Begin ``fit`` with the parameters of the previous fit.",
+    )
+    momentum: float = parameter(
+        Interval(Real, 0, 1, closed="both"),
+        default=0.9,
+        doc="""Momentum of ``solver="sgd"``, between 0 and 1.""",
+    )
+    nesterovs_momentum: bool = parameter(
+        "boolean",
+        default=True,
+        doc="Use Nesterov's form of the momentum.",
+    )
+    early_stopping: bool = parameter(
+        "boolean",
+        default=False,
+        doc="""
+        Hold out ``validation_fraction`` of the data (stratified for a single column of classes), judge
+        progress by the score on it, and keep the parameters of the best epoch.
+        """,
+    )
+    validation_fraction: float = parameter(
+        BELOW_ONE,
+        default=0.1,
+        doc="Share of the data held out, at least two samples.",
+    )
+    beta_1: float = parameter(
+        BELOW_ONE,
+        default=0.9,
+        doc="""Decay rates of the first and second moment of ``solver="adam"``, in [0, 1).""",
+    )
+    beta_2: float = parameter(
+        BELOW_ONE,
+        default=0.999,
+    )
+    epsilon: float = parameter(
+        POSITIVE,
+        default=1e-8,
+        doc="""Added to the root of the second moment of ``solver="adam"``.""",
+    )
+    n_iter_no_change: float = parameter(
+        AT_LEAST_ONE,
+        Options(Real, {np.inf}),
+        default=10,
+        kind="int",
+        doc="See ``tol``.",
+    )
+    max_fun: int = parameter(
+        AT_LEAST_ONE,
+        default=15000,
+        doc="""Most evaluations of the loss by ``solver="lbfgs"``.""",
+    )
+    n_threads: int | None = parameter(
+        AT_LEAST_ONE,
+        None,
+        default=None,
+        kind="int",
+        doc="""
+        Threads that a call of a method uses at most. None stands for all cores that this process may use: as
+        ``NUMBA_NUM_THREADS``, ``numba.set_num_threads``, the processor affinity, the cgroup's quota and
+        joblib's limits for its workers allow. The result does not depend on it.
+        """,
+    )
+    device: str | None = parameter(
+        str,
+        None,
+        default=None,
+        kind='{"cpu", "cuda", "cuda:0", "cuda:1", ...}',
+        doc="""
+        Where to compute, on the processor or an NVIDIA GPU. None follows the data of each call: the GPU for
+        an array that lies there (CuPy's, PyTorch's, ...; used in place if it is contiguous and float32 or
+        float64), else the processor. Arrays of NumPy that a GPU has no room for go there in blocks. What a
+        method returns is of the kind of its data, if that is an array of numbers; fitted attributes are
+        arrays of NumPy, so a model that was fitted on a GPU can be loaded without one. Sparse data need the
+        processor.
+        """,
+    )
+    precision: str | None = parameter(
+        StrOptions({"tf32"}),
+        None,
+        default=None,
+        kind='{None, "tf32"}',
+        doc="""
+        "tf32" lets a GPU of compute capability 8.0 or later multiply float32 on its tensor cores, with
+        factors rounded to 11 significant bits.
+        """,
+    )
+    dropout: float = parameter(
+        BELOW_ONE,
+        default=0.0,
+        doc="""
+        Probability in [0, 1) with which each unit of a hidden layer is left out of a training step, for each
+        sample anew; the others are divided by ``1 - dropout`` [4]_. Predictions and validation scores use all
+        units, ``loss_`` and ``loss_curve_`` are those of training. Not for ``solver="lbfgs"``. The units left
+        out follow from ``random_state`` alone, on every device.
+        """,
+    )

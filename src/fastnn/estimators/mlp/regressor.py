@@ -1,0 +1,192 @@
+"""MLPRegressor: a multi-layer perceptron with scikit-learn's interface and results."""
+
+from typing import Any
+
+import numpy as np
+from sklearn.base import RegressorMixin, _fit_context
+from sklearn.metrics import r2_score
+from sklearn.utils import check_array
+from sklearn.utils._param_validation import StrOptions
+from sklearn.utils.metaestimators import available_if
+
+from fastnn.estimators.declaration import declared, estimator, parameter
+from fastnn.estimators.mlp.base import BaseMLP
+from fastnn.estimators.mlp.parameters import MLPParameters
+from fastnn.estimators.mlp.targets import as_vector
+from fastnn.estimators.sparse_rows import canonical_csr
+from fastnn.estimators.weights import checked_weights
+from fastnn.kernels import to_host, to_kind_of
+from fastnn.tables.losses import LOSSES
+
+
+@declared
+class RegressorLoss:
+    """What a regressor can be told first: positions count from the last base."""
+
+    loss: str = parameter(
+        StrOptions({loss.name for loss in LOSSES if loss.regression}),
+        default="squared_error",
+        kind='{"squared_error", "poisson"}',
+        kw_only=False,
+        doc="""
+        Half the squared error, averaged over outputs in ``loss_`` though summed in the gradient; or half
+        the Poisson deviance, for targets that are not negative, with an exponential output.
+        """,
+    )
+
+
+@declared
+class RegressorParameters(MLPParameters, RegressorLoss):
+    """What a regressor can be told."""
+
+
+@estimator
+class MLPRegressor(RegressorMixin, BaseMLP, RegressorParameters):
+    """Multi-layer perceptron that predicts numbers.
+
+    A dense network trained by back-propagation [1]_. Parameters, attributes and results are those of
+    :class:`sklearn.neural_network.MLPRegressor`; first parameters are drawn by its rule [2]_.
+
+    Attributes
+    ----------
+    loss_ : float
+        Loss of the last epoch or iteration, penalty included.
+    best_loss_ : float or None
+        Least loss of an epoch; None with ``early_stopping``. Like the next three, only for the stochastic
+        solvers.
+    loss_curve_ : list of float
+        Mean loss of the batches of each epoch, each before its step.
+    validation_scores_ : list of float or None
+        R squared on the held-out data after each epoch; None without ``early_stopping``.
+    best_validation_score_ : float or None
+        The highest of them.
+    t_ : int
+        Training samples seen, repetitions counted.
+    coefs_ : list of ndarray of shape (n_in, n_out)
+        Weights of each layer, of the type of the training data (float32 or float64). Predictions use what
+        is in this list, so entries may be replaced.
+    intercepts_ : list of ndarray of shape (n_out,)
+        Biases of each layer.
+    n_features_in_ : int
+        Features seen at fit.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names, where X had column names that are strings.
+    n_iter_ : int
+        Epochs or iterations of the last fit.
+    n_layers_ : int
+        Layers, input and output included.
+    n_outputs_ : int
+        Units of the output layer.
+    out_activation_ : str
+        Activation of the output layer: identity, or exp for ``loss="poisson"``.
+
+    See Also
+    --------
+    MLPClassifier : The same network for classes.
+
+    References
+    ----------
+    .. [1] Rumelhart, Hinton and Williams (1986), "Learning representations by back-propagating errors",
+       Nature 323, 533-536.
+    .. [2] Glorot and Bengio (2010), "Understanding the difficulty of training deep feedforward neural
+       networks", AISTATS, eq. 16.
+    .. [3] Kingma and Ba (2014), "Adam: a method for stochastic optimization", arXiv:1412.6980, algorithm 1.
+    .. [4] Srivastava, Hinton, Krizhevsky, Sutskever and Salakhutdinov (2014), "Dropout: a simple way to
+       prevent neural networks from overfitting", JMLR 15, 1929-1958.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastnn import MLPRegressor
+    >>> X = np.linspace(-2, 2, 200).reshape(-1, 1)
+    >>> y = np.sin(2 * X[:, 0])
+    >>> model = MLPRegressor(hidden_layer_sizes=(20,), solver="lbfgs", random_state=0).fit(X, y)
+    >>> bool(model.score(X, y) > 0.95)
+    True
+    """
+
+    _score_function = staticmethod(r2_score)
+
+    def _validate_input(
+        self, X: Any, y: Any, classes: Any, incremental: bool, reset: bool
+    ) -> tuple[Any, np.ndarray]:
+        X, y = self._validated(X, y, y_numeric=True, reset=reset)
+        check_array(y, ensure_2d=False, dtype="numeric", input_name="y")  # no sparse matrix, no strings
+        if y.dtype.kind not in "biuf":  # dates
+            raise TypeError(f"y must hold real numbers, got dtype {y.dtype}.")
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = as_vector(y)
+        if self.loss == "poisson" and (y < 0).any():
+            raise ValueError(f"Some value(s) of y are out of the valid range of the loss {self.loss!r}.")
+        return X, y
+
+    def _network_loss(self) -> str:
+        return self.loss
+
+    def _decide(self, outputs: np.ndarray) -> np.ndarray:
+        return outputs.ravel() if outputs.shape[1] == 1 else outputs
+
+    def _scoring_target(self, Y: np.ndarray) -> np.ndarray:
+        return Y
+
+    @available_if(lambda self: self._check_solver())
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y, sample_weight=None):
+        """Train for one epoch on the given data, going on from the present state.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Training data.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Targets.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples, none negative and not all zero.
+
+        Returns
+        -------
+        self : object
+            The trained estimator.
+
+        Raises
+        ------
+        ValueError
+            For invalid data or divergence, as in ``fit``.
+        """
+        return self._fit(X, y, sample_weight, incremental=True)
+
+    def predict(self, X):
+        """Predict targets.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Data.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            Predictions; float32 where both X and the model are.
+        """
+        return to_kind_of(X, self._decide(self._outputs(X)), self.device)
+
+    def score(self, X, y, sample_weight=None):
+        """Coefficient of determination R^2 of the predictions.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Data.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            True values.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples, none negative and not all zero.
+
+        Returns
+        -------
+        score : float
+        """
+        if sample_weight is not None:
+            sample_weight = checked_weights(sample_weight, X)
+        y = canonical_csr(to_host(y), "y")
+        return self._score_function(y, self._decide(self._outputs(X)), sample_weight=sample_weight)

@@ -1,11 +1,12 @@
 """The data of a network as its kernels take them: rows, dense or sparse, and targets, whole or as codes."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import sparse
 
 from fastnn.kernels import device
+from fastnn.kernels.contract.network import EngineRows
 from fastnn.kernels.shared.arrays import plain
 from fastnn.networks.one_hot import OneHot
 
@@ -16,6 +17,19 @@ Targets = np.ndarray | OneHot
 # entries it may take longer than these: docs/kernels.md has the figures.
 ENTRY_FEATURES, ENTRY_DENSITY = 256, 0.05
 _MOST_COLUMNS = np.iinfo(np.int32).max
+
+
+class Data(NamedTuple):
+    """What a network is trained on, or judged by, of the network's dtype."""
+
+    X: EngineRows  # (n, n_features)
+    Y: Targets  # (n, n_outputs), 0 or 1 for classes
+    sample_weight: np.ndarray | None  # (n,)
+
+    def take(self, rows: np.ndarray) -> "Data":
+        """A copy of some rows."""
+        Y = self.Y.take(rows) if isinstance(self.Y, OneHot) else self.Y[rows]
+        return Data(self.X.take(rows), Y, None if self.sample_weight is None else self.sample_weight[rows])
 
 
 def rows_of(X: Any, dtype: np.dtype) -> device.Rows:

@@ -4,12 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fastnn.kernels.contract.network import EngineNetwork
+from fastnn.kernels.contract.network import EngineNetwork, TargetMatrix
 from fastnn.kernels.shared.arrays import plain
 from fastnn.kernels.shared.device_rows import DeviceRows
-from fastnn.networks.data import Targets
 from fastnn.networks.layout import layout_of
-from fastnn.networks.one_hot import OneHot
 from fastnn.tables.activations import CODES as ACTIVATION_CODES
 from fastnn.tables.losses import CODES as LOSS_CODES
 from fastnn.tables.optimizers import Optimizer
@@ -22,7 +20,7 @@ class DeviceBackend:
         self,
         network: EngineNetwork,
         X: DeviceRows,
-        Y: Targets,
+        Y: TargetMatrix,
         *,
         sample_weight: np.ndarray | None = None,
         alpha: float = 0.0,
@@ -57,7 +55,7 @@ class DeviceNetwork:
         self,
         network: EngineNetwork,
         X: DeviceRows,
-        Y: Targets,
+        Y: TargetMatrix,
         sample_weight: np.ndarray | None,
         alpha: float,
         optimizer: Optimizer | None,
@@ -65,7 +63,7 @@ class DeviceNetwork:
         self._network, self._alpha, self._optimizer = network, alpha, optimizer
         self._n_rows = X.shape[0]
         self._training = X.astype(network.dtype).training(
-            Y.dense(network.dtype) if isinstance(Y, OneHot) else plain(Y, network.dtype),
+            plain(Y, network.dtype) if isinstance(Y, np.ndarray) else Y.dense(network.dtype),
             None if sample_weight is None else plain(sample_weight, network.dtype),
             list(network.layer_sizes),
             ACTIVATION_CODES[network.hidden_activation],

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from fastnn.kernels import device
-from fastnn.kernels.contract.network import EngineNetwork
+from fastnn.kernels.contract.network import EngineNetwork, TargetMatrix
 from fastnn.kernels.shared.arrays import plain
 from fastnn.kernels.shared.pacing import CallPacing
 from fastnn.kernels.shared.threads import threads_for, workers
-from fastnn.networks.data import Targets, batch_entries, entries_of_a_row, kept_targets, rows_of
+from fastnn.networks.data import batch_entries, entries_of_a_row, kept_targets, rows_of
 from fastnn.networks.layout import Layout, layout_of
 from fastnn.networks.rows import HostRows
 from fastnn.tables.activations import ACTIVATIONS, EXP, SOFTMAX
@@ -42,7 +42,7 @@ class HostBackend:
         self,
         network: EngineNetwork,
         X: HostRows,
-        Y: Targets,
+        Y: TargetMatrix,
         *,
         sample_weight: np.ndarray | None = None,
         alpha: float = 0.0,
@@ -86,7 +86,7 @@ class HostNetwork:
         self,
         network: EngineNetwork,
         X: HostRows,
-        Y: Targets,
+        Y: TargetMatrix,
         sample_weight: np.ndarray | None,
         alpha: float,
         optimizer: Optimizer | None,
@@ -235,7 +235,7 @@ def _model(layout: Layout, parameters: np.ndarray, hidden: str, output: str) -> 
 
 
 def _targets(
-    network: EngineNetwork, Y: Targets, sample_weight: np.ndarray | None, alpha: float
+    network: EngineNetwork, Y: TargetMatrix, sample_weight: np.ndarray | None, alpha: float
 ) -> device.Targets:
     weights = np.empty(0, network.dtype)
     if sample_weight is not None:

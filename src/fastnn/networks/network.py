@@ -5,8 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.kernels.contract.network import BoundNetwork, EngineRows, NetworkBackend
-from fastnn.networks.data import Targets
+from fastnn.kernels.contract.network import BoundNetwork, EngineRows, NetworkBackend, TargetMatrix
 from fastnn.networks.host_network import HOST
 from fastnn.networks.layout import layout_of
 from fastnn.tables.dropout import NO_DROPOUT, Dropout
@@ -73,7 +72,7 @@ class Network:
     def bind(
         self,
         X: EngineRows,
-        Y: Targets,
+        Y: TargetMatrix,
         *,
         sample_weight: np.ndarray | None = None,
         alpha: float = 0.0,

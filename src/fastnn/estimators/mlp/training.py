@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from copy import copy
 from dataclasses import fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.base import is_classifier
@@ -18,9 +18,18 @@ from fastnn.networks.solvers import SOLVERS
 from fastnn.networks.solvers.interface import Problem, Solution, silent
 from fastnn.tables.optimizers import Optimizer
 
+if TYPE_CHECKING:
+    from fastnn.estimators.mlp.base import BaseMLP
+
 
 def trained(
-    model: Any, network: Network, data: Data, rng: np.random.RandomState, *, first_pass: bool, one_epoch: bool
+    model: "BaseMLP",
+    network: Network,
+    data: Data,
+    rng: np.random.RandomState,
+    *,
+    first_pass: bool,
+    one_epoch: bool,
 ) -> Solution:
     """Train the network of an estimator, by its parameters.
 
@@ -89,7 +98,7 @@ def remark_on_a_fit(solution: Solution, max_iter: int) -> Warning | None:
     )
 
 
-def _progress(model: Any, first_pass: bool, scored: bool) -> Progress:
+def _progress(model: "BaseMLP", first_pass: bool, scored: bool) -> Progress:
     """The progress of an estimator: none at a first pass or after another kind of training."""
     if first_pass or not hasattr(model, "loss_curve_") or (model.validation_scores_ is None) == scored:
         progress = Progress.begin(scored)
@@ -104,7 +113,7 @@ def _progress(model: Any, first_pass: bool, scored: bool) -> Progress:
     return Progress(best_loss, best_score, count, model.t_, list(getattr(model, "loss_curve_", [])), scores)
 
 
-def _former(model: Any, network: Network) -> tuple[Optimizer, Constant] | None:
+def _former(model: "BaseMLP", network: Network) -> tuple[Optimizer, Constant] | None:
     """A copy of the estimator's optimiser and schedule, where there is one that fits the network."""
     if not hasattr(model, "_optimizer") or model._optimizer.state.shape[1] != network.parameters.size:
         return None
@@ -114,7 +123,7 @@ def _former(model: Any, network: Network) -> tuple[Optimizer, Constant] | None:
     return optimizer, model._schedule
 
 
-def _labels(model: Any, data: Data) -> Any:
+def _labels(model: "BaseMLP", data: Data) -> Any:
     """Labels by which the validation rows are stratified; None for targets that are not.
 
     They are the user's, not their codes: a message may name them. Multi-label targets are not stratified.
@@ -124,7 +133,7 @@ def _labels(model: Any, data: Data) -> Any:
     return None
 
 
-def _score_on(model: Any, network: Network, held_out: Data) -> Callable[[], float]:
+def _score_on(model: "BaseMLP", network: Network, held_out: Data) -> Callable[[], float]:
     """A function that gives the estimator's score on rows that are held out, with the present parameters."""
     y = model._scoring_target(held_out.Y)
 

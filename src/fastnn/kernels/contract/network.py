@@ -41,8 +41,8 @@ class EngineRows(Protocol):
         """The rows in another dtype, as the backend takes them; the same ones where they are so."""
 
 
-class EngineTargets(Protocol):
-    """Targets (n, n_outputs) that are kept as something smaller than numbers."""
+class PackedTargets(Protocol):
+    """Targets (n, n_outputs) that are kept as something smaller than an array."""
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -53,6 +53,9 @@ class EngineTargets(Protocol):
 
     def dense(self, dtype: Any) -> np.ndarray:
         """The matrix itself."""
+
+
+TargetMatrix = np.ndarray | PackedTargets
 
 
 class EngineNetwork(Protocol):
@@ -86,8 +89,8 @@ class EngineNetwork(Protocol):
 class BoundNetwork(Protocol):
     """A network on its data: what lasts from epoch to epoch is made once.
 
-    The network's parameters are read when a method begins and are up to date when it ends. Between two
-    epochs nobody else may change them.
+    The network's parameters are up to date when a method ends. From its binding to its last epoch nobody else
+    may change them; ``loss_and_gradient`` is that of the present ones.
     """
 
     def run_epoch(self, order: np.ndarray | None, batch_size: int) -> float:
@@ -133,7 +136,7 @@ class NetworkBackend(Protocol):
         self,
         network: EngineNetwork,
         X: Any,
-        Y: Any,
+        Y: TargetMatrix,
         *,
         sample_weight: np.ndarray | None = None,
         alpha: float = 0.0,
@@ -146,8 +149,8 @@ class NetworkBackend(Protocol):
         network : EngineNetwork
         X : EngineRows of shape (n, n_features)
             The backend's own.
-        Y : ndarray of shape (n, n_outputs), or EngineTargets
-            Targets; 0 or 1 for classes. Those of bool take a bit each where they can.
+        Y : ndarray or PackedTargets of shape (n, n_outputs)
+            Targets; 0 or 1 for classes. Where a backend knows how, those of bool take a bit each.
         sample_weight : ndarray of shape (n,), default=None
             A batch's loss is the weighted mean over its rows. A batch of zero weight changes nothing.
         alpha : float, default=0.0

@@ -1,6 +1,6 @@
 """Networks on the CPU: the epoch in compiled calls, the gradient over all rows, prediction."""
 
-import time
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -8,7 +8,7 @@ import numpy as np
 from fastnn.kernels import device
 from fastnn.kernels.contract.network import EngineNetwork, TargetMatrix
 from fastnn.kernels.shared.arrays import plain
-from fastnn.kernels.shared.pacing import CallPacing
+from fastnn.kernels.shared.pacing import Chunks
 from fastnn.kernels.shared.threads import threads_for, workers
 from fastnn.networks.data import batch_entries, entries_of_a_row, kept_targets, rows_of
 from fastnn.networks.layout import Layout, layout_of
@@ -104,7 +104,7 @@ class HostNetwork:
             self._layout, network.dtype, self._gradients.keep_z, network.dropout.threshold > 0
         )
         # Lasts from epoch to epoch.
-        self._pacing = CallPacing(most_threaded=MAX_THREADED)
+        self._chunks = Chunks(growth=math.inf, most_threaded=MAX_THREADED)
 
     def run_epoch(self, order: np.ndarray | None, batch_size: int) -> float:
         rows, optimizer = self._rows, self._optimizer
@@ -117,16 +117,15 @@ class HostNetwork:
         step_flops = self._step_flops(batch_size)
         patience = _patience(step_flops)
         n_entries = batch_entries(rows, batch_size)
-        pacing = self._pacing
+        chunks = self._chunks
         total, batch = 0.0, 0
         while batch < n_batches:
-            stop = batch + pacing.steps(n_batches - batch)
-            threaded = pacing.allows_threads() and step_flops >= MIN_STEP_FLOPS
+            stop = batch + chunks.begin(n_batches - batch)
+            threaded = step_flops >= MIN_STEP_FLOPS and chunks.allow_threads()
             with threads_for(step_flops * (stop - batch) if threaded else 0.0) as parallel:
                 workspace, n_workers = self._buffers.for_batches(batch_size, workers(parallel), n_entries)
                 workspace.counts[device.STEPS] = optimizer.t
                 workspace.sums[device.TOTAL] = total
-                started = time.perf_counter()
                 try:
                     device.run_batches(
                         parallel, n_workers, patience, batch, stop, batch_size, n, self._model, rows,
@@ -135,7 +134,7 @@ class HostNetwork:
                 finally:
                     # Ctrl-C is raised when the compiled call is over, whose steps are done.
                     optimizer.t = int(workspace.counts[device.STEPS])
-            pacing.report(parallel, int(workspace.counts[device.DONE]), time.perf_counter() - started)
+            chunks.end(int(workspace.counts[device.DONE]), parallel)
             total, loss = workspace.sums[device.TOTAL], workspace.sums[device.LOSS]
             if np.isnan(loss):
                 return float(loss)

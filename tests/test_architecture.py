@@ -25,7 +25,13 @@ KERNEL_ROOMS = ["shared", "contract", "compiler", "simd", "cpu"]
 ROOT_MODULES = {"_forks": TABLES, "_locks": TABLES, "_mappings": TABLES, "_precompile": ENGINES}
 # The two families, which have a room on every floor and know nothing of each other.
 FAMILIES = {
-    "networks": ("networks", "kernels.cpu.network", "kernels.cuda.network", "estimators.mlp"),
+    "networks": (
+        "networks",
+        "kernels.contract.network",
+        "kernels.cpu.network",
+        "kernels.cuda.network",
+        "estimators.mlp",
+    ),
     "clustering": ("clustering", "kernels.cpu.clustering", "kernels.cuda.clustering", "estimators.kmeans"),
 }
 FUNCTION_MODULES = {

@@ -9,7 +9,7 @@ import sklearn
 from sklearn.utils.fixes import parse_version
 
 from fastnn.kernels.shared import threads
-from fastnn.networks import network
+from fastnn.networks import host_network
 
 if numba.config.ENABLE_CUDASIM:
     from tests.simulated_blocks import let_threads_sleep
@@ -24,7 +24,7 @@ def any_size_uses_threads(monkeypatch):
         pytest.skip("one thread only")
     monkeypatch.setitem(threads.MIN_WORK, "omp", 0)
     monkeypatch.setitem(threads.MIN_WORK, threads.threading_layer(), 0)
-    monkeypatch.setattr(network, "MIN_STEP_WORK", 0)
+    monkeypatch.setattr(host_network, "MIN_STEP_FLOPS", 0)
     before = numba.get_num_threads()
     numba.set_num_threads(2)
     with threads.threads_for(1) as parallel:

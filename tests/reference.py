@@ -254,6 +254,9 @@ class ReferenceNetwork:
                 dz = dz * factors[layer - 1] if factors else dz
         return float(loss), np.concatenate([g.ravel() for g in gradients]).astype(self.dtype)
 
+    def bind(self, X, Y, *, sample_weight=None, alpha=0.0, optimizer=None):
+        return ReferenceBoundNetwork(self, X, Y, sample_weight, alpha, optimizer)
+
     def train_epoch(self, optimizer, X, Y, order, batch_size, *, sample_weight=None, alpha=0.0):
         rows = np.arange(len(Y)) if order is None else order
         total = 0.0
@@ -277,6 +280,24 @@ class ReferenceNetwork:
         RULES[optimizer.name](
             self.parameters, gradient, optimizer.state, optimizer.learning_rate, optimizer.t, *optimizer.hyper
         )
+
+
+class ReferenceBoundNetwork:
+    """A reference network on its data, as of ``fastnn.kernels.contract.network``."""
+
+    def __init__(self, network, X, Y, sample_weight, alpha, optimizer):
+        self.network, self.optimizer = network, optimizer
+        self.X, self.Y = getattr(X, "X", X), Y
+        self.options = {"sample_weight": sample_weight, "alpha": alpha}
+
+    def run_epoch(self, order, batch_size):
+        return self.network.train_epoch(self.optimizer, self.X, self.Y, order, batch_size, **self.options)
+
+    def loss_and_gradient(self, *, copy=True):
+        return self.network.loss_and_gradient(self.X, self.Y, **self.options)
+
+    def finish(self):
+        pass
 
 
 # --- initial weights ----------------------------------------------------------------------------------

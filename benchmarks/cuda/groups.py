@@ -181,7 +181,8 @@ def epochs(torch: Any, cuda: Any, network: tuple[tuple[int, ...], int, int, str 
     PyTorch's is run eagerly, with each step a CUDA graph, and with each step a graph of compiled code.
     """
     from fastnn.kernels import device_rows
-    from fastnn.networks.device_network import DeviceNetwork
+    from fastnn.networks.device_network import DEVICE
+    from fastnn.networks.network import Network
     from fastnn.tables.optimizers import Optimizer
 
     sizes, n, batch_size, precision = network
@@ -190,7 +191,7 @@ def epochs(torch: Any, cuda: Any, network: tuple[tuple[int, ...], int, int, str 
     Y = np.eye(sizes[-1], dtype=np.float32)[y.cpu().numpy()]
     torch.manual_seed(0)
     linear = [torch.nn.Linear(n_in, n_out, device="cuda") for n_in, n_out in pairwise(sizes)]
-    ours = DeviceNetwork(sizes, hidden_activation="relu", loss="log_loss", dtype=np.float32)
+    ours = Network(sizes, hidden_activation="relu", loss="log_loss", dtype=np.float32, backend=DEVICE)
     ours.load(
         [layer.weight.detach().T.cpu().numpy() for layer in linear],
         [layer.bias.detach().cpu().numpy() for layer in linear],
@@ -203,10 +204,11 @@ def epochs(torch: Any, cuda: Any, network: tuple[tuple[int, ...], int, int, str 
         dtype=np.float32,
     )
     order = np.random.default_rng(0).permutation(n)
-    there, shuffled = device_rows(X, 0, precision), torch.from_numpy(order).to("cuda")
+    bound = ours.bind(device_rows(X, 0, precision), Y, optimizer=optimizer)
+    shuffled = torch.from_numpy(order).to("cuda")
 
     def fastnn_epoch() -> float:
-        return ours.train_epoch(optimizer, there, Y, order, batch_size)
+        return bound.run_epoch(order, batch_size)
 
     data = linear, X, y, shuffled, batch_size
     contestants: dict[str, Callable[[], float]] = {"fastnn": fastnn_epoch}

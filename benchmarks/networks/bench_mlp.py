@@ -12,8 +12,9 @@ from benchmarks.common import Benchmark, Estimator, Kernel, Predictor
 from benchmarks.contestants import normal
 from benchmarks.networks.peers_mlp import NETWORKS, Net, fitted_pair, make_data, make_model
 from fastnn import MLPClassifier, MLPRegressor
-from fastnn.estimators.mlp.training import SOLVERS
 from fastnn.networks.network import Network
+from fastnn.networks.rows import HostRows
+from fastnn.networks.solvers import SOLVERS
 from fastnn.tables.activations import DEFAULT, HIDDEN
 from fastnn.tables.losses import LOSSES
 from fastnn.tables.optimizers import RULES, Optimizer
@@ -25,8 +26,8 @@ class ClassifierActivations(Estimator):
     """The digits, with every activation."""
 
     param_names: ClassVar = ["activation", "solver", "dtype"]
-    params: ClassVar = (list(HIDDEN), [SOLVERS[0]], ["float32"])
-    smoke = (DEFAULT, SOLVERS[0], "float32")
+    params: ClassVar = (list(HIDDEN), list(SOLVERS)[:1], ["float32"])
+    smoke = (DEFAULT, next(iter(SOLVERS)), "float32")
 
     def make_data(self, activation: str, solver: str, dtype: str) -> tuple[np.ndarray, np.ndarray]:
         """Pixels in 0..1."""
@@ -48,7 +49,7 @@ class ClassifierSolvers(ClassifierActivations, Predictor):
     """The digits, with every solver."""
 
     params: ClassVar = ([DEFAULT], list(SOLVERS), ["float32"])
-    smoke = (DEFAULT, SOLVERS[-1], "float32")
+    smoke = (DEFAULT, list(SOLVERS)[-1], "float32")
 
 
 class RegressorWide(Predictor):
@@ -152,12 +153,13 @@ class Epoch(Benchmark):
             n_parameters=self.network.parameters.size,
             dtype=dtype,
         )
+        self.bound = self.network.bind(HostRows(self.X), self.Y, optimizer=self.optimizer)
         first, second = self.epoch(), self.epoch()
         assert second < first, (first, second)
 
     def epoch(self) -> float:
         """One pass over the rows; its loss."""
-        return self.network.train_epoch(self.optimizer, self.X, self.Y, None, 200)
+        return self.bound.run_epoch(None, 200)
 
     def time_epoch(self, rule: str, loss: str, dtype: str) -> None:
         """Seconds."""

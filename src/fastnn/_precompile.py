@@ -18,8 +18,10 @@ from fastnn.kernels import device
 from fastnn.kernels.compiler.notice import stopwatch
 from fastnn.kernels.shared.arrays import Csr
 from fastnn.kernels.shared.threads import force_threads
+from fastnn.networks.backends import predict
 from fastnn.networks.data import ENTRY_FEATURES
-from fastnn.networks.network import Network, predict
+from fastnn.networks.network import Network
+from fastnn.networks.rows import HostRows
 from fastnn.tables.activations import HIDDEN
 from fastnn.tables.dropout import Dropout
 from fastnn.tables.losses import LOSSES
@@ -82,8 +84,9 @@ def _networks(dtype: np.dtype) -> None:
         optimizer = Optimizer(
             rule.name, rule.hyper, learning_rate=0.1, n_parameters=net.parameters.size, dtype=dtype
         )
-        net.train_epoch(optimizer, X, Y, None, 10)
-        net.loss_and_gradient(X, Y)
+        bound = net.bind(HostRows(X), Y, optimizer=optimizer)
+        bound.run_epoch(None, 10)
+        bound.loss_and_gradient()
         predict(
             X,
             net.coefs,

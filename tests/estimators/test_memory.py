@@ -11,7 +11,7 @@ from benchmarks.memory import bound, fit_peak
 from benchmarks.peers_memory import few_directions, kmeans_models, kmeans_share
 from fastnn import KMeans, MLPClassifier
 from fastnn.clustering.leading import Leading
-from fastnn.networks.network import GRADIENT_ROWS
+from fastnn.networks.host_network import GRADIENT_ROWS
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

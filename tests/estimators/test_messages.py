@@ -17,7 +17,7 @@ from sklearn.preprocessing import FunctionTransformer
 
 import fastnn
 from fastnn import GradKMeans, KMeans, MiniBatchKMeans, MLPClassifier, MLPRegressor
-from fastnn.networks.network import Network
+from fastnn.networks.host_network import HostNetwork
 from tests.kernels.compiler.test_jit import run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -94,7 +94,7 @@ def test_the_warning_about_an_interruption_points_there(monkeypatch):
     def interrupt(*args, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Network, "train_epoch", interrupt)
+    monkeypatch.setattr(HostNetwork, "run_epoch", interrupt)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         MLPRegressor(**SMALL).fit(X, Y)  # the user's line

@@ -7,7 +7,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from fastnn.kernels import device
 from fastnn.kernels.compiler.jit import jit
 from fastnn.kernels.cpu.network.dropout import drop_units, dropout_loops
-from fastnn.networks import network
+from fastnn.kernels.shared import pacing
 from fastnn.networks.network import Network
 from fastnn.tables.activations import HIDDEN
 from fastnn.tables.dropout import Dropout, is_dropped, philox, random_words
@@ -22,7 +22,7 @@ from tests.kernels.cpu.network.test_mlp_kernels import (
     guarded,
     to_panels,
 )
-from tests.networks.test_network import data, optimizer_for
+from tests.networks.test_network import bound, data, optimizer_for
 from tests.reference import ReferenceNetwork, dropout_factors
 
 SEED = 3 + (5 << 40)
@@ -185,14 +185,14 @@ def test_epochs_follow_the_reference(sizes, batch, activation, dtype):
     X, Y = data(101, sizes, loss, dtype)
     weight = np.random.default_rng(2).uniform(0.5, 2, size=101).astype(dtype)
     optimizers = [optimizer_for(one) for one in (net, twin)]
+    both = [
+        bound(one, X, Y, sample_weight=weight, alpha=1e-3, optimizer=optimizer)
+        for one, optimizer in zip((net, twin), optimizers, strict=True)
+    ]
     tolerance = 1e-4 if dtype == np.float32 else 1e-11
     for epoch in range(2):
         order = np.random.default_rng(epoch).permutation(101)
-        arguments = X, Y, order, batch
-        losses = [
-            one.train_epoch(optimizer, *arguments, sample_weight=weight, alpha=1e-3)
-            for one, optimizer in zip((net, twin), optimizers, strict=True)
-        ]
+        losses = [one.run_epoch(order, batch) for one in both]
         assert losses[0] == pytest.approx(losses[1], rel=tolerance)
         assert_allclose(net.parameters, twin.parameters, atol=tolerance)
         assert optimizers[0].t == optimizers[1].t
@@ -213,7 +213,7 @@ def test_gradient_of_the_thinned_network_is_the_central_difference(activation, l
             "momentum", {"momentum": 0.0}, learning_rate=learning_rate, n_parameters=start.size, dtype=float
         )
         optimizer.t = 4
-        value = net.train_epoch(optimizer, X, Y, None, 11, alpha=0.2)
+        value = bound(net, X, Y, alpha=0.2, optimizer=optimizer).run_epoch(None, 11)
         return value, net.parameters.copy()
 
     gradient = start - step(start, 1.0)[1]
@@ -224,7 +224,7 @@ def test_gradient_of_the_thinned_network_is_the_central_difference(activation, l
         numeric[i] = (step(start + move, 0.0)[0] - step(start - move, 0.0)[0]) / (2 * h)
     assert_allclose(gradient, numeric, atol=1e-8)
     # Not that of the whole network.
-    assert np.abs(gradient - net.loss_and_gradient(X, Y, alpha=0.2)[1]).max() > 1e-3
+    assert np.abs(gradient - bound(net, X, Y, alpha=0.2).loss_and_gradient()[1]).max() > 1e-3
 
 
 def test_full_gradient_has_no_dropout():
@@ -233,10 +233,10 @@ def test_full_gradient_has_no_dropout():
     for activation in ("relu", "silu"):
         thinned, _ = pair(sizes, activation, "log_loss", np.float64, Dropout(0.5, SEED))
         whole, _ = pair(sizes, activation, "log_loss", np.float64, Dropout())
-        optimizer = optimizer_for(thinned)
-        thinned.train_epoch(optimizer, X, Y, None, 30)  # its buffers stay
+        ours = bound(thinned, X, Y, optimizer=optimizer_for(thinned))
+        ours.run_epoch(None, 30)  # its buffers stay
         whole.parameters[:] = thinned.parameters
-        (ours, gradient), (theirs, expected) = (one.loss_and_gradient(X, Y) for one in (thinned, whole))
+        (ours, gradient), (theirs, expected) = (one.loss_and_gradient() for one in (ours, bound(whole, X, Y)))
         assert ours == theirs
         assert_array_equal(gradient, expected)
 
@@ -250,7 +250,8 @@ def trained(sizes, batch, dtype, activation="silu", epochs=2):
     X, Y = data(1000, sizes, loss, dtype)
     net, _ = pair(sizes, activation, loss, dtype, Dropout(0.2, SEED))
     optimizer = optimizer_for(net)
-    losses = [net.train_epoch(optimizer, X, Y, None, batch, alpha=1e-3) for _ in range(epochs)]
+    training = bound(net, X, Y, alpha=1e-3, optimizer=optimizer)
+    losses = [training.run_epoch(None, batch) for _ in range(epochs)]
     return losses, net.parameters.copy(), optimizer.t
 
 
@@ -280,16 +281,15 @@ def test_results_do_not_depend_on_who_does_the_work(sizes, batch, dtype, paralle
     for how in ((False, 1, 10_000), (parallel, n_workers, patience)):
         net, _ = pair(sizes, "tanh", loss, dtype, Dropout(0.2, SEED))
         optimizer = optimizer_for(net)
-        rows, targets = net._prepare_data(X, Y, None, 1e-3)
-        model, training = net._prepare(optimizer)
+        training = bound(net, X, Y, alpha=1e-3, optimizer=optimizer)
         work = device.new_workspace(
             net.layout.sizes, batch, net.dtype, keep_z=False, n_threads=how[1], keep_whole=True
         )
         work.counts[device.STEPS] = 5
         n_batches = -(-450 // batch)
         device.run_batches(
-            how[0], min(how[1], len(work.scratch)), how[2], 0, n_batches, batch, 450, model, rows, targets,
-            training, work, True, 1e-3,
+            how[0], min(how[1], len(work.scratch)), how[2], 0, n_batches, batch, 450, training._model,
+            training._rows, training._targets, training._steps, work, True, 1e-3,
         )  # fmt: skip
         results.append((net.parameters, work.sums[device.TOTAL], optimizer.state))
     for a, b in zip(*results, strict=True):
@@ -299,7 +299,7 @@ def test_results_do_not_depend_on_who_does_the_work(sizes, batch, dtype, paralle
 def test_cutting_an_epoch_into_calls_changes_nothing(monkeypatch):
     results = []
     for seconds in (1e9, 0.0):
-        monkeypatch.setattr(network, "CALL_SECONDS", seconds)
+        monkeypatch.setattr(pacing, "CALL_SECONDS", seconds)
         results.append(trained([8, 16, 3], 20, np.float64))
     assert_same(*results)
     assert results[0][2] == 100
@@ -313,7 +313,7 @@ def test_a_batch_of_zero_weight_uses_up_no_number():
     for rows in (np.arange(30), kept):
         net, _ = pair([5, 8, 3], "tanh", "log_loss", np.float64, Dropout(0.5, SEED))
         optimizer = optimizer_for(net)
-        net.train_epoch(optimizer, X, Y, rows, 10, sample_weight=weight)
+        bound(net, X, Y, sample_weight=weight, optimizer=optimizer).run_epoch(rows, 10)
         results.append((net.parameters, optimizer.t))
     assert_array_equal(results[0][0], results[1][0])
     assert results[0][1] == results[1][1] == 2

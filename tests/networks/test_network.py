@@ -5,8 +5,12 @@ import pytest
 from scipy import sparse
 
 from fastnn.kernels import device
-from fastnn.networks import network
-from fastnn.networks.network import Layout, Network, predict
+from fastnn.kernels.shared import pacing
+from fastnn.networks import host_network
+from fastnn.networks.backends import predict
+from fastnn.networks.layout import Layout
+from fastnn.networks.network import Network
+from fastnn.networks.rows import HostRows
 from fastnn.tables.activations import ACTIVATIONS, HIDDEN
 from fastnn.tables.losses import LOSSES
 from fastnn.tables.optimizers import CODES, RULES, Optimizer
@@ -54,14 +58,19 @@ def optimizer_for(net, name="adam", learning_rate=1e-2):
     )
 
 
+def bound(net, X, Y, **arguments):
+    """A network, or a reference network, on data of the host."""
+    return net.bind(HostRows(X), Y, **arguments)
+
+
 def objective(net, X, Y, **arguments):
     """What the gradient is the gradient of.
 
     scikit-learn reports the squared error as a mean over the outputs and follows the gradient of their sum;
     the penalty counts once in both.
     """
-    penalized = net.loss_and_gradient(X, Y, **arguments)[0]
-    plain = net.loss_and_gradient(X, Y, **{**arguments, "alpha": 0.0})[0]
+    penalized = bound(net, X, Y, **arguments).loss_and_gradient()[0]
+    plain = bound(net, X, Y, **{**arguments, "alpha": 0.0}).loss_and_gradient()[0]
     return penalized - plain + plain * (Y.shape[1] if net.loss.mean_over_outputs else 1)
 
 
@@ -73,7 +82,7 @@ def test_gradient_is_the_reference_and_the_central_difference(activation, loss):
     X, Y = data(11, sizes, loss)
     weight = np.random.default_rng(2).uniform(0.5, 2, size=11)
     for arguments in ({}, {"sample_weight": weight, "alpha": 0.3}):
-        value, gradient = net.loss_and_gradient(X, Y, **arguments)
+        value, gradient = bound(net, X, Y, **arguments).loss_and_gradient()
         want, want_gradient = reference.loss_and_gradient(X, Y, **arguments)
         assert value == pytest.approx(want, rel=1e-12)
         np.testing.assert_allclose(gradient, want_gradient, atol=1e-12)
@@ -96,14 +105,15 @@ def test_epochs_follow_the_reference(sizes, rule, dtype):
     net, reference = pair(sizes, "relu", loss, dtype)
     X, Y = data(131, sizes, loss, dtype)
     optimizers = [optimizer_for(one, rule) for one in (net, reference)]
+    both = [
+        bound(one, X, Y, alpha=1e-3, optimizer=optimizer)
+        for one, optimizer in zip((net, reference), optimizers, strict=True)
+    ]
     rng = np.random.default_rng(3)
     tolerance = 1e-4 if dtype == np.float32 else 1e-11
     for _ in range(3):
         order = rng.permutation(131)
-        losses = [
-            one.train_epoch(optimizer, X, Y, order, 50, alpha=1e-3)
-            for one, optimizer in zip((net, reference), optimizers, strict=True)
-        ]
+        losses = [one.run_epoch(order, 50) for one in both]
         assert losses[0] == pytest.approx(losses[1], rel=tolerance)
         np.testing.assert_allclose(net.parameters, reference.parameters, atol=tolerance)
         np.testing.assert_allclose(optimizers[0].state, optimizers[1].state, atol=tolerance)
@@ -118,9 +128,9 @@ def test_csr_rows_weights_and_a_subset_of_rows(activation):
     X[np.random.default_rng(0).uniform(size=X.shape) < 0.8] = 0
     weight = np.random.default_rng(1).integers(0, 3, size=90).astype(float)
     order = np.random.default_rng(2).permutation(90)[:70]
-    arguments = {"order": order, "batch_size": 32, "sample_weight": weight, "alpha": 0.1}
-    got = net.train_epoch(optimizer_for(net), sparse.csr_matrix(X), Y, **arguments)
-    want = reference.train_epoch(optimizer_for(reference), X, Y, **arguments)
+    arguments = {"sample_weight": weight, "alpha": 0.1}
+    got = bound(net, sparse.csr_matrix(X), Y, optimizer=optimizer_for(net), **arguments).run_epoch(order, 32)
+    want = reference.train_epoch(optimizer_for(reference), X, Y, order, 32, **arguments)
     assert got == pytest.approx(want, rel=1e-12)
     np.testing.assert_allclose(net.parameters, reference.parameters, atol=1e-12)
 
@@ -131,7 +141,7 @@ def test_a_batch_of_zero_weight_changes_nothing(tiny):
     X, Y = data(20, [3, 2])
     weight = np.r_[np.full(10, tiny), np.ones(10)]
     optimizer = optimizer_for(net)
-    assert np.isfinite(net.train_epoch(optimizer, X, Y, None, 10, sample_weight=weight))
+    assert np.isfinite(bound(net, X, Y, sample_weight=weight, optimizer=optimizer).run_epoch(None, 10))
     assert optimizer.t == 1
 
 
@@ -158,10 +168,10 @@ def test_results_do_not_depend_on_the_number_of_threads(
 
     def train():
         net, _ = pair(sizes, loss=loss, dtype=dtype)
-        optimizer = optimizer_for(net)
-        losses = [net.train_epoch(optimizer, X, Y, None, batch, alpha=1e-3) for _ in range(3)]
+        training = bound(net, X, Y, alpha=1e-3, optimizer=optimizer_for(net))
+        losses = [training.run_epoch(None, batch) for _ in range(3)]
         out = predict(X, net.coefs, net.intercepts, hidden_activation="tanh", output_activation="softmax")
-        return losses, net.parameters, net.loss_and_gradient(X, Y)[1], out
+        return losses, net.parameters, bound(net, X, Y).loss_and_gradient()[1], out
 
     two = train()
     with one_thread():
@@ -182,14 +192,13 @@ def test_results_do_not_depend_on_who_does_the_work(sizes, batch, dtype, paralle
     for how in ((False, 1, 10_000), (parallel, n_workers, patience)):
         net, _ = pair(sizes, loss=loss, dtype=dtype)
         optimizer = optimizer_for(net)
-        rows, targets = net._prepare_data(X, Y, None, 1e-3)
-        model, training = net._prepare(optimizer)
+        training = bound(net, X, Y, alpha=1e-3, optimizer=optimizer)
         work = device.new_workspace(net.layout.sizes, batch, net.dtype, keep_z=False, n_threads=how[1])
         places = min(how[1], len(work.scratch))
         n_batches = -(-450 // batch)
         device.run_batches(
-            how[0], places, how[2], 0, n_batches, batch, 450, model, rows, targets,
-            training, work, True, 1e-3,
+            how[0], places, how[2], 0, n_batches, batch, 450, training._model, training._rows,
+            training._targets, training._steps, work, True, 1e-3,
         )  # fmt: skip
         assert work.counts[device.DONE] == n_batches
         results.append((net.parameters, work.sums[device.TOTAL], optimizer.state))
@@ -201,10 +210,11 @@ def test_cutting_an_epoch_into_calls_changes_nothing(monkeypatch):
     X, Y = data(500, [8, 3])
     results = []
     for seconds in (1e9, 0.0):
-        monkeypatch.setattr(network, "CALL_SECONDS", seconds)
+        monkeypatch.setattr(pacing, "CALL_SECONDS", seconds)
         net, _ = pair([8, 16, 3])
         optimizer = optimizer_for(net)
-        losses = [net.train_epoch(optimizer, X, Y, None, 20) for _ in range(3)]
+        training = bound(net, X, Y, optimizer=optimizer)
+        losses = [training.run_epoch(None, 20) for _ in range(3)]
         results.append((losses, net.parameters.copy(), optimizer.t))
     assert results[0][0] == results[1][0]
     np.testing.assert_array_equal(results[0][1], results[1][1])
@@ -215,8 +225,8 @@ def test_a_loss_of_nan_stops_the_epoch_before_its_update():
     X, Y = data(60, [5, 3])
     X[25] = np.nan
     stopped, whole = pair([5, 4, 3])[0], pair([5, 4, 3])[0]
-    assert np.isnan(stopped.train_epoch(optimizer_for(stopped), X, Y, None, 10))
-    whole.train_epoch(optimizer_for(whole), X[:20], Y[:20], None, 10)
+    assert np.isnan(bound(stopped, X, Y, optimizer=optimizer_for(stopped)).run_epoch(None, 10))
+    bound(whole, X[:20], Y[:20], optimizer=optimizer_for(whole)).run_epoch(None, 10)
     np.testing.assert_array_equal(stopped.parameters, whole.parameters)
 
 
@@ -227,12 +237,12 @@ def test_an_infinite_loss_with_a_finite_gradient_does_not_end_the_epoch(dtype):
     X, Y = data(60, [5, 1], "squared_error", dtype)
     Y[55] = 1e200 if dtype == np.float64 else 1e25
     expected = reference.loss_and_gradient(X, np.where(np.arange(60)[:, None] == 55, 1e10, Y))[1]
-    loss, gradient = net.loss_and_gradient(X, Y)
+    loss, gradient = bound(net, X, Y).loss_and_gradient()
     assert loss == np.inf
     # It is that row's, and grows with its target.
     np.testing.assert_allclose(gradient, expected * (Y[55, 0] / 1e10), rtol=1e-5)
     optimizer = optimizer_for(net, "momentum", 1e-3)
-    assert net.train_epoch(optimizer, X, Y, None, 10) == np.inf
+    assert bound(net, X, Y, optimizer=optimizer).run_epoch(None, 10) == np.inf
     assert optimizer.t == 6
     assert np.isfinite(net.parameters).all()
 
@@ -240,9 +250,9 @@ def test_an_infinite_loss_with_a_finite_gradient_does_not_end_the_epoch(dtype):
 def test_gradient_over_blocks_is_the_gradient_over_all(monkeypatch):
     net, _ = pair([6, 9, 3])
     X, Y = data(300, [6, 3])
-    value, gradient = net.loss_and_gradient(X, Y, alpha=0.1)
-    monkeypatch.setattr(network, "GRADIENT_ROWS", 64)
-    value_blocks, gradient_blocks = net.loss_and_gradient(X, Y, alpha=0.1)
+    value, gradient = bound(net, X, Y, alpha=0.1).loss_and_gradient()
+    monkeypatch.setattr(host_network, "GRADIENT_ROWS", 64)
+    value_blocks, gradient_blocks = bound(net, X, Y, alpha=0.1).loss_and_gradient()
     assert value_blocks == pytest.approx(value, rel=1e-13)
     np.testing.assert_allclose(gradient_blocks, gradient, atol=1e-14)
 
@@ -287,7 +297,7 @@ def test_subnormal_state_is_flushed_and_the_callers_environment_kept():
     X, Y = data(10, [4, 2], dtype=np.float32)
     optimizer = optimizer_for(net)
     optimizer.state[:] = 1e-40
-    net.train_epoch(optimizer, np.zeros_like(X), Y, None, 10)
+    bound(net, np.zeros_like(X), Y, optimizer=optimizer).run_epoch(None, 10)
     # The first layer's weights got no gradient from zero inputs: only decay, which flushes them.
     assert (optimizer.state[0, :12] == 0).all()
     tiny = np.array([1e-40], np.float32)

@@ -5,7 +5,7 @@ import pytest
 
 from fastnn.networks.network import Network
 from fastnn.networks.one_hot import OneHot
-from tests.networks.test_network import optimizer_for
+from tests.networks.test_network import bound, optimizer_for
 
 
 def test_a_one_hot_matrix():
@@ -43,10 +43,9 @@ def test_bits_are_those_of_numbers(form, k, dtype, n, batch, any_size_uses_threa
         net.parameters[:] = np.random.default_rng(1).normal(size=net.parameters.size)
         optimizer = optimizer_for(net)
         order = np.random.default_rng(2).permutation(n)[: max(1, n - 7)]
-        losses = [
-            net.train_epoch(optimizer, X, one, order, batch, sample_weight=weight, alpha=1e-3)
-            for _ in range(3)
-        ]
-        results.append([losses, net.parameters, *net.loss_and_gradient(X, one, sample_weight=weight)])
+        training = bound(net, X, one, sample_weight=weight, alpha=1e-3, optimizer=optimizer)
+        losses = [training.run_epoch(order, batch) for _ in range(3)]
+        gradient = bound(net, X, one, sample_weight=weight).loss_and_gradient()
+        results.append([losses, net.parameters, *gradient])
     for got, want in zip(*results, strict=True):
         np.testing.assert_array_equal(got, want)

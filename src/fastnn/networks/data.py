@@ -1,21 +1,33 @@
 """The data of a network as its kernels take them: rows, dense or sparse, and targets, whole or as codes."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import sparse
 
 from fastnn.kernels import device
+from fastnn.kernels.contract.network import EngineRows, TargetMatrix
 from fastnn.kernels.shared.arrays import plain
 from fastnn.networks.one_hot import OneHot
-
-Targets = np.ndarray | OneHot
 
 # CSR rows of so many features, with entries in at most this share of their places, are not made dense: the
 # first layer reads the entries alone, in at most 0.9 of the time of dense rows. With fewer features or more
 # entries it may take longer than these: docs/kernels.md has the figures.
 ENTRY_FEATURES, ENTRY_DENSITY = 256, 0.05
 _MOST_COLUMNS = np.iinfo(np.int32).max
+
+
+class Data(NamedTuple):
+    """What a network is trained on, or judged by, of the network's dtype."""
+
+    X: EngineRows  # (n, n_features)
+    Y: TargetMatrix  # (n, n_outputs), 0 or 1 for classes
+    sample_weight: np.ndarray | None  # (n,)
+
+    def take(self, rows: np.ndarray) -> "Data":
+        """A copy of some rows."""
+        Y = self.Y[rows] if isinstance(self.Y, np.ndarray) else self.Y.take(rows)
+        return Data(self.X.take(rows), Y, None if self.sample_weight is None else self.sample_weight[rows])
 
 
 def rows_of(X: Any, dtype: np.dtype) -> device.Rows:
@@ -40,13 +52,15 @@ def rows_of(X: Any, dtype: np.dtype) -> device.Rows:
     return device.Rows(True, x, indices, plain(X.indptr, np.int64), order, *loops)
 
 
-def kept_targets(Y: Any, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray, int]:
+def kept_targets(Y: TargetMatrix, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray, int]:
     """Targets as the kernels take them, see ``device.Targets``: numbers, codes, and the loop of flags."""
     if isinstance(Y, OneHot):
         # A row with its 1 at c is a piece of the vector 0 ... 0 1 0 ... 0.
         y = np.zeros(2 * Y.n_classes - 1, dtype)
         y[Y.n_classes - 1] = 1
         return y, np.subtract(Y.n_classes - 1, Y.codes, dtype=np.int32), 0
+    if not isinstance(Y, np.ndarray):
+        Y = Y.dense(dtype)
     if Y.dtype != np.bool_:
         return plain(Y, dtype).reshape(-1), np.empty(0, np.int32), 0
     if Y.shape[1] == 1:

@@ -1,86 +1,96 @@
-"""The engine of the multi-layer perceptron on a GPU: ``network.Network`` with its work done there."""
+"""Networks on a GPU."""
 
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
+from fastnn.kernels.contract.network import EngineNetwork, TargetMatrix
 from fastnn.kernels.shared.arrays import plain
 from fastnn.kernels.shared.device_rows import DeviceRows
-from fastnn.networks.network import Network
-from fastnn.networks.one_hot import OneHot
+from fastnn.networks.layout import layout_of
 from fastnn.tables.activations import CODES as ACTIVATION_CODES
 from fastnn.tables.losses import CODES as LOSS_CODES
 from fastnn.tables.optimizers import Optimizer
 
 
-class DeviceNetwork(Network):
-    """A dense network that is trained on a GPU, on ``DeviceRows``.
+class DeviceBackend:
+    """The ``NetworkBackend`` of a GPU, for ``DeviceRows``."""
+
+    def bind(
+        self,
+        network: EngineNetwork,
+        X: DeviceRows,
+        Y: TargetMatrix,
+        *,
+        sample_weight: np.ndarray | None = None,
+        alpha: float = 0.0,
+        optimizer: Optimizer | None = None,
+    ) -> "DeviceNetwork":
+        return DeviceNetwork(network, X, Y, sample_weight, alpha, optimizer)
+
+    def outputs(
+        self,
+        X: DeviceRows,
+        parameters: np.ndarray,
+        layer_sizes: Sequence[int],
+        *,
+        hidden_activation: str,
+        output_activation: str,
+    ) -> np.ndarray:
+        hidden = ACTIVATION_CODES[hidden_activation]
+        return X.outputs(parameters, list(layer_sizes), hidden, output_activation)
+
+
+DEVICE = DeviceBackend()
+
+
+class DeviceNetwork:
+    """The ``BoundNetwork`` of a GPU; parameters as of ``DeviceBackend.bind``.
 
     Parameters and the state of the optimiser stay on the device from epoch to epoch. After each epoch the
-    parameters are copied to ``parameters``, and ``finish`` copies the state.
+    parameters are copied to the network's, and ``finish`` copies the state.
     """
 
-    _given: tuple[Any, ...] = ()
-    _training: Any = None
-    _optimizer: Optimizer | None = None
-
-    def train_epoch(
+    def __init__(
         self,
-        optimizer: Optimizer,
+        network: EngineNetwork,
         X: DeviceRows,
-        Y: np.ndarray | OneHot,
-        order: np.ndarray | None,
-        batch_size: int,
-        *,
-        sample_weight: np.ndarray | None = None,
-        alpha: float = 0.0,
-    ) -> float:
-        """As ``Network.train_epoch``; nothing but it may change ``parameters`` between two epochs."""
-        training = self._on_device(X, Y, sample_weight)
-        if self._optimizer is not optimizer:
-            training.load(self.parameters)
-            training.load_state(optimizer.state)
-            self._optimizer = optimizer
-        order = np.arange(X.shape[0]) if order is None else np.ascontiguousarray(order, np.int64)
+        Y: TargetMatrix,
+        sample_weight: np.ndarray | None,
+        alpha: float,
+        optimizer: Optimizer | None,
+    ) -> None:
+        self._network, self._alpha, self._optimizer = network, alpha, optimizer
+        self._n_rows = X.shape[0]
+        self._training = X.astype(network.dtype).training(
+            plain(Y, network.dtype) if isinstance(Y, np.ndarray) else Y.dense(network.dtype),
+            None if sample_weight is None else plain(sample_weight, network.dtype),
+            list(network.layer_sizes),
+            ACTIVATION_CODES[network.hidden_activation],
+            LOSS_CODES[network.loss.name],
+        )
+        self._training.load(network.parameters)
+        if optimizer is not None:
+            self._training.load_state(optimizer.state)
+
+    def run_epoch(self, order: np.ndarray | None, batch_size: int) -> float:
+        assert self._optimizer is not None
+        order = np.arange(self._n_rows) if order is None else np.ascontiguousarray(order, np.int64)
+        size = min(int(batch_size), order.size)
         try:
-            return training.epoch(optimizer, order, min(int(batch_size), order.size), alpha, self.dropout)
+            return self._training.epoch(self._optimizer, order, size, self._alpha, self._network.dropout)
         finally:
-            training.save(self.parameters)
+            self._training.save(self._network.parameters)
 
-    def finish(self, optimizer: Optimizer) -> None:
-        """Copy the state of the optimiser back to it."""
-        if self._optimizer is optimizer:
-            self._training.save_state(optimizer.state)
-
-    def loss_and_gradient(
-        self,
-        X: DeviceRows,
-        Y: np.ndarray | OneHot,
-        *,
-        sample_weight: np.ndarray | None = None,
-        alpha: float = 0.0,
-        copy: bool = True,
-    ) -> tuple[float, np.ndarray]:
-        """As ``Network.loss_and_gradient``."""
-        training = self._on_device(X, Y, sample_weight)
-        self._optimizer = None
-        training.load(self.parameters)
-        total, weight, gradient = training.loss_and_gradient()
+    def loss_and_gradient(self, *, copy: bool = True) -> tuple[float, np.ndarray]:
+        parameters = self._network.parameters
+        self._training.load(parameters)
+        total, weight, gradient = self._training.loss_and_gradient()
         if np.isnan(total):
             return total, gradient
-        return self._with_penalty(total, weight, gradient, alpha)
+        layout = layout_of(self._network.layer_sizes)
+        return layout.mean_with_penalty(parameters, total, weight, gradient, self._alpha)
 
-    def _on_device(self, X: DeviceRows, Y: np.ndarray | OneHot, sample_weight: np.ndarray | None) -> Any:
-        given = (X, Y, sample_weight)
-        if self._training is None or any(a is not b for a, b in zip(given, self._given, strict=True)):
-            self._given = given
-            weights = None if sample_weight is None else plain(sample_weight, self.dtype)
-            self._training = X.astype(self.dtype).training(
-                Y.dense(self.dtype) if isinstance(Y, OneHot) else plain(Y, self.dtype),
-                weights,
-                self.layout.sizes.tolist(),
-                ACTIVATION_CODES[self.hidden_activation],
-                LOSS_CODES[self.loss.name],
-            )
-            self._optimizer = None
-        return self._training
+    def finish(self) -> None:
+        if self._optimizer is not None:
+            self._training.save_state(self._optimizer.state)

@@ -18,7 +18,7 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from threadpoolctl import threadpool_limits
 
 from fastnn import MLPClassifier, MLPRegressor
-from fastnn.networks.network import Network
+from fastnn.networks import host_network
 from fastnn.tables import activations
 from fastnn.tables.initializers import INITIALIZERS, initialize
 from tests import reference
@@ -544,14 +544,14 @@ def test_interruption(early_stopping, monkeypatch):
     X, y = IRIS
     epochs = []
 
-    class Interrupted(Network):
-        def train_epoch(self, *args, **kwargs):
+    class Interrupted(host_network.HostNetwork):
+        def run_epoch(self, *args, **kwargs):
             epochs.append(0)
             if len(epochs) == 4:
                 raise KeyboardInterrupt
-            return super().train_epoch(*args, **kwargs)
+            return super().run_epoch(*args, **kwargs)
 
-    monkeypatch.setattr("fastnn.estimators.mlp.base.Network", Interrupted)
+    monkeypatch.setattr(host_network, "HostNetwork", Interrupted)
     model = MLPClassifier(hidden_layer_sizes=(6,), random_state=0, early_stopping=early_stopping)
     with pytest.warns(UserWarning, match="Training interrupted by user."):
         model.fit(X, y)
@@ -562,15 +562,15 @@ def test_interruption(early_stopping, monkeypatch):
 def test_an_interruption_amid_a_divergence_keeps_the_best_of_a_former_fit(monkeypatch):
     X, y = IRIS
 
-    class Interrupted(Network):
-        def train_epoch(self, *args, **kwargs):
-            self.parameters[:] = np.nan
+    class Interrupted(host_network.HostNetwork):
+        def run_epoch(self, *args, **kwargs):
+            self._parameters[:] = np.nan
             raise KeyboardInterrupt
 
     model = MLPClassifier(hidden_layer_sizes=(6,), random_state=0, early_stopping=True, warm_start=True)
     model.fit(X, y)
     before = [p.copy() for p in model.coefs_]
-    monkeypatch.setattr("fastnn.estimators.mlp.base.Network", Interrupted)
+    monkeypatch.setattr(host_network, "HostNetwork", Interrupted)
     with pytest.warns(UserWarning, match="Training interrupted by user."):
         model.fit(X, y)
     assert model.n_iter_ == 0

@@ -249,12 +249,12 @@ def test_workqueue_layer_gives_the_same_result():
     import hashlib, warnings
     import numpy as np
     from fastnn import KMeans, MLPRegressor
-    from fastnn.networks import network
+    from fastnn.networks import host_network
     warnings.simplefilter("ignore")
     from fastnn.kernels import linear_forward
     from fastnn.kernels.shared import threads as _threads
     _threads.MIN_WORK.update(omp=0, tbb=0, workqueue=0)
-    network.MIN_STEP_WORK = 0
+    host_network.MIN_STEP_FLOPS = 0
     with _threads.threads_for(1) as parallel:
         assert parallel
     X = np.random.default_rng(0).normal(size=(600, 300))

@@ -6,7 +6,6 @@ from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
-from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils._param_validation import validate_parameter_constraints
@@ -15,23 +14,19 @@ from sklearn.utils.validation import _check_y, check_is_fitted, validate_data
 from fastnn.estimators.draft import Drafting
 from fastnn.estimators.few_rows import pass_checks
 from fastnn.estimators.mlp.parameters import MLPParameters
-from fastnn.estimators.mlp.training import (
-    REMEDY,
-    STOCHASTIC_SOLVERS,
-    Data,
-    Result,
-    train_lbfgs,
-    train_stochastic,
-)
+from fastnn.estimators.mlp.training import fitted_attributes, remark_on_a_fit, trained
 from fastnn.estimators.on_device import refuse_sparse, rows_in_place
 from fastnn.estimators.sparse_rows import canonical_csr
 from fastnn.estimators.weights import checked_weights
 from fastnn.kernels import device_number, device_rows, to_host
-from fastnn.kernels.shared.device_rows import DeviceRows, is_device_array
+from fastnn.kernels.shared.device_rows import is_device_array
 from fastnn.kernels.shared.threads import use_threads
-from fastnn.networks.device_network import DeviceNetwork
-from fastnn.networks.network import Network, predict
+from fastnn.networks.backends import predict, rows_and_backend
+from fastnn.networks.data import Data
+from fastnn.networks.network import Network
 from fastnn.networks.one_hot import OneHot
+from fastnn.networks.solvers import STOCHASTIC_SOLVERS
+from fastnn.networks.solvers.interface import REMEDY
 from fastnn.tables.activations import ACTIVATIONS, CODES, SOFTMAX
 from fastnn.tables.dropout import NO_DROPOUT, Dropout
 from fastnn.tables.initializers import initialize
@@ -109,24 +104,18 @@ class BaseMLP(Drafting, MLPParameters, BaseEstimator, ABC):
             first_fit = not hasattr(self, "coefs_")
             first_pass = first_fit or not (self.warm_start or incremental)
             data, network, rng = self._prepare(X, y, sample_weight, classes, incremental, first_pass)
-            result: Result
-            if self.solver in STOCHASTIC_SOLVERS:
-                result = train_stochastic(
-                    self, network, data, rng, first_pass=first_pass, one_epoch=incremental
-                )
-            else:
-                result = train_lbfgs(self, network, data, first_pass=first_pass)
-
+            solution = trained(self, network, data, rng, first_pass=first_pass, one_epoch=incremental)
+            seen = 0 if first_pass else self.t_
             for name in _OF_ONE_RUN if first_pass else _OF_THE_LAST_STEP:
                 self.__dict__.pop(name, None)
-            self.__dict__.update(result.attributes)
+            self.__dict__.update({"t_": seen} | fitted_attributes(solution))
             self.coefs_, self.intercepts_ = network.coefs, network.intercepts
             self.n_layers_ = len(network.coefs) + 1
             self.n_outputs_ = data.Y.shape[1]
             self.out_activation_ = network.loss.output_activation
-            if result.not_finite is None:
-                return result.remark
-            error = ValueError(f"Solver produced non-finite {result.not_finite}. {REMEDY}")
+            if solution.not_finite is None:
+                return solution.remark if incremental else remark_on_a_fit(solution, self.max_iter)
+            error = ValueError(f"Solver produced non-finite {solution.not_finite}. {REMEDY}")
             if not first_fit:
                 raise error
         return error
@@ -176,17 +165,19 @@ class BaseMLP(Drafting, MLPParameters, BaseEstimator, ABC):
             seen = 0 if first_pass else int(getattr(self, "t_", 0))
             seed = (int(rng.randint(2**63 - 1, dtype=np.int64)) + seen) % 2**63
             dropout = Dropout(float(self.dropout), seed)
-        network = (DeviceNetwork if isinstance(X, DeviceRows) else Network)(
+        rows, backend = rows_and_backend(X)
+        network = Network(
             sizes,
             hidden_activation=self.activation,
             loss=self._network_loss(),
             dtype=dtype,
             dropout=dropout,
+            backend=backend,
         )
         network.load(coefs, intercepts)
         if isinstance(y, np.ndarray) and y.dtype != np.bool_:
             y = np.ascontiguousarray(y, dtype)
-        return Data(_as_engine_input(X, dtype), y, sample_weight), network, rng
+        return Data(rows.astype(dtype), y, sample_weight), network, rng
 
     def _validated(self, X: Any, y: Any, *, y_numeric: bool = False, reset: bool) -> tuple[Any, np.ndarray]:
         """X and y of a fit, checked: X as an array, a sparse matrix or rows on a GPU."""
@@ -257,24 +248,6 @@ class BaseMLP(Drafting, MLPParameters, BaseEstimator, ABC):
             np.ascontiguousarray(b, dtype) for b in intercepts
         ]
 
-    def _forward(
-        self, X: Any, coefs: list[np.ndarray], intercepts: list[np.ndarray], output_activation: str
-    ) -> np.ndarray:
-        """Outputs of shape (n_samples, n_outputs) for validated data."""
-        # Wider data are not rounded to a float32 network: the result has NumPy's common type, as in X @ W.
-        dtype = np.result_type(X.dtype, coefs[0].dtype)
-        if dtype != coefs[0].dtype:
-            coefs = [W.astype(dtype) for W in coefs]
-            intercepts = [b.astype(dtype) for b in intercepts]
-        with use_threads(self.n_threads):
-            return predict(
-                _as_engine_input(X, dtype),
-                coefs,
-                intercepts,
-                hidden_activation=self.activation,
-                output_activation=output_activation,
-            )
-
     def _outputs(self, X: Any) -> np.ndarray:
         """Outputs of shape (n_samples, n_outputs) for any data."""
         check_is_fitted(self, "coefs_")
@@ -292,18 +265,15 @@ class BaseMLP(Drafting, MLPParameters, BaseEstimator, ABC):
         # The user may have replaced it too, to get the scores before the last activation, say.
         if self.out_activation_ not in (SOFTMAX, *CODES):
             raise ValueError(f"out_activation_ must be {SOFTMAX!r} or one of {sorted(CODES)}.")
-        return self._forward(X, *self._checked_parameters(), self.out_activation_)
+        with use_threads(self.n_threads):
+            return predict(
+                X,
+                *self._checked_parameters(),
+                hidden_activation=self.activation,
+                output_activation=self.out_activation_,
+            )
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
-
-
-def _as_engine_input(X: Any, dtype: Any) -> Any:
-    """Validated data as the engine takes it: C-contiguous, CSR or on a GPU, of the network's type."""
-    if isinstance(X, DeviceRows):
-        return X.astype(dtype)
-    if issparse(X):
-        return X.astype(dtype, copy=False)
-    return np.ascontiguousarray(X, dtype)

@@ -7,8 +7,8 @@ import numpy as np
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 
 from fastnn.estimators.declaration import AT_LEAST_ONE, BELOW_ONE, NOT_NEGATIVE, POSITIVE, declared, parameter
-from fastnn.estimators.mlp.training import SOLVERS
 from fastnn.networks.schedules import SCHEDULES
+from fastnn.networks.solvers import SOLVERS
 from fastnn.tables.activations import DEFAULT, HIDDEN
 
 

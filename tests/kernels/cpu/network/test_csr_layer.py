@@ -12,8 +12,9 @@ from fastnn.kernels.cpu.dispatch import activation_loops
 from fastnn.kernels.cpu.network import csr_layer
 from fastnn.kernels.simd import tile
 from fastnn.networks import data as network_data
-from fastnn.networks import network
-from fastnn.networks.network import Network, predict
+from fastnn.networks import host_network
+from fastnn.networks.backends import predict
+from fastnn.networks.network import Network
 from fastnn.tables.activations import CODES, HIDDEN
 from fastnn.tables.dropout import Dropout
 from fastnn.tables.losses import LOSSES
@@ -28,7 +29,7 @@ from tests.kernels.cpu.network.test_mlp_kernels import (
     whole,
     width_of,
 )
-from tests.networks.test_network import data, objective, optimizer_for
+from tests.networks.test_network import bound, data, objective, optimizer_for
 from tests.reference import ReferenceNetwork, reference_predict
 
 LOSS_NAMES = [loss.name for loss in LOSSES]
@@ -215,7 +216,7 @@ def test_gradient_is_the_reference_and_the_central_difference(activation, loss):
     dense, X = sparse_rows(14, 9, np.float64, density=0.4)
     Y = data(14, sizes, loss)[1]
     arguments = {"sample_weight": np.random.default_rng(2).uniform(0.5, 2, size=14), "alpha": 0.3}
-    value, found = net.loss_and_gradient(X, Y, **arguments)
+    value, found = bound(net, X, Y, **arguments).loss_and_gradient()
     want, want_gradient = twin.loss_and_gradient(dense, Y, **arguments)
     assert value == pytest.approx(want, rel=1e-12)
     np.testing.assert_allclose(found, want_gradient, atol=1e-12)
@@ -243,15 +244,13 @@ def test_epochs_follow_the_reference(sizes, rule, dtype):
     optimizers = [optimizer_for(one, rule) for one in (net, twin)]
     rng = np.random.default_rng(3)
     tolerance = 1e-4 if dtype == np.float32 else 1e-11
+    both = [
+        bound(one, rows, Y, sample_weight=weight, alpha=1e-3, optimizer=optimizer)
+        for one, rows, optimizer in zip((net, twin), (X, dense), optimizers, strict=True)
+    ]
     for _ in range(3):
-        arguments = {
-            "order": rng.permutation(131)[:120],
-            "batch_size": 50,
-            "alpha": 1e-3,
-            "sample_weight": weight,
-        }
-        got = net.train_epoch(optimizers[0], X, Y, **arguments)
-        want = twin.train_epoch(optimizers[1], dense, Y, **arguments)
+        order = rng.permutation(131)[:120]
+        got, want = (one.run_epoch(order, 50) for one in both)
         assert got == pytest.approx(want, rel=tolerance)
         np.testing.assert_allclose(net.parameters, twin.parameters, atol=tolerance)
         np.testing.assert_allclose(optimizers[0].state, optimizers[1].state, atol=tolerance)
@@ -269,10 +268,11 @@ def test_bits_are_those_of_the_dense_rows(dtype, rate):
     for net, rows in ((one, X), (other, dense)):
         optimizer = optimizer_for(net)
         order = np.random.default_rng(0).permutation(300)
-        losses = [net.train_epoch(optimizer, rows, Y, order, 64, alpha=1e-3) for _ in range(3)]
+        training = bound(net, rows, Y, alpha=1e-3, optimizer=optimizer)
+        losses = [training.run_epoch(order, 64) for _ in range(3)]
         arguments = {"hidden_activation": "gelu", "output_activation": "softmax"}
         outputs = predict(rows, net.coefs, net.intercepts, **arguments)
-        found = net.loss_and_gradient(rows, Y, alpha=1e-3)
+        found = training.loss_and_gradient()
         results.append([losses, net.parameters, optimizer.state, outputs, *found])
     for got, want in zip(*results, strict=True):
         np.testing.assert_array_equal(got, want)
@@ -293,10 +293,10 @@ def test_results_do_not_depend_on_the_number_of_threads(
 
     def train():
         net, _ = networks(sizes, loss=loss, dtype=dtype)
-        optimizer = optimizer_for(net)
-        losses = [net.train_epoch(optimizer, X, Y, None, batch, alpha=1e-3) for _ in range(3)]
+        training = bound(net, X, Y, alpha=1e-3, optimizer=optimizer_for(net))
+        losses = [training.run_epoch(None, batch) for _ in range(3)]
         out = predict(X, net.coefs, net.intercepts, hidden_activation="tanh", output_activation="softmax")
-        return losses, net.parameters, net.loss_and_gradient(X, Y)[1], out
+        return losses, net.parameters, bound(net, X, Y).loss_and_gradient()[1], out
 
     two = train()
     with one_thread():
@@ -317,16 +317,15 @@ def test_results_do_not_depend_on_who_does_the_work(sizes, batch, dtype, paralle
     for how in ((False, 1, 10_000), (parallel, n_workers, patience)):
         net, _ = networks(sizes, loss=loss, dtype=dtype)
         optimizer = optimizer_for(net)
-        rows, targets = net._prepare_data(X, Y, None, 1e-3)
-        model, training = net._prepare(optimizer)
+        training = bound(net, X, Y, alpha=1e-3, optimizer=optimizer)
         work = device.new_workspace(
             net.layout.sizes, batch, net.dtype, keep_z=False, n_threads=how[1], n_entries=X.nnz
         )
         places = min(how[1], len(work.scratch))
         n_batches = -(-450 // batch)
         device.run_batches(
-            how[0], places, how[2], 0, n_batches, batch, 450, model, rows, targets,
-            training, work, True, 1e-3,
+            how[0], places, how[2], 0, n_batches, batch, 450, training._model, training._rows,
+            training._targets, training._steps, work, True, 1e-3,
         )  # fmt: skip
         assert work.counts[device.DONE] == n_batches
         results.append((net.parameters, work.sums[device.TOTAL], optimizer.state))
@@ -348,7 +347,7 @@ def test_degenerate_rows(case, dtype):
     one, other = networks([40, 6, 3], dtype=dtype)
     for batch, alpha in product((1, 4, 20), (0.0, 0.1)):
         losses = [
-            net.train_epoch(optimizer_for(net), rows, Y, None, batch, alpha=alpha)
+            bound(net, rows, Y, alpha=alpha, optimizer=optimizer_for(net)).run_epoch(None, batch)
             for net, rows in ((one, sparse.csr_matrix(dense)), (other, dense))
         ]
         assert losses[0] == pytest.approx(losses[1], rel=1e-5 if dtype == np.float32 else 1e-12)
@@ -365,10 +364,10 @@ def test_an_order_may_repeat_the_longest_row():
     dense[8, 3] = 1
     X, Y = sparse.csr_matrix(dense), data(50, [64, 3])[1]
     one, other = networks([64, 5, 3])
-    optimizers = [optimizer_for(net) for net in (one, other)]
+    both = [bound(net, rows, Y, optimizer=optimizer_for(net)) for net, rows in ((one, X), (other, dense))]
     for order in (np.arange(50), np.full(50, 7), np.full(50, 8), np.arange(50)[::-1]):
-        for net, rows, optimizer in ((one, X, optimizers[0]), (other, dense, optimizers[1])):
-            net.train_epoch(optimizer, rows, Y, order, 25)
+        for training in both:
+            training.run_epoch(order, 25)
         np.testing.assert_allclose(one.parameters, other.parameters, atol=1e-12)
 
 
@@ -376,9 +375,9 @@ def test_gradient_over_blocks_is_the_gradient_over_all(monkeypatch):
     net, _ = networks([60, 9, 3])
     _, X = sparse_rows(300, 60, np.float64)
     Y = data(300, [60, 3])[1]
-    value, found = net.loss_and_gradient(X, Y, alpha=0.1)
-    monkeypatch.setattr(network, "GRADIENT_ROWS", 64)
-    in_blocks = net.loss_and_gradient(X, Y, alpha=0.1)
+    value, found = bound(net, X, Y, alpha=0.1).loss_and_gradient()
+    monkeypatch.setattr(host_network, "GRADIENT_ROWS", 64)
+    in_blocks = bound(net, X, Y, alpha=0.1).loss_and_gradient()
     assert in_blocks[0] == pytest.approx(value, rel=1e-13)
     np.testing.assert_allclose(in_blocks[1], found, atol=1e-14)
 
@@ -402,6 +401,6 @@ def test_a_non_finite_loss_stops_the_epoch_before_its_update():
     Y = data(60, [20, 3])[1]
     X.data[X.indptr[25]] = np.inf
     stopped, whole_one = networks([20, 4, 3])
-    assert not np.isfinite(stopped.train_epoch(optimizer_for(stopped), X, Y, None, 10))
-    whole_one.train_epoch(optimizer_for(whole_one), X[:20], Y[:20], None, 10)
+    assert not np.isfinite(bound(stopped, X, Y, optimizer=optimizer_for(stopped)).run_epoch(None, 10))
+    bound(whole_one, X[:20], Y[:20], optimizer=optimizer_for(whole_one)).run_epoch(None, 10)
     np.testing.assert_array_equal(stopped.parameters, whole_one.parameters)

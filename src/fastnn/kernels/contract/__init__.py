@@ -1,0 +1,1 @@
+"""What the engines ask of a device, as types: a new backend is whatever fits them."""

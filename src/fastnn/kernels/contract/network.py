@@ -1,0 +1,171 @@
+"""What the engine of the networks asks of a device.
+
+::
+
+    backend.bind(network, X, Y, ...)      data, weights and optimiser, bound once a fit  ->  bound
+        bound.run_epoch(order, batch_size)    steps of the optimiser
+        bound.loss_and_gradient()             over all rows
+        bound.finish()                        what was kept elsewhere comes back
+    backend.outputs(X, parameters, ...)   a forward pass over all rows
+
+The networks choose a backend once, by the rows (``networks.backends``). A test
+(``tests/kernels/test_contract_network.py``) holds every backend to these names, arguments and defaults, and
+to the results of the NumPy twins.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Protocol, Self
+
+import numpy as np
+
+from fastnn.tables.dropout import Dropout
+from fastnn.tables.losses import Loss
+from fastnn.tables.optimizers import Optimizer
+
+
+class EngineRows(Protocol):
+    """Rows (n, d) on some device. They know no algorithm."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of the values."""
+
+    def take(self, rows: np.ndarray) -> "EngineRows":
+        """A copy of some rows, on the same device."""
+
+    def astype(self, dtype: Any) -> "EngineRows":
+        """The rows in another dtype, as the backend takes them; the same ones where they are so."""
+
+
+class PackedTargets(Protocol):
+    """Targets (n, n_outputs) that are kept as something smaller than an array."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of the matrix."""
+
+    def take(self, rows: Any) -> Self:
+        """Some of the rows."""
+
+    def dense(self, dtype: Any) -> np.ndarray:
+        """The matrix itself."""
+
+
+TargetMatrix = np.ndarray | PackedTargets
+
+
+class EngineNetwork(Protocol):
+    """What a backend has to know of a network."""
+
+    @property
+    def dtype(self) -> np.dtype:
+        """float32 or float64: of parameters, activations and gradients."""
+
+    @property
+    def layer_sizes(self) -> tuple[int, ...]:
+        """Units of each layer, inputs first."""
+
+    @property
+    def hidden_activation(self) -> str:
+        """Name of an entry of ``ACTIVATIONS``."""
+
+    @property
+    def loss(self) -> Loss:
+        """Entry of ``LOSSES``, from which the output activation follows."""
+
+    @property
+    def dropout(self) -> Dropout:
+        """Of every hidden layer in ``run_epoch``, and nowhere else."""
+
+    @property
+    def parameters(self) -> np.ndarray:
+        """``W_1, b_1, ..., W_L, b_L`` in one vector of the host."""
+
+
+class BoundNetwork(Protocol):
+    """A network on its data: what lasts from epoch to epoch is made once.
+
+    The network's parameters are up to date when a method ends. From its binding to its last epoch nobody else
+    may change them; ``loss_and_gradient`` is that of the present ones.
+    """
+
+    def run_epoch(self, order: np.ndarray | None, batch_size: int) -> float:
+        """One pass over the rows in mini-batches, updating the parameters after each.
+
+        Parameters
+        ----------
+        order : ndarray of int64 or None
+            The rows in the order of training; None stands for all in their own order.
+        batch_size : int
+            Rows a batch; the last one of the epoch may be shorter.
+
+        Returns
+        -------
+        loss : float
+            Mean over rows of their batch's loss. If a batch's loss is NaN the epoch stops before that batch's
+            update and returns NaN. An infinite loss may have a finite gradient, and the epoch goes on.
+        """
+
+    def loss_and_gradient(self, *, copy: bool = True) -> tuple[float, np.ndarray]:
+        """Loss and its gradient over all rows, without dropout; changes nothing.
+
+        Parameters
+        ----------
+        copy : bool, default=True
+            Without a copy the gradient may be one that the next call overwrites.
+
+        Returns
+        -------
+        loss : float
+        gradient : ndarray of shape (n_parameters,)
+            In the order of ``parameters``. Meaningless where the loss is NaN.
+        """
+
+    def finish(self) -> None:
+        """To be called after the last epoch: the optimiser's state is that of the training then."""
+
+
+class NetworkBackend(Protocol):
+    """A device on which networks are trained and predict."""
+
+    def bind(
+        self,
+        network: EngineNetwork,
+        X: Any,
+        Y: TargetMatrix,
+        *,
+        sample_weight: np.ndarray | None = None,
+        alpha: float = 0.0,
+        optimizer: Optimizer | None = None,
+    ) -> BoundNetwork:
+        """Prepare training. A change of the data in place afterwards may go unnoticed.
+
+        Parameters
+        ----------
+        network : EngineNetwork
+        X : EngineRows of shape (n, n_features)
+            The backend's own.
+        Y : ndarray or PackedTargets of shape (n, n_outputs)
+            Targets; 0 or 1 for classes. Where a backend knows how, those of bool take a bit each.
+        sample_weight : ndarray of shape (n,), default=None
+            A batch's loss is the weighted mean over its rows. A batch of zero weight changes nothing.
+        alpha : float, default=0.0
+            L2 penalty on the weights, ``0.5 alpha sum(W^2)``, divided by the batch's weight.
+        optimizer : Optimizer, default=None
+            For ``run_epoch``, which updates its state and step count, and reads its learning rate.
+        """
+
+    def outputs(
+        self,
+        X: Any,
+        parameters: np.ndarray,
+        layer_sizes: Sequence[int],
+        *,
+        hidden_activation: str,
+        output_activation: str,
+    ) -> np.ndarray:
+        """Outputs (n, n_outputs) of a network for rows of the parameters' dtype."""

@@ -1,0 +1,63 @@
+"""The door: which device works on a network follows from its rows, and is asked here alone."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from fastnn.kernels.contract.network import EngineRows, NetworkBackend
+from fastnn.kernels.shared.device_rows import DeviceRows
+from fastnn.networks.device_network import DEVICE
+from fastnn.networks.host_network import HOST
+from fastnn.networks.layout import layout_of
+from fastnn.networks.rows import HostRows
+
+
+def rows_and_backend(X: Any) -> tuple[EngineRows, NetworkBackend]:
+    """Data as rows that can be taken and cast, and the backend that works on them.
+
+    Parameters
+    ----------
+    X : ndarray or CSR matrix of shape (n, n_features), or DeviceRows
+    """
+    if isinstance(X, DeviceRows):
+        return X, DEVICE
+    return HostRows(X), HOST
+
+
+def predict(
+    X: Any,
+    coefs: Sequence[np.ndarray],
+    intercepts: Sequence[np.ndarray],
+    *,
+    hidden_activation: str,
+    output_activation: str,
+) -> np.ndarray:
+    """Output of the network with the given weights.
+
+    Parameters
+    ----------
+    X : ndarray or CSR matrix of shape (n, n_features), or DeviceRows
+        Rows; float32 is kept if the weights are float32 too, anything else is computed in float64.
+    coefs : sequence of ndarray of shape (n_in, n_out)
+        Weights of each layer.
+    intercepts : sequence of ndarray of shape (n_out,)
+        Biases of each layer.
+    hidden_activation, output_activation : str
+        Names from ``fastnn.tables.activations``; the output's may also be ``SOFTMAX``.
+
+    Returns
+    -------
+    out : ndarray of shape (n, n_outputs)
+    """
+    rows, backend = rows_and_backend(X)
+    dtype = np.result_type(rows.dtype, *(W.dtype for W in coefs))
+    dtype = np.dtype(np.float32 if dtype == np.float32 else np.float64)
+    sizes = coefs[0].shape[0], *[W.shape[1] for W in coefs]
+    return backend.outputs(
+        rows.astype(dtype),
+        layout_of(sizes).flat([*coefs, *intercepts], dtype),
+        sizes,
+        hidden_activation=hidden_activation,
+        output_activation=output_activation,
+    )

@@ -1,0 +1,95 @@
+"""The course of a training: losses, scores, and the count behind the stopping rule."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+
+@dataclass
+class Progress:
+    """Losses and scores so far, of this run and of those that it goes on from.
+
+    Parameters
+    ----------
+    best_loss : float or None
+        Least loss of an epoch; None where validation scores judge.
+    best_validation_score : float or None
+        None where losses judge.
+    no_improvement_count : int
+        Epochs in a row that were not better by ``tol``.
+    t : int
+        Training samples seen, repetitions counted.
+    loss_curve : list of float
+        Loss of each epoch.
+    validation_scores : list of float or None
+        Score after each epoch; None where losses judge.
+    """
+
+    best_loss: float | None
+    best_validation_score: float | None
+    no_improvement_count: int = 0
+    t: int = 0
+    loss_curve: list[float] = field(default_factory=list)
+    validation_scores: list[float] | None = None
+
+    def __post_init__(self) -> None:
+        self._before = len(self.loss_curve)
+
+    @classmethod
+    def begin(cls, scored: bool) -> "Progress":
+        """None so far; `scored` says whether a validation score judges an epoch."""
+        return cls(None, -np.inf, validation_scores=[]) if scored else cls(np.inf, None)
+
+    @property
+    def losses(self) -> list[float]:
+        """Losses of the epochs of this run."""
+        return self.loss_curve[self._before :]
+
+    @property
+    def n_iter(self) -> int:
+        """Epochs of this run."""
+        return len(self.loss_curve) - self._before
+
+    @property
+    def has_best(self) -> bool:
+        """Whether a validation score has singled out an epoch."""
+        return self.best_validation_score is not None and self.best_validation_score != -np.inf
+
+    def record_epoch(self, loss: float, n: int) -> None:
+        """An epoch of `n` rows has ended."""
+        self.t += n
+        self.loss_curve.append(loss)
+
+    def judge_loss(self, loss: float, tol: float) -> None:
+        """Judge an epoch by its training loss."""
+        assert self.best_loss is not None
+        self.no_improvement_count = self.no_improvement_count + 1 if loss > self.best_loss - tol else 0
+        self.best_loss = min(self.best_loss, loss)
+
+    def judge_score(self, score: float, tol: float) -> bool:
+        """Judge an epoch by its validation score; return whether it is the best so far."""
+        assert self.best_validation_score is not None
+        assert self.validation_scores is not None
+        self.validation_scores.append(score)
+        # A score of NaN (non-finite predictions) compares False: it counts as neither worse nor better.
+        worse = score < self.best_validation_score + tol
+        self.no_improvement_count = self.no_improvement_count + 1 if worse else 0
+        better = score > self.best_validation_score
+        if better:
+            self.best_validation_score = score
+        return better
+
+    def has_stalled(self, n_iter_no_change: float) -> bool:
+        """Whether more epochs in a row than these were no better."""
+        return self.no_improvement_count > n_iter_no_change
+
+    def go_on(self) -> None:
+        """Begin to count anew, as with another learning rate."""
+        self.no_improvement_count = 0
+
+    def forget(self, n_epochs: int, n: int) -> None:
+        """Take back the last epochs, of `n` rows each."""
+        self.t -= n_epochs * n
+        del self.loss_curve[len(self.loss_curve) - n_epochs :]
+        if self.validation_scores is not None:
+            del self.validation_scores[len(self.validation_scores) - n_epochs :]

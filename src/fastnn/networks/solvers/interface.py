@@ -1,0 +1,113 @@
+"""What a solver gets, and what it gives back."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fastnn.networks.data import Data
+from fastnn.networks.network import Network
+from fastnn.networks.progress import Progress
+from fastnn.networks.schedules import Constant
+from fastnn.tables.optimizers import Optimizer
+
+REMEDY = (
+    "The input data may contain large values and need to be preprocessed. Scale the inputs (and the targets "
+    "of a regressor), for example with StandardScaler, or lower learning_rate_init."
+)
+
+
+def silent(line: str) -> None:
+    """Tells nobody."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A network to be trained, on data.
+
+    Parameters
+    ----------
+    network : Network
+        Trained in place, from the parameters that it has.
+    data : Data
+    rng : numpy.random.RandomState
+        Source of the order of the rows.
+    progress : Progress
+        Of the training that this one goes on from; it changes in place.
+    rows : ndarray of int64, default=None
+        Rows to train on, where others are held out; None stands for all.
+    score : callable, default=None
+        Gives the validation score of the network's present parameters: the higher, the better. None where
+        none are held out.
+    former : tuple of Optimizer and schedule, default=None
+        To go on with; they change in place. None lets the solver begin with new ones.
+    tell : callable
+        Gets each line that a user may want to read while training runs.
+    """
+
+    network: Network
+    data: Data
+    rng: np.random.RandomState
+    progress: Progress
+    rows: np.ndarray | None = None
+    score: Callable[[], float] | None = None
+    former: tuple[Optimizer, Constant] | None = None
+    tell: Callable[[str], None] = silent
+
+
+@dataclass(frozen=True)
+class Solution:
+    """What came of a training, beside the parameters that it leaves in the network.
+
+    Parameters
+    ----------
+    n_iter : int
+        Epochs, or iterations.
+    loss : float or None
+        The last one; None where no epoch has come to its end.
+    not_finite : str or None
+        What is not, so that nothing usable came of it; None for a usable model.
+    remark : Warning or None
+        To be given once the model has been taken over.
+    has_converged : bool, default=True
+        Whether a stopping rule has ended the training, rather than the number of iterations allowed.
+    progress : Progress, default=None
+        Of a solver that goes by epochs.
+    optimizer, schedule : Optimizer and schedule, default=None
+        To go on with. None after a divergence: there is no state worth going on from.
+    """
+
+    n_iter: int
+    loss: float | None
+    not_finite: str | None
+    remark: Warning | None
+    has_converged: bool = True
+    progress: Progress | None = None
+    optimizer: Optimizer | None = None
+    schedule: Constant | None = None
+
+
+@dataclass(frozen=True)
+class Solver:
+    """An entry of the table of solvers.
+
+    Parameters
+    ----------
+    solve : callable
+        Trains: ``solve(problem, settings) -> Solution``.
+    settings : type
+        Frozen dataclass of its settings, by the names of the estimators' parameters.
+    is_stochastic : bool
+        Whether it goes by mini-batches: then it can do a single epoch, be judged by rows that are held out,
+        and train with dropout.
+    """
+
+    solve: Callable[[Problem, Any], Solution]
+    settings: type
+    is_stochastic: bool
+
+
+def what_is_not_finite(parameters: np.ndarray, besides: str | None = None) -> str | None:
+    """What is not finite: the parameters; else what is known not to be; None if all is."""
+    return besides if np.isfinite(parameters).all() else "parameter weights"

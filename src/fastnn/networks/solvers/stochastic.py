@@ -1,0 +1,279 @@
+"""Epochs of mini-batches: stochastic gradient descent and Adam."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+
+from fastnn.kernels.shared.user_warnings import warn
+from fastnn.networks.network import Network
+from fastnn.networks.schedules import SCHEDULES, Constant
+from fastnn.networks.solvers.interface import REMEDY, Problem, Solution, what_is_not_finite
+from fastnn.tables.optimizers import Optimizer
+
+
+@dataclass(frozen=True)
+class StochasticSettings(ABC):
+    """Settings of every solver that goes by mini-batches.
+
+    Parameters
+    ----------
+    alpha : float
+        L2 penalty.
+    batch_size : int or "auto"
+    learning_rate_init : float
+    power_t : float
+        Exponent of a schedule that scales.
+    max_iter : int
+        Epochs at most.
+    shuffle : bool
+        Whether each epoch has an order of its own.
+    tol : float
+        By how much an epoch has to be better than the best before it.
+    n_iter_no_change : float
+        So many epochs in a row may be no better.
+    """
+
+    alpha: float
+    batch_size: int | Any
+    learning_rate_init: float
+    power_t: float
+    max_iter: int
+    shuffle: bool
+    tol: float
+    n_iter_no_change: float
+
+    @property
+    @abstractmethod
+    def rule(self) -> tuple[str, dict[str, float]]:
+        """Name of the update rule, and its hyperparameters."""
+
+    @property
+    def schedule(self) -> Constant:
+        """How the learning rate changes from epoch to epoch."""
+        return SCHEDULES["constant"](self.learning_rate_init, self.power_t)
+
+    def optimizer(self, network: Network) -> Optimizer:
+        """A new optimiser."""
+        name, hyper = self.rule
+        return Optimizer(
+            name,
+            hyper,
+            learning_rate=self.learning_rate_init,
+            n_parameters=network.parameters.size,
+            dtype=network.parameters.dtype,
+        )
+
+
+@dataclass(frozen=True)
+class SgdSettings(StochasticSettings):
+    """Settings of gradient descent with momentum.
+
+    Parameters
+    ----------
+    learning_rate : str
+        Name of the schedule.
+    momentum : float
+    nesterovs_momentum : bool
+    """
+
+    learning_rate: str
+    momentum: float
+    nesterovs_momentum: bool
+
+    @property
+    def rule(self) -> tuple[str, dict[str, float]]:
+        return "nesterov" if self.nesterovs_momentum else "momentum", {"momentum": self.momentum}
+
+    @property
+    def schedule(self) -> Constant:
+        return SCHEDULES[self.learning_rate](self.learning_rate_init, self.power_t)
+
+
+@dataclass(frozen=True)
+class AdamSettings(StochasticSettings):
+    """Settings of Adam.
+
+    Parameters
+    ----------
+    beta_1, beta_2, epsilon : float
+    """
+
+    beta_1: float
+    beta_2: float
+    epsilon: float
+
+    @property
+    def rule(self) -> tuple[str, dict[str, float]]:
+        return "adam", {"beta_1": self.beta_1, "beta_2": self.beta_2, "epsilon": self.epsilon}
+
+
+def train_stochastic(problem: Problem, settings: StochasticSettings) -> Solution:
+    """Epochs of mini-batches until the stopping rule, ``max_iter``, or the user, ends them.
+
+    Parameters
+    ----------
+    problem : Problem
+    settings : StochasticSettings
+
+    Returns
+    -------
+    solution : Solution
+    """
+    network, data, progress = problem.network, problem.data, problem.progress
+    optimizer, schedule = problem.former or (settings.optimizer(network), settings.schedule)
+    rows = problem.rows
+    n = data.Y.shape[0] if rows is None else rows.size
+    if rows is None and settings.shuffle:
+        rows = np.arange(n, dtype=np.int64)
+    batch_size = _batch_size(settings.batch_size, n)
+    judge = _Judge(problem, settings)
+    end = _End()
+    bound = None
+    try:
+        bound = network.bind(
+            data.X, data.Y, sample_weight=data.sample_weight, alpha=settings.alpha, optimizer=optimizer
+        )
+        for _ in range(settings.max_iter):
+            if settings.shuffle:
+                assert rows is not None
+                rows = _shuffled(rows, problem.rng)
+            loss = bound.run_epoch(rows, batch_size)
+            # An infinite loss may have finite gradients, with which training goes on.
+            end.broken = what_is_not_finite(network.parameters, "losses" if np.isnan(loss) else None)
+            if end.broken:
+                break
+            progress.record_epoch(loss, n)
+            problem.tell(f"Iteration {progress.n_iter}, loss = {loss:.8f}")
+            judge.epoch(loss)
+            optimizer.learning_rate = schedule.after_epoch(optimizer.learning_rate, progress.t)
+            if progress.has_stalled(settings.n_iter_no_change):
+                rate, note = schedule.when_stalled(optimizer.learning_rate)
+                judge.tell_of_stall(note)
+                if rate is None:
+                    break
+                optimizer.learning_rate = rate
+                progress.go_on()
+        else:
+            end.by_number = True
+    except KeyboardInterrupt:
+        end.broken, end.interrupted = what_is_not_finite(network.parameters), True
+    if bound is not None:
+        bound.finish()
+    return _solution(problem, judge, end, n, optimizer, schedule)
+
+
+@dataclass
+class _End:
+    """How training has ended."""
+
+    broken: str | None = None  # what was not finite after an epoch, which does not count
+    interrupted: bool = False  # by the user
+    by_number: bool = False  # all the epochs that are allowed have been done
+
+
+class _Judge:
+    """Says how good each epoch was, and keeps the parameters to go back to.
+
+    Where a validation set judges these are the best so far; else those before any loss was infinite.
+    """
+
+    def __init__(self, problem: Problem, settings: StochasticSettings) -> None:
+        self._problem, self._settings = problem, settings
+        self._kept = problem.network.parameters.copy()
+        self._bounded = True
+
+    def epoch(self, loss: float) -> None:
+        """Judge the epoch that has ended, with this loss."""
+        problem, tol = self._problem, self._settings.tol
+        if problem.score is None:
+            problem.progress.judge_loss(loss, tol)
+            self._bounded = keep = self._bounded and not np.isinf(loss)
+        else:
+            score = problem.score()
+            keep = problem.progress.judge_score(score, tol)
+            problem.tell(f"Validation score: {score:f}")
+        if keep:
+            self._kept[:] = problem.network.parameters
+
+    def tell_of_stall(self, note: str) -> None:
+        """Tell that there is no progress, and what comes of it."""
+        what = "Training loss" if self._problem.score is None else "Validation score"
+        self._problem.tell(
+            f"{what} did not improve more than tol={self._settings.tol:f} for "
+            f"{self._settings.n_iter_no_change} consecutive epochs. {note}"
+        )
+
+    def restore(self) -> None:
+        """Go back to the parameters that were kept."""
+        self._problem.network.parameters[:] = self._kept
+
+
+def _solution(
+    problem: Problem, judge: _Judge, end: _End, n: int, optimizer: Optimizer, schedule: Constant
+) -> Solution:
+    """What has come of a training that has ended; the network gets the parameters that count."""
+    network, progress, broken = problem.network, problem.progress, end.broken
+    scored = problem.score is not None
+    if scored or broken:
+        judge.restore()
+    has_best = scored and progress.has_best
+    failure = None if has_best else broken
+    if scored and not (has_best or broken or end.interrupted):
+        failure = "validation scores in every epoch"
+    remark: Warning | None = UserWarning("Training interrupted by user.") if end.interrupted else None
+    losses = progress.losses
+    diverged = _diverged(losses, broken, scored=has_best)
+    if failure is None and diverged is not None:
+        remark = remark or diverged
+        if not np.isfinite(network.outputs(problem.data.X)).all():
+            failure = "outputs for the training data"
+    if failure is not None:
+        judge.restore()
+        progress.forget(len(losses) - int(np.argmax([*np.isinf(losses), True])), n)
+    going_on = not (failure or broken)
+    return Solution(
+        progress.n_iter,
+        progress.loss_curve[-1] if progress.n_iter else None,
+        failure,
+        remark,
+        has_converged=not end.by_number,
+        progress=progress,
+        # After a divergence there is no state worth going on from.
+        optimizer=optimizer if going_on else None,
+        schedule=schedule if going_on else None,
+    )
+
+
+def _diverged(losses: list[float], broken: str | None, *, scored: bool) -> Warning | None:
+    """What to tell of a fit that has left a usable model, after epochs with these losses.
+
+    broken : what was not finite in one epoch more; scored : whether the parameters of the best epoch are kept
+    """
+    infinite = np.flatnonzero(np.isinf(losses))
+    if broken:
+        what = f"epoch {len(losses) + 1} led to {broken} that are not finite."
+    elif infinite.size:
+        first = infinite[0] + 1
+        what = f"the loss is infinite in {infinite.size} of {len(losses)} epochs, first in epoch {first}."
+    else:
+        return None
+    kept = "the best epoch" if scored else "the last epoch, which are finite,"
+    return ConvergenceWarning(f"Training diverged: {what} The parameters of {kept} are kept. {REMEDY}")
+
+
+def _batch_size(wanted: Any, n: int) -> int:
+    if wanted == "auto":
+        return min(200, n)
+    if wanted > n:
+        warn("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped")
+    return min(wanted, n)
+
+
+def _shuffled(rows: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
+    """The rows in the order of ``sklearn.utils.shuffle``, whose checks take as long as a batch."""
+    order = np.arange(rows.size)
+    rng.shuffle(order)
+    return rows[order]

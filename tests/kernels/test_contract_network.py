@@ -1,0 +1,177 @@
+"""Every backend of the networks: the names that the contract has, and the results of the NumPy twins.
+
+That of CUDA runs on hardware or in the simulator, where every thread is one of Python: the data are tiny.
+"""
+
+import inspect
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+
+from fastnn.kernels import device_rows
+from fastnn.kernels.contract import network as contract
+from fastnn.kernels.shared.device_rows import DeviceRows
+from fastnn.networks.backends import rows_and_backend
+from fastnn.networks.device_network import DEVICE, DeviceBackend, DeviceNetwork
+from fastnn.networks.host_network import HOST, HostBackend, HostNetwork
+from fastnn.networks.network import Network
+from fastnn.networks.one_hot import OneHot
+from fastnn.networks.rows import HostRows
+from fastnn.tables.dropout import Dropout
+from tests.networks.test_network import optimizer_for, targets_for
+from tests.reference import ReferenceNetwork, reference_predict
+
+KEPT = {
+    contract.NetworkBackend: (HostBackend, DeviceBackend),
+    contract.BoundNetwork: (HostNetwork, DeviceNetwork),
+    contract.EngineRows: (HostRows, DeviceRows),
+    contract.PackedTargets: (OneHot,),
+    contract.EngineNetwork: (Network,),
+}
+SIZES, N = (3, 4, 2), 21
+
+
+def public_methods(protocol):
+    return {
+        name: value
+        for name, value in vars(protocol).items()
+        if not name.startswith("_") and inspect.isfunction(value)
+    }
+
+
+def asked(method):
+    """Name, kind and default of every parameter."""
+    return [(p.name, p.kind, p.default) for p in inspect.signature(method).parameters.values()]
+
+
+@pytest.mark.parametrize(
+    ("protocol", "kind"), [(protocol, kind) for protocol, kinds in KEPT.items() for kind in kinds]
+)
+def test_names_arguments_and_defaults(protocol, kind):
+    for name, method in public_methods(protocol).items():
+        wanted, given = asked(method), asked(getattr(kind, name))
+        assert given[: len(wanted)] == wanted, name
+        # What the engine does not know of must not be missed.
+        assert all(default is not inspect.Parameter.empty for _, _, default in given[len(wanted) :]), name
+
+
+def test_a_network_has_what_a_backend_reads():
+    net = Network(SIZES, hidden_activation="tanh", loss="log_loss", dtype=np.float64)
+    names = [name for name, value in vars(contract.EngineNetwork).items() if isinstance(value, property)]
+    assert len(names) == 6
+    assert all(hasattr(net, name) for name in names)
+
+
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def on_device(request):
+    """A function that gives an array's rows on a device, and their backend."""
+    if request.param == "cpu":
+        return rows_and_backend
+    if find_spec("numba_cuda") is None:
+        pytest.skip("numba-cuda is not installed")
+    from fastnn.kernels.cuda.runtime.compat import SIMULATED, cuda
+
+    if not SIMULATED and not cuda.is_available():
+        pytest.skip("no GPU, and no simulator")
+    return lambda X: rows_and_backend(device_rows(X, 0))
+
+
+def test_the_door_looks_at_the_rows(on_device, request):
+    rows, backend = on_device(np.ones((3, 2)))
+    assert backend is (DEVICE if "cuda" in request.node.name else HOST)
+    assert rows.shape == (3, 2)
+    assert rows.dtype == np.float64
+
+
+def trainings(on_device, loss, dtype=np.float64, dropout=None, weighted=True, rule="adam", scale=0.5):
+    """A network on a device and its reference, bound to the same data, and their optimisers."""
+    rng = np.random.default_rng(0)
+    X, Y = rng.normal(size=(N, 3)).astype(dtype), targets_for(loss, N, 2, rng).astype(dtype)
+    weight = rng.integers(0, 3, size=N).astype(dtype) if weighted else None
+    rows, backend = on_device(X)
+    options = {"hidden_activation": "tanh", "loss": loss, "dtype": dtype}
+    if dropout is not None:
+        options["dropout"] = dropout
+    networks = Network(SIZES, **options, backend=backend), ReferenceNetwork(SIZES, **options)
+    values = scale * rng.normal(size=networks[0].parameters.size)
+    optimizers, bound = [], []
+    for net, data in zip(networks, (rows, X), strict=True):
+        net.parameters[:] = values
+        optimizers.append(optimizer_for(net, rule))
+        bound.append(net.bind(data, Y, sample_weight=weight, alpha=0.01, optimizer=optimizers[-1]))
+    return networks, bound, optimizers
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("loss", "rule"), [("squared_error", "nesterov"), ("log_loss", "adam")])
+@pytest.mark.parametrize("dropout", [None, Dropout(0.25, 5)], ids=["whole", "dropout"])
+def test_epochs_follow_the_reference(on_device, loss, rule, dropout, dtype):
+    networks, bound, optimizers = trainings(on_device, loss, dtype, dropout, rule=rule)
+    tolerance = 1e-4 if dtype == np.float32 else 1e-11
+    for order in (None, np.random.default_rng(1).permutation(N)[:17]):
+        losses = [one.run_epoch(order, 8) for one in bound]
+        assert losses[0] == pytest.approx(losses[1], rel=tolerance)
+        np.testing.assert_allclose(networks[0].parameters, networks[1].parameters, atol=tolerance)
+    bound[0].finish()
+    assert optimizers[0].t == optimizers[1].t > 3
+    np.testing.assert_allclose(optimizers[0].state, optimizers[1].state, atol=tolerance)
+
+
+@pytest.mark.parametrize("loss", ["squared_error", "log_loss", "binary_log_loss", "poisson"])
+def test_gradient_is_the_reference(on_device, loss):
+    networks, bound, _ = trainings(on_device, loss)
+    before = networks[0].parameters.copy()
+    (value, gradient), (want, want_gradient) = (one.loss_and_gradient() for one in bound)
+    assert value == pytest.approx(want, rel=1e-12)
+    np.testing.assert_allclose(gradient, want_gradient, atol=1e-12)
+    np.testing.assert_array_equal(networks[0].parameters, before)
+    # A copy, and of the present parameters.
+    networks[0].parameters[:] = 0
+    assert bound[0].loss_and_gradient(copy=False)[0] != value
+    np.testing.assert_allclose(gradient, want_gradient, atol=1e-12)
+
+
+@pytest.mark.parametrize("output", ["log_loss", "squared_error"])
+def test_outputs_are_the_reference(on_device, output):
+    networks, _, _ = trainings(on_device, output)
+    net, X = networks[0], np.random.default_rng(2).normal(size=(5, 3))
+    want = reference_predict(
+        X,
+        net.coefs,
+        net.intercepts,
+        hidden_activation="tanh",
+        output_activation=net.loss.output_activation,
+    )
+    got = net.outputs(on_device(X)[0])
+    assert isinstance(got, np.ndarray)
+    np.testing.assert_allclose(got, want, rtol=1e-12)
+
+
+def test_a_loss_of_nan_ends_the_epoch(on_device):
+    _, bound, optimizers = trainings(on_device, "squared_error", weighted=False, scale=np.nan)
+    assert np.isnan(bound[0].run_epoch(None, 8))
+    assert optimizers[0].t == 0
+
+
+def test_targets_that_are_packed(on_device):
+    rng = np.random.default_rng(0)
+    rows, backend = on_device(rng.normal(size=(N, 3)))
+    codes = OneHot(rng.integers(2, size=N).astype(np.int32), 2)
+    losses = []
+    for Y in (codes, codes.dense(np.float64)):
+        net = Network(SIZES, hidden_activation="relu", loss="log_loss", dtype=np.float64, backend=backend)
+        net.parameters[:] = np.linspace(-1, 1, net.parameters.size)
+        losses.append(net.bind(rows, Y).loss_and_gradient()[0])
+    assert losses[0] == losses[1]
+
+
+def test_rows_are_taken_and_cast(on_device):
+    X = np.arange(12.0).reshape(4, 3)
+    rows, backend = on_device(X)
+    some = rows.take(np.array([2, 0])).astype(np.float32)
+    assert (some.shape, some.dtype) == ((2, 3), np.float32)
+    # Through a network that gives back its input.
+    net = Network((3, 3), hidden_activation="relu", loss="squared_error", dtype=np.float32, backend=backend)
+    net.load([np.eye(3)], [np.zeros(3)])
+    np.testing.assert_array_equal(net.outputs(some), X[[2, 0]])

@@ -1,0 +1,174 @@
+"""The solvers without an estimator."""
+
+from dataclasses import FrozenInstanceError, fields, is_dataclass, replace
+
+import numpy as np
+import pytest
+from sklearn.exceptions import ConvergenceWarning
+
+from fastnn import MLPClassifier, MLPRegressor
+from fastnn.networks import host_network
+from fastnn.networks.data import Data
+from fastnn.networks.network import Network
+from fastnn.networks.progress import Progress
+from fastnn.networks.rows import HostRows
+from fastnn.networks.solvers import SOLVERS, STOCHASTIC_SOLVERS
+from fastnn.networks.solvers.interface import Problem
+from fastnn.networks.solvers.stochastic import SgdSettings
+from fastnn.tables.optimizers import RULES
+
+N = 60
+X = np.random.default_rng(0).normal(size=(N, 4))
+Y = X[:, :1] - 2 * X[:, 1:2]
+VALUES = MLPRegressor().get_params() | {"batch_size": 20, "max_iter": 5, "alpha": 0.01}
+
+
+def settings_of(name, **changes):
+    kind = SOLVERS[name].settings
+    return kind(**{field.name: (VALUES | changes)[field.name] for field in fields(kind)})
+
+
+def problem(Y=Y, scored=False, **options):
+    net = Network([4, 5, 1], hidden_activation="tanh", loss="squared_error", dtype=np.float64)
+    net.parameters[:] = np.random.default_rng(1).normal(size=net.parameters.size) / 2
+    data = Data(HostRows(X), np.ascontiguousarray(Y), None)
+    return Problem(net, data, np.random.RandomState(0), Progress.begin(scored), **options)
+
+
+def solve(name, task, **changes):
+    return SOLVERS[name].solve(task, settings_of(name, **changes))
+
+
+def test_the_table():
+    assert list(SOLVERS) == ["sgd", "adam", "lbfgs"]
+    assert STOCHASTIC_SOLVERS == ("sgd", "adam")
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_settings_are_frozen_and_named_as_the_parameters(name):
+    kind = SOLVERS[name].settings
+    assert is_dataclass(kind)
+    for model in (MLPClassifier, MLPRegressor):
+        assert {field.name for field in fields(kind)} <= model().get_params().keys()
+    with pytest.raises(FrozenInstanceError):
+        settings_of(name).alpha = 1.0
+
+
+@pytest.mark.parametrize("name", STOCHASTIC_SOLVERS)
+def test_every_rule_is_one_of_the_table(name):
+    rule, hyper = settings_of(name).rule
+    assert hyper.keys() == next(entry.hyper for entry in RULES if entry.name == rule).keys()
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_a_solver_lowers_the_loss(name):
+    task = problem()
+    before = task.network.bind(task.data.X, task.data.Y).loss_and_gradient()[0]
+    solution = solve(name, task, max_iter=30)
+    assert solution.not_finite is None
+    assert solution.loss < before
+    assert 0 < solution.n_iter <= 30
+
+
+@pytest.mark.parametrize("name", STOCHASTIC_SOLVERS)
+def test_epochs_in_two_runs_are_those_of_one(name):
+    whole = problem()
+    solve(name, whole, max_iter=6, shuffle=False)
+    task = problem()
+    for _ in range(2):
+        solution = solve(name, task, max_iter=3, shuffle=False)
+        task = replace(task, former=(solution.optimizer, solution.schedule))
+    assert task.progress.loss_curve == whole.progress.loss_curve
+    np.testing.assert_array_equal(task.network.parameters, whole.network.parameters)
+
+
+def test_the_best_parameters_by_the_score_are_kept():
+    scores, seen = iter([0.1, 0.9, 0.5]), []
+    task = problem(scored=True, score=lambda: seen.append(task.network.parameters.copy()) or next(scores))
+    solution = solve("adam", task, max_iter=3)
+    assert not solution.has_converged
+    np.testing.assert_array_equal(task.network.parameters, seen[1])
+    assert solution.progress.best_validation_score == 0.9
+    assert solution.progress.validation_scores == [0.1, 0.9, 0.5]
+
+
+def test_rows_that_are_held_out_are_not_trained_on():
+    rows = np.arange(0, N, 2)
+    spoilt = Y.copy()
+    spoilt[1::2] = 1e6
+    curves = []
+    for targets in (Y, spoilt):
+        task = problem(targets, rows=rows)
+        curves.append(solve("sgd", task, learning_rate_init=1e-3).progress.loss_curve)
+        assert task.progress.t == 5 * 30
+    assert curves[0] == curves[1]
+
+
+def test_the_stopping_rule_ends_it():
+    solution = solve("adam", problem(), tol=1e9, n_iter_no_change=2, max_iter=50)
+    assert solution.has_converged
+    # The first epoch is better than infinity; of the others three in a row are not better by so much.
+    assert solution.n_iter == 4
+
+
+def test_what_is_told():
+    lines = []
+    solve("sgd", problem(tell=lines.append), learning_rate="adaptive", tol=1e9, n_iter_no_change=1)
+    assert lines[0].startswith("Iteration 1, loss = ")
+    assert lines[3] == (
+        "Training loss did not improve more than tol=1000000000.000000 for 1 consecutive epochs. "
+        "Setting learning rate to 0.000200"
+    )
+    solve("lbfgs", problem(tell=lines.append))
+    assert lines[-1].startswith("loss = ")
+
+
+def test_divergence_leaves_what_was_finite():
+    task = problem(Y * 1e200)
+    solution = solve("sgd", task, learning_rate_init=1e300)
+    assert solution.not_finite == "parameter weights"
+    assert solution.optimizer is None
+    assert solution.n_iter == 0
+    assert np.isfinite(task.network.parameters).all()
+
+
+def test_an_infinite_loss_is_told():
+    solution = solve("adam", problem(Y * 1e200))
+    assert solution.not_finite is None
+    assert isinstance(solution.remark, ConvergenceWarning)
+    assert "the loss is infinite in 5 of 5 epochs" in str(solution.remark)
+
+
+@pytest.mark.parametrize("at", ["bind", "run_epoch"])
+def test_an_interruption_leaves_what_was_done(monkeypatch, at):
+    plain, calls = host_network.HostNetwork.run_epoch, []
+
+    def interrupt(*arguments, **options):
+        calls.append(0)
+        if at == "bind" or len(calls) == 3:
+            raise KeyboardInterrupt
+        return plain(*arguments, **options)
+
+    monkeypatch.setattr(*((Network, at) if at == "bind" else (host_network.HostNetwork, at)), interrupt)
+    task = problem()
+    solution = solve("adam", task)
+    assert str(solution.remark) == "Training interrupted by user."
+    assert solution.not_finite is None
+    assert solution.n_iter == (0 if at == "bind" else 2)
+    assert solution.has_converged
+    assert solution.optimizer.t == 3 * solution.n_iter
+
+
+def test_a_batch_larger_than_the_data_is_clipped():
+    with pytest.warns(UserWarning, match="It is going to be clipped"):
+        large = solve("adam", problem(), batch_size=1000)
+    assert large.progress.loss_curve == solve("adam", problem(), batch_size=N).progress.loss_curve
+    assert large.progress.loss_curve == solve("adam", problem(), batch_size="auto").progress.loss_curve
+
+
+def test_schedules_and_rules_follow_the_settings():
+    settings = settings_of("sgd", learning_rate="invscaling", nesterovs_momentum=False)
+    assert isinstance(settings, SgdSettings)
+    assert type(settings.schedule).__name__ == "InverseScaling"
+    assert settings.rule[0] == "momentum"
+    assert settings_of("adam", learning_rate="invscaling").schedule == settings_of("sgd").schedule

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -33,6 +34,7 @@ from fastnn.kernels.simd.tile import (
 )
 
 DTYPES = [np.float32, np.float64]
+TESTS = Path(__file__).parents[2]
 
 
 @jit
@@ -388,7 +390,8 @@ def test_narrower_rows_pass_the_kernel_tests(row):
         "bounds",
         "leading",
     ]
-    tests = [f"tests/test_{name}.py" for name in names]
+    tests = [str(path) for name in names for path in TESTS.rglob(f"test_{name}.py")]
+    assert len(tests) == len(names)
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests],
         env={**os.environ, "FASTNN_SIMD": row},

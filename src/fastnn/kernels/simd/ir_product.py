@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 from llvmlite import ir
 
 from fastnn.kernels.compiler.targets import ROW
-from fastnn.kernels.simd.ir_vectors import I1, I64, LLVM_FLOAT, Vectors, define, join
+from fastnn.kernels.simd.ir_vectors import I64, Vectors, join
 
 
 class Left(NamedTuple):
@@ -127,13 +127,7 @@ def _emit_row_switch(builder: ir.IRBuilder, rows: ir.Value, emit: Any) -> None:
         emit(r)
 
 
-def _product_type(dtype: Any) -> ir.FunctionType:
-    pointer = LLVM_FLOAT[dtype].as_pointer()
-    return ir.FunctionType(ir.VoidType(), [I64, I64, pointer, *[I64] * 4, *[pointer, I64] * 3, I64, I1])
-
-
-def _define_product(module: ir.Module, name: str, dtype: Any) -> None:
-    function = define(module, name, _product_type(dtype))
+def _define_product(function: ir.Function, dtype: Any) -> None:
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     v = Vectors(builder, dtype)
     columns = function.args[13]
@@ -159,13 +153,7 @@ def _define_product(module: ir.Module, name: str, dtype: Any) -> None:
     _emit_row_switch(builder, function.args[0], emit)
 
 
-def _squares_type(dtype: Any) -> ir.FunctionType:
-    pointer = LLVM_FLOAT[dtype].as_pointer()
-    return ir.FunctionType(ir.VoidType(), [I64, I64, pointer, pointer, I64, pointer, I64])
-
-
-def _define_squares(module: ir.Module, name: str, dtype: Any) -> None:
-    function = define(module, name, _squares_type(dtype))
+def _define_squares(function: ir.Function, dtype: Any) -> None:
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     v = Vectors(builder, dtype)
     rows, depth, a, b, b_stride, c, c_stride = function.args
@@ -185,7 +173,7 @@ def _define_squares(module: ir.Module, name: str, dtype: Any) -> None:
     _emit_row_switch(builder, rows, emit)
 
 
-LOOPS = {
-    "product": (_define_product, _product_type),
-    "squares": (_define_squares, _squares_type),
+LOOPS: dict[str, Any] = {
+    "product": _define_product,
+    "squares": _define_squares,
 }

@@ -105,12 +105,6 @@ def join(phis: Sequence[Any], *sources: tuple[ir.Block, Sequence[ir.Value]]) -> 
             phi.add_incoming(value, block)
 
 
-def define(module: ir.Module, name: str, signature: ir.FunctionType) -> ir.Function:
-    function = ir.Function(module, signature, name)
-    function.attributes.add("nounwind")
-    return function
-
-
 def emit_loop(
     v: Vectors,
     label: str,

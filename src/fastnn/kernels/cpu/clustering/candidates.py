@@ -15,6 +15,7 @@ from numba.extending import register_jitable
 
 from fastnn.kernels.compiler.jit import jit, parallel_jit
 from fastnn.kernels.compiler.linked import linked
+from fastnn.kernels.compiler.signature import Float64s2D, Reals, Reals2D
 from fastnn.kernels.cpu.clustering.buffers import thread_buffers
 from fastnn.kernels.cpu.clustering.distances import squared_distance
 from fastnn.kernels.cpu.clustering.lanes import rows_to_lanes
@@ -69,8 +70,11 @@ def _total(count, sums, t, potentials):
         potentials[t, c] = total
 
 
-@linked("candidates-short", "iT2TiTTTTD2D2")
-def _task_of_short_rows(t, X, weights, count, panels, closest, panel, values, sums, potentials):
+@linked("candidates-short")
+def _task_of_short_rows(
+    t: int, X: Reals2D, weights: Reals, count: int, panels: Reals, closest: Reals, panel: Reals,
+    values: Reals, sums: Float64s2D, potentials: Float64s2D,
+):  # fmt: skip
     """The rows of task t, of few features: points along the lanes.
 
     panel, values, sums : WORK, (d, columns), (candidates, columns), and (candidates, lanes): a sum is kept
@@ -92,8 +96,11 @@ def _task_of_short_rows(t, X, weights, count, panels, closest, panel, values, su
     _total(count, sums, t, potentials)
 
 
-@linked("candidates-long", "iT2TT2TTTD2D2")
-def _task_of_long_rows(t, X, weights, candidates, closest, by_row, values, sums, potentials):
+@linked("candidates-long")
+def _task_of_long_rows(
+    t: int, X: Reals2D, weights: Reals, candidates: Reals2D, closest: Reals, by_row: Reals, values: Reals,
+    sums: Float64s2D, potentials: Float64s2D,
+):  # fmt: skip
     """The rows of task t, of many features: these along the lanes. by_row, values, sums : WORK, as above."""
     n, count, columns = X.shape[0], candidates.shape[0], tile_columns(X)
     clear(sums)

@@ -21,6 +21,7 @@ from numba.extending import register_jitable
 
 from fastnn.kernels.compiler.jit import sums_in_any_order
 from fastnn.kernels.compiler.linked import linked
+from fastnn.kernels.compiler.signature import Float64s, Int32s, Real, Reals, Reals2D
 from fastnn.kernels.cpu.clustering.distances import squared_distance
 from fastnn.kernels.cpu.clustering.lanes import differences_to_lanes, rows_to_lanes
 from fastnn.kernels.cpu.clustering.pairs import distances_in_lanes
@@ -121,8 +122,8 @@ def _point_amid(C, spread, mean):
         mean[f] /= max(inner, 1)
 
 
-@linked("pack-centers", "T2TTTDD")
-def pack_centers(C, shift, panels, starts, spread, mean):
+@linked("pack-centers")
+def pack_centers(C: Reals2D, shift: Reals, panels: Reals, starts: Reals, spread: Float64s, mean: Float64s):
     """Prepare centres for ``nearest_rows``.
 
     Parameters
@@ -171,8 +172,11 @@ def pack_centers(C, shift, panels, starts, spread, mean):
                 panels[j // TILE_ROWS * TILE_ROWS * d + f * TILE_ROWS + j % TILE_ROWS] = 0
 
 
-@linked("settle-rows", "iiT2T2TtJT")
-def settle_rows(first, last, X, C, brackets, blur, labels, distances):
+@linked("settle-rows")
+def settle_rows(
+    first: int, last: int, X: Reals2D, C: Reals2D, brackets: Reals, blur: Real, labels: Int32s,
+    distances: Reals,
+):  # fmt: skip
     """Compare all centres in the direct form, for the rows whose label is not certain.
 
     A row without a finite distance gets label 0. brackets : IN (last - first,), or (0,) if distances were

@@ -16,6 +16,7 @@ from numba.extending import register_jitable
 
 from fastnn.kernels.compiler.jit import parallel_jit, sums_in_any_order
 from fastnn.kernels.compiler.linked import linked
+from fastnn.kernels.compiler.signature import Float64s, Float64s2D, Float64s3D, Int32s, Int64s, Reals, Reals2D
 from fastnn.kernels.cpu.clustering.buffers import thread_buffers
 from fastnn.kernels.cpu.clustering.gather import gather_rows
 from fastnn.kernels.cpu.clustering.nearest import nearest_rows, pack_centers
@@ -83,10 +84,11 @@ def _whole_tiles(row, n, columns):
     return n if row == n else row // columns * columns
 
 
-@linked("sweep-task", "iT2TT2TIT2TTTJTD3DTTJii")
+@linked("sweep-task")
 def _row_task(
-    t, X, weights, source, source_weights, order, C, shift, panels, starts, labels, distances, partials,
-    inertias, panel, best, index, assigning, summing,
+    t: int, X: Reals2D, weights: Reals, source: Reals2D, source_weights: Reals, order: Int64s, C: Reals2D,
+    shift: Reals, panels: Reals, starts: Reals, labels: Int32s, distances: Reals, partials: Float64s3D,
+    inertias: Float64s, panel: Reals, best: Reals, index: Int32s, assigning: bool, summing: bool,
 ):  # fmt: skip
     """Rows of task t: assign them, or add them up in partials[t], or both; their part of the inertia.
 
@@ -115,8 +117,11 @@ def _row_task(
     inertias[t] = inertia
 
 
-@linked("sum-task", "iiT2TJD3D2Di")
-def _sum_task(s, tasks, X, weights, labels, partials, sums, counts, by_rows):
+@linked("sum-task")
+def _sum_task(
+    s: int, tasks: int, X: Reals2D, weights: Reals, labels: Int32s, partials: Float64s3D, sums: Float64s2D,
+    counts: Float64s, by_rows: bool,
+):  # fmt: skip
     """Share s of the sums: of the clusters, from the chunks' sums; or of the columns, from all rows."""
     d, k = X.shape[1], counts.size
     if by_rows:

@@ -20,18 +20,20 @@ import numpy as np
 from numba.extending import register_jitable
 
 from fastnn.kernels.compiler.linked import NOTHING, LoopTable
+from fastnn.kernels.compiler.signature import Reals
 from fastnn.kernels.cpu.dispatch import activate, update_parameters
 from fastnn.kernels.cpu.network.layers import sum_of_squares
-from fastnn.kernels.cpu.network.mlp_arguments import MODEL, ROWS, TARGETS, TRAINING, WORKSPACE
+from fastnn.kernels.cpu.network.mlp_arguments import Model, Rows, Targets, Training
 from fastnn.kernels.cpu.network.panels import copy_elements, fill_ones, lanes_of_rows, panel_width, row_stride
-from fastnn.kernels.cpu.network.workspace import WEIGHT
+from fastnn.kernels.cpu.network.workspace import WEIGHT, Workspace
 from fastnn.kernels.simd.denormals import flush_subnormals, restore_subnormals
 from fastnn.kernels.simd.tile import TILE_ROWS, combine_rows, lanes, tile_columns
 
 
 @register_jitable
 def _csr_forward(
-    model, rows, first, start, stop, y_at, activation, keep_z, staging, in_lanes, zs
+    model: Model, rows: Rows, first: int, start: int, stop: int, y_at: int, activation: int, keep_z: bool,
+    staging: Reals, in_lanes: Reals, zs: Reals,
 ):  # fmt: skip
     """Lanes of the first layer, at `y_at`, of the samples start : stop; sample i is row ``order[first + i]``.
 
@@ -177,7 +179,10 @@ def gradient_of_rows(
 
 
 @register_jitable
-def _csr_weights(worker, chunk, model, rows, targets, training, work, first, n, learn):
+def _csr_weights(
+    worker: int, chunk: int, model: Model, rows: Rows, targets: Targets, training: Training, work: Workspace,
+    first: int, n: int, learn: bool,
+):  # fmt: skip
     """The weights' phase of the first layer, for the tiles of it that are in one chunk.
 
     Of a batch whose n samples stand at `first` in the order. Without `learn` gradients are added to those in
@@ -226,10 +231,8 @@ def _csr_weights(worker, chunk, model, rows, targets, training, work, first, n, 
     restore_subnormals(former)
 
 
-csr_forward_loops = LoopTable("csr-forward", {"rows": _csr_forward}, [MODEL, ROWS, "iiiiiiTTT"])
-csr_weights_loops = LoopTable(
-    "csr-weights", {"rows": _csr_weights}, ["ii", MODEL, ROWS, TARGETS, TRAINING, WORKSPACE, "iii"]
-)
+csr_forward_loops = LoopTable("csr-forward", {"rows": _csr_forward})
+csr_weights_loops = LoopTable("csr-weights", {"rows": _csr_weights})
 # What kernels call; Numba knows no attributes of Python objects.
 csr_forward = csr_forward_loops.call
 csr_weights = csr_weights_loops.call

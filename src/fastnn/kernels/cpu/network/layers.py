@@ -19,6 +19,7 @@ from numba.extending import register_jitable
 
 from fastnn.kernels.compiler.jit import sums_in_any_order
 from fastnn.kernels.compiler.linked import NOTHING, linked
+from fastnn.kernels.compiler.signature import Reals
 from fastnn.kernels.cpu.dispatch import activate, chain_rule
 from fastnn.kernels.cpu.network.packing import DEPTH_BLOCK, must_pack, pack_rows
 from fastnn.kernels.cpu.network.panels import (
@@ -43,9 +44,10 @@ from fastnn.kernels.simd.tile import (
 GROUP_TILES = 4
 
 
-@linked("layer-forward", "iiiiiiiiiTTT")
+@linked("layer-forward")
 def layer_forward(
-    n_in, n_out, start, stop, w_at, x_at, y_at, activation, keep_z, w, in_lanes, zs
+    n_in: int, n_out: int, start: int, stop: int, w_at: int, x_at: int, y_at: int, activation: int,
+    keep_z: bool, w: Reals, in_lanes: Reals, zs: Reals,
 ):  # fmt: skip
     """Lanes of a layer, at `y_at`, from those of the layer before it, at `x_at`; with `keep_z`, its z too.
 
@@ -90,9 +92,10 @@ def layer_forward(
         fill_ones(y, y + panel, in_lanes)
 
 
-@linked("layer-backward", "iiiiiiiiiTTTTTT")
+@linked("layer-backward")
 def layer_backward(
-    n_in, n_out, start, stop, w_at, x_at, d_at, out_at, derivative, w, in_lanes, zs, d, out, packed
+    n_in: int, n_out: int, start: int, stop: int, w_at: int, x_at: int, d_at: int, out_at: int,
+    derivative: int, w: Reals, in_lanes: Reals, zs: Reals, d: Reals, out: Reals, packed: Reals,
 ):  # fmt: skip
     """Lanes of dz of a layer of `n_in` units, at `out_at` of `out`, from the next layer's, at `d_at` of `d`.
 
@@ -135,10 +138,11 @@ def layer_backward(
                     chain_rule(derivative, out[z : z + cells], zs[x : x + cells], in_lanes[x : x + cells])
 
 
-@linked("weight-gradient", "iiiiiiiiiiiiiTTTT")
+@linked("weight-gradient")
 def weight_gradient(
-    n_in, n_out, first_tile, last_tile, first_chunk, last_chunk, n_chunks, n, capacity,
-    x_at, columns_at, w_at, add, in_lanes, in_columns, gradient, sums,
+    n_in: int, n_out: int, first_tile: int, last_tile: int, first_chunk: int, last_chunk: int, n_chunks: int,
+    n: int, capacity: int, x_at: int, columns_at: int, w_at: int, add: bool, in_lanes: Reals,
+    in_columns: Reals, gradient: Reals, sums: Reals,
 ):  # fmt: skip
     """Row tiles first_tile : last_tile of [dW; db] = [X 1]^T dZ over some chunks of samples; += with `add`.
 

@@ -25,6 +25,7 @@ from numba.extending import register_jitable
 
 from fastnn.kernels.compiler.jit import parallel_jit
 from fastnn.kernels.compiler.linked import NOTHING, linked
+from fastnn.kernels.compiler.signature import Reals
 from fastnn.kernels.cpu.dispatch import step_coefficients, update_parameters
 from fastnn.kernels.cpu.network.csr_layer import csr_forward, csr_weights
 from fastnn.kernels.cpu.network.dropout import drop_units
@@ -35,7 +36,7 @@ from fastnn.kernels.cpu.network.layers import (
     sum_of_squares,
     weight_gradient,
 )
-from fastnn.kernels.cpu.network.mlp_arguments import MODEL, ROWS, TARGETS, TRAINING, WORKSPACE
+from fastnn.kernels.cpu.network.mlp_arguments import Model, Rows, Targets, Training
 from fastnn.kernels.cpu.network.output import loss_and_gradient, softmax
 from fastnn.kernels.cpu.network.panels import (
     chunk_samples,
@@ -60,6 +61,7 @@ from fastnn.kernels.cpu.network.workspace import (
     TOTAL,
     TOTAL_WEIGHT,
     WEIGHT,
+    Workspace,
     scratch_size,
 )
 from fastnn.kernels.simd.denormals import flush_subnormals, restore_subnormals
@@ -83,8 +85,11 @@ def _drop(layer, n_units, start, stop, at, training, step, values):
     )  # fmt: skip
 
 
-@linked("rows-task", ["ii", MODEL, ROWS, TARGETS, TRAINING, WORKSPACE, "ii"])
-def _rows_task(worker, chunk, model, rows, targets, training, work, first, n):
+@linked("rows-task")
+def _rows_task(
+    worker: int, chunk: int, model: Model, rows: Rows, targets: Targets, training: Training, work: Workspace,
+    first: int, n: int,
+):  # fmt: skip
     """The rows' phase, for one chunk of the n samples that stand at `first` in the order.
 
     The worker's number says whose buffers to use.
@@ -124,7 +129,7 @@ def _rows_task(worker, chunk, model, rows, targets, training, work, first, n):
     n_out = sizes[n_layers]
     if model.is_softmax:
         softmax(n_out, start, stop, at[n_layers], model.output, in_lanes)
-    starts, first_start, stride = rows.order, first, n_out
+    starts, first_start, stride = rows.order, np.int64(first), n_out
     if targets.codes.size > 0 and targets.flags == NOTHING:
         for i in range(start, stop):
             work.places[i] = targets.codes[rows.order[first + i]]
@@ -181,8 +186,11 @@ def _add_partials(work, n, add, begin, end, gradient):
         add = True
 
 
-@linked("weights-task", ["iii", MODEL, TARGETS, TRAINING, WORKSPACE, "ii"])
-def _weights_task(worker, tile, stop, model, targets, training, work, n, learn):
+@linked("weights-task")
+def _weights_task(
+    worker: int, tile: int, stop: int, model: Model, targets: Targets, training: Training, work: Workspace,
+    n: int, learn: bool,
+):  # fmt: skip
     """The weights' phase, for the tiles tile : stop: their gradients and, with `learn`, their update."""
     former = flush_subnormals()
     parameters, gradient, tiles = model.parameters, training.gradient, work.tiles
@@ -268,10 +276,11 @@ def _phase_or_end(phase, n_batches, work):
     return phase if phase // 2 < n_batches else FINISHED
 
 
-@linked("train-worker", ["iiiiiii", MODEL, ROWS, TARGETS, TRAINING, WORKSPACE, "id"])
+@linked("train-worker")
 def _train_worker(
-    worker, n_workers, patience, first_batch, last_batch, batch_size, n_samples,
-    model, rows, targets, training, work, learn, learning_rate,
+    worker: int, n_workers: int, patience: int, first_batch: int, last_batch: int, batch_size: int,
+    n_samples: int, model: Model, rows: Rows, targets: Targets, training: Training, work: Workspace,
+    learn: bool, learning_rate: float,
 ):  # fmt: skip
     """A worker's part of ``run_batches``: phase 2 i is the rows' phase of batch i, 2 i + 1 its weights'."""
     signals = work.signals
@@ -332,8 +341,11 @@ def run_batches(
         )  # fmt: skip
 
 
-@linked("predict-task", ["ii", MODEL, ROWS, "iiTTT"])
-def _predict_task(chunk, n_chunks, model, rows, first, n, in_lanes, scratch, out):
+@linked("predict-task")
+def _predict_task(
+    chunk: int, n_chunks: int, model: Model, rows: Rows, first: int, n: int, in_lanes: Reals, scratch: Reals,
+    out: Reals,
+):  # fmt: skip
     start, stop = chunk_samples(chunk, n_chunks, n, out)
     if start == stop:
         return

@@ -3,14 +3,15 @@
 from numba.extending import register_jitable
 
 from fastnn.kernels.compiler.linked import NOTHING, LoopTable, linked
+from fastnn.kernels.compiler.signature import Float64s, Int32s, Int64s, Reals
 from fastnn.kernels.cpu.dispatch import activate, losses_and_dz
 from fastnn.kernels.cpu.network.panels import panel_width
 from fastnn.kernels.simd.tile import divide_by_sum, lanes, subtract_max, tile_columns, tile_gather
 from fastnn.tables.activations import SOFTMAX
 
 
-@linked(SOFTMAX, "iiiiiT")
-def softmax(n_units, start, stop, lanes_at, exp, in_lanes):
+@linked(SOFTMAX)
+def softmax(n_units: int, start: int, stop: int, lanes_at: int, exp: int, in_lanes: Reals):
     """z <- exp(z) / sum(exp(z)) over the units of each sample, in place. Scores are taken from their largest.
 
     exp : int
@@ -26,7 +27,9 @@ def softmax(n_units, start, stop, lanes_at, exp, in_lanes):
 
 
 @register_jitable
-def _gather_flags(n_units, first, samples, panel, order, codes, out):
+def _gather_flags(
+    n_units: int, first: int, samples: int, panel: int, order: Int64s, codes: Int32s, out: Reals,
+):  # fmt: skip
     """out[j, i] = flag order[first + i] * n_units + j, for i < panel; from `samples` on the last one's again.
 
     codes : array of int32   # IN: flag f is bit f % 32 of element f // 32
@@ -39,14 +42,15 @@ def _gather_flags(n_units, first, samples, panel, order, codes, out):
 
 
 # gather_flags(address, ...), with address = flag_loops.address(0, dtype): compiled where targets are flags.
-flag_loops = LoopTable("flags", {"rows": _gather_flags}, "iiiiIJT")
+flag_loops = LoopTable("flags", {"rows": _gather_flags})
 gather_flags = flag_loops.call
 
 
-@linked("loss-and-gradient", "iiiiiiiiIiiITJTTTD")
+@linked("loss-and-gradient")
 def loss_and_gradient(
-    n_units, first, start, stop, lanes_at, loss, weighted, flags, order, first_start, stride, starts,
-    y, codes, weights, in_lanes, targets, row_loss,
+    n_units: int, first: int, start: int, stop: int, lanes_at: int, loss: int, weighted: bool, flags: int,
+    order: Int64s, first_start: int, stride: int, starts: Int64s, y: Reals, codes: Int32s, weights: Reals,
+    in_lanes: Reals, targets: Reals, row_loss: Float64s,
 ):  # fmt: skip
     """Loss of each sample, and dz in place of the outputs; sample i is row ``order[first + i]``.
 

@@ -23,6 +23,7 @@ multiple of a vector.
 from numba.extending import register_jitable
 
 from fastnn.kernels.compiler.linked import linked
+from fastnn.kernels.compiler.signature import Int32s, Int64s, Reals
 from fastnn.kernels.simd.tile import lanes, prefetch_range, tile_columns, tile_gather, tile_transpose
 
 
@@ -48,28 +49,31 @@ def chunk_samples(chunk, n_chunks, n, array):
 # LLVM spends a third of a second on a loop of this kind, wherever it stands: here it does so once.
 
 
-@linked("fill-ones", "iiT")
-def fill_ones(start, stop, array):
+@linked("fill-ones")
+def fill_ones(start: int, stop: int, array: Reals):
     """array[start:stop] = 1."""
     for i in range(start, stop):
         array[i] = 1
 
 
-@linked("copy-elements", "iiiTT")
-def copy_elements(n, source_at, target_at, source, target):
+@linked("copy-elements")
+def copy_elements(n: int, source_at: int, target_at: int, source: Reals, target: Reals):
     """n elements of `source` into other memory."""
     for i in range(n):
         target[target_at + i] = source[source_at + i]
 
 
-@linked("prefetch-lines", "iiT")
-def prefetch_lines(start, stop, array):
+@linked("prefetch-lines")
+def prefetch_lines(start: int, stop: int, array: Reals):
     """Ask for the cache lines of array[start:stop]."""
     prefetch_range(start, stop, array)
 
 
-@linked("gather-lanes", "iiiiiIJTITT")
-def gather_lanes(is_sparse, n_features, first, start, stop, order, indices, x, indptr, staging, in_lanes):
+@linked("gather-lanes")
+def gather_lanes(
+    is_sparse: bool, n_features: int, first: int, start: int, stop: int, order: Int64s, indices: Int32s,
+    x: Reals, indptr: Int64s, staging: Reals, in_lanes: Reals,
+):  # fmt: skip
     """Lanes of the samples start : stop of a batch whose sample i is row ``order[first + i]`` of X.
 
     Parameters
@@ -137,8 +141,11 @@ def row_stride(n_units, array):
     return 1 if n_units == 1 else (n_units + width - 1) // width * width
 
 
-@linked("lanes-to-columns", "iiiiiiiTT")
-def lanes_to_columns(in_rows, n_units, start, stop, capacity, d_at, columns_at, d, in_columns):
+@linked("lanes-to-columns")
+def lanes_to_columns(
+    in_rows: bool, n_units: int, start: int, stop: int, capacity: int, d_at: int, columns_at: int, d: Reals,
+    in_columns: Reals,
+):  # fmt: skip
     """The columns layout of a gradient (n_units, n_samples), or with `in_rows` rows, from its lanes."""
     width, columns = lanes(d), tile_columns(d)
     row = row_stride(n_units, d)
@@ -161,8 +168,10 @@ def lanes_to_columns(in_rows, n_units, start, stop, capacity, d_at, columns_at, 
                     )  # fmt: skip
 
 
-@linked("lanes-to-rows", "iiiiiTT")
-def lanes_to_rows(n_units, start, stop, lanes_at, first, in_lanes, out):
+@linked("lanes-to-rows")
+def lanes_to_rows(
+    n_units: int, start: int, stop: int, lanes_at: int, first: int, in_lanes: Reals, out: Reals,
+):  # fmt: skip
     """out[first + s, :] = the values of sample s, for a flat `out` of n_units columns."""
     columns = tile_columns(in_lanes)
     for s in range(start, stop, columns):

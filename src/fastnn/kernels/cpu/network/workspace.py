@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba.extending import register_jitable
 
+from fastnn.kernels.compiler.signature import Float64s, Int32s, Int64s, Int64s2D, Reals, Reals2D, Reals3D
 from fastnn.kernels.compiler.targets import ROW
 from fastnn.kernels.cpu.network.packing import DEPTH_BLOCK
 from fastnn.kernels.cpu.network.team import signals_size
@@ -40,27 +41,27 @@ class Workspace(NamedTuple):
 
     capacity: int  # a multiple of a vector
     row_chunks: int  # of the rows' phase
-    tiles: np.ndarray  # IN (n_tiles, 2) int64: layer and number of each row tile of all [W; b]
-    cuts: np.ndarray  # IN (n_weight_chunks + 1,) int64: first tile of each chunk of the weights' phase
-    lanes_at: np.ndarray  # IN (L + 1,) int64: offset of each layer in `in_lanes`
-    columns_at: np.ndarray  # IN (L + 1,) int64: offset of each layer in `in_columns`, without the inputs
-    in_lanes: np.ndarray  # WORK T
-    in_columns: np.ndarray  # WORK T
-    zs: np.ndarray  # WORK T, as in_lanes where the derivative needs z; else in_lanes itself
-    whole: np.ndarray  # WORK T, as in_lanes with dropout: the activations before it; else in_lanes itself
-    scratch: np.ndarray  # WORK (n_workers, scratch_size) T
-    dz: np.ndarray  # WORK (n_workers, 2, samples of a chunk * (1 + units of the widest hidden layer)) T
-    partials: np.ndarray  # WORK (row_chunks, n_parameters) T: each chunk's gradient; (0, 0) without
+    tiles: Int64s2D  # IN (n_tiles, 2) int64: layer and number of each row tile of all [W; b]
+    cuts: Int64s  # IN (n_weight_chunks + 1,) int64: first tile of each chunk of the weights' phase
+    lanes_at: Int64s  # IN (L + 1,) int64: offset of each layer in `in_lanes`
+    columns_at: Int64s  # IN (L + 1,) int64: offset of each layer in `in_columns`, without the inputs
+    in_lanes: Reals  # WORK T
+    in_columns: Reals  # WORK T
+    zs: Reals  # WORK T, as in_lanes where the derivative needs z; else in_lanes itself
+    whole: Reals  # WORK T, as in_lanes with dropout: the activations before it; else in_lanes itself
+    scratch: Reals2D  # WORK (n_workers, scratch_size) T
+    dz: Reals3D  # WORK (n_workers, 2, samples of a chunk * (1 + units of the widest hidden layer)) T
+    partials: Reals2D  # WORK (row_chunks, n_parameters) T: each chunk's gradient; (0, 0) without
     # WORK int64 (capacity,): where each sample's targets begin; behind these, of ``csr_layer``, where each
     # feature's entries begin, whose values stand behind the last layer in `in_columns`.
-    places: np.ndarray
-    samples: np.ndarray  # WORK (entries of a batch,) int32: the samples of these entries
-    row_loss: np.ndarray  # WORK (capacity,) float64
-    squares: np.ndarray  # WORK (n_tiles,) float64
-    signals: np.ndarray  # WORK int64, of ``team``
-    counts: np.ndarray  # INOUT (2,) int64, see DONE
-    sums: np.ndarray  # INOUT (4,) float64, see LOSS
-    step: np.ndarray  # WORK (N_COEFFICIENTS,) T: the numbers of the optimiser's step
+    places: Int64s
+    samples: Int32s  # WORK (entries of a batch,) int32: the samples of these entries
+    row_loss: Float64s  # WORK (capacity,) float64
+    squares: Float64s  # WORK (n_tiles,) float64
+    signals: Int64s  # WORK int64, of ``team``
+    counts: Int64s  # INOUT (2,) int64, see DONE
+    sums: Float64s  # INOUT (4,) float64, see LOSS
+    step: Reals  # WORK (N_COEFFICIENTS,) T: the numbers of the optimiser's step
 
     def on_one_thread(self) -> "Workspace":
         """The same buffers, cut for one thread."""

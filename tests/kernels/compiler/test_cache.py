@@ -425,7 +425,7 @@ def test_functions_that_differ_in_a_closure_have_keys_of_their_own():
 
 
 def test_compiling_for_long_is_told_once(tmp_path):
-    code = "from fastnn.kernels import _notice\n_notice.PATIENCE = 0\n" + LINKED + SMALL
+    code = "from fastnn.kernels.compiler import notice\nnotice.PATIENCE = 0\n" + LINKED + SMALL
     first = finished(code, tmp_path)
     assert first.stderr.count("\n") == 1  # of many functions
     assert "fastnn compiles its kernels" in first.stderr
@@ -436,7 +436,7 @@ def test_compiling_for_long_is_told_once(tmp_path):
 @pytest.mark.parametrize("quiet", [{"FASTNN_QUIET": "1"}, {}], ids=["variable", "level"])
 def test_the_line_about_compiling_can_be_silenced(tmp_path, quiet):
     level = "" if quiet else "import logging\nlogging.getLogger('fastnn').setLevel(logging.ERROR)\n"
-    code = level + "from fastnn.kernels import _notice\n_notice.PATIENCE = 0\n" + SMALL
+    code = level + "from fastnn.kernels.compiler import notice\nnotice.PATIENCE = 0\n" + SMALL
     assert finished(code, tmp_path, FASTNN_CACHE="0", **quiet).stderr == ""
 
 

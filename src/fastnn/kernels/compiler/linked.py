@@ -3,7 +3,7 @@
 Numba copies a callee's code into each of its callers and optimises it there again. What is large, or called
 from many places, is compiled here as a C function of its own, in one of two ways:
 
-* ``linked``: callers hold a symbol, which ``kernels._link`` resolves before their code is loaded;
+* ``linked``: callers hold a symbol, which ``link`` resolves before their code is loaded;
 * ``LoopTable``: one loop for each entry of a registry, reached by an address that is a run-time value. So a
   kernel is compiled once whatever its activation, and a process compiles only the entries it uses.
 

@@ -33,8 +33,8 @@ from fastnn.kernels.cpu.dispatch import (
 from fastnn.kernels.cpu.network.csr_layer import csr_forward_loops, csr_weights_loops
 from fastnn.kernels.cpu.network.dropout import dropout_loops
 from fastnn.kernels.cpu.network.mlp import predict_rows, run_batches
-from fastnn.kernels.cpu.network.mlp_arguments import Model, Rows, Targets, Training
 from fastnn.kernels.cpu.network.output import flag_loops
+from fastnn.kernels.cpu.network.structures import Model, Rows, Targets, Training
 from fastnn.kernels.cpu.network.team import TURNS_PER_MS
 from fastnn.kernels.cpu.network.workspace import (
     DONE,

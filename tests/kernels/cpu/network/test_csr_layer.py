@@ -62,9 +62,9 @@ def combine(columns, depth, values, indices, b, stride, out, has_begin):
 
 @jit
 def columns_of_batch(first_feature, last_feature, at, n, order, i, p, x, places, samples, values):
-    csr_layer.columns_of_batch(
-        first_feature, last_feature, at, 1, 4, n, order, i, p, x, places, samples, values
-    )  # fmt: skip
+    rows = device.Rows(True, x, i, p, order, 0, 0)
+    entries = csr_layer.BatchEntries(at, places, samples, 1, values)
+    csr_layer.columns_of_batch(first_feature, last_feature, 4, n, rows, entries)
 
 
 @jit
@@ -73,10 +73,9 @@ def forward(model, rows, n, activation, sums, lanes, zs):
 
 
 @jit
-def gradient(first_row, last_row, n_in, n_out, n, at, values_at, stride, add, places, samples, dz, out):
-    csr_layer.gradient_of_rows(
-        first_row, last_row, n_in, n_out, n, at, 0, values_at, stride, add, places, samples, dz, out, 2
-    )  # fmt: skip
+def gradient(first_row, last_row, n_in, n_out, n, values_at, stride, add, places, samples, dz, out):
+    entries = csr_layer.BatchEntries(0, places, samples, values_at, dz)
+    csr_layer.gradient_of_rows(first_row, last_row, n_in, n_out, n, entries, 0, stride, add, out, 2)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -117,9 +116,7 @@ def test_columns_of_a_batch(dtype, n, d):
     samples, values = np.full(batch.nnz + 1, -7, np.int32), guarded(1 + batch.nnz, dtype)
     cuts = [0, d // 3, d // 3, d // 2, d]
     for chunk in reversed(range(4)):  # whoever comes first
-        columns_of_batch(
-            cuts[chunk], cuts[chunk + 1], cuts[chunk] + chunk, n, order, *parts(csr), places, samples, values
-        )
+        columns_of_batch(cuts[chunk], cuts[chunk + 1], chunk, n, order, *parts(csr), places, samples, values)
     for chunk in range(4):
         for j in range(cuts[chunk], cuts[chunk + 1]):
             begin, end = places[j + chunk], places[j + chunk + 1]
@@ -179,9 +176,7 @@ def test_gradient(dtype, n_in, n_out, n):
     first = n_in // 2
     out = guarded(2 + want[first:].size, dtype)
     for add in (False, True):
-        gradient(
-            first, n_in + 1, n_in, n_out, n, first, dZ.size + 1, stride, add, places, samples, in_rows, out
-        )
+        gradient(first, n_in + 1, n_in, n_out, n, dZ.size + 1, stride, add, places, samples, in_rows, out)
         got = out[2:-GUARD].reshape(-1, n_out)
         np.testing.assert_allclose(got, (1 + add) * want[first:], atol=np.finfo(dtype).eps * n * 8)
         assert (out[:2] == SEVEN).all()

@@ -7,7 +7,7 @@ from scipy import sparse
 from fastnn.kernels.compiler import targets
 from fastnn.kernels.compiler.jit import jit
 from fastnn.kernels.cpu.dispatch import activation_loops, derivative_loops
-from fastnn.kernels.cpu.network import layers, panels
+from fastnn.kernels.cpu.network import panel_products, panels
 from fastnn.kernels.cpu.network.packing import DEPTH_BLOCK
 from fastnn.kernels.cpu.network.workspace import new_workspace, row_chunks
 from fastnn.tables.activations import CODES
@@ -77,24 +77,24 @@ def to_rows(n_units, stop, source, target):
 
 @jit
 def forward(n_in, n_out, n, x_at, y_at, activation, keep_z, w, in_lanes, zs):
-    layers.layer_forward(n_in, n_out, 0, n, 3, x_at, y_at, activation, keep_z, w, in_lanes, zs)
+    layer = panel_products.LayerPass(n_in, n_out, 0, n, 3, x_at)
+    panel_products.layer_forward(layer, y_at, activation, keep_z, w, in_lanes, zs)
 
 
 @jit
 def backward(n_in, n_out, n, d_at, derivative, w, in_lanes, zs, out, packed):
-    layers.layer_backward(
-        n_in, n_out, 0, n, 3, 0, d_at, 0, derivative, w, in_lanes, zs, in_lanes, out, packed
-    )  # fmt: skip
+    layer = panel_products.LayerPass(n_in, n_out, 0, n, 3, 0)
+    panel_products.layer_backward(layer, d_at, 0, derivative, w, in_lanes, zs, in_lanes, out, packed)
 
 
 @jit
 def weight_gradient(
     n_in, n_out, first_tile, last_tile, n_chunks, n, capacity, add, in_lanes, in_columns, gradient, sums
 ):
-    layers.weight_gradient(
-        n_in, n_out, first_tile, last_tile, 0, n_chunks, n_chunks, n, capacity, 0, 0, 3, add,
-        in_lanes, in_columns, gradient, sums,
-    )  # fmt: skip
+    part = panel_products.GradientPart(
+        n_in, n_out, first_tile, last_tile, 0, n_chunks, n_chunks, n, capacity, 0, 0, 3
+    )
+    panel_products.weight_gradient(part, add, in_lanes, in_columns, gradient, sums)
 
 
 @jit

@@ -141,3 +141,53 @@ def test_warnings_are_given_for_the_users_line(path):
 def test_an_estimator_holds_no_arithmetic_kernels():
     for path in (ROOT / "estimators").rglob("*.py"):
         assert not any(name.startswith(("numba", "llvmlite")) for name in imports(path)), path
+
+
+# At most, of a file, and of a function without its docstring: a kernel is read in one sitting.
+FILE_LINES, FUNCTION_LINES = 500, 80
+# What is longer, and is to become shorter: nothing is added here.
+LONG_FILES = {"fastnn.estimators.mlp.mlp"}
+LONG_FUNCTIONS = {
+    "fastnn.estimators.mlp.training.train_stochastic",
+    "fastnn.kernels.cuda.network.mlp.train",
+    "fastnn.kernels.cuda.network.mlp.train_kernel",
+    "fastnn.kernels.cuda.tiles.tile.product",
+}
+
+
+def length(function: ast.FunctionDef) -> int:
+    """Lines of a function, without its decorators and its docstring."""
+    first = function.body[0]
+    is_documented = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
+    docstring = first.end_lineno - first.lineno + 1 if is_documented else 0
+    return function.end_lineno - function.lineno + 1 - docstring
+
+
+def long_functions(path: Path) -> set[str]:
+    # A constructor lists its parameters.
+    return {
+        f"{module_name(path)}.{node.name}"
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef) and node.name != "__init__" and length(node) > FUNCTION_LINES
+    }
+
+
+def test_files_are_read_in_one_sitting():
+    found = {module_name(path) for path in FILES if len(path.read_text().splitlines()) > FILE_LINES}
+    assert found <= LONG_FILES
+
+
+def test_functions_are_read_at_a_glance():
+    found = set().union(*(long_functions(path) for path in FILES))
+    assert found <= LONG_FUNCTIONS
+
+
+# A function of a network's kernels that would take more gets them in structures.
+ARGUMENTS = 13
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "kernels/cpu/network").glob("*.py")), ids=module_name)
+def test_kernels_of_networks_take_structures(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef):
+            assert len(node.args.args) <= ARGUMENTS, node.name

@@ -4,7 +4,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from fastnn.kernels.simd.ir_vectors import I64, Vectors, join, vector_lanes
+from fastnn.kernels.simd.ir_vectors import I64, Vectors, join, width_of
 
 # Accumulators of one strip of columns: as many as the FMA's latency times its throughput on current cores,
 # and half of the registers of the narrowest row of ``targets``.
@@ -15,7 +15,7 @@ def _define_combine(function: ir.Function, dtype: Any) -> None:
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     v = Vectors(builder, dtype)
     columns = function.args[0]
-    width = vector_lanes(dtype)
+    width = width_of(dtype)
     vectors = builder.sdiv(builder.add(columns, ir.Constant(I64, width - 1)), ir.Constant(I64, width))
     none = builder.append_basic_block("no.columns")
     switch = builder.switch(vectors, none)

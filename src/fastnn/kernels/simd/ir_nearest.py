@@ -11,7 +11,7 @@ from typing import Any
 from llvmlite import ir
 
 from fastnn.kernels.compiler.targets import ROW
-from fastnn.kernels.simd.ir_product import Left, emit_product
+from fastnn.kernels.simd.ir_product import ScalarOperand, emit_product
 from fastnn.kernels.simd.ir_vectors import (
     I32,
     I64,
@@ -21,7 +21,7 @@ from fastnn.kernels.simd.ir_vectors import (
     emit_prefetch,
     emit_row,
     join,
-    vector_lanes,
+    width_of,
 )
 
 
@@ -58,9 +58,9 @@ def _define_argmin(
         for i in range(rows):
             accumulators += [v.broadcast(start, builder.add(at, ir.Constant(I64, i)))] * len(vectors)
         panel = builder.gep(a, [builder.mul(at, depth)])
-        left = Left(panel, step, one, depth, zero)
+        scalars = ScalarOperand(panel, step, one, depth, zero)
         values = emit_product(
-            v, accumulators, depth, left, b, b_stride, [None] * len(vectors), squares=squares
+            v, accumulators, depth, scalars, b, b_stride, [None] * len(vectors), squares=squares
         )
         base = v.splat(builder.add(first, builder.trunc(at, I32)))
         held = [list(state[j * len(places) : (j + 1) * len(places)]) for j in vectors]
@@ -234,7 +234,7 @@ def _define_distances(function: ir.Function, dtype: Any) -> None:
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     depth = function.args[1]
     # Short rows take short vectors: most masked loads of a whole one would reach into the next cache line.
-    whole = vector_lanes(dtype)
+    whole = width_of(dtype)
     for n_lanes in (whole // 4, whole // 2):
         if n_lanes < 2:
             continue

@@ -8,7 +8,7 @@ from fastnn.kernels.compiler.targets import ROW
 from fastnn.kernels.simd.ir_vectors import I64, Vectors, join
 
 
-class Left(NamedTuple):
+class ScalarOperand(NamedTuple):
     """Where the scalars A[p, i] lie: in blocks of `block` steps of p, `jump` elements apart.
 
     A[p, i] stands `p % block * step + i * row` elements after the start of block p // block.
@@ -25,7 +25,7 @@ def emit_product(
     v: Vectors,
     accumulators: list[ir.Value],
     depth: ir.Value,
-    a: Left,
+    a: ScalarOperand,
     b: ir.Value,
     b_stride: ir.Value,
     masks: list[ir.Value | None],
@@ -107,8 +107,8 @@ def _emit_store_tile(v: Vectors, f: ir.Function, rows: int, masks: list[ir.Value
         phi.add_incoming(zero, before)
         phi.add_incoming(value, inside)
         start.append(phi)
-    left = Left(a, step, row, block, jump)
-    final = emit_product(v, start, depth, left, b, b_stride, masks)
+    scalars = ScalarOperand(a, step, row, block, jump)
+    final = emit_product(v, start, depth, scalars, b, b_stride, masks)
     for value, offset, mask in zip(final, offsets(c_stride), cell_masks, strict=True):
         v.store(value, c, offset, mask)
     builder.ret_void()
@@ -162,9 +162,9 @@ def _define_squares(function: ir.Function, dtype: Any) -> None:
     def emit(r: int) -> None:
         cells = [divmod(cell, ROW.tile_vectors) for cell in range(r * ROW.tile_vectors)]
         nothing = [ir.Constant(v.type, None)] * len(cells)
-        left = Left(a, step, one, depth, zero)
+        scalars = ScalarOperand(a, step, one, depth, zero)
         masks: list[ir.Value | None] = [None] * ROW.tile_vectors
-        sums = emit_product(v, nothing, depth, left, b, b_stride, masks, squares=True)
+        sums = emit_product(v, nothing, depth, scalars, b, b_stride, masks, squares=True)
         for (i, j), value in zip(cells, sums, strict=True):
             offset = builder.mul(c_stride, ir.Constant(I64, i))
             v.store(value, c, builder.add(offset, ir.Constant(I64, j * v.n)))

@@ -13,13 +13,13 @@ from fastnn.kernels.simd.ir_vectors import (
     emit_loop,
     emit_row,
     join,
-    vector_lanes,
+    width_of,
 )
 
 
 def _define_add_rows(function: ir.Function, dtype: Any) -> None:
     builder = ir.IRBuilder(function.append_basic_block("entry"))
-    whole = vector_lanes(types.float64)
+    whole = width_of(types.float64)
     # Short rows take short vectors, as in ``_define_distances``.
     narrow, wide = builder.append_basic_block("narrow"), builder.append_basic_block("wide")
     builder.cbranch(builder.icmp_signed("<", function.args[1], ir.Constant(I64, whole // 2)), narrow, wide)
@@ -125,7 +125,7 @@ def _define_fold(function: ir.Function, dtype: Any, *, fold: str, apply: str) ->
 
 def _define_add_least(function: ir.Function, dtype: Any) -> None:
     builder = ir.IRBuilder(function.append_basic_block("entry"))
-    v, wide = Vectors(builder, dtype), Vectors(builder, types.float64, vector_lanes(dtype))
+    v, wide = Vectors(builder, dtype), Vectors(builder, types.float64, width_of(dtype))
     count, values, closest, weights, is_weighted, sums, sums_stride = function.args
     offsets = [ir.Constant(I64, j * v.n) for j in range(ROW.tile_vectors)]
     columns = ir.Constant(I64, ROW.tile_vectors * v.n)

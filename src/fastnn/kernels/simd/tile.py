@@ -30,20 +30,20 @@ from fastnn.kernels.compiler.signature import Float64s, Int32, Int32s, Int64s, O
 from fastnn.kernels.compiler.targets import ROW
 from fastnn.kernels.simd.ir_combine import STRIP_VECTORS
 from fastnn.kernels.simd.ir_nearest import AHEAD_BYTES, PAIR_ROWS
-from fastnn.kernels.simd.ir_vectors import emit_prefetch, vector_lanes
+from fastnn.kernels.simd.ir_vectors import emit_prefetch, width_of
 from fastnn.kernels.simd.tile_ir import pointer, tile_function
 
 TILE_ROWS = ROW.tile_rows
 # Elements of a vector of float64, in which sums are kept.
-SUM_LANES = ROW.lanes(8)
+SUM_LANES = ROW.vector_width(8)
 
 _I64 = ir.IntType(64)
 
 
 @intrinsic
-def lanes(typingctx, array):
+def vector_width(typingctx, array):
     """Elements of `array`'s dtype in one vector, a compile-time constant."""
-    value = vector_lanes(array.dtype)
+    value = width_of(array.dtype)
 
     def codegen(context, builder, signature, args):
         return ir.Constant(_I64, value)
@@ -54,7 +54,7 @@ def lanes(typingctx, array):
 @intrinsic
 def tile_columns(typingctx, array):
     """Columns of a full tile for `array`'s dtype, a compile-time constant."""
-    value = vector_lanes(array.dtype) * ROW.tile_vectors
+    value = width_of(array.dtype) * ROW.tile_vectors
 
     def codegen(context, builder, signature, args):
         return ir.Constant(_I64, value)
@@ -133,7 +133,7 @@ def combine_rows(
     sums of a strip of columns stay in registers. `indices` are int32.
     FLOPs: 2 columns depth. Bytes: columns depth elements.
     """
-    strip = lanes(out) * STRIP_VECTORS
+    strip = vector_width(out) * STRIP_VECTORS
     for j in range(0, columns, strip):
         _tile_combine(
             min(strip, columns - j), depth, values, values_offset, indices, indices_offset,
@@ -235,7 +235,7 @@ def tile_add_least(
     weights_offset: Offset, is_weighted: bool, sums: Float64s, sums_offset: Offset, sums_stride: int,
 ):  # fmt: skip
     """Of a full tile's columns i: closest[i] = min(closest[i], values[0, i]), and then for each c < count
-    sums[c, i % lanes] += weights[i] min(closest[i], values[c, i]).
+    sums[c, i % vector_width] += weights[i] min(closest[i], values[c, i]).
 
     `values` is (count, tile_columns). `weights` are not read, and count as 1, without `is_weighted`: then the
     values of a lane are added in their own type first. Sums are float64.
@@ -247,10 +247,10 @@ def tile_transpose(
     rows: int, source: Reals, source_offset: Offset, source_stride: int, target: Reals, target_offset: Offset,
     target_stride: int,
 ):  # fmt: skip
-    """target[j, i] = source[i, j] for i < rows <= lanes and j < lanes.
+    """target[j, i] = source[i, j] for i < rows <= vector_width and j < vector_width.
 
     Lanes i >= rows of each target row get copies of the last source row: write blocks of ascending address
-    so that a later one overwrites them, and leave `lanes` elements of slack behind the last.
+    so that a later one overwrites them, and leave `vector_width` elements of slack behind the last.
     """
 
 
@@ -259,11 +259,11 @@ def tile_gather(
     rows: int, order: Int64s, first: Offset, n_columns: int, source: Reals, stride: int, target: Reals,
     target_offset: Offset, target_stride: int,
 ):  # fmt: skip
-    """target[j, i] = source[order[first + i], j] for i < rows <= lanes and j < n_columns.
+    """target[j, i] = source[order[first + i], j] for i < rows <= vector_width and j < n_columns.
 
     Lanes i >= rows get copies of the last row, as in ``tile_transpose``; `stride` is the length of a row of
     `source`.
-    Bytes: rows n_columns elements read, lanes n_columns written.
+    Bytes: rows n_columns elements read, vector_width n_columns written.
     """
 
 
@@ -272,7 +272,7 @@ def tile_lanes(
     rows: int, n_columns: int, source: Reals, source_offset: Offset, target: Reals, target_offset: Offset,
     target_stride: int,
 ):  # fmt: skip
-    """target[j, i] = source[i, j] for i < rows <= lanes and j < n_columns, of contiguous rows.
+    """target[j, i] = source[i, j] for i < rows <= vector_width and j < n_columns, of contiguous rows.
 
     Lanes i >= rows get copies of the last row, as in ``tile_transpose``.
     """
@@ -283,7 +283,7 @@ def tile_difference(
     rows: int, n_columns: int, source: Reals, source_offset: Offset, stride: int, origin: Reals,
     target: Reals, target_offset: Offset, target_stride: int,
 ):  # fmt: skip
-    """target[j, i] = source[i, j] - origin[j] for i < rows <= lanes and j < n_columns.
+    """target[j, i] = source[i, j] - origin[j] for i < rows <= vector_width and j < n_columns.
 
     Lanes i >= rows get copies of the last row, as in ``tile_gather``.
     """
@@ -338,7 +338,6 @@ __all__ = [
     "TILE_ROWS",
     "combine_rows",
     "divide_by_sum",
-    "lanes",
     "prefetch",
     "prefetch_range",
     "subtract_max",
@@ -361,4 +360,5 @@ __all__ = [
     "tile_rows_product",
     "tile_squares",
     "tile_transpose",
+    "vector_width",
 ]

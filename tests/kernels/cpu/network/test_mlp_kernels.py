@@ -18,7 +18,7 @@ SEVEN = 7.0
 
 
 def width_of(dtype):
-    return targets.ROW.lanes(np.dtype(dtype).itemsize)
+    return targets.ROW.vector_width(np.dtype(dtype).itemsize)
 
 
 def columns_of(dtype):

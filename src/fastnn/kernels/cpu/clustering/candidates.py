@@ -24,11 +24,11 @@ from fastnn.kernels.cpu.clustering.sweep import clear
 from fastnn.kernels.simd.tile import (
     AHEAD_BYTES,
     TILE_ROWS,
-    lanes,
     prefetch_range,
     tile_add_least,
     tile_columns,
     tile_squares,
+    vector_width,
 )
 
 # Rows per task. Each has a potential of its own, by which the task of a candidate is found; its row is then
@@ -120,7 +120,7 @@ def _try_short_rows(n_workers, X, weights, candidates, closest, potentials):
         for f in range(d):
             panels[(c // TILE_ROWS * d + f) * TILE_ROWS + c % TILE_ROWS] = candidates[c, f]
     panel, values = thread_buffers(n_workers, d * columns, X), thread_buffers(n_workers, count * columns, X)
-    sums, tasks = thread_buffers(n_workers * count, lanes(X), potentials), potentials.shape[0]
+    sums, tasks = thread_buffers(n_workers * count, vector_width(X), potentials), potentials.shape[0]
     for w in prange(n_workers):
         for t in range(w * tasks // n_workers, (w + 1) * tasks // n_workers):
             _task_of_short_rows(
@@ -134,7 +134,7 @@ def _try_long_rows(n_workers, X, weights, candidates, closest, potentials):
     count, tasks = candidates.shape[0], potentials.shape[0]
     size = count * tile_columns(X)
     values, by_row = thread_buffers(n_workers, size, X), thread_buffers(n_workers, size, X)
-    sums = thread_buffers(n_workers * count, lanes(X), potentials)
+    sums = thread_buffers(n_workers * count, vector_width(X), potentials)
     for w in prange(n_workers):
         for t in range(w * tasks // n_workers, (w + 1) * tasks // n_workers):
             _task_of_long_rows(

@@ -29,7 +29,6 @@ from fastnn.kernels.shared.brackets import BLUR, is_certain, is_small
 from fastnn.kernels.simd.tile import (
     PAIR_ROWS,
     TILE_ROWS,
-    lanes,
     prefetch,
     tile_argmin,
     tile_argmin_squares,
@@ -37,6 +36,7 @@ from fastnn.kernels.simd.tile import (
     tile_difference,
     tile_distances,
     tile_lowest,
+    vector_width,
 )
 
 # For rows of at least _LONG features and few centres, a sixth of the features and _FEW at most, to put the
@@ -150,7 +150,7 @@ def pack_centers(C: Reals2D, shift: Reals, panels: Reals, starts: Reals, spread:
         _point_amid(C, spread, mean)
     for f in range(d):
         shift[f] = 0.0 if direct else mean[f]
-    width = lanes(C)
+    width = vector_width(C)
     for first in range(0, k, TILE_ROWS):
         rows = min(TILE_ROWS, k - first)
         # Whole vectors are written, and the lanes behind a panel's rows are the next column's first ones: so

@@ -20,7 +20,7 @@ from fastnn.kernels.compiler.signature import Float64s, Float64s2D, Float64s3D, 
 from fastnn.kernels.cpu.clustering.buffers import thread_buffers
 from fastnn.kernels.cpu.clustering.gather import gather_rows
 from fastnn.kernels.cpu.clustering.nearest import nearest_rows, pack_centers
-from fastnn.kernels.simd.tile import SUM_LANES, TILE_ROWS, lanes, tile_add_rows, tile_columns
+from fastnn.kernels.simd.tile import SUM_LANES, TILE_ROWS, tile_add_rows, tile_columns, vector_width
 
 # Rows per task when nothing has to be summed: enough to hide the launch, few enough to balance the threads.
 _ROWS = 256
@@ -42,7 +42,7 @@ def prepare_centers(C, assigning):
     """What ``pack_centers`` makes of the centres; empty where nothing is assigned."""
     k, d = (C.shape[0], C.shape[1]) if assigning else (0, 0)
     shift = np.empty(d, C.dtype)
-    panels = np.empty(-(-k // TILE_ROWS) * TILE_ROWS * d + lanes(C), C.dtype)
+    panels = np.empty(-(-k // TILE_ROWS) * TILE_ROWS * d + vector_width(C), C.dtype)
     starts = np.empty(k, C.dtype)
     if assigning:
         pack_centers(C, shift, panels, starts, np.empty(k), np.empty(d))

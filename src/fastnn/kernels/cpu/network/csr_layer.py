@@ -29,7 +29,7 @@ from fastnn.kernels.cpu.network.panels import copy_elements, fill_ones, lanes_of
 from fastnn.kernels.cpu.network.structures import Model, Rows, Targets, Training
 from fastnn.kernels.cpu.network.workspace import WEIGHT, Workspace
 from fastnn.kernels.simd.denormals import flush_subnormals, restore_subnormals
-from fastnn.kernels.simd.tile import TILE_ROWS, combine_rows, lanes, tile_columns
+from fastnn.kernels.simd.tile import TILE_ROWS, combine_rows, tile_columns, vector_width
 
 
 @register_jitable
@@ -45,14 +45,14 @@ def _csr_forward(
         A multiple of a vector.
     activation, keep_z, in_lanes, zs
         As in ``layer_forward``.
-    staging : array (lanes * n_out,)   # WORK
+    staging : array (vector_width * n_out,)   # WORK
 
     Notes
     -----
     FLOPs: 2 n_out for each entry and sample. Bytes: a row of W for each entry.
     """
     w, w_at, n_out = model.parameters, model.w_at[0], model.sizes[1]
-    width, columns = lanes(w), tile_columns(w)
+    width, columns = vector_width(w), tile_columns(w)
     bias = w_at + model.sizes[0] * n_out
     for s in range(start, stop, columns):
         panel = panel_width(w, stop - s)

@@ -34,11 +34,11 @@ from fastnn.kernels.shared.layer_arguments import activation_code, backward_argu
 from fastnn.kernels.shared.threads import threads_for, workers
 from fastnn.kernels.simd.tile import (
     TILE_ROWS,
-    lanes,
     tile_columns,
     tile_product,
     tile_rows_product,
     tile_transpose,
+    vector_width,
 )
 from fastnn.tables.activations import IDENTITY
 
@@ -186,7 +186,7 @@ def bias_gradient(dz, dz_offset, n_out, n, db, add):
 @register_jitable
 def transpose_into(w, n_rows, n_columns, target):
     """target = W^T, contiguous, for W of (n_rows, n_columns)."""
-    width = lanes(w)
+    width = vector_width(w)
     i = 0
     while i < n_rows:
         rows = min(width, n_rows - i)

@@ -69,7 +69,7 @@ from fastnn.kernels.cpu.network.workspace import (
     scratch_size,
 )
 from fastnn.kernels.simd.denormals import flush_subnormals, restore_subnormals
-from fastnn.kernels.simd.tile import TILE_ROWS, lanes
+from fastnn.kernels.simd.tile import TILE_ROWS, vector_width
 
 
 @register_jitable
@@ -104,7 +104,7 @@ def _rows_task(
         return
     former = flush_subnormals()
     n_layers, capacity, scratch = sizes.size - 1, buffers.capacity, buffers.scratch[worker]
-    drops, step, width = training.drop != NOTHING, buffers.counts[STEPS], lanes(in_lanes)
+    drops, step, width = training.drop != NOTHING, buffers.counts[STEPS], vector_width(in_lanes)
     on_entries = rows.forward != NOTHING
     if not on_entries:
         gather_lanes(
@@ -370,12 +370,12 @@ def _predict_task(
     count = stop - start
     sizes = model.sizes
     n_layers = sizes.size - 1
-    room = in_lanes.size // 2
+    half = in_lanes.size // 2
     first_layer = 0
     if rows.forward != NOTHING:
         first_layer = 1
         csr_forward(
-            rows.forward, model, rows, first + start, np.int64(0), count, room,
+            rows.forward, model, rows, first + start, np.int64(0), count, half,
             _activation(model, n_layers == 1), False, scratch, in_lanes, in_lanes,
         )  # fmt: skip
     else:
@@ -384,12 +384,12 @@ def _predict_task(
             rows.order, rows.indices, rows.x, rows.indptr, scratch, in_lanes,
         )  # fmt: skip
     for layer in range(first_layer, n_layers):
-        passed = LayerPass(sizes[layer], sizes[layer + 1], 0, count, model.w_at[layer], layer % 2 * room)
+        passed = LayerPass(sizes[layer], sizes[layer + 1], 0, count, model.w_at[layer], layer % 2 * half)
         layer_forward(
-            passed, (layer + 1) % 2 * room, _activation(model, layer == n_layers - 1), False,
+            passed, (layer + 1) % 2 * half, _activation(model, layer == n_layers - 1), False,
             model.parameters, in_lanes, in_lanes,
         )  # fmt: skip
-    n_out, at = sizes[n_layers], n_layers % 2 * room
+    n_out, at = sizes[n_layers], n_layers % 2 * half
     if model.is_softmax:
         softmax(n_out, np.int64(0), count, at, model.output, in_lanes)
     lanes_to_rows(n_out, np.int64(0), count, at, first + start, in_lanes, out)
@@ -401,7 +401,7 @@ def predict_rows(n_workers, n_chunks, first, n, model, rows, out):
 
     n_workers : threads, each with buffers of its own for chunk after chunk.
     """
-    width = lanes(out)
+    width = vector_width(out)
     most = ((n + width - 1) // width + n_chunks - 1) // n_chunks * width  # samples of a chunk
     on_entries = rows.forward != NOTHING
     widest = model.sizes[1 if on_entries else 0 :].max()

@@ -9,7 +9,7 @@ from fastnn.kernels.compiler.signature import Float64s, Int32s, Int64s, Reals
 from fastnn.kernels.cpu.dispatch import activate, losses_and_dz
 from fastnn.kernels.cpu.network.panels import panel_width
 from fastnn.kernels.cpu.network.structures import Targets
-from fastnn.kernels.simd.tile import divide_by_sum, lanes, subtract_max, tile_columns, tile_gather
+from fastnn.kernels.simd.tile import divide_by_sum, subtract_max, tile_columns, tile_gather, vector_width
 from fastnn.tables.activations import SOFTMAX
 
 
@@ -81,8 +81,8 @@ def loss_and_gradient(
         if targets.flags != NOTHING:
             gather_flags(targets.flags, n_units, first + s, samples, panel, order, targets.codes, staging)
         else:
-            for block in range(0, panel, lanes(in_lanes)):
-                rows = min(lanes(in_lanes), samples - block)
+            for block in range(0, panel, vector_width(in_lanes)):
+                rows = min(vector_width(in_lanes), samples - block)
                 at = places.first + s + block
                 tile_gather(rows, places.starts, at, n_units, targets.y, places.stride, staging, block, panel)
         losses_and_dz(targets.loss, staging[:cells], in_lanes[base : base + cells])

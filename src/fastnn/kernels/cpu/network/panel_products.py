@@ -33,12 +33,12 @@ from fastnn.kernels.cpu.network.panels import (
 )
 from fastnn.kernels.simd.tile import (
     TILE_ROWS,
-    lanes,
     tile_blocks_product,
     tile_columns,
     tile_dots,
     tile_product,
     tile_rows_product,
+    vector_width,
 )
 
 # Row tiles of dW that share one pass over a panel of dZ: their rows of X, a chunk's samples, lie in the
@@ -228,10 +228,10 @@ def weight_gradient(
 def _unit_gradient(part, add, in_lanes, dz, gradient, sums):
     """``weight_gradient`` of one unit (two classes, one target): all lanes but one would be empty there.
 
-    Here lane l sums the samples l, l + lanes, ... of the batch, wherever it is cut; then lanes are summed.
+    Here lane l sums every sample of the batch that falls on it, wherever it is cut; then lanes are summed.
     """
     depth, x_at, w_at, dz_at = part.n_in + 1, part.x_at, part.w_at, part.columns_at
-    width, columns = lanes(gradient), tile_columns(gradient)
+    width, columns = vector_width(gradient), tile_columns(gradient)
     for t in range(part.first_tile, part.last_tile):
         rows = min(TILE_ROWS, depth - t * TILE_ROWS)
         for i in range(rows * width):

@@ -24,13 +24,13 @@ from numba.extending import register_jitable
 
 from fastnn.kernels.compiler.linked import linked
 from fastnn.kernels.compiler.signature import Int32s, Int64s, Reals
-from fastnn.kernels.simd.tile import lanes, prefetch_range, tile_columns, tile_gather, tile_transpose
+from fastnn.kernels.simd.tile import prefetch_range, tile_columns, tile_gather, tile_transpose, vector_width
 
 
 @register_jitable
 def panel_width(array, remaining):
     """Width of the next panel when `remaining` samples (or units) are left: a full tile, or whole vectors."""
-    width = lanes(array)
+    width = vector_width(array)
     columns = tile_columns(array)
     return columns if remaining > columns - width else (remaining + width - 1) // width * width
 
@@ -41,7 +41,7 @@ def chunk_samples(chunk, n_chunks, n, array):
 
     A chunk's panels begin with it.
     """
-    width = lanes(array)
+    width = vector_width(array)
     vectors = (n + width - 1) // width
     return min(n, chunk * vectors // n_chunks * width), min(n, (chunk + 1) * vectors // n_chunks * width)
 
@@ -84,14 +84,14 @@ def gather_lanes(
         `start` is a multiple of a vector.
     x, indices, indptr : arrays of shape (nnz,), (nnz,), (n_rows + 1,)   # IN
         CSR arrays; `indices` and `indptr` are not read for a dense matrix.
-    staging : array (lanes * n_features,)   # WORK
+    staging : array (vector_width * n_features,)   # WORK
     in_lanes : array   # OUT
 
     Notes
     -----
     Bytes: X once from memory, as much written.
     """
-    width, columns = lanes(x), tile_columns(x)
+    width, columns = vector_width(x), tile_columns(x)
     for s in range(start, stop, columns):
         panel = panel_width(x, stop - s)
         base = s * (n_features + 1)
@@ -122,8 +122,8 @@ def _expand_row(indices, values, begin, end, target, target_at, n):
 
 @register_jitable
 def lanes_of_rows(source, n_columns, rows, target, target_at, target_stride):
-    """target[j, i] = source[i, j] for rows <= lanes; lanes beyond `rows` repeat the last row."""
-    width = lanes(source)
+    """target[j, i] = source[i, j] for rows <= vector_width; lanes beyond `rows` repeat the last row."""
+    width = vector_width(source)
     j = 0
     while j + width <= n_columns:
         tile_transpose(rows, source, j, n_columns, target, target_at + j * target_stride, target_stride)
@@ -137,7 +137,7 @@ def lanes_of_rows(source, n_columns, rows, target, target_at, target_stride):
 @register_jitable
 def row_stride(n_units, array):
     """From one sample to the next in the layout rows."""
-    width = lanes(array)
+    width = vector_width(array)
     return 1 if n_units == 1 else (n_units + width - 1) // width * width
 
 
@@ -147,7 +147,7 @@ def lanes_to_columns(
     in_columns: Reals,
 ):  # fmt: skip
     """The columns layout of a gradient (n_units, n_samples), or with `in_rows` rows, from its lanes."""
-    width, columns = lanes(d), tile_columns(d)
+    width, columns = vector_width(d), tile_columns(d)
     row = row_stride(n_units, d)
     for s in range(start, stop, columns):
         panel = panel_width(d, stop - s)

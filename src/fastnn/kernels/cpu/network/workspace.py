@@ -127,14 +127,14 @@ def _offsets(lengths: np.ndarray) -> np.ndarray:
 
 
 def _weight_tiles(sizes: np.ndarray, costs: np.ndarray, n_chunks: int) -> tuple[np.ndarray, np.ndarray]:
-    """Row tiles of every [W; b], and their cuts: as much work for every chunk, at the layers' `costs`."""
-    tiles, work = [], []
+    """Row tiles of every [W; b], and their cuts into chunks of equal cost; `costs` : of a layer's element."""
+    tiles, tile_costs = [], []
     for layer, (n_in, n_out) in enumerate(pairwise(sizes)):
         numbers = np.arange(-(-(n_in + 1) // ROW.tile_rows))
         tiles.append(np.column_stack([np.full_like(numbers, layer), numbers]))
         rows = np.minimum(ROW.tile_rows, n_in + 1 - numbers * ROW.tile_rows)
-        work.append(rows * n_out * costs[layer])
-    done = np.concatenate([[0], np.cumsum(np.concatenate(work))])
+        tile_costs.append(rows * n_out * costs[layer])
+    done = np.concatenate([[0], np.cumsum(np.concatenate(tile_costs))])
     # The boundaries nearest to equal shares.
     shares = np.arange(n_chunks + 1) * (done[-1] / n_chunks)
     cuts = np.abs(done[:, None] - shares).argmin(axis=0)
@@ -175,7 +175,7 @@ def new_workspace(
     -------
     Workspace
     """
-    width = ROW.lanes(np.dtype(dtype).itemsize)
+    width = ROW.vector_width(np.dtype(dtype).itemsize)
     capacity = -(-n_rows // width) * width
     on_entries = n_entries is not None
     in_lanes_sizes = np.concatenate([[0 if on_entries else sizes[0] + 1], sizes[1:] + 1])
@@ -196,7 +196,7 @@ def new_workspace(
         costs[0] = UPDATE_COST + n_entries // max(1, sizes[0])
         weight_chunks = CSR_CHUNKS * n_workers
     tiles, cuts = _weight_tiles(sizes, costs, weight_chunks)
-    room = -(-vectors // chunks) * width * (1 + max([0, *sizes[1:-1]]))
+    dz_size = -(-vectors // chunks) * width * (1 + max([0, *sizes[1:-1]]))
     in_lanes = aligned_empty((lanes_at[-1],), dtype)
     return Workspace(
         capacity=capacity,
@@ -210,7 +210,7 @@ def new_workspace(
         zs=aligned_empty(in_lanes.shape, dtype) if keep_z else in_lanes,
         whole=aligned_empty(in_lanes.shape, dtype) if keep_whole else in_lanes,
         scratch=aligned_empty((n_workers, scratch_size(sizes, width, on_entries)), dtype),
-        dz=aligned_empty((n_workers, 2, _whole_lines(room)), dtype),
+        dz=aligned_empty((n_workers, 2, _whole_lines(dz_size)), dtype),
         partials=aligned_empty((chunks, n_parameters) if partial else (0, 0), dtype),
         places=aligned_empty((capacity + (int(sizes[0]) + cuts.size if on_entries else 0),), np.int64),
         samples=aligned_empty((n_entries or 0,), np.int32),

@@ -6,11 +6,11 @@ from fastnn.kernels.compiler.signature import Float64s, Int32s, Int64s, Reals, R
 
 
 class Model(NamedTuple):
-    """What a forward pass needs. L layers of weights; T is float32 or float64."""
+    """What a forward pass needs. L layers of weights."""
 
-    sizes: Int64s  # IN (L + 1,) int64: units of each layer, inputs first
-    w_at: Int64s  # IN (L,) int64: offset of each [W; b], (n_in + 1, n_out), in the parameters
-    parameters: Reals  # IN, and OUT of training (n_parameters,) T
+    sizes: Int64s  # IN (L + 1,): units of each layer, inputs first
+    w_at: Int64s  # IN (L,): offset of each [W; b], (n_in + 1, n_out), in the parameters
+    parameters: Reals  # IN, and OUT of training (n_parameters,)
     hidden: int  # address of the loop of the hidden layers' activation
     output: int  # address of that of the last one's; with softmax, of the exponential function
     is_softmax: bool
@@ -20,10 +20,10 @@ class Rows(NamedTuple):
     """The data: a matrix, dense or CSR, in the order in which its rows are taken."""
 
     is_sparse: bool
-    x: Reals  # IN flat (n * n_features,) or (nnz,) T
-    indices: Int32s  # IN (nnz,) int32 of CSR; empty for a dense matrix
-    indptr: Int64s  # IN (n + 1,) int64 of CSR; empty for a dense matrix
-    order: Int64s  # IN (n_used,) int64
+    x: Reals  # IN flat (n * n_features,) or (nnz,)
+    indices: Int32s  # IN (nnz,) of CSR; empty for a dense matrix
+    indptr: Int64s  # IN (n + 1,) of CSR; empty for a dense matrix
+    order: Int64s  # IN (n_used,)
     # Addresses of the functions of ``csr_layer``; NOTHING where the first layer reads rows in lanes.
     forward: int
     weights: int
@@ -33,10 +33,10 @@ class Targets(NamedTuple):
     """What is learned."""
 
     # Rows of numbers, (n, n_outputs), with no `codes`; or a vector of which every row's targets are a piece.
-    y: Reals  # IN flat T
-    codes: Int32s  # IN (n,) int32: where in `y` each row's piece begins; or the flags
+    y: Reals  # IN, flat
+    codes: Int32s  # IN (n,): where in `y` each row's piece begins; or the flags
     flags: int  # address of the loop of targets that are flags, 32 to a code, of ``output``; or NOTHING
-    weights: Reals  # IN (n,) T, or empty: all 1
+    weights: Reals  # IN (n,), or empty: all 1
     loss: int  # address of the loss's loop
     loss_scale: float  # factor of the summed loss
     alpha: float  # L2 penalty
@@ -49,9 +49,9 @@ class Training(NamedTuple):
     keep_z: bool  # which needs the activation's argument
     update: int  # addresses of the loops of the update rule
     coefficients: int
-    hyper: Float64s  # IN (MAX_HYPER,) float64
-    gradient: Reals  # OUT (n_parameters,) T
-    state: Reals2D  # INOUT (n_slots, n_parameters) T
+    hyper: Float64s  # IN (MAX_HYPER,)
+    gradient: Reals  # OUT (n_parameters,)
+    state: Reals2D  # INOUT (n_slots, n_parameters)
     drop: int  # address of the loop of dropout; NOTHING without
     threshold: int  # of ``fastnn.tables.dropout.Dropout``
     scale: float

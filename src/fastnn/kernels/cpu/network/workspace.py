@@ -41,27 +41,27 @@ class Workspace(NamedTuple):
 
     capacity: int  # a multiple of a vector
     row_chunks: int  # of the rows' phase
-    tiles: Int64s2D  # IN (n_tiles, 2) int64: layer and number of each row tile of all [W; b]
-    cuts: Int64s  # IN (n_weight_chunks + 1,) int64: first tile of each chunk of the weights' phase
-    lanes_at: Int64s  # IN (L + 1,) int64: offset of each layer in `in_lanes`
-    columns_at: Int64s  # IN (L + 1,) int64: offset of each layer in `in_columns`, without the inputs
-    in_lanes: Reals  # WORK T
-    in_columns: Reals  # WORK T
-    zs: Reals  # WORK T, as in_lanes where the derivative needs z; else in_lanes itself
-    whole: Reals  # WORK T, as in_lanes with dropout: the activations before it; else in_lanes itself
-    scratch: Reals2D  # WORK (n_workers, scratch_size) T
-    dz: Reals3D  # WORK (n_workers, 2, samples of a chunk * (1 + units of the widest hidden layer)) T
-    partials: Reals2D  # WORK (row_chunks, n_parameters) T: each chunk's gradient; (0, 0) without
-    # WORK int64 (capacity,): where each sample's targets begin; behind these, of ``csr_layer``, where each
+    tiles: Int64s2D  # IN (n_tiles, 2): layer and number of each row tile of all [W; b]
+    cuts: Int64s  # IN (n_weight_chunks + 1,): first tile of each chunk of the weights' phase
+    lanes_at: Int64s  # IN (L + 1,): offset of each layer in `in_lanes`
+    columns_at: Int64s  # IN (L + 1,): offset of each layer in `in_columns`, without the inputs
+    in_lanes: Reals  # WORK
+    in_columns: Reals  # WORK
+    zs: Reals  # WORK, as in_lanes where the derivative needs z; else in_lanes itself
+    whole: Reals  # WORK, as in_lanes with dropout: the activations before it; else in_lanes itself
+    scratch: Reals2D  # WORK (n_workers, scratch_size)
+    dz: Reals3D  # WORK (n_workers, 2, samples of a chunk * (1 + units of the widest hidden layer))
+    partials: Reals2D  # WORK (row_chunks, n_parameters): each chunk's gradient; (0, 0) without
+    # WORK (capacity,): where each sample's targets begin; behind these, of ``csr_layer``, where each
     # feature's entries begin, whose values stand behind the last layer in `in_columns`.
     places: Int64s
-    samples: Int32s  # WORK (entries of a batch,) int32: the samples of these entries
-    row_loss: Float64s  # WORK (capacity,) float64
-    squares: Float64s  # WORK (n_tiles,) float64
-    signals: Int64s  # WORK int64, of ``team``
-    counts: Int64s  # INOUT (2,) int64, see DONE
-    sums: Float64s  # INOUT (4,) float64, see LOSS
-    step: Reals  # WORK (N_COEFFICIENTS,) T: the numbers of the optimiser's step
+    samples: Int32s  # WORK (entries of a batch,): the samples of these entries
+    row_loss: Float64s  # WORK (capacity,)
+    squares: Float64s  # WORK (n_tiles,)
+    signals: Int64s  # WORK, of ``team``
+    counts: Int64s  # INOUT (2,), see DONE
+    sums: Float64s  # INOUT (4,), see LOSS
+    step: Reals  # WORK (N_COEFFICIENTS,): the numbers of the optimiser's step
 
     def on_one_thread(self) -> "Workspace":
         """The same buffers, cut for one thread."""

@@ -30,7 +30,7 @@ from fastnn.kernels.compiler.cache import FunctionCache
 from fastnn.kernels.compiler.entry import check_entry
 from fastnn.kernels.compiler.jit import compiler_options, compiling
 from fastnn.kernels.compiler.signature import (
-    Parameter,
+    KernelParameter,
     float_type,
     intrinsic_of,
     parameters_of,
@@ -86,7 +86,7 @@ def _compile(function: Callable[..., Any], dtype_name: str, key: Any) -> Any:
 
 
 def _flat(
-    context: Any, builder: ir.IRBuilder, parameter: Parameter, kind: Any, argument: ir.Value, dtype: Any
+    context: Any, builder: ir.IRBuilder, parameter: KernelParameter, kind: Any, argument: ir.Value, dtype: Any
 ) -> list[ir.Value]:
     """What a C function takes for one argument of a call."""
     flat: list[ir.Value] = []
@@ -100,7 +100,9 @@ def _flat(
     return flat
 
 
-def _caller(parameters: Sequence[Parameter], callee: Callable[..., ir.Value], *, by_address: bool) -> Any:
+def _caller(
+    parameters: Sequence[KernelParameter], callee: Callable[..., ir.Value], *, by_address: bool
+) -> Any:
     """Intrinsic that calls a C function; `callee` emits it, from the builder, dtype, type and address."""
 
     def define(*arguments: Any) -> Any:

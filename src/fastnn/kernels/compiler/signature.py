@@ -64,7 +64,7 @@ Float64s3D = Annotated[np.ndarray, ValueType("float64", 3)]
 _PLAIN = {int: ValueType("int64"), float: ValueType("float64"), bool: ValueType("boolean")}
 
 
-class Parameter(NamedTuple):
+class KernelParameter(NamedTuple):
     """A parameter of a function: a scalar or an array; or a structure, of many of them."""
 
     name: str
@@ -87,7 +87,7 @@ class Parameter(NamedTuple):
 
 
 @cache
-def parameters_of(function: Callable[..., Any]) -> tuple[Parameter, ...]:
+def parameters_of(function: Callable[..., Any]) -> tuple[KernelParameter, ...]:
     """The parameters of a function with annotations.
 
     Raises
@@ -100,11 +100,13 @@ def parameters_of(function: Callable[..., Any]) -> tuple[Parameter, ...]:
     return tuple(_parameter(name, hints.get(name), function) for name in code.co_varnames[: code.co_argcount])
 
 
-def _parameter(name: str, hint: Any, owner: Any) -> Parameter:
+def _parameter(name: str, hint: Any, owner: Any) -> KernelParameter:
     if hasattr(hint, "_fields"):
         fields = get_type_hints(hint, include_extras=True)
-        return Parameter(name, hint, tuple(_value(field, fields[field], hint) for field in hint._fields))
-    return Parameter(name, None, (_value(name, hint, owner),))
+        return KernelParameter(
+            name, hint, tuple(_value(field, fields[field], hint) for field in hint._fields)
+        )
+    return KernelParameter(name, None, (_value(name, hint, owner),))
 
 
 def _value(name: str, hint: Any, owner: Any) -> ValueType:
@@ -114,12 +116,12 @@ def _value(name: str, hint: Any, owner: Any) -> ValueType:
     return found
 
 
-def values_of(parameters: Sequence[Parameter]) -> list[ValueType]:
+def values_of(parameters: Sequence[KernelParameter]) -> list[ValueType]:
     """All scalars and arrays of the parameters, in order."""
     return [value for parameter in parameters for value in parameter.values]
 
 
-def float_type(parameters: Sequence[Parameter], arguments: Sequence[Any]) -> Any:
+def float_type(parameters: Sequence[KernelParameter], arguments: Sequence[Any]) -> Any:
     """T, from the arguments' Numba types.
 
     Raises
@@ -155,7 +157,7 @@ def view_element(value: ValueType, dtype: Any) -> Any:
     return types.int64 if element == types.boolean else element
 
 
-def view_type(parameters: Sequence[Parameter], dtype: Any) -> ir.FunctionType:
+def view_type(parameters: Sequence[KernelParameter], dtype: Any) -> ir.FunctionType:
     """LLVM's type of a function that takes arrays as pointers and lengths, for T = `dtype`."""
     members: list[ir.Type] = []
     for value in values_of(parameters):
@@ -164,7 +166,7 @@ def view_type(parameters: Sequence[Parameter], dtype: Any) -> ir.FunctionType:
     return ir.FunctionType(ir.VoidType(), members)
 
 
-def address_type(parameters: Sequence[Parameter], dtype: Any) -> ir.FunctionType:
+def address_type(parameters: Sequence[KernelParameter], dtype: Any) -> ir.FunctionType:
     """LLVM's type of a function that takes arrays as pointers alone, for T = `dtype`."""
     members = []
     for value in values_of(parameters):

@@ -16,7 +16,7 @@ from numba.core.registry import cpu_target
 from fastnn.kernels.compiler import link
 from fastnn.kernels.compiler.cache import LibraryCache
 from fastnn.kernels.compiler.signature import (
-    Parameter,
+    KernelParameter,
     address_type,
     float_type,
     intrinsic_of,
@@ -34,7 +34,7 @@ _WRITERS: dict[str, Callable[[ir.Function, Any], None]] = {
     **ir_moves.LOOPS,
 }
 # The parameters of each, once a function of ``tile`` has said what they are.
-_parameters: dict[str, tuple[Parameter, ...]] = {}
+_parameters: dict[str, tuple[KernelParameter, ...]] = {}
 _I64 = ir.IntType(64)
 
 

@@ -191,3 +191,17 @@ def test_kernels_of_networks_take_structures(path):
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.FunctionDef):
             assert len(node.args.args) <= ARGUMENTS, node.name
+
+
+def test_structures_of_kernels_have_names_of_their_own():
+    """A structure of the networks on the CPU is not taken for a class of the same name elsewhere."""
+    classes = [
+        (node.name, module_name(path))
+        for path in FILES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef)
+    ]
+    ours = {name for name, module in classes if module.startswith("fastnn.kernels.cpu.network")}
+    assert len(ours) >= 10
+    for name in ours:
+        assert len(where := [module for other, module in classes if other == name]) == 1, (name, where)

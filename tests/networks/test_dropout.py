@@ -282,7 +282,7 @@ def test_results_do_not_depend_on_who_does_the_work(sizes, batch, dtype, paralle
         optimizer = optimizer_for(net)
         rows, targets = net._prepare_data(X, Y, None, 1e-3)
         model, training = net._prepare(optimizer)
-        work = device.new_workspace(
+        work = device.new_step_buffers(
             net.layout.sizes, batch, net.dtype, keep_z=False, n_threads=how[1], keep_whole=True
         )
         work.counts[device.STEPS] = 5

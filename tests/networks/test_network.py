@@ -143,7 +143,7 @@ SHAPES = [([64, 100, 10], 200), ([64, 100, 37, 10], 173), ([50, 100, 1], 200), (
 def test_shapes_are_of_both_kinds(dtype):
     kinds = set()
     for sizes, batch in SHAPES:
-        work = device.new_workspace(Layout(sizes).sizes, batch, dtype, keep_z=False, n_threads=2)
+        work = device.new_step_buffers(Layout(sizes).sizes, batch, dtype, keep_z=False, n_threads=2)
         kinds.add(work.partials.size > 0)
     assert kinds == {True, False}
 
@@ -184,7 +184,7 @@ def test_results_do_not_depend_on_who_does_the_work(sizes, batch, dtype, paralle
         optimizer = optimizer_for(net)
         rows, targets = net._prepare_data(X, Y, None, 1e-3)
         model, training = net._prepare(optimizer)
-        work = device.new_workspace(net.layout.sizes, batch, net.dtype, keep_z=False, n_threads=how[1])
+        work = device.new_step_buffers(net.layout.sizes, batch, net.dtype, keep_z=False, n_threads=how[1])
         places = min(how[1], len(work.scratch))
         n_batches = -(-450 // batch)
         device.run_batches(

@@ -96,13 +96,13 @@ class Layout:
 _layout = lru_cache(maxsize=32)(Layout)
 
 
-def _model(layout: Layout, parameters: np.ndarray, hidden: str, output: str) -> device.Model:
+def _model(layout: Layout, parameters: np.ndarray, hidden: str, output: str) -> device.LayerStack:
     is_softmax = output == SOFTMAX
     names = hidden, EXP.name if is_softmax else output
     inner, last = (
         device.activation_loops.address(ACTIVATION_CODES[name], parameters.dtype) for name in names
     )
-    return device.Model(
+    return device.LayerStack(
         layout.sizes, layout.w_at, plain(parameters, parameters.dtype), inner, last, is_softmax
     )
 
@@ -171,9 +171,9 @@ class Network:
         self._gradient = np.empty_like(self.parameters)
         self._no_state = self._gradient.reshape(1, -1)  # a view to pass where nothing is updated
         self._work: tuple[tuple[int, int, int | None], Any] = ((0, 0, None), None)
-        self._prepared: tuple[device.Model, device.Training] | None = None
+        self._prepared: tuple[device.LayerStack, device.UpdatePlan] | None = None
         # The data of the last call and what the kernels take for them: made once a fit.
-        self._data: tuple[tuple[Any, ...], device.Rows, device.Targets] | None = None
+        self._data: tuple[tuple[Any, ...], device.OrderedRows, device.LossTargets] | None = None
 
     def load(self, coefs: Sequence[Any], intercepts: Sequence[Any]) -> None:
         """Copy the given weights and biases into the parameters."""
@@ -326,7 +326,7 @@ class Network:
         gradient /= weight
         return float(total / weight), gradient
 
-    def _step_work(self, rows: device.Rows, n_rows: int) -> float:
+    def _step_work(self, rows: device.OrderedRows, n_rows: int) -> float:
         """FLOPs of the forward pass, a third of a step's: what ``threads_for`` is told of a batch."""
         entries, sizes = entries_of_a_row(rows), self.layout.sizes
         update = 0.0 if entries is None else UPDATE_FLOPS * float(sizes[0] * sizes[1])
@@ -334,7 +334,7 @@ class Network:
 
     def _prepare_data(
         self, X: Any, Y: Targets, sample_weight: Any, alpha: float
-    ) -> tuple[device.Rows, device.Targets]:
+    ) -> tuple[device.OrderedRows, device.LossTargets]:
         given = (X, Y, sample_weight, alpha)
         if self._data is not None and all(a is b for a, b in zip(given, self._data[0], strict=True)):
             return self._data[1:]
@@ -343,7 +343,7 @@ class Network:
         weights = np.empty(0, self.dtype)
         if sample_weight is not None:
             weights = plain(sample_weight, self.dtype)
-        targets = device.Targets(
+        targets = device.LossTargets(
             *kept_targets(Y, self.dtype),
             weights,
             device.loss_loops.address(LOSS_CODES[self.loss.name], self.dtype),
@@ -353,14 +353,14 @@ class Network:
         self._data = (given, rows, targets)
         return rows, targets
 
-    def _prepare(self, optimizer: Optimizer | None) -> tuple[device.Model, device.Training]:
+    def _prepare(self, optimizer: Optimizer | None) -> tuple[device.LayerStack, device.UpdatePlan]:
         state = optimizer.state if optimizer else self._no_state
         if self._prepared is not None and self._prepared[1].state is state:
             return self._prepared
         model = _model(self.layout, self.parameters, self.hidden_activation, self.loss.output_activation)
         code = ACTIVATION_CODES[self.hidden_activation]
         dropout = self.dropout if optimizer else NO_DROPOUT
-        training = device.Training(
+        training = device.UpdatePlan(
             derivative=device.derivative_loops.address(code, self.dtype),
             keep_z=ACTIVATIONS[code].needs_z,
             update=device.update_loops.address(optimizer.code, self.dtype) if optimizer else 0,
@@ -376,7 +376,9 @@ class Network:
         self._prepared = model, training
         return model, training
 
-    def _workspace(self, n_rows: int, n_workers: int, n_entries: int | None) -> tuple[device.Workspace, int]:
+    def _workspace(
+        self, n_rows: int, n_workers: int, n_entries: int | None
+    ) -> tuple[device.StepBuffers, int]:
         """Work buffers for batches of `n_rows`, kept until another size is asked for.
 
         And how many of the `n_workers` have places in them.
@@ -391,7 +393,7 @@ class Network:
             # The next epoch's longest batch may be somewhat longer.
             held_entries = n_entries if n_entries is None else n_entries + n_entries // 8
             keep_z = ACTIVATIONS[ACTIVATION_CODES[self.hidden_activation]].needs_z
-            work = device.new_workspace(
+            work = device.new_step_buffers(
                 self.layout.sizes,
                 n_rows,
                 self.dtype,

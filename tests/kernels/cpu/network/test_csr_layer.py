@@ -62,7 +62,7 @@ def combine(columns, depth, values, indices, b, stride, out, has_begin):
 
 @jit
 def columns_of_batch(first_feature, last_feature, at, n, order, i, p, x, places, samples, values):
-    rows = device.Rows(True, x, i, p, order, 0, 0)
+    rows = device.OrderedRows(True, x, i, p, order, 0, 0)
     entries = csr_layer.BatchEntries(at, places, samples, 1, values)
     csr_layer.columns_of_batch(first_feature, last_feature, 4, n, rows, entries)
 
@@ -141,8 +141,8 @@ def test_forward(dtype, n_in, n_out, activation):
     address = activation_loops.address(CODES[activation], dtype)
     indices, indptr, x = parts(csr)
     loops = csr_layer.csr_forward_loops.address(0, dtype), csr_layer.csr_weights_loops.address(0, dtype)
-    rows = device.Rows(True, x, indices, indptr, order, *loops)
-    model = device.Model(np.array([n_in, n_out]), np.array([3]), w, address, address, False)
+    rows = device.OrderedRows(True, x, indices, indptr, order, *loops)
+    model = device.LayerStack(np.array([n_in, n_out]), np.array([3]), w, address, address, False)
     for n in (1, 15, 16, 17, 49, 113):
         size = 5 + whole(n, dtype) * (n_out + 1)
         lanes, zs, sums = (guarded(s, dtype) for s in (size, size, width_of(dtype) * n_out))
@@ -314,7 +314,7 @@ def test_results_do_not_depend_on_who_does_the_work(sizes, batch, dtype, paralle
         optimizer = optimizer_for(net)
         rows, targets = net._prepare_data(X, Y, None, 1e-3)
         model, training = net._prepare(optimizer)
-        work = device.new_workspace(
+        work = device.new_step_buffers(
             net.layout.sizes, batch, net.dtype, keep_z=False, n_threads=how[1], n_entries=X.nnz
         )
         places = min(how[1], len(work.scratch))

@@ -9,7 +9,7 @@ from fastnn.kernels.compiler.jit import jit
 from fastnn.kernels.cpu.dispatch import activation_loops, derivative_loops
 from fastnn.kernels.cpu.network import panel_products, panels
 from fastnn.kernels.cpu.network.packing import DEPTH_BLOCK
-from fastnn.kernels.cpu.network.workspace import new_workspace, row_chunks
+from fastnn.kernels.cpu.network.step_buffers import new_step_buffers, row_chunks
 from fastnn.tables.activations import CODES
 
 DTYPES = [np.float32, np.float64]
@@ -283,7 +283,7 @@ def test_weight_gradient_does_not_depend_on_the_chunks(dtype, n_out):
 @pytest.mark.parametrize("sizes", [[4, 3], [64, 100, 10], [300, 333, 7], [1, 1, 1]])
 def test_workspace_is_cut_whole(dtype, n_threads, sizes):
     for n_rows in (1, 16, 173, 1000):
-        work = new_workspace(np.array(sizes), n_rows, dtype, keep_z=False, n_threads=n_threads)
+        work = new_step_buffers(np.array(sizes), n_rows, dtype, keep_z=False, n_threads=n_threads)
         assert work.capacity % width_of(dtype) == 0
         assert work.capacity >= n_rows
         assert work.zs is work.in_lanes
@@ -302,7 +302,7 @@ def test_workspace_is_cut_whole(dtype, n_threads, sizes):
         alone = work.on_one_thread()
         assert alone.cuts.size == 2
         # How many gradients are added up is a function of the shape: the result does not depend on threads.
-        one = new_workspace(np.array(sizes), n_rows, dtype, keep_z=False, n_threads=1)
+        one = new_step_buffers(np.array(sizes), n_rows, dtype, keep_z=False, n_threads=1)
         assert work.partials.shape == alone.partials.shape == one.partials.shape
 
 
@@ -312,7 +312,7 @@ def test_workspace_is_cut_whole(dtype, n_threads, sizes):
 def test_workspace_for_entries_has_no_place_for_a_dense_batch(dtype, n_threads, sizes):
     n_rows, n_entries = 173, 700
     arguments = {"keep_z": True, "n_threads": n_threads, "keep_whole": True, "n_entries": n_entries}
-    work = new_workspace(np.array(sizes), n_rows, dtype, **arguments)
+    work = new_step_buffers(np.array(sizes), n_rows, dtype, **arguments)
     assert (work.cuts[0], work.cuts[-1]) == (0, len(work.tiles))
     assert (np.diff(work.cuts) >= 0).all()
     assert work.partials.size == 0

@@ -26,16 +26,16 @@ from fastnn.kernels.compiler.signature import Int32s, Int64s, Reals
 from fastnn.kernels.cpu.dispatch import activate, update_parameters
 from fastnn.kernels.cpu.network.panel_products import sum_of_squares
 from fastnn.kernels.cpu.network.panels import copy_elements, fill_ones, lanes_of_rows, panel_width, row_stride
-from fastnn.kernels.cpu.network.structures import Model, Rows, Targets, Training
-from fastnn.kernels.cpu.network.workspace import WEIGHT, Workspace
+from fastnn.kernels.cpu.network.step_buffers import WEIGHT, StepBuffers
+from fastnn.kernels.cpu.network.structures import LayerStack, LossTargets, OrderedRows, UpdatePlan
 from fastnn.kernels.simd.denormals import flush_subnormals, restore_subnormals
 from fastnn.kernels.simd.tile import TILE_ROWS, combine_rows, tile_columns, vector_width
 
 
 @register_jitable
 def _csr_forward(
-    model: Model, rows: Rows, first: int, start: int, stop: int, y_at: int, activation: int, keep_z: bool,
-    staging: Reals, in_lanes: Reals, zs: Reals,
+    model: LayerStack, rows: OrderedRows, first: int, start: int, stop: int, y_at: int, activation: int,
+    keep_z: bool, staging: Reals, in_lanes: Reals, zs: Reals,
 ):  # fmt: skip
     """Lanes of the first layer, at `y_at`, of the samples start : stop; sample i is row ``order[first + i]``.
 
@@ -109,7 +109,7 @@ def columns_of_batch(first_feature, last_feature, first, n, rows, entries):
 
     Parameters
     ----------
-    rows : Rows   # IN
+    rows : OrderedRows   # IN
     entries : BatchEntries   # OUT
 
     Notes
@@ -187,8 +187,8 @@ def gradient_of_rows(
 
 @register_jitable
 def _csr_weights(
-    worker: int, chunk: int, model: Model, rows: Rows, targets: Targets, training: Training,
-    buffers: Workspace, first: int, n: int, learn: bool,
+    worker: int, chunk: int, model: LayerStack, rows: OrderedRows, targets: LossTargets, training: UpdatePlan,
+    buffers: StepBuffers, first: int, n: int, learn: bool,
 ):  # fmt: skip
     """The weights' phase of the first layer, for the tiles of it that are in one chunk.
 

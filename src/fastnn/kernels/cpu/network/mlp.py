@@ -48,7 +48,17 @@ from fastnn.kernels.cpu.network.panels import (
     lanes_to_columns,
     lanes_to_rows,
 )
-from fastnn.kernels.cpu.network.structures import Model, Rows, Targets, Training
+from fastnn.kernels.cpu.network.step_buffers import (
+    DONE,
+    LOSS,
+    STEPS,
+    TOTAL,
+    TOTAL_WEIGHT,
+    WEIGHT,
+    StepBuffers,
+    scratch_size,
+)
+from fastnn.kernels.cpu.network.structures import LayerStack, LossTargets, OrderedRows, UpdatePlan
 from fastnn.kernels.cpu.network.team import (
     FINISHED,
     begin_phases,
@@ -57,16 +67,6 @@ from fastnn.kernels.cpu.network.team import (
     next_chunk,
     open_phase,
     wait_for_phase,
-)
-from fastnn.kernels.cpu.network.workspace import (
-    DONE,
-    LOSS,
-    STEPS,
-    TOTAL,
-    TOTAL_WEIGHT,
-    WEIGHT,
-    Workspace,
-    scratch_size,
 )
 from fastnn.kernels.simd.denormals import flush_subnormals, restore_subnormals
 from fastnn.kernels.simd.tile import TILE_ROWS, vector_width
@@ -91,8 +91,8 @@ def _drop(layer, n_units, start, stop, at, training, step, values):
 
 @linked("rows-task")
 def _rows_task(
-    worker: int, chunk: int, model: Model, rows: Rows, targets: Targets, training: Training,
-    buffers: Workspace, first: int, n: int,
+    worker: int, chunk: int, model: LayerStack, rows: OrderedRows, targets: LossTargets, training: UpdatePlan,
+    buffers: StepBuffers, first: int, n: int,
 ):  # fmt: skip
     """The rows' phase, for one chunk of the n samples that stand at `first` in the order.
 
@@ -189,8 +189,8 @@ def _add_partials(buffers, n, add, begin, end, gradient):
 
 @linked("weights-task")
 def _weights_task(
-    worker: int, tile: int, stop: int, model: Model, targets: Targets, training: Training, buffers: Workspace,
-    n: int, learn: bool,
+    worker: int, tile: int, stop: int, model: LayerStack, targets: LossTargets, training: UpdatePlan,
+    buffers: StepBuffers, n: int, learn: bool,
 ):  # fmt: skip
     """The weights' phase, for the tiles tile : stop: their gradients and, with `learn`, their update."""
     former = flush_subnormals()
@@ -296,8 +296,8 @@ class BatchRun(NamedTuple):
 
 @linked("train-worker")
 def _train_worker(
-    worker: int, run: BatchRun, model: Model, rows: Rows, targets: Targets, training: Training,
-    buffers: Workspace,
+    worker: int, run: BatchRun, model: LayerStack, rows: OrderedRows, targets: LossTargets,
+    training: UpdatePlan, buffers: StepBuffers,
 ):  # fmt: skip
     """A worker's part of ``run_batches``: phase 2 i is the rows' phase of batch i, 2 i + 1 its weights'."""
     signals, learn = buffers.signals, run.learn
@@ -360,8 +360,8 @@ def run_batches(
 
 @linked("predict-task")
 def _predict_task(
-    chunk: int, n_chunks: int, model: Model, rows: Rows, first: int, n: int, in_lanes: Reals, scratch: Reals,
-    out: Reals,
+    chunk: int, n_chunks: int, model: LayerStack, rows: OrderedRows, first: int, n: int, in_lanes: Reals,
+    scratch: Reals, out: Reals,
 ):  # fmt: skip
     start, stop = chunk_samples(chunk, n_chunks, n, out)
     if start == stop:

@@ -8,7 +8,7 @@ from fastnn.kernels.compiler.linked import NOTHING, LoopTable, linked
 from fastnn.kernels.compiler.signature import Float64s, Int32s, Int64s, Reals
 from fastnn.kernels.cpu.dispatch import activate, losses_and_dz
 from fastnn.kernels.cpu.network.panels import panel_width
-from fastnn.kernels.cpu.network.structures import Targets
+from fastnn.kernels.cpu.network.structures import LossTargets
 from fastnn.kernels.simd.tile import divide_by_sum, subtract_max, tile_columns, tile_gather, vector_width
 from fastnn.tables.activations import SOFTMAX
 
@@ -60,7 +60,7 @@ class TargetPlaces(NamedTuple):
 @linked("loss-and-gradient")
 def loss_and_gradient(
     n_units: int, first: int, start: int, stop: int, lanes_at: int, order: Int64s, places: TargetPlaces,
-    targets: Targets, in_lanes: Reals, staging: Reals, row_loss: Float64s,
+    targets: LossTargets, in_lanes: Reals, staging: Reals, row_loss: Float64s,
 ):  # fmt: skip
     """Loss of each sample, and dz in place of the outputs; sample i is row ``order[first + i]``.
 

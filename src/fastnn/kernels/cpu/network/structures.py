@@ -5,7 +5,7 @@ from typing import NamedTuple
 from fastnn.kernels.compiler.signature import Float64s, Int32s, Int64s, Reals, Reals2D
 
 
-class Model(NamedTuple):
+class LayerStack(NamedTuple):
     """What a forward pass needs. L layers of weights."""
 
     sizes: Int64s  # IN (L + 1,): units of each layer, inputs first
@@ -16,7 +16,7 @@ class Model(NamedTuple):
     is_softmax: bool
 
 
-class Rows(NamedTuple):
+class OrderedRows(NamedTuple):
     """The data: a matrix, dense or CSR, in the order in which its rows are taken."""
 
     is_sparse: bool
@@ -29,7 +29,7 @@ class Rows(NamedTuple):
     weights: int
 
 
-class Targets(NamedTuple):
+class LossTargets(NamedTuple):
     """What is learned."""
 
     # Rows of numbers, (n, n_outputs), with no `codes`; or a vector of which every row's targets are a piece.
@@ -42,7 +42,7 @@ class Targets(NamedTuple):
     alpha: float  # L2 penalty
 
 
-class Training(NamedTuple):
+class UpdatePlan(NamedTuple):
     """How gradients and updates are made, and where they go."""
 
     derivative: int  # address of the loop of the hidden activation's derivative

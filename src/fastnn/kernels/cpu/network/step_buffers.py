@@ -36,7 +36,7 @@ _LINE = 64  # bytes of a cache line
 _TILE_ROWS, _TILE_VECTORS = ROW.tile_rows, ROW.tile_vectors
 
 
-class Workspace(NamedTuple):
+class StepBuffers(NamedTuple):
     """Buffers for batches of at most `capacity` samples, in the layouts of ``panels``; of float type T."""
 
     capacity: int  # a multiple of a vector
@@ -63,7 +63,7 @@ class Workspace(NamedTuple):
     sums: Float64s  # INOUT (4,), see LOSS
     step: Reals  # WORK (N_COEFFICIENTS,): the numbers of the optimiser's step
 
-    def on_one_thread(self) -> "Workspace":
+    def on_one_thread(self) -> "StepBuffers":
         """The same buffers, cut for one thread."""
         if self.partials.size:
             return self._replace(cuts=self.cuts[[0, -1]])
@@ -141,7 +141,7 @@ def _weight_tiles(sizes: np.ndarray, costs: np.ndarray, n_chunks: int) -> tuple[
     return np.concatenate(tiles).astype(np.int64), cuts.astype(np.int64)
 
 
-def new_workspace(
+def new_step_buffers(
     sizes: np.ndarray,
     n_rows: int,
     dtype: Any,
@@ -150,7 +150,7 @@ def new_workspace(
     n_threads: int,
     keep_whole: bool = False,
     n_entries: int | None = None,
-) -> Workspace:
+) -> StepBuffers:
     """Buffers for training on batches of `n_rows`.
 
     Parameters
@@ -173,7 +173,7 @@ def new_workspace(
 
     Returns
     -------
-    Workspace
+    StepBuffers
     """
     width = ROW.vector_width(np.dtype(dtype).itemsize)
     capacity = -(-n_rows // width) * width
@@ -198,7 +198,7 @@ def new_workspace(
     tiles, cuts = _weight_tiles(sizes, costs, weight_chunks)
     dz_size = -(-vectors // chunks) * width * (1 + max([0, *sizes[1:-1]]))
     in_lanes = aligned_empty((lanes_at[-1],), dtype)
-    return Workspace(
+    return StepBuffers(
         capacity=capacity,
         row_chunks=chunks,
         tiles=tiles,

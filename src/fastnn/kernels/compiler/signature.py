@@ -22,7 +22,7 @@ Arrays are contiguous. How they reach a function depends on who wrote it:
 
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Annotated, Any, NamedTuple, get_type_hints
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
@@ -95,18 +95,19 @@ def parameters_of(function: Callable[..., Any]) -> tuple[KernelParameter, ...]:
     TypeError
         A parameter has no annotation, or one that the table above does not know.
     """
-    hints = get_type_hints(function, include_extras=True)
-    code = function.__code__
+    hints, code = function.__annotations__, function.__code__
     return tuple(_parameter(name, hints.get(name), function) for name in code.co_varnames[: code.co_argcount])
 
 
 def _parameter(name: str, hint: Any, owner: Any) -> KernelParameter:
     if hasattr(hint, "_fields"):
-        fields = get_type_hints(hint, include_extras=True)
-        return KernelParameter(
-            name, hint, tuple(_value(field, fields[field], hint) for field in hint._fields)
-        )
+        return KernelParameter(name, hint, _fields_of(hint))
     return KernelParameter(name, None, (_value(name, hint, owner),))
+
+
+@cache
+def _fields_of(structure: Any) -> tuple[ValueType, ...]:
+    return tuple(_value(name, structure.__annotations__[name], structure) for name in structure._fields)
 
 
 def _value(name: str, hint: Any, owner: Any) -> ValueType:

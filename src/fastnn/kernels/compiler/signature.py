@@ -100,7 +100,7 @@ def parameters_of(function: Callable[..., Any]) -> tuple[KernelParameter, ...]:
 
 
 def _parameter(name: str, hint: Any, owner: Any) -> KernelParameter:
-    if hasattr(hint, "_fields"):
+    if isinstance(hint, type) and hasattr(hint, "_fields"):
         return KernelParameter(name, hint, _fields_of(hint))
     return KernelParameter(name, None, (_value(name, hint, owner),))
 
@@ -111,7 +111,9 @@ def _fields_of(structure: Any) -> tuple[ValueType, ...]:
 
 
 def _value(name: str, hint: Any, owner: Any) -> ValueType:
-    found = _PLAIN.get(hint) or next(iter(getattr(hint, "__metadata__", ())), None)
+    found = (
+        _PLAIN.get(hint) if isinstance(hint, type) else next(iter(getattr(hint, "__metadata__", ())), None)
+    )
     if not isinstance(found, ValueType):
         raise TypeError(f"{owner.__qualname__}: no compiled function takes {name} of type {hint}")
     return found

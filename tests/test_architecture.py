@@ -171,3 +171,66 @@ def test_the_link_in_the_root_leads_to_the_kernels_and_is_no_second_copy():
     build = tools["hatch"]["build"]["targets"]
     assert build["sdist"] == {"exclude": ["/kernels"], "skip-excluded-dirs": True}
     assert build["wheel"] == {"packages": ["src/fastnn"]}
+
+
+# At most, of a file, and of a function without its docstring: a kernel is read in one sitting.
+FILE_LINES, FUNCTION_LINES = 500, 80
+# What is longer, and is to become shorter: nothing is added here.
+LONG_FILES: set[str] = set()
+LONG_FUNCTIONS = {
+    "fastnn.kernels.cuda.network.mlp.train",
+    "fastnn.kernels.cuda.network.mlp.train_kernel",
+    "fastnn.kernels.cuda.tiles.tile.product",
+}
+
+
+def length(function: ast.FunctionDef) -> int:
+    """Lines of a function, without its decorators and its docstring."""
+    first = function.body[0]
+    is_documented = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
+    docstring = first.end_lineno - first.lineno + 1 if is_documented else 0
+    return function.end_lineno - function.lineno + 1 - docstring
+
+
+def long_functions(path: Path) -> set[str]:
+    # A constructor lists its parameters.
+    return {
+        f"{module_name(path)}.{node.name}"
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef) and node.name != "__init__" and length(node) > FUNCTION_LINES
+    }
+
+
+def test_files_are_read_in_one_sitting():
+    found = {module_name(path) for path in FILES if len(path.read_text().splitlines()) > FILE_LINES}
+    assert found <= LONG_FILES
+
+
+def test_functions_are_read_at_a_glance():
+    found = set().union(*(long_functions(path) for path in FILES))
+    assert found <= LONG_FUNCTIONS
+
+
+# A function of a network's kernels that would take more gets them in structures.
+ARGUMENTS = 13
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "kernels/cpu/network").glob("*.py")), ids=module_name)
+def test_kernels_of_networks_take_structures(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef):
+            assert len(node.args.args) <= ARGUMENTS, node.name
+
+
+def test_structures_of_kernels_have_names_of_their_own():
+    """A structure of the networks on the CPU is not taken for a class of the same name elsewhere."""
+    classes = [
+        (node.name, module_name(path))
+        for path in FILES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef)
+    ]
+    ours = {name for name, module in classes if module.startswith("fastnn.kernels.cpu.network")}
+    assert len(ours) >= 10
+    for name in ours:
+        assert len(where := [module for other, module in classes if other == name]) == 1, (name, where)

@@ -282,7 +282,7 @@ def test_results_do_not_depend_on_who_does_the_work(sizes, batch, dtype, paralle
         net, _ = pair(sizes, "tanh", loss, dtype, Dropout(0.2, SEED))
         optimizer = optimizer_for(net)
         training = bound(net, X, Y, alpha=1e-3, optimizer=optimizer)
-        work = device.new_workspace(
+        work = device.new_step_buffers(
             net.layout.sizes, batch, net.dtype, keep_z=False, n_threads=how[1], keep_whole=True
         )
         work.counts[device.STEPS] = 5

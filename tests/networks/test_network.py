@@ -153,7 +153,7 @@ SHAPES = [([64, 100, 10], 200), ([64, 100, 37, 10], 173), ([50, 100, 1], 200), (
 def test_shapes_are_of_both_kinds(dtype):
     kinds = set()
     for sizes, batch in SHAPES:
-        work = device.new_workspace(Layout(sizes).sizes, batch, dtype, keep_z=False, n_threads=2)
+        work = device.new_step_buffers(Layout(sizes).sizes, batch, dtype, keep_z=False, n_threads=2)
         kinds.add(work.partials.size > 0)
     assert kinds == {True, False}
 
@@ -193,7 +193,7 @@ def test_results_do_not_depend_on_who_does_the_work(sizes, batch, dtype, paralle
         net, _ = pair(sizes, loss=loss, dtype=dtype)
         optimizer = optimizer_for(net)
         training = bound(net, X, Y, alpha=1e-3, optimizer=optimizer)
-        work = device.new_workspace(net.layout.sizes, batch, net.dtype, keep_z=False, n_threads=how[1])
+        work = device.new_step_buffers(net.layout.sizes, batch, net.dtype, keep_z=False, n_threads=how[1])
         places = min(how[1], len(work.scratch))
         n_batches = -(-450 // batch)
         device.run_batches(

@@ -30,7 +30,7 @@ class Data(NamedTuple):
         return Data(self.X.take(rows), Y, None if self.sample_weight is None else self.sample_weight[rows])
 
 
-def rows_of(X: Any, dtype: np.dtype) -> device.Rows:
+def rows_of(X: Any, dtype: np.dtype) -> device.OrderedRows:
     """Dense or CSR rows, all in their own order.
 
     Raises
@@ -41,7 +41,7 @@ def rows_of(X: Any, dtype: np.dtype) -> device.Rows:
     order = np.arange(X.shape[0], dtype=np.int64)
     if not sparse.issparse(X):
         nothing = np.empty(0, np.int32), np.empty(0, np.int64)
-        return device.Rows(False, plain(X, dtype).reshape(-1), *nothing, order, 0, 0)
+        return device.OrderedRows(False, plain(X, dtype).reshape(-1), *nothing, order, 0, 0)
     if X.shape[1] > _MOST_COLUMNS:
         raise ValueError(f"X has {X.shape[1]} columns; of a sparse matrix at most {_MOST_COLUMNS} are taken.")
     x, indices = plain(X.data, dtype), plain(X.indices, np.int32)
@@ -49,11 +49,11 @@ def rows_of(X: Any, dtype: np.dtype) -> device.Rows:
     if X.shape[1] >= ENTRY_FEATURES and x.size <= ENTRY_DENSITY * X.shape[0] * X.shape[1]:
         loops = [table.address(0, dtype) for table in (device.csr_forward_loops, device.csr_weights_loops)]
     # Where a row begins may take more bits than the number of a column.
-    return device.Rows(True, x, indices, plain(X.indptr, np.int64), order, *loops)
+    return device.OrderedRows(True, x, indices, plain(X.indptr, np.int64), order, *loops)
 
 
 def kept_targets(Y: TargetMatrix, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray, int]:
-    """Targets as the kernels take them, see ``device.Targets``: numbers, codes, and the loop of flags."""
+    """Targets as the kernels take them, see ``device.LossTargets``: numbers, codes, and the loop of flags."""
     if isinstance(Y, OneHot):
         # A row with its 1 at c is a piece of the vector 0 ... 0 1 0 ... 0.
         y = np.zeros(2 * Y.n_classes - 1, dtype)
@@ -70,12 +70,12 @@ def kept_targets(Y: TargetMatrix, dtype: np.dtype) -> tuple[np.ndarray, np.ndarr
     return np.empty(0, dtype), packed, device.flag_loops.address(0, dtype)
 
 
-def entries_of_a_row(rows: device.Rows) -> float | None:
+def entries_of_a_row(rows: device.OrderedRows) -> float | None:
     """Mean number of entries in a row, where the first layer reads them alone."""
     return rows.x.size / max(1, rows.indptr.size - 1) if rows.forward else None
 
 
-def batch_entries(rows: device.Rows, batch_size: int) -> int | None:
+def batch_entries(rows: device.OrderedRows, batch_size: int) -> int | None:
     """Entries of a batch at most, in the order of the rows; None where they are not read alone."""
     if not rows.forward:
         return None

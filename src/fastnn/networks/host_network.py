@@ -184,10 +184,12 @@ class _Buffers:
 
     def __init__(self, layout: Layout, dtype: np.dtype, keep_z: bool, keep_whole: bool) -> None:
         self._layout, self._dtype, self._keep_z, self._keep_whole = layout, dtype, keep_z, keep_whole
-        self._workspace: device.Workspace | None = None
+        self._workspace: device.StepBuffers | None = None
         self._made_for: tuple[int, int, int | None] = 0, 0, None
 
-    def for_batches(self, n_rows: int, n_workers: int, n_entries: int | None) -> tuple[device.Workspace, int]:
+    def for_batches(
+        self, n_rows: int, n_workers: int, n_entries: int | None
+    ) -> tuple[device.StepBuffers, int]:
         """A workspace for batches of `n_rows`, and how many of the `n_workers` have places in it."""
         held_rows, held_workers, held_entries = self._made_for
         # One worker can use what was made for several, and few entries what was made for many.
@@ -198,7 +200,7 @@ class _Buffers:
         if self._workspace is None or not fits or (held_rows, held_workers) != (n_rows, wanted):
             # The next epoch's longest batch may be somewhat longer.
             held_entries = n_entries if n_entries is None else n_entries + n_entries // 8
-            self._workspace = device.new_workspace(
+            self._workspace = device.new_step_buffers(
                 self._layout.sizes,
                 n_rows,
                 self._dtype,
@@ -222,24 +224,24 @@ def _patience(step_flops: float) -> int:
     return int(milliseconds * device.TURNS_PER_MS)
 
 
-def _model(layout: Layout, parameters: np.ndarray, hidden: str, output: str) -> device.Model:
+def _model(layout: Layout, parameters: np.ndarray, hidden: str, output: str) -> device.LayerStack:
     is_softmax = output == SOFTMAX
     names = hidden, EXP.name if is_softmax else output
     inner, last = (
         device.activation_loops.address(ACTIVATION_CODES[name], parameters.dtype) for name in names
     )
-    return device.Model(
+    return device.LayerStack(
         layout.sizes, layout.w_at, plain(parameters, parameters.dtype), inner, last, is_softmax
     )
 
 
 def _targets(
     network: EngineNetwork, Y: TargetMatrix, sample_weight: np.ndarray | None, alpha: float
-) -> device.Targets:
+) -> device.LossTargets:
     weights = np.empty(0, network.dtype)
     if sample_weight is not None:
         weights = plain(sample_weight, network.dtype)
-    return device.Targets(
+    return device.LossTargets(
         *kept_targets(Y, network.dtype),
         weights,
         device.loss_loops.address(LOSS_CODES[network.loss.name], network.dtype),
@@ -248,11 +250,11 @@ def _targets(
     )
 
 
-def _gradients(network: EngineNetwork) -> device.Training:
+def _gradients(network: EngineNetwork) -> device.UpdatePlan:
     """What makes gradients and updates nothing."""
     gradient = np.empty_like(network.parameters)
     code = ACTIVATION_CODES[network.hidden_activation]
-    return device.Training(
+    return device.UpdatePlan(
         derivative=device.derivative_loops.address(code, network.dtype),
         keep_z=ACTIVATIONS[code].needs_z,
         update=0,
@@ -267,7 +269,7 @@ def _gradients(network: EngineNetwork) -> device.Training:
     )
 
 
-def _steps(network: EngineNetwork, optimizer: Optimizer, gradients: device.Training) -> device.Training:
+def _steps(network: EngineNetwork, optimizer: Optimizer, gradients: device.UpdatePlan) -> device.UpdatePlan:
     """The same with the updates of an optimiser, and with dropout."""
     dtype, dropout = network.dtype, network.dropout
     return gradients._replace(

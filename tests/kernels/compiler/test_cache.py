@@ -76,6 +76,31 @@ def may_mount():
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
+def test_only_files_with_compiled_code_count(tmp_path, package):
+    """A change of an engine, of an estimator, or of what keeps the code, compiles nothing anew."""
+
+    def compiled():
+        return int(run(COUNT.format(body=SMALL), tmp_path / "cache", PYTHONPATH=str(package.parent)))
+
+    def change(name):
+        with (package / name).open("a") as file:
+            file.write("# changed\n")
+
+    assert compiled() > 0
+    engines = (
+        path for room in ("clustering", "networks", "estimators") for path in (package / room).rglob("*.py")
+    )
+    for name in (*engines, package / "__init__.py", package / "_precompile.py"):
+        change(name.relative_to(package))
+    for name in ("clustering/lloyd.py", "kernels/compiler/store.py", "kernels/shared/threads.py"):
+        change(name)
+    assert compiled() == 0
+    for name in ("kernels/cpu/elementary.py", "tables/losses.py", "kernels/simd/ir_sums.py"):
+        change(name)
+        assert compiled() > 0
+        assert compiled() == 0
+
+
 UPGRADE_ON_A_FULL_DISK = """
 import os, resource, subprocess, sys
 cache, full = os.environ["NUMBA_CACHE_DIR"], os.environ["FULL"]

@@ -55,7 +55,7 @@ def cases(table, dtype):
 @pytest.mark.parametrize("kind", ["activation", "derivative", "loss", "update"])
 def test_a_cut_changes_nothing(kind, dtype):
     rng = np.random.default_rng(0)
-    width = targets.ROW.lanes(np.dtype(dtype).itemsize)
+    width = targets.ROW.vector_width(np.dtype(dtype).itemsize)
     n = 64 * width
     x, d, z = (3 * rng.normal(size=n).astype(dtype) for _ in range(3))
     unit = rng.uniform(0.01, 0.99, size=n).astype(dtype)

@@ -14,7 +14,6 @@ from fastnn.kernels.simd.tile import (
     SUM_LANES,
     TILE_ROWS,
     divide_by_sum,
-    lanes,
     subtract_max,
     tile_add_least,
     tile_add_rows,
@@ -30,6 +29,7 @@ from fastnn.kernels.simd.tile import (
     tile_lowest_two,
     tile_product,
     tile_transpose,
+    vector_width,
 )
 
 DTYPES = [np.float32, np.float64]
@@ -114,17 +114,17 @@ def softmax_parts(rows, width, panel, at, divide):
 
 @jit
 def widths(x):
-    return lanes(x), tile_columns(x)
+    return vector_width(x), tile_columns(x)
 
 
 def columns_of(dtype):
-    return targets.ROW.lanes(np.dtype(dtype).itemsize) * targets.ROW.tile_vectors
+    return targets.ROW.vector_width(np.dtype(dtype).itemsize) * targets.ROW.tile_vectors
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_widths_are_those_of_the_table(dtype):
     assert widths(np.zeros(1, dtype)) == (
-        targets.ROW.lanes(np.dtype(dtype).itemsize),
+        targets.ROW.vector_width(np.dtype(dtype).itemsize),
         columns_of(dtype),
     )
 
@@ -228,7 +228,7 @@ def test_lowest_of_every_column(dtype, count):
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_distances_of_rows_to_their_centers(dtype):
     rng = np.random.default_rng(0)
-    width = targets.ROW.lanes(np.dtype(dtype).itemsize)
+    width = targets.ROW.vector_width(np.dtype(dtype).itemsize)
     for depth in [0, *range(1, width + 2), 4 * width - 1, 4 * width, 4 * width + 1, 9 * width + 3]:
         # Memory that ends with the last row: what lies behind it may not be read.
         X, C = rng.normal(size=(7, depth)).astype(dtype), rng.normal(size=(3, depth)).astype(dtype)
@@ -243,7 +243,7 @@ def test_distances_of_rows_to_their_centers(dtype):
 @pytest.mark.parametrize("rows", [1, PAIR_ROWS])
 def test_distances_of_rows_to_all_centers(dtype, rows):
     rng = np.random.default_rng(0)
-    width = targets.ROW.lanes(np.dtype(dtype).itemsize)
+    width = targets.ROW.vector_width(np.dtype(dtype).itemsize)
     for depth in (0, 1, width - 1, width, 3 * width + 2):
         for count in (1, 2, 3, 7, 8, 9, 31):
             X, C = rng.normal(size=(rows, depth)).astype(dtype), rng.normal(size=(count, depth)).astype(dtype)
@@ -279,7 +279,7 @@ def test_rows_are_added_up_by_label(dtype, weighted, counting):
 @pytest.mark.parametrize("count", [1, 5])
 def test_sums_of_the_least_values(dtype, weighted, count):
     rng = np.random.default_rng(0)
-    columns, width = columns_of(dtype), targets.ROW.lanes(np.dtype(dtype).itemsize)
+    columns, width = columns_of(dtype), targets.ROW.vector_width(np.dtype(dtype).itemsize)
     values = rng.uniform(size=(count, columns)).astype(dtype)
     closest, weights = rng.uniform(size=(2, columns + 2)).astype(dtype)
     closest[3] = np.inf
@@ -296,7 +296,7 @@ def test_sums_of_the_least_values(dtype, weighted, count):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_contiguous_rows_to_lanes(dtype):
-    width = targets.ROW.lanes(np.dtype(dtype).itemsize)
+    width = targets.ROW.vector_width(np.dtype(dtype).itemsize)
     for n_columns in range(1, 2 * width + 2):
         for rows in (1, width - 1, width):
             source = np.random.default_rng(rows).normal(size=(rows, n_columns)).astype(dtype)
@@ -312,7 +312,7 @@ def test_contiguous_rows_to_lanes(dtype):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_transpose(dtype):
-    width = targets.ROW.lanes(np.dtype(dtype).itemsize)
+    width = targets.ROW.vector_width(np.dtype(dtype).itemsize)
     for rows in range(1, width + 1):
         source = np.random.default_rng(rows).normal(size=(rows, width + 3)).astype(dtype)
         target = np.zeros(width * rows + width, dtype)
@@ -324,7 +324,7 @@ def test_transpose(dtype):
 @pytest.mark.parametrize("n_columns", [1, 2, 3, 7, 16, 17, 40])
 def test_gather_and_difference_of_rows(dtype, n_columns):
     rng = np.random.default_rng(n_columns)
-    width = targets.ROW.lanes(np.dtype(dtype).itemsize)
+    width = targets.ROW.vector_width(np.dtype(dtype).itemsize)
     source = rng.normal(size=(50, n_columns)).astype(dtype)
     order = rng.permutation(50)
     stride = 2 * width
@@ -345,18 +345,18 @@ def test_gather_and_difference_of_rows(dtype, n_columns):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("rows", [1, 2, 10, 33])
 def test_softmax_folds_over_the_columns_of_a_panel(dtype, rows):
-    lanes_ = targets.ROW.lanes(np.dtype(dtype).itemsize)
-    for width in range(lanes_, columns_of(dtype) + 1, lanes_):
+    vector = targets.ROW.vector_width(np.dtype(dtype).itemsize)
+    for width in range(vector, columns_of(dtype) + 1, vector):
         panel = np.random.default_rng(rows).uniform(1, 2, size=(rows, width)).astype(dtype)
         # A guard on both sides of the panel.
-        memory = np.full(panel.size + 2 * lanes_, 7, dtype)
+        memory = np.full(panel.size + 2 * vector, 7, dtype)
         for divide, want in ((False, panel - panel.max(axis=0)), (True, panel / panel.sum(axis=0))):
-            memory[lanes_:-lanes_] = panel.ravel()
-            softmax_parts(rows, width, memory, lanes_, divide)
-            got = memory[lanes_:-lanes_].reshape(panel.shape)
+            memory[vector:-vector] = panel.ravel()
+            softmax_parts(rows, width, memory, vector, divide)
+            got = memory[vector:-vector].reshape(panel.shape)
             np.testing.assert_allclose(got, want, rtol=4 * np.finfo(dtype).eps, atol=0)
-            assert (memory[:lanes_] == 7).all()
-            assert (memory[-lanes_:] == 7).all()
+            assert (memory[:vector] == 7).all()
+            assert (memory[-vector:] == 7).all()
 
 
 def test_the_table_takes_the_widest_row_that_fits():

@@ -4,8 +4,8 @@ Numba's own file cache is not used. Its index says "key -> number of a file" and
 without a lock; a full disk, a kill or a second writer leaves another function's code under a key, to be run
 by every later process. A cached caller keeps the old code of a callee that changed in another file (numba
 issues 1833, 9304), and a directory that cannot be written to is not read. Here a file's content is bound to
-its name (``_store``), the stamp is that of all the package's sources (``_sources``), and reading is not
-writing (``_places``).
+its name (``store``), the stamp is that of all the package's sources (``sources``), and reading is not
+writing (``places``).
 
 What goes wrong with a file means compiling again; what goes wrong elsewhere while a file is read or written
 is not caught: a signal's handler may raise at any place.

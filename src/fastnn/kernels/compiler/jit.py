@@ -73,7 +73,7 @@ def jit(function: Callable[..., Any]) -> Any:
 class parallel_jit:
     """Compile a kernel with ``prange`` loops twice, each at its first call: without threads, and with.
 
-    Called as ``kernel(parallel, *arguments)``; ``parallel`` is what ``_threads.threads_for`` yields. Numba's
+    Called as ``kernel(parallel, *arguments)``; ``parallel`` is what ``threads.threads_for`` yields. Numba's
     parallel region costs several times the serial loop to compile, so who only has small problems never pays
     for it.
 

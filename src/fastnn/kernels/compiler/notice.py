@@ -38,12 +38,12 @@ class _Stopwatch:
     def begin(self, keeper: str | None) -> None:
         """A function is about to be compiled, to be kept in the directory `keeper`."""
         self._begun.append(time.perf_counter())
-        self._tell(keeper)
+        self._log_once(keeper)
 
     def end(self, keeper: str | None) -> None:
         """The function begun last is compiled."""
         if self._begun:
-            self._tell(keeper)
+            self._log_once(keeper)
             begun = self._begun.pop()
             if not self._begun:
                 self._seconds += time.perf_counter() - begun
@@ -61,7 +61,7 @@ class _Stopwatch:
         finally:
             self._silent = before
 
-    def _tell(self, keeper: str | None) -> None:
+    def _log_once(self, keeper: str | None) -> None:
         seconds = self._seconds + time.perf_counter() - self._begun[0]
         if seconds < PATIENCE or self._silent or next(self._told):
             return

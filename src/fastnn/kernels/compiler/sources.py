@@ -17,7 +17,24 @@ import numpy
 from fastnn.kernels.compiler.places import package_folder
 
 # Rooms with functions that are compiled, or that shape code: engines and estimators hold none.
-_COMPILED = ("tables/", "kernels/shared/", "kernels/compiler/", "kernels/simd/", "kernels/cpu/")
+COMPILED = ("tables/", "kernels/shared/", "kernels/compiler/", "kernels/simd/", "kernels/cpu/")
+# Modules of these rooms that neither hold such functions nor shape code. A test reads that none is compiled,
+# and that no compiled function uses a name of theirs.
+NOT_COMPILED = frozenset(
+    {
+        "tables/initializers",
+        "kernels/shared/arrays",
+        "kernels/shared/device_rows",
+        "kernels/shared/layer_arguments",
+        "kernels/shared/threads",
+        "kernels/shared/user_warnings",
+        "kernels/compiler/entry",
+        "kernels/compiler/notice",
+        "kernels/compiler/places",
+        "kernels/compiler/store",
+        "kernels/cpu/__init__",
+    }
+)
 # What shapes code beside the sources. Numba's processor name and features are in each key.
 _OPTIONS = (
     "OPT",
@@ -30,6 +47,11 @@ _OPTIONS = (
 )
 
 
+def shapes_code(name: str) -> bool:
+    """Whether code may depend on a file of the package, of this name below its folder."""
+    return name.startswith(COMPILED) and name.rsplit(".", 1)[0] not in NOT_COMPILED
+
+
 @cache
 def sources_hash() -> str:
     """Hash of every source file that can shape code for the CPU."""
@@ -38,7 +60,7 @@ def sources_hash() -> str:
     for path in _files(root):
         inside = path.is_relative_to(root)
         name = path.relative_to(root).as_posix() if inside else path.name
-        if not inside or name.startswith(_COMPILED):
+        if not inside or shapes_code(name):
             digest.update(name.encode())
             with path.open("rb") as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())

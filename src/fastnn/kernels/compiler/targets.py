@@ -22,7 +22,7 @@ class Target(NamedTuple):
     tile_rows: int
     tile_vectors: int
 
-    def lanes(self, itemsize: int) -> int:
+    def vector_width(self, itemsize: int) -> int:
         """Elements of `itemsize` bytes in one vector."""
         return self.vector_bytes // itemsize
 

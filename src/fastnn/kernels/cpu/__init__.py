@@ -33,18 +33,18 @@ from fastnn.kernels.cpu.dispatch import (
 from fastnn.kernels.cpu.network.csr_layer import csr_forward_loops, csr_weights_loops
 from fastnn.kernels.cpu.network.dropout import dropout_loops
 from fastnn.kernels.cpu.network.mlp import predict_rows, run_batches
-from fastnn.kernels.cpu.network.mlp_arguments import Model, Rows, Targets, Training
 from fastnn.kernels.cpu.network.output import flag_loops
-from fastnn.kernels.cpu.network.team import TURNS_PER_MS
-from fastnn.kernels.cpu.network.workspace import (
+from fastnn.kernels.cpu.network.step_buffers import (
     DONE,
     LOSS,
     STEPS,
     TOTAL,
     TOTAL_WEIGHT,
-    Workspace,
-    new_workspace,
+    StepBuffers,
+    new_step_buffers,
 )
+from fastnn.kernels.cpu.network.structures import LayerStack, LossTargets, OrderedRows, UpdatePlan
+from fastnn.kernels.cpu.network.team import TURNS_PER_MS
 
 __all__ = [
     "DONE",
@@ -53,12 +53,12 @@ __all__ = [
     "TOTAL",
     "TOTAL_WEIGHT",
     "TURNS_PER_MS",
-    "Model",
+    "LayerStack",
+    "LossTargets",
     "Movement",
-    "Rows",
-    "Targets",
-    "Training",
-    "Workspace",
+    "OrderedRows",
+    "StepBuffers",
+    "UpdatePlan",
     "absorb_batch",
     "activation_loops",
     "advance",
@@ -83,7 +83,7 @@ __all__ = [
     "loss_loops",
     "move_rows",
     "new_partials",
-    "new_workspace",
+    "new_step_buffers",
     "pack_leading",
     "pick_rows",
     "place_center",

@@ -11,6 +11,7 @@ from typing import Any
 from numba.extending import register_jitable
 
 from fastnn.kernels.compiler.linked import LoopTable
+from fastnn.kernels.compiler.signature import Float64s, Real, Reals
 from fastnn.tables.activations import ACTIVATIONS, IDENTITY
 from fastnn.tables.losses import LOSSES
 from fastnn.tables.optimizers import RULES, UpdateRule
@@ -18,7 +19,7 @@ from fastnn.tables.optimizers import RULES, UpdateRule
 
 def _value_loop(value: Callable[..., Any]) -> Any:
     @register_jitable
-    def loop(z):
+    def loop(z: Reals) -> None:
         for i in range(z.size):
             z[i] = value(z[i])
 
@@ -27,7 +28,7 @@ def _value_loop(value: Callable[..., Any]) -> Any:
 
 def _derivative_loop(derivative: Callable[..., Any]) -> Any:
     @register_jitable
-    def loop(d, z, a):
+    def loop(d: Reals, z: Reals, a: Reals) -> None:
         for i in range(d.size):
             d[i] *= derivative(z[i], a[i])
 
@@ -39,7 +40,10 @@ def _update_loop(rule: UpdateRule) -> Any:
     if rule.n_slots == 2:
 
         @register_jitable
-        def loop(decay, scale, c0, c1, c2, c3, c4, c5, w, g, s0, s1):
+        def loop(
+            decay: Real, scale: Real, c0: Real, c1: Real, c2: Real, c3: Real, c4: Real, c5: Real,
+            w: Reals, g: Reals, s0: Reals, s1: Reals,
+        ) -> None:  # fmt: skip
             for i in range(w.size):
                 gradient = (g[i] + decay * w[i]) * scale
                 w[i], s0[i], s1[i] = update(w[i], gradient, s0[i], s1[i], c0, c1, c2, c3, c4, c5)
@@ -47,7 +51,10 @@ def _update_loop(rule: UpdateRule) -> Any:
     else:
 
         @register_jitable
-        def loop(decay, scale, c0, c1, c2, c3, c4, c5, w, g, s0, s1):
+        def loop(
+            decay: Real, scale: Real, c0: Real, c1: Real, c2: Real, c3: Real, c4: Real, c5: Real,
+            w: Reals, g: Reals, s0: Reals, s1: Reals,
+        ) -> None:  # fmt: skip
             for i in range(w.size):
                 gradient = (g[i] + decay * w[i]) * scale
                 w[i], s0[i], _ = update(w[i], gradient, s0[i], scale, c0, c1, c2, c3, c4, c5)
@@ -57,7 +64,7 @@ def _update_loop(rule: UpdateRule) -> Any:
 
 def _loss_loop(value: Callable[..., Any], dz: Callable[..., Any]) -> Any:
     @register_jitable
-    def loop(y, a):
+    def loop(y: Reals, a: Reals) -> None:
         for i in range(y.size):
             target, output = y[i], a[i]
             y[i] = value(target, output)
@@ -70,7 +77,7 @@ def _coefficients_loop(rule: UpdateRule) -> Any:
     coefficients = rule.coefficients
 
     @register_jitable
-    def fill(learning_rate, t, hyper, c):
+    def fill(learning_rate: float, t: float, hyper: Float64s, c: Reals) -> None:
         c[0], c[1], c[2], c[3], c[4], c[5] = coefficients(learning_rate, hyper, t)
 
     return fill
@@ -80,25 +87,24 @@ def _coefficients_loop(rule: UpdateRule) -> Any:
 activation_loops = LoopTable(
     "activate",
     {entry.name: None if entry is IDENTITY else _value_loop(entry.value) for entry in ACTIVATIONS},
-    "T",
 )
 
 # chain_rule(address, d, z, a): d[i] <- d[i] * f'(z[i]), where a[i] = f(z[i]). d shares no memory with the
 # others, or the loop runs one element at a time. z is read only where the entry needs it, and may be a.
 derivative_loops = LoopTable(
-    "chain-rule", {entry.name: _derivative_loop(entry.derivative) for entry in ACTIVATIONS}, "TTT"
+    "chain-rule", {entry.name: _derivative_loop(entry.derivative) for entry in ACTIVATIONS}
 )
 
 # losses_and_dz(address, y, a): y[i] <- the loss of output a[i] for target y[i]; a[i] <- its derivative with
 # respect to the argument of the output's activation.
-loss_loops = LoopTable("loss", {loss.name: _loss_loop(loss.value, loss.dz) for loss in LOSSES}, "TT")
+loss_loops = LoopTable("loss", {loss.name: _loss_loop(loss.value, loss.dz) for loss in LOSSES})
 
 # update_parameters(address, decay, scale, c0, ..., c5, w, g, s0, s1): one step on a range of parameters,
 # whose gradient is (g + decay w) scale.
-update_loops = LoopTable("update", {rule.name: _update_loop(rule) for rule in RULES}, "ttttttttTTTT")
+update_loops = LoopTable("update", {rule.name: _update_loop(rule) for rule in RULES})
 
 # step_coefficients(address, learning_rate, t, hyper, c): the numbers of step t, into c.
-coefficient_loops = LoopTable("coefficients", {rule.name: _coefficients_loop(rule) for rule in RULES}, "ddDT")
+coefficient_loops = LoopTable("coefficients", {rule.name: _coefficients_loop(rule) for rule in RULES})
 
 # What kernels call; Numba knows no attributes of Python objects.
 activate = activation_loops.call

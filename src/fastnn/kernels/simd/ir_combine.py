@@ -4,26 +4,18 @@ from typing import Any
 
 from llvmlite import ir
 
-from fastnn.kernels.simd.ir_vectors import I1, I32, I64, LLVM_FLOAT, Vectors, define, join, vector_lanes
+from fastnn.kernels.simd.ir_vectors import I64, Vectors, join, width_of
 
 # Accumulators of one strip of columns: as many as the FMA's latency times its throughput on current cores,
 # and half of the registers of the narrowest row of ``targets``.
 STRIP_VECTORS = 8
 
 
-def _combine_type(dtype: Any) -> ir.FunctionType:
-    pointer = LLVM_FLOAT[dtype].as_pointer()
-    return ir.FunctionType(
-        ir.VoidType(), [I64, I64, pointer, I32.as_pointer(), pointer, I64, pointer, pointer, I1]
-    )
-
-
-def _define_combine(module: ir.Module, name: str, dtype: Any) -> None:
-    function = define(module, name, _combine_type(dtype))
+def _define_combine(function: ir.Function, dtype: Any) -> None:
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     v = Vectors(builder, dtype)
     columns = function.args[0]
-    width = vector_lanes(dtype)
+    width = width_of(dtype)
     vectors = builder.sdiv(builder.add(columns, ir.Constant(I64, width - 1)), ir.Constant(I64, width))
     none = builder.append_basic_block("no.columns")
     switch = builder.switch(vectors, none)
@@ -80,4 +72,4 @@ def _emit_combine(v: Vectors, f: ir.Function, masks: list[ir.Value | None]) -> N
     builder.ret_void()
 
 
-LOOPS = {"combine": (_define_combine, _combine_type)}
+LOOPS: dict[str, Any] = {"combine": _define_combine}

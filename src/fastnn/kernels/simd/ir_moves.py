@@ -4,7 +4,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from fastnn.kernels.simd.ir_vectors import I32, I64, LLVM_FLOAT, PIECE_BYTES, Vectors, define, join
+from fastnn.kernels.simd.ir_vectors import I32, I64, PIECE_BYTES, Vectors, join
 
 # A load may put 16 bytes anywhere in a vector. So rows are loaded in such pieces, each into the place of its
 # row, and are turned within these places.
@@ -93,13 +93,7 @@ def _rows_or_last(builder: ir.IRBuilder, rows: ir.Value, n: int) -> list[ir.Valu
     return [builder.select(builder.icmp_signed("<", i, last), i, last) for i in numbers]
 
 
-def _transpose_type(dtype: Any) -> ir.FunctionType:
-    pointer = LLVM_FLOAT[dtype].as_pointer()
-    return ir.FunctionType(ir.VoidType(), [I64, pointer, I64, pointer, I64])
-
-
-def _define_transpose(module: ir.Module, name: str, dtype: Any) -> None:
-    function = define(module, name, _transpose_type(dtype))
+def _define_transpose(function: ir.Function, dtype: Any) -> None:
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     v = Vectors(builder, dtype)
     rows, source, source_stride, target, target_stride = function.args
@@ -110,13 +104,7 @@ def _define_transpose(module: ir.Module, name: str, dtype: Any) -> None:
     builder.ret_void()
 
 
-def _gather_type(dtype: Any) -> ir.FunctionType:
-    pointer = LLVM_FLOAT[dtype].as_pointer()
-    return ir.FunctionType(ir.VoidType(), [I64, I64.as_pointer(), I64, pointer, I64, pointer, I64])
-
-
-def _define_gather(module: ir.Module, name: str, dtype: Any) -> None:
-    function = define(module, name, _gather_type(dtype))
+def _define_gather(function: ir.Function, dtype: Any) -> None:
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     v = Vectors(builder, dtype)
     rows, order, n_columns, source, stride, target, target_stride = function.args
@@ -128,13 +116,7 @@ def _define_gather(module: ir.Module, name: str, dtype: Any) -> None:
     builder.ret_void()
 
 
-def _difference_type(dtype: Any) -> ir.FunctionType:
-    pointer = LLVM_FLOAT[dtype].as_pointer()
-    return ir.FunctionType(ir.VoidType(), [I64, I64, pointer, I64, pointer, pointer, I64])
-
-
-def _define_difference(module: ir.Module, name: str, dtype: Any) -> None:
-    function = define(module, name, _difference_type(dtype))
+def _define_difference(function: ir.Function, dtype: Any) -> None:
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     v = Vectors(builder, dtype)
     rows, n_columns, source, stride, origin, target, target_stride = function.args
@@ -148,13 +130,7 @@ def _define_difference(module: ir.Module, name: str, dtype: Any) -> None:
 _FEW = 4
 
 
-def _lanes_type(dtype: Any) -> ir.FunctionType:
-    pointer = LLVM_FLOAT[dtype].as_pointer()
-    return ir.FunctionType(ir.VoidType(), [I64, I64, pointer, pointer, I64])
-
-
-def _define_lanes(module: ir.Module, name: str, dtype: Any) -> None:
-    function = define(module, name, _lanes_type(dtype))
+def _define_lanes(function: ir.Function, dtype: Any) -> None:
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     v = Vectors(builder, dtype)
     rows, n_columns, source, target, target_stride = function.args
@@ -234,9 +210,9 @@ def _emit_rows_to_lanes(
     builder.position_at_end(end)
 
 
-LOOPS = {
-    "transpose": (_define_transpose, _transpose_type),
-    "gather": (_define_gather, _gather_type),
-    "lanes": (_define_lanes, _lanes_type),
-    "difference": (_define_difference, _difference_type),
+LOOPS: dict[str, Any] = {
+    "transpose": _define_transpose,
+    "gather": _define_gather,
+    "lanes": _define_lanes,
+    "difference": _define_difference,
 }

@@ -11,28 +11,18 @@ from typing import Any
 from llvmlite import ir
 
 from fastnn.kernels.compiler.targets import ROW
-from fastnn.kernels.simd.ir_product import Left, emit_product
+from fastnn.kernels.simd.ir_product import ScalarOperand, emit_product
 from fastnn.kernels.simd.ir_vectors import (
     I32,
     I64,
-    LLVM_FLOAT,
     PIECE_BYTES,
     Vectors,
-    define,
     emit_loop,
     emit_prefetch,
     emit_row,
     join,
-    vector_lanes,
+    width_of,
 )
-
-
-def _argmin_type(dtype: Any, *, seconds: bool) -> ir.FunctionType:
-    pointer = LLVM_FLOAT[dtype].as_pointer()
-    return ir.FunctionType(
-        ir.VoidType(),
-        [I64, I64, pointer, pointer, pointer, I64, pointer, I32.as_pointer(), I32, *[pointer] * seconds],
-    )
 
 
 def _emit_closer(v: Vectors, value: ir.Value, label: ir.Value, held: Sequence[ir.Value]) -> list[ir.Value]:
@@ -48,13 +38,12 @@ def _emit_closer(v: Vectors, value: ir.Value, label: ir.Value, held: Sequence[ir
 
 
 def _define_argmin(
-    module: ir.Module, name: str, dtype: Any, *, squares: bool = False, seconds: bool = False
+    function: ir.Function, dtype: Any, *, squares: bool = False, seconds: bool = False
 ) -> None:
     """The running minimum of start + sum_p A B; with `squares` of start + sum_p (A - B)^2.
 
     With `seconds` the second smallest value too.
     """
-    function = define(module, name, _argmin_type(dtype, seconds=seconds))
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     v = Vectors(builder, dtype)
     count, depth, a, start, b, b_stride, best, labels, first = function.args[:9]
@@ -69,9 +58,9 @@ def _define_argmin(
         for i in range(rows):
             accumulators += [v.broadcast(start, builder.add(at, ir.Constant(I64, i)))] * len(vectors)
         panel = builder.gep(a, [builder.mul(at, depth)])
-        left = Left(panel, step, one, depth, zero)
+        scalars = ScalarOperand(panel, step, one, depth, zero)
         values = emit_product(
-            v, accumulators, depth, left, b, b_stride, [None] * len(vectors), squares=squares
+            v, accumulators, depth, scalars, b, b_stride, [None] * len(vectors), squares=squares
         )
         base = v.splat(builder.add(first, builder.trunc(at, I32)))
         held = [list(state[j * len(places) : (j + 1) * len(places)]) for j in vectors]
@@ -127,11 +116,6 @@ def _define_argmin(
         keep(fold(rows, at, state))
 
 
-def _distances_type(dtype: Any) -> ir.FunctionType:
-    pointer = LLVM_FLOAT[dtype].as_pointer()
-    return ir.FunctionType(ir.VoidType(), [I64, I64, pointer, pointer, I32.as_pointer(), pointer])
-
-
 # Rows and centres of ``tile_all_distances`` at a time: as many sums as leave registers for the differences.
 PAIR_ROWS, _PAIR_CENTERS = (3, 8) if ROW.tile_rows * ROW.tile_vectors >= 24 else (2, 4)
 
@@ -140,13 +124,7 @@ PAIR_ROWS, _PAIR_CENTERS = (3, 8) if ROW.tile_rows * ROW.tile_vectors >= 24 else
 AHEAD_BYTES = 8192
 
 
-def _all_distances_type(dtype: Any) -> ir.FunctionType:
-    pointer = LLVM_FLOAT[dtype].as_pointer()
-    return ir.FunctionType(ir.VoidType(), [I64, I64, I64, pointer, pointer, pointer, I64])
-
-
-def _define_all_distances(module: ir.Module, name: str, dtype: Any) -> None:
-    function = define(module, name, _all_distances_type(dtype))
+def _define_all_distances(function: ir.Function, dtype: Any) -> None:
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     v = Vectors(builder, dtype)
     several, single = builder.append_basic_block("several"), builder.append_basic_block("single")
@@ -252,12 +230,11 @@ def _emit_sums_of_lanes(v: Vectors, vectors: list[ir.Value]) -> ir.Value:
 _CHAINS = 4
 
 
-def _define_distances(module: ir.Module, name: str, dtype: Any) -> None:
-    function = define(module, name, _distances_type(dtype))
+def _define_distances(function: ir.Function, dtype: Any) -> None:
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     depth = function.args[1]
     # Short rows take short vectors: most masked loads of a whole one would reach into the next cache line.
-    whole = vector_lanes(dtype)
+    whole = width_of(dtype)
     for n_lanes in (whole // 4, whole // 2):
         if n_lanes < 2:
             continue
@@ -331,14 +308,8 @@ def _emit_long_row(v: Vectors, depth: ir.Value, add: Callable[..., ir.Value]) ->
     return lanes
 
 
-def _lowest_type(dtype: Any, *, seconds: bool) -> ir.FunctionType:
-    pointer = LLVM_FLOAT[dtype].as_pointer()
-    return ir.FunctionType(ir.VoidType(), [I64, pointer, pointer, I32.as_pointer(), *[pointer] * seconds])
-
-
-def _define_lowest(module: ir.Module, name: str, dtype: Any, *, seconds: bool = False) -> None:
+def _define_lowest(function: ir.Function, dtype: Any, *, seconds: bool = False) -> None:
     """``_define_argmin`` of values that lie in memory."""
-    function = define(module, name, _lowest_type(dtype, seconds=seconds))
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     v = Vectors(builder, dtype)
     count, values, best, labels = function.args[:4]
@@ -367,12 +338,12 @@ def _define_lowest(module: ir.Module, name: str, dtype: Any, *, seconds: bool = 
     builder.ret_void()
 
 
-LOOPS = {
-    "lowest": (_define_lowest, partial(_lowest_type, seconds=False)),
-    "lowest-two": (partial(_define_lowest, seconds=True), partial(_lowest_type, seconds=True)),
-    "argmin": (_define_argmin, partial(_argmin_type, seconds=False)),
-    "argmin-squares": (partial(_define_argmin, squares=True), partial(_argmin_type, seconds=False)),
-    "argmin-two": (partial(_define_argmin, seconds=True), partial(_argmin_type, seconds=True)),
-    "all-distances": (_define_all_distances, _all_distances_type),
-    "distances": (_define_distances, _distances_type),
+LOOPS: dict[str, Any] = {
+    "lowest": _define_lowest,
+    "lowest-two": partial(_define_lowest, seconds=True),
+    "argmin": _define_argmin,
+    "argmin-squares": partial(_define_argmin, squares=True),
+    "argmin-two": partial(_define_argmin, seconds=True),
+    "all-distances": _define_all_distances,
+    "distances": _define_distances,
 }

@@ -5,10 +5,10 @@ from typing import Any, NamedTuple
 from llvmlite import ir
 
 from fastnn.kernels.compiler.targets import ROW
-from fastnn.kernels.simd.ir_vectors import I1, I64, LLVM_FLOAT, Vectors, define, join
+from fastnn.kernels.simd.ir_vectors import I64, Vectors, join
 
 
-class Left(NamedTuple):
+class ScalarOperand(NamedTuple):
     """Where the scalars A[p, i] lie: in blocks of `block` steps of p, `jump` elements apart.
 
     A[p, i] stands `p % block * step + i * row` elements after the start of block p // block.
@@ -25,7 +25,7 @@ def emit_product(
     v: Vectors,
     accumulators: list[ir.Value],
     depth: ir.Value,
-    a: Left,
+    a: ScalarOperand,
     b: ir.Value,
     b_stride: ir.Value,
     masks: list[ir.Value | None],
@@ -107,8 +107,8 @@ def _emit_store_tile(v: Vectors, f: ir.Function, rows: int, masks: list[ir.Value
         phi.add_incoming(zero, before)
         phi.add_incoming(value, inside)
         start.append(phi)
-    left = Left(a, step, row, block, jump)
-    final = emit_product(v, start, depth, left, b, b_stride, masks)
+    scalars = ScalarOperand(a, step, row, block, jump)
+    final = emit_product(v, start, depth, scalars, b, b_stride, masks)
     for value, offset, mask in zip(final, offsets(c_stride), cell_masks, strict=True):
         v.store(value, c, offset, mask)
     builder.ret_void()
@@ -127,13 +127,7 @@ def _emit_row_switch(builder: ir.IRBuilder, rows: ir.Value, emit: Any) -> None:
         emit(r)
 
 
-def _product_type(dtype: Any) -> ir.FunctionType:
-    pointer = LLVM_FLOAT[dtype].as_pointer()
-    return ir.FunctionType(ir.VoidType(), [I64, I64, pointer, *[I64] * 4, *[pointer, I64] * 3, I64, I1])
-
-
-def _define_product(module: ir.Module, name: str, dtype: Any) -> None:
-    function = define(module, name, _product_type(dtype))
+def _define_product(function: ir.Function, dtype: Any) -> None:
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     v = Vectors(builder, dtype)
     columns = function.args[13]
@@ -159,13 +153,7 @@ def _define_product(module: ir.Module, name: str, dtype: Any) -> None:
     _emit_row_switch(builder, function.args[0], emit)
 
 
-def _squares_type(dtype: Any) -> ir.FunctionType:
-    pointer = LLVM_FLOAT[dtype].as_pointer()
-    return ir.FunctionType(ir.VoidType(), [I64, I64, pointer, pointer, I64, pointer, I64])
-
-
-def _define_squares(module: ir.Module, name: str, dtype: Any) -> None:
-    function = define(module, name, _squares_type(dtype))
+def _define_squares(function: ir.Function, dtype: Any) -> None:
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     v = Vectors(builder, dtype)
     rows, depth, a, b, b_stride, c, c_stride = function.args
@@ -174,9 +162,9 @@ def _define_squares(module: ir.Module, name: str, dtype: Any) -> None:
     def emit(r: int) -> None:
         cells = [divmod(cell, ROW.tile_vectors) for cell in range(r * ROW.tile_vectors)]
         nothing = [ir.Constant(v.type, None)] * len(cells)
-        left = Left(a, step, one, depth, zero)
+        scalars = ScalarOperand(a, step, one, depth, zero)
         masks: list[ir.Value | None] = [None] * ROW.tile_vectors
-        sums = emit_product(v, nothing, depth, left, b, b_stride, masks, squares=True)
+        sums = emit_product(v, nothing, depth, scalars, b, b_stride, masks, squares=True)
         for (i, j), value in zip(cells, sums, strict=True):
             offset = builder.mul(c_stride, ir.Constant(I64, i))
             v.store(value, c, builder.add(offset, ir.Constant(I64, j * v.n)))
@@ -185,7 +173,7 @@ def _define_squares(module: ir.Module, name: str, dtype: Any) -> None:
     _emit_row_switch(builder, rows, emit)
 
 
-LOOPS = {
-    "product": (_define_product, _product_type),
-    "squares": (_define_squares, _squares_type),
+LOOPS: dict[str, Any] = {
+    "product": _define_product,
+    "squares": _define_squares,
 }

@@ -8,30 +8,18 @@ from numba.core import types
 
 from fastnn.kernels.compiler.targets import ROW
 from fastnn.kernels.simd.ir_vectors import (
-    I1,
-    I32,
     I64,
-    LLVM_FLOAT,
     Vectors,
-    define,
     emit_loop,
     emit_row,
     join,
-    vector_lanes,
+    width_of,
 )
 
 
-def _add_rows_type(dtype: Any) -> ir.FunctionType:
-    pointer, double = LLVM_FLOAT[dtype].as_pointer(), ir.DoubleType().as_pointer()
-    return ir.FunctionType(
-        ir.VoidType(), [I64, I64, pointer, I64, I32.as_pointer(), pointer, I1, I1, double, I64]
-    )
-
-
-def _define_add_rows(module: ir.Module, name: str, dtype: Any) -> None:
-    function = define(module, name, _add_rows_type(dtype))
+def _define_add_rows(function: ir.Function, dtype: Any) -> None:
     builder = ir.IRBuilder(function.append_basic_block("entry"))
-    whole = vector_lanes(types.float64)
+    whole = width_of(types.float64)
     # Short rows take short vectors, as in ``_define_distances``.
     narrow, wide = builder.append_basic_block("narrow"), builder.append_basic_block("wide")
     builder.cbranch(builder.icmp_signed("<", function.args[1], ir.Constant(I64, whole // 2)), narrow, wide)
@@ -85,13 +73,7 @@ def _emit_add_rows(v: Vectors, narrow: Vectors, function: ir.Function) -> None:
     emit_loop(v, "rows", rows, ir.Constant(I64, 1), None, row)
 
 
-def _dots_type(dtype: Any) -> ir.FunctionType:
-    pointer = LLVM_FLOAT[dtype].as_pointer()
-    return ir.FunctionType(ir.VoidType(), [I64, I64, pointer, I64, pointer, pointer])
-
-
-def _define_dots(module: ir.Module, name: str, dtype: Any) -> None:
-    function = define(module, name, _dots_type(dtype))
+def _define_dots(function: ir.Function, dtype: Any) -> None:
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     v = Vectors(builder, dtype)
     rows, count, x, x_stride, y, sums = function.args
@@ -111,13 +93,8 @@ def _define_dots(module: ir.Module, name: str, dtype: Any) -> None:
     builder.ret_void()
 
 
-def _fold_type(dtype: Any) -> ir.FunctionType:
-    return ir.FunctionType(ir.VoidType(), [I64, I64, LLVM_FLOAT[dtype].as_pointer()])
-
-
-def _define_fold(module: ir.Module, name: str, dtype: Any, *, fold: str, apply: str) -> None:
+def _define_fold(function: ir.Function, dtype: Any, *, fold: str, apply: str) -> None:
     """For each column of a panel: fold its rows into one value, then apply that to every row."""
-    function = define(module, name, _fold_type(dtype))
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     v = Vectors(builder, dtype)
     rows, width, panel = function.args
@@ -146,15 +123,9 @@ def _define_fold(module: ir.Module, name: str, dtype: Any, *, fold: str, apply: 
     builder.ret_void()
 
 
-def _add_least_type(dtype: Any) -> ir.FunctionType:
-    pointer, double = LLVM_FLOAT[dtype].as_pointer(), ir.DoubleType().as_pointer()
-    return ir.FunctionType(ir.VoidType(), [I64, pointer, pointer, pointer, I1, double, I64])
-
-
-def _define_add_least(module: ir.Module, name: str, dtype: Any) -> None:
-    function = define(module, name, _add_least_type(dtype))
+def _define_add_least(function: ir.Function, dtype: Any) -> None:
     builder = ir.IRBuilder(function.append_basic_block("entry"))
-    v, wide = Vectors(builder, dtype), Vectors(builder, types.float64, vector_lanes(dtype))
+    v, wide = Vectors(builder, dtype), Vectors(builder, types.float64, width_of(dtype))
     count, values, closest, weights, is_weighted, sums, sums_stride = function.args
     offsets = [ir.Constant(I64, j * v.n) for j in range(ROW.tile_vectors)]
     columns = ir.Constant(I64, ROW.tile_vectors * v.n)
@@ -198,10 +169,10 @@ def _define_add_least(module: ir.Module, name: str, dtype: Any) -> None:
     builder.ret_void()
 
 
-LOOPS = {
-    "add-least": (_define_add_least, _add_least_type),
-    "add-rows": (_define_add_rows, _add_rows_type),
-    "dots": (_define_dots, _dots_type),
-    "subtract-max": (partial(_define_fold, fold="max", apply="subtract"), _fold_type),
-    "divide-sum": (partial(_define_fold, fold="sum", apply="divide"), _fold_type),
+LOOPS: dict[str, Any] = {
+    "add-least": _define_add_least,
+    "add-rows": _define_add_rows,
+    "dots": _define_dots,
+    "subtract-max": partial(_define_fold, fold="max", apply="subtract"),
+    "divide-sum": partial(_define_fold, fold="sum", apply="divide"),
 }

@@ -18,8 +18,8 @@ PIECE_BYTES = 16
 LLVM_FLOAT = {types.float32: ir.FloatType(), types.float64: ir.DoubleType()}
 
 
-def vector_lanes(dtype: Any) -> int:
-    return ROW.lanes(dtype.bitwidth // 8)
+def width_of(dtype: Any) -> int:
+    return ROW.vector_width(dtype.bitwidth // 8)
 
 
 class Vectors:
@@ -29,7 +29,7 @@ class Vectors:
         self.builder = builder
         self.dtype, self.scalar = dtype, LLVM_FLOAT[dtype]
         self.itemsize = dtype.bitwidth // 8
-        self.n = n_lanes or vector_lanes(dtype)
+        self.n = n_lanes or width_of(dtype)
         self.type = ir.VectorType(self.scalar, self.n)
         self.labels = ir.VectorType(I32, self.n)
 
@@ -103,12 +103,6 @@ def join(phis: Sequence[Any], *sources: tuple[ir.Block, Sequence[ir.Value]]) -> 
     for block, values in sources:
         for phi, value in zip(phis, values, strict=True):
             phi.add_incoming(value, block)
-
-
-def define(module: ir.Module, name: str, signature: ir.FunctionType) -> ir.Function:
-    function = ir.Function(module, signature, name)
-    function.attributes.add("nounwind")
-    return function
 
 
 def emit_loop(

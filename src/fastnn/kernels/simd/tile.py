@@ -22,31 +22,28 @@ Arrays are C-contiguous and passed with offsets and strides in elements. Nothing
 themselves stand in ``tile_ir``.
 """
 
-from collections.abc import Callable
-from typing import Any
-
 from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic, register_jitable
 
+from fastnn.kernels.compiler.signature import Float64s, Int32, Int32s, Int64s, Offset, Reals
 from fastnn.kernels.compiler.targets import ROW
 from fastnn.kernels.simd.ir_combine import STRIP_VECTORS
 from fastnn.kernels.simd.ir_nearest import AHEAD_BYTES, PAIR_ROWS
-from fastnn.kernels.simd.ir_vectors import emit_prefetch, vector_lanes
-from fastnn.kernels.simd.tile_ir import declare
+from fastnn.kernels.simd.ir_vectors import emit_prefetch, width_of
+from fastnn.kernels.simd.tile_ir import pointer, tile_function
 
 TILE_ROWS = ROW.tile_rows
 # Elements of a vector of float64, in which sums are kept.
-SUM_LANES = ROW.lanes(8)
+SUM_LANES = ROW.vector_width(8)
 
 _I64 = ir.IntType(64)
-_SCALARS = {"i": types.int64, "j": types.int32, "b": types.boolean}
 
 
 @intrinsic
-def lanes(typingctx, array):
+def vector_width(typingctx, array):
     """Elements of `array`'s dtype in one vector, a compile-time constant."""
-    value = vector_lanes(array.dtype)
+    value = width_of(array.dtype)
 
     def codegen(context, builder, signature, args):
         return ir.Constant(_I64, value)
@@ -57,7 +54,7 @@ def lanes(typingctx, array):
 @intrinsic
 def tile_columns(typingctx, array):
     """Columns of a full tile for `array`'s dtype, a compile-time constant."""
-    value = vector_lanes(array.dtype) * ROW.tile_vectors
+    value = width_of(array.dtype) * ROW.tile_vectors
 
     def codegen(context, builder, signature, args):
         return ir.Constant(_I64, value)
@@ -65,77 +62,11 @@ def tile_columns(typingctx, array):
     return types.int64(array), codegen
 
 
-def _pointer(
-    context: Any, builder: ir.IRBuilder, array_type: Any, array: ir.Value, offset: ir.Value
-) -> ir.Value:
-    # A strided array would be read beside its elements.
-    if array_type.layout != "C":
-        raise TypeError(f"the tile layer takes C-contiguous arrays, got {array_type}")
-    data = context.make_array(array_type)(context, builder, array).data
-    return builder.gep(data, [offset])
-
-
-def _tile_function(kind: str, letters: str) -> Callable[[Callable[..., None]], Any]:
-    """Decorator: the function's signature and docstring, with the loop of this kind as its body.
-
-    Parameters
-    ----------
-    kind : str
-        Name of a loop of ``tile_ir``.
-    letters : str
-        A letter for each parameter of the loop: i int64, j int32, b bool; A, an array and an offset, which
-        are two parameters of the function; P, an array from its start on.
-    """
-
-    def decorate(function: Callable[..., None]) -> Any:
-        names = function.__code__.co_varnames[: function.__code__.co_argcount]
-
-        def define(*arguments: Any) -> Any:
-            given, expected = list(arguments), []
-            for letter in letters:
-                array = given.pop(0)
-                expected.append(_SCALARS.get(letter, array))
-                if letter == "A":
-                    given.pop(0)
-                    expected.append(types.int64)
-            dtype = next(
-                argument.dtype
-                for argument in arguments
-                if isinstance(argument, types.Array) and isinstance(argument.dtype, types.Float)
-            )
-
-            def codegen(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> ir.Value:
-                values, kinds = list(args), list(signature.args)
-                passed = []
-                for letter in letters:
-                    value, argument = values.pop(0), kinds.pop(0)
-                    if letter in "AP":
-                        offset = ir.Constant(_I64, 0)
-                        if letter == "A":
-                            offset = values.pop(0)
-                            kinds.pop(0)
-                        value = _pointer(context, builder, argument, value, offset)
-                    passed.append(value)
-                builder.call(declare(builder, kind, dtype), passed)
-                return context.get_dummy_value()
-
-            return types.void(*expected), codegen
-
-        # Numba wants an intrinsic's arguments by name.
-        namespace: dict[str, Any] = {"define": define}
-        listed = ", ".join(names)
-        exec(f"def call(typingctx, {listed}):\n    return define({listed})\n", namespace)
-        namespace["call"].__doc__ = function.__doc__
-        namespace["call"].__name__ = function.__name__
-        return intrinsic(namespace["call"])
-
-    return decorate
-
-
-@_tile_function("product", "iiAiiiiAiAiAiib")
+@tile_function("product")
 def tile_blocks_product(
-    rows, depth, a, a_offset, a_step, a_row, block, a_jump, b, b_offset, b_stride,
-    begin, begin_offset, begin_stride, c, c_offset, c_stride, columns, has_begin,
+    rows: int, depth: int, a: Reals, a_offset: Offset, a_step: int, a_row: int, block: int, a_jump: int,
+    b: Reals, b_offset: Offset, b_stride: int, begin: Reals, begin_offset: Offset, begin_stride: int,
+    c: Reals, c_offset: Offset, c_stride: int, columns: int, has_begin: bool,
 ):  # fmt: skip
     """C[i, j] = begin[i, j] + sum_p A[p, i] B[p, j] for one tile; begin counts as 0 without `has_begin`.
 
@@ -147,8 +78,11 @@ def tile_blocks_product(
     """
 
 
-@_tile_function("squares", "iiAAiAi")
-def tile_squares(rows, depth, a, a_offset, b, b_offset, b_stride, c, c_offset, c_stride):
+@tile_function("squares")
+def tile_squares(
+    rows: int, depth: int, a: Reals, a_offset: Offset, b: Reals, b_offset: Offset, b_stride: int, c: Reals,
+    c_offset: Offset, c_stride: int,
+):  # fmt: skip
     """C[i, j] = sum_p (A[p, i] - B[p, j])^2 for a full tile's columns; A is a panel (depth, TILE_ROWS).
 
     1 <= rows <= TILE_ROWS. FLOPs: 3 rows tile_columns depth.
@@ -179,10 +113,11 @@ def tile_product(
     )  # fmt: skip
 
 
-@_tile_function("combine", "iiAAAiAAb")
+@tile_function("combine")
 def _tile_combine(
-    columns, depth, values, values_offset, indices, indices_offset, b, b_offset, b_stride,
-    begin, begin_offset, out, out_offset, has_begin,
+    columns: int, depth: int, values: Reals, values_offset: Offset, indices: Int32s, indices_offset: Offset,
+    b: Reals, b_offset: Offset, b_stride: int, begin: Reals, begin_offset: Offset, out: Reals,
+    out_offset: Offset, has_begin: bool,
 ):  # fmt: skip
     """``combine_rows`` of STRIP_VECTORS vectors of columns at most."""
 
@@ -198,7 +133,7 @@ def combine_rows(
     sums of a strip of columns stay in registers. `indices` are int32.
     FLOPs: 2 columns depth. Bytes: columns depth elements.
     """
-    strip = lanes(out) * STRIP_VECTORS
+    strip = vector_width(out) * STRIP_VECTORS
     for j in range(0, columns, strip):
         _tile_combine(
             min(strip, columns - j), depth, values, values_offset, indices, indices_offset,
@@ -206,10 +141,11 @@ def combine_rows(
         )  # fmt: skip
 
 
-@_tile_function("argmin", "iiAAAiAAj")
+@tile_function("argmin")
 def tile_argmin(
-    count, depth, a, a_offset, start, start_offset, b, b_offset, b_stride,
-    best, best_offset, labels, labels_offset, first,
+    count: int, depth: int, a: Reals, a_offset: Offset, start: Reals, start_offset: Offset, b: Reals,
+    b_offset: Offset, b_stride: int, best: Reals, best_offset: Offset, labels: Int32s, labels_offset: Offset,
+    first: Int32,
 ):  # fmt: skip
     """Fold `count` candidates into the running minimum of every column of a full tile.
 
@@ -220,10 +156,11 @@ def tile_argmin(
     """
 
 
-@_tile_function("argmin-squares", "iiAAAiAAj")
+@tile_function("argmin-squares")
 def tile_argmin_squares(
-    count, depth, a, a_offset, start, start_offset, b, b_offset, b_stride,
-    best, best_offset, labels, labels_offset, first,
+    count: int, depth: int, a: Reals, a_offset: Offset, start: Reals, start_offset: Offset, b: Reals,
+    b_offset: Offset, b_stride: int, best: Reals, best_offset: Offset, labels: Int32s, labels_offset: Offset,
+    first: Int32,
 ):  # fmt: skip
     """``tile_argmin`` with value[i, j] = start[i] + sum_p (A[p, i] - B[p, j])^2.
 
@@ -231,37 +168,46 @@ def tile_argmin_squares(
     """
 
 
-@_tile_function("argmin-two", "iiAAAiAAjA")
+@tile_function("argmin-two")
 def tile_argmin_two(
-    count, depth, a, a_offset, start, start_offset, b, b_offset, b_stride,
-    best, best_offset, labels, labels_offset, first, second, second_offset,
+    count: int, depth: int, a: Reals, a_offset: Offset, start: Reals, start_offset: Offset, b: Reals,
+    b_offset: Offset, b_stride: int, best: Reals, best_offset: Offset, labels: Int32s, labels_offset: Offset,
+    first: Int32, second: Reals, second_offset: Offset,
 ):  # fmt: skip
     """``tile_argmin`` that keeps the second smallest value of every column too."""
 
 
-@_tile_function("lowest", "iAPP")
-def tile_lowest(count, values, values_offset, best, labels):
+@tile_function("lowest")
+def tile_lowest(count: int, values: Reals, values_offset: Offset, best: Reals, labels: Int32s):
     """best[j] = min_i values[i, j] and labels[j] = the first i that has it, for a full tile's columns.
 
     Infinity and 0 where no value is below infinity; count >= 1.
     """
 
 
-@_tile_function("lowest-two", "iAPPP")
-def tile_lowest_two(count, values, values_offset, best, labels, second):
+@tile_function("lowest-two")
+def tile_lowest_two(
+    count: int, values: Reals, values_offset: Offset, best: Reals, labels: Int32s, second: Reals,
+):  # fmt: skip
     """``tile_lowest``, and second[j] = the least of the other values; infinity if there are none."""
 
 
-@_tile_function("distances", "iiAPAA")
-def tile_distances(rows, depth, x, x_offset, centers, labels, labels_offset, out, out_offset):
+@tile_function("distances")
+def tile_distances(
+    rows: int, depth: int, x: Reals, x_offset: Offset, centers: Reals, labels: Int32s, labels_offset: Offset,
+    out: Reals, out_offset: Offset,
+):  # fmt: skip
     """out[i] = sum_p (x[i, p] - centers[labels[i], p])^2 for i < rows, at least one, and p < depth.
 
     FLOPs: 3 rows depth. Bytes: 2 rows depth elements.
     """
 
 
-@_tile_function("all-distances", "iiiAPAi")
-def tile_all_distances(rows, count, depth, x, x_offset, centers, out, out_offset, out_stride):
+@tile_function("all-distances")
+def tile_all_distances(
+    rows: int, count: int, depth: int, x: Reals, x_offset: Offset, centers: Reals, out: Reals,
+    out_offset: Offset, out_stride: int,
+):  # fmt: skip
     """out[i, j] = sum_p (x[i, p] - centers[j, p])^2 for i < rows and j < count, of rows of `depth` elements.
 
     `rows` is PAIR_ROWS or 1. The features lie along the lanes: for long rows and few centres.
@@ -269,10 +215,11 @@ def tile_all_distances(rows, count, depth, x, x_offset, centers, out, out_offset
     """
 
 
-@_tile_function("add-rows", "iiAiAAbbAi")
+@tile_function("add-rows")
 def tile_add_rows(
-    rows, n_columns, x, x_offset, x_stride, labels, labels_offset, weights, weights_offset, is_weighted,
-    counting, sums, sums_offset, sums_stride,
+    rows: int, n_columns: int, x: Reals, x_offset: Offset, x_stride: int, labels: Int32s,
+    labels_offset: Offset, weights: Reals, weights_offset: Offset, is_weighted: bool, counting: bool,
+    sums: Float64s, sums_offset: Offset, sums_stride: int,
 ):  # fmt: skip
     """sums[labels[i], f] += weights[i] x[i, f] for i < rows, at least one, and f < n_columns; in float64.
 
@@ -282,58 +229,70 @@ def tile_add_rows(
     """
 
 
-@_tile_function("add-least", "iAAAbAi")
+@tile_function("add-least")
 def tile_add_least(
-    count, values, values_offset, closest, closest_offset, weights, weights_offset, is_weighted,
-    sums, sums_offset, sums_stride,
+    count: int, values: Reals, values_offset: Offset, closest: Reals, closest_offset: Offset, weights: Reals,
+    weights_offset: Offset, is_weighted: bool, sums: Float64s, sums_offset: Offset, sums_stride: int,
 ):  # fmt: skip
     """Of a full tile's columns i: closest[i] = min(closest[i], values[0, i]), and then for each c < count
-    sums[c, i % lanes] += weights[i] min(closest[i], values[c, i]).
+    sums[c, i % vector_width] += weights[i] min(closest[i], values[c, i]).
 
     `values` is (count, tile_columns). `weights` are not read, and count as 1, without `is_weighted`: then the
     values of a lane are added in their own type first. Sums are float64.
     """
 
 
-@_tile_function("transpose", "iAiAi")
-def tile_transpose(rows, source, source_offset, source_stride, target, target_offset, target_stride):
-    """target[j, i] = source[i, j] for i < rows <= lanes and j < lanes.
+@tile_function("transpose")
+def tile_transpose(
+    rows: int, source: Reals, source_offset: Offset, source_stride: int, target: Reals, target_offset: Offset,
+    target_stride: int,
+):  # fmt: skip
+    """target[j, i] = source[i, j] for i < rows <= vector_width and j < vector_width.
 
     Lanes i >= rows of each target row get copies of the last source row: write blocks of ascending address
-    so that a later one overwrites them, and leave `lanes` elements of slack behind the last.
+    so that a later one overwrites them, and leave `vector_width` elements of slack behind the last.
     """
 
 
-@_tile_function("gather", "iAiPiAi")
-def tile_gather(rows, order, first, n_columns, source, stride, target, target_offset, target_stride):
-    """target[j, i] = source[order[first + i], j] for i < rows <= lanes and j < n_columns.
+@tile_function("gather")
+def tile_gather(
+    rows: int, order: Int64s, first: Offset, n_columns: int, source: Reals, stride: int, target: Reals,
+    target_offset: Offset, target_stride: int,
+):  # fmt: skip
+    """target[j, i] = source[order[first + i], j] for i < rows <= vector_width and j < n_columns.
 
     Lanes i >= rows get copies of the last row, as in ``tile_transpose``; `stride` is the length of a row of
     `source`.
-    Bytes: rows n_columns elements read, lanes n_columns written.
+    Bytes: rows n_columns elements read, vector_width n_columns written.
     """
 
 
-@_tile_function("lanes", "iiAAi")
-def tile_lanes(rows, n_columns, source, source_offset, target, target_offset, target_stride):
-    """target[j, i] = source[i, j] for i < rows <= lanes and j < n_columns, of contiguous rows.
+@tile_function("lanes")
+def tile_lanes(
+    rows: int, n_columns: int, source: Reals, source_offset: Offset, target: Reals, target_offset: Offset,
+    target_stride: int,
+):  # fmt: skip
+    """target[j, i] = source[i, j] for i < rows <= vector_width and j < n_columns, of contiguous rows.
 
     Lanes i >= rows get copies of the last row, as in ``tile_transpose``.
     """
 
 
-@_tile_function("difference", "iiAiPAi")
+@tile_function("difference")
 def tile_difference(
-    rows, n_columns, source, source_offset, stride, origin, target, target_offset, target_stride
-):
-    """target[j, i] = source[i, j] - origin[j] for i < rows <= lanes and j < n_columns.
+    rows: int, n_columns: int, source: Reals, source_offset: Offset, stride: int, origin: Reals,
+    target: Reals, target_offset: Offset, target_stride: int,
+):  # fmt: skip
+    """target[j, i] = source[i, j] - origin[j] for i < rows <= vector_width and j < n_columns.
 
     Lanes i >= rows get copies of the last row, as in ``tile_gather``.
     """
 
 
-@_tile_function("dots", "iiAiAP")
-def tile_dots(rows, count, x, x_offset, x_stride, y, y_offset, sums):
+@tile_function("dots")
+def tile_dots(
+    rows: int, count: int, x: Reals, x_offset: Offset, x_stride: int, y: Reals, y_offset: Offset, sums: Reals,
+):  # fmt: skip
     """sums[i, l] += sum of x[i, s] y[s] over the s < count that fall on lane l, for i < rows.
 
     A row of `sums` is a vector. Rows of x hold whole vectors; y is not read beyond `count`.
@@ -341,13 +300,13 @@ def tile_dots(rows, count, x, x_offset, x_stride, y, y_offset, sums):
     """
 
 
-@_tile_function("subtract-max", "iiA")
-def subtract_max(rows, width, panel, offset):
+@tile_function("subtract-max")
+def subtract_max(rows: int, width: int, panel: Reals, offset: Offset):
     """From every element the largest of its column, for a contiguous panel (rows, width) of whole vectors."""
 
 
-@_tile_function("divide-sum", "iiA")
-def divide_by_sum(rows, width, panel, offset):
+@tile_function("divide-sum")
+def divide_by_sum(rows: int, width: int, panel: Reals, offset: Offset):
     """Every element over the sum of its column, for a panel as in ``subtract_max``."""
 
 
@@ -365,7 +324,7 @@ def prefetch(typingctx, array, offset):
     """Ask for the cache line of an element, into the second level; any offset is allowed."""
 
     def codegen(context, builder, signature, args):
-        emit_prefetch(builder, _pointer(context, builder, signature.args[0], args[0], args[1]))
+        emit_prefetch(builder, pointer(context, builder, signature.args[0], args[0], args[1]))
         return context.get_dummy_value()
 
     return types.void(array, types.int64), codegen
@@ -379,7 +338,6 @@ __all__ = [
     "TILE_ROWS",
     "combine_rows",
     "divide_by_sum",
-    "lanes",
     "prefetch",
     "prefetch_range",
     "subtract_max",
@@ -402,4 +360,5 @@ __all__ = [
     "tile_rows_product",
     "tile_squares",
     "tile_transpose",
+    "vector_width",
 ]

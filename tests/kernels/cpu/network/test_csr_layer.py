@@ -63,9 +63,9 @@ def combine(columns, depth, values, indices, b, stride, out, has_begin):
 
 @jit
 def columns_of_batch(first_feature, last_feature, at, n, order, i, p, x, places, samples, values):
-    csr_layer.columns_of_batch(
-        first_feature, last_feature, at, 1, 4, n, order, i, p, x, places, samples, values
-    )  # fmt: skip
+    rows = device.OrderedRows(True, x, i, p, order, 0, 0)
+    entries = csr_layer.BatchEntries(at, places, samples, 1, values)
+    csr_layer.columns_of_batch(first_feature, last_feature, 4, n, rows, entries)
 
 
 @jit
@@ -74,10 +74,9 @@ def forward(model, rows, n, activation, sums, lanes, zs):
 
 
 @jit
-def gradient(first_row, last_row, n_in, n_out, n, at, values_at, stride, add, places, samples, dz, out):
-    csr_layer.gradient_of_rows(
-        first_row, last_row, n_in, n_out, n, at, 0, values_at, stride, add, places, samples, dz, out, 2
-    )  # fmt: skip
+def gradient(first_row, last_row, n_in, n_out, n, values_at, stride, add, places, samples, dz, out):
+    entries = csr_layer.BatchEntries(0, places, samples, values_at, dz)
+    csr_layer.gradient_of_rows(first_row, last_row, n_in, n_out, n, entries, 0, stride, add, out, 2)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -118,9 +117,7 @@ def test_columns_of_a_batch(dtype, n, d):
     samples, values = np.full(batch.nnz + 1, -7, np.int32), guarded(1 + batch.nnz, dtype)
     cuts = [0, d // 3, d // 3, d // 2, d]
     for chunk in reversed(range(4)):  # whoever comes first
-        columns_of_batch(
-            cuts[chunk], cuts[chunk + 1], cuts[chunk] + chunk, n, order, *parts(csr), places, samples, values
-        )
+        columns_of_batch(cuts[chunk], cuts[chunk + 1], chunk, n, order, *parts(csr), places, samples, values)
     for chunk in range(4):
         for j in range(cuts[chunk], cuts[chunk + 1]):
             begin, end = places[j + chunk], places[j + chunk + 1]
@@ -145,8 +142,8 @@ def test_forward(dtype, n_in, n_out, activation):
     address = activation_loops.address(CODES[activation], dtype)
     indices, indptr, x = parts(csr)
     loops = csr_layer.csr_forward_loops.address(0, dtype), csr_layer.csr_weights_loops.address(0, dtype)
-    rows = device.Rows(True, x, indices, indptr, order, *loops)
-    model = device.Model(np.array([n_in, n_out]), np.array([3]), w, address, address, False)
+    rows = device.OrderedRows(True, x, indices, indptr, order, *loops)
+    model = device.LayerStack(np.array([n_in, n_out]), np.array([3]), w, address, address, False)
     for n in (1, 15, 16, 17, 49, 113):
         size = 5 + whole(n, dtype) * (n_out + 1)
         lanes, zs, sums = (guarded(s, dtype) for s in (size, size, width_of(dtype) * n_out))
@@ -180,9 +177,7 @@ def test_gradient(dtype, n_in, n_out, n):
     first = n_in // 2
     out = guarded(2 + want[first:].size, dtype)
     for add in (False, True):
-        gradient(
-            first, n_in + 1, n_in, n_out, n, first, dZ.size + 1, stride, add, places, samples, in_rows, out
-        )
+        gradient(first, n_in + 1, n_in, n_out, n, dZ.size + 1, stride, add, places, samples, in_rows, out)
         got = out[2:-GUARD].reshape(-1, n_out)
         np.testing.assert_allclose(got, (1 + add) * want[first:], atol=np.finfo(dtype).eps * n * 8)
         assert (out[:2] == SEVEN).all()
@@ -318,7 +313,7 @@ def test_results_do_not_depend_on_who_does_the_work(sizes, batch, dtype, paralle
         net, _ = networks(sizes, loss=loss, dtype=dtype)
         optimizer = optimizer_for(net)
         training = bound(net, X, Y, alpha=1e-3, optimizer=optimizer)
-        work = device.new_workspace(
+        work = device.new_step_buffers(
             net.layout.sizes, batch, net.dtype, keep_z=False, n_threads=how[1], n_entries=X.nnz
         )
         places = min(how[1], len(work.scratch))

@@ -14,7 +14,7 @@ from tests import reference
 
 DTYPES = [np.float32, np.float64]
 NAMES = [entry.name for entry in ACTIVATIONS]
-COLUMNS = targets.ROW.lanes(4) * targets.ROW.tile_vectors
+COLUMNS = targets.ROW.vector_width(4) * targets.ROW.tile_vectors
 # Around every edge: nothing, one, a tile and its neighbours, a chunk, two chunks.
 EDGES = [0, 1, 2, targets.ROW.tile_rows - 1, targets.ROW.tile_rows, targets.ROW.tile_rows + 1]
 SIZES = st.sampled_from([*EDGES, COLUMNS - 1, COLUMNS, COLUMNS + 1, CHUNK_ROWS + 1, 2 * CHUNK_ROWS + 5])

@@ -7,9 +7,9 @@ from scipy import sparse
 from fastnn.kernels.compiler import targets
 from fastnn.kernels.compiler.jit import jit
 from fastnn.kernels.cpu.dispatch import activation_loops, derivative_loops
-from fastnn.kernels.cpu.network import layers, panels
+from fastnn.kernels.cpu.network import panel_products, panels
 from fastnn.kernels.cpu.network.packing import DEPTH_BLOCK
-from fastnn.kernels.cpu.network.workspace import new_workspace, row_chunks
+from fastnn.kernels.cpu.network.step_buffers import new_step_buffers, row_chunks
 from fastnn.tables.activations import CODES
 
 DTYPES = [np.float32, np.float64]
@@ -18,7 +18,7 @@ SEVEN = 7.0
 
 
 def width_of(dtype):
-    return targets.ROW.lanes(np.dtype(dtype).itemsize)
+    return targets.ROW.vector_width(np.dtype(dtype).itemsize)
 
 
 def columns_of(dtype):
@@ -77,24 +77,24 @@ def to_rows(n_units, stop, source, target):
 
 @jit
 def forward(n_in, n_out, n, x_at, y_at, activation, keep_z, w, in_lanes, zs):
-    layers.layer_forward(n_in, n_out, 0, n, 3, x_at, y_at, activation, keep_z, w, in_lanes, zs)
+    layer = panel_products.LayerPass(n_in, n_out, 0, n, 3, x_at)
+    panel_products.layer_forward(layer, y_at, activation, keep_z, w, in_lanes, zs)
 
 
 @jit
 def backward(n_in, n_out, n, d_at, derivative, w, in_lanes, zs, out, packed):
-    layers.layer_backward(
-        n_in, n_out, 0, n, 3, 0, d_at, 0, derivative, w, in_lanes, zs, in_lanes, out, packed
-    )  # fmt: skip
+    layer = panel_products.LayerPass(n_in, n_out, 0, n, 3, 0)
+    panel_products.layer_backward(layer, d_at, 0, derivative, w, in_lanes, zs, in_lanes, out, packed)
 
 
 @jit
 def weight_gradient(
     n_in, n_out, first_tile, last_tile, n_chunks, n, capacity, add, in_lanes, in_columns, gradient, sums
 ):
-    layers.weight_gradient(
-        n_in, n_out, first_tile, last_tile, 0, n_chunks, n_chunks, n, capacity, 0, 0, 3, add,
-        in_lanes, in_columns, gradient, sums,
-    )  # fmt: skip
+    part = panel_products.GradientPart(
+        n_in, n_out, first_tile, last_tile, 0, n_chunks, n_chunks, n, capacity, 0, 0, 3
+    )
+    panel_products.weight_gradient(part, add, in_lanes, in_columns, gradient, sums)
 
 
 @jit
@@ -283,7 +283,7 @@ def test_weight_gradient_does_not_depend_on_the_chunks(dtype, n_out):
 @pytest.mark.parametrize("sizes", [[4, 3], [64, 100, 10], [300, 333, 7], [1, 1, 1]])
 def test_workspace_is_cut_whole(dtype, n_threads, sizes):
     for n_rows in (1, 16, 173, 1000):
-        work = new_workspace(np.array(sizes), n_rows, dtype, keep_z=False, n_threads=n_threads)
+        work = new_step_buffers(np.array(sizes), n_rows, dtype, keep_z=False, n_threads=n_threads)
         assert work.capacity % width_of(dtype) == 0
         assert work.capacity >= n_rows
         assert work.zs is work.in_lanes
@@ -302,7 +302,7 @@ def test_workspace_is_cut_whole(dtype, n_threads, sizes):
         alone = work.on_one_thread()
         assert alone.cuts.size == 2
         # How many gradients are added up is a function of the shape: the result does not depend on threads.
-        one = new_workspace(np.array(sizes), n_rows, dtype, keep_z=False, n_threads=1)
+        one = new_step_buffers(np.array(sizes), n_rows, dtype, keep_z=False, n_threads=1)
         assert work.partials.shape == alone.partials.shape == one.partials.shape
 
 
@@ -312,7 +312,7 @@ def test_workspace_is_cut_whole(dtype, n_threads, sizes):
 def test_workspace_for_entries_has_no_place_for_a_dense_batch(dtype, n_threads, sizes):
     n_rows, n_entries = 173, 700
     arguments = {"keep_z": True, "n_threads": n_threads, "keep_whole": True, "n_entries": n_entries}
-    work = new_workspace(np.array(sizes), n_rows, dtype, **arguments)
+    work = new_step_buffers(np.array(sizes), n_rows, dtype, **arguments)
     assert (work.cuts[0], work.cuts[-1]) == (0, len(work.tiles))
     assert (np.diff(work.cuts) >= 0).all()
     assert work.partials.size == 0

@@ -25,6 +25,7 @@ from numba.extending import register_jitable
 
 from fastnn.kernels.compiler.jit import jit, parallel_jit
 from fastnn.kernels.compiler.linked import linked
+from fastnn.kernels.compiler.signature import Int32s, Int64s, Reals, Reals2D
 from fastnn.kernels.cpu.clustering.buffers import thread_buffers
 from fastnn.kernels.cpu.clustering.lanes import differences_to_lanes
 from fastnn.kernels.cpu.clustering.movement import ROUNDING, Movement, distance_margin
@@ -63,24 +64,24 @@ def _block_rows(X):
 class Packed(NamedTuple):
     """The centres as ``pack_centers`` leaves them."""
 
-    shift: np.ndarray
-    panels: np.ndarray
-    starts: np.ndarray
+    shift: Reals
+    panels: Reals
+    starts: Reals
 
 
 class Buffers(NamedTuple):
     """What a thread works with: which rows of a block are open, rows that wait in the queue, and a tile."""
 
-    found: np.ndarray  # (block rows,) int32: which rows of the task these are
-    queue: np.ndarray  # (block rows, d)
-    waiting: np.ndarray  # (block rows,) int32: which rows of the task these are
-    owner: np.ndarray  # (block rows,) int32: their labels
-    panel: np.ndarray  # (d * tile_columns,)
-    best: np.ndarray  # (tile_columns,), as the others of a tile
-    second: np.ndarray
-    nearest: np.ndarray
-    winner: np.ndarray  # int32
-    labels: np.ndarray  # int32
+    found: Int32s  # (block rows,) int32: which rows of the task these are
+    queue: Reals2D  # (block rows, d)
+    waiting: Int32s  # (block rows,) int32: which rows of the task these are
+    owner: Int32s  # (block rows,) int32: their labels
+    panel: Reals  # (d * tile_columns,)
+    best: Reals  # (tile_columns,), as the others of a tile
+    second: Reals
+    nearest: Reals
+    winner: Int32s  # int32
+    labels: Int32s  # int32
 
 
 @register_jitable
@@ -172,11 +173,11 @@ def _follow(own, upper, lower, movement):
     return hits
 
 
-@linked(
-    "bounded-task",
-    ["iT2T2", (Packed, "TTT"), (Movement, "TTTT"), "JTT", (Buffers, "JT2JJTTTTJJ"), "IIi"],
-)
-def _task(t, X, C, packed, movement, labels, upper, lower, work, searched, changed, fresh):
+@linked("bounded-task")
+def _task(
+    t: int, X: Reals2D, C: Reals2D, packed: Packed, movement: Movement, labels: Int32s, upper: Reals,
+    lower: Reals, work: Buffers, searched: Int64s, changed: Int64s, fresh: int,
+):  # fmt: skip
     """The rows of task t.
 
     searched, changed : OUT (tasks,), how many of them were compared with all centres, and changed theirs.

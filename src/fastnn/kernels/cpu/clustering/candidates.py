@@ -15,6 +15,7 @@ from numba.extending import register_jitable
 
 from fastnn.kernels.compiler.jit import jit, parallel_jit
 from fastnn.kernels.compiler.linked import linked
+from fastnn.kernels.compiler.signature import Float64s2D, Reals, Reals2D
 from fastnn.kernels.cpu.clustering.buffers import thread_buffers
 from fastnn.kernels.cpu.clustering.distances import squared_distance
 from fastnn.kernels.cpu.clustering.lanes import rows_to_lanes
@@ -23,11 +24,11 @@ from fastnn.kernels.cpu.clustering.sweep import clear
 from fastnn.kernels.simd.tile import (
     AHEAD_BYTES,
     TILE_ROWS,
-    lanes,
     prefetch_range,
     tile_add_least,
     tile_columns,
     tile_squares,
+    vector_width,
 )
 
 # Rows per task. Each has a potential of its own, by which the task of a candidate is found; its row is then
@@ -69,8 +70,11 @@ def _total(count, sums, t, potentials):
         potentials[t, c] = total
 
 
-@linked("candidates-short", "iT2TiTTTTD2D2")
-def _task_of_short_rows(t, X, weights, count, panels, closest, panel, values, sums, potentials):
+@linked("candidates-short")
+def _task_of_short_rows(
+    t: int, X: Reals2D, weights: Reals, count: int, panels: Reals, closest: Reals, panel: Reals,
+    values: Reals, sums: Float64s2D, potentials: Float64s2D,
+):  # fmt: skip
     """The rows of task t, of few features: points along the lanes.
 
     panel, values, sums : WORK, (d, columns), (candidates, columns), and (candidates, lanes): a sum is kept
@@ -92,8 +96,11 @@ def _task_of_short_rows(t, X, weights, count, panels, closest, panel, values, su
     _total(count, sums, t, potentials)
 
 
-@linked("candidates-long", "iT2TT2TTTD2D2")
-def _task_of_long_rows(t, X, weights, candidates, closest, by_row, values, sums, potentials):
+@linked("candidates-long")
+def _task_of_long_rows(
+    t: int, X: Reals2D, weights: Reals, candidates: Reals2D, closest: Reals, by_row: Reals, values: Reals,
+    sums: Float64s2D, potentials: Float64s2D,
+):  # fmt: skip
     """The rows of task t, of many features: these along the lanes. by_row, values, sums : WORK, as above."""
     n, count, columns = X.shape[0], candidates.shape[0], tile_columns(X)
     clear(sums)
@@ -113,7 +120,7 @@ def _try_short_rows(n_workers, X, weights, candidates, closest, potentials):
         for f in range(d):
             panels[(c // TILE_ROWS * d + f) * TILE_ROWS + c % TILE_ROWS] = candidates[c, f]
     panel, values = thread_buffers(n_workers, d * columns, X), thread_buffers(n_workers, count * columns, X)
-    sums, tasks = thread_buffers(n_workers * count, lanes(X), potentials), potentials.shape[0]
+    sums, tasks = thread_buffers(n_workers * count, vector_width(X), potentials), potentials.shape[0]
     for w in prange(n_workers):
         for t in range(w * tasks // n_workers, (w + 1) * tasks // n_workers):
             _task_of_short_rows(
@@ -127,7 +134,7 @@ def _try_long_rows(n_workers, X, weights, candidates, closest, potentials):
     count, tasks = candidates.shape[0], potentials.shape[0]
     size = count * tile_columns(X)
     values, by_row = thread_buffers(n_workers, size, X), thread_buffers(n_workers, size, X)
-    sums = thread_buffers(n_workers * count, lanes(X), potentials)
+    sums = thread_buffers(n_workers * count, vector_width(X), potentials)
     for w in prange(n_workers):
         for t in range(w * tasks // n_workers, (w + 1) * tasks // n_workers):
             _task_of_long_rows(

@@ -1,6 +1,7 @@
 """Rows of a mini-batch, copied to where they lie one after the other."""
 
 from fastnn.kernels.compiler.linked import linked
+from fastnn.kernels.compiler.signature import Int64s, Reals, Reals2D
 from fastnn.kernels.simd.tile import prefetch_range
 
 # How far ahead rows are asked for: some 100 ns of copying, in which memory answers, and no more lines at once
@@ -8,8 +9,10 @@ from fastnn.kernels.simd.tile import prefetch_range
 _AHEAD_ROWS, _AHEAD_BYTES = 48, 4096
 
 
-@linked("gather-rows", "iiIT2TT2T")
-def gather_rows(first, last, order, X, weights, X_out, weights_out):
+@linked("gather-rows")
+def gather_rows(
+    first: int, last: int, order: Int64s, X: Reals2D, weights: Reals, X_out: Reals2D, weights_out: Reals,
+):  # fmt: skip
     """X_out[i] = X[order[i]] for first <= i < last; the weights too, unless there are none.
 
     The rows lie anywhere in memory: each is asked for some time before it is read.

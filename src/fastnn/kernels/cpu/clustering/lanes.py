@@ -6,13 +6,13 @@ at the end of the data, repeat the last one.
 
 from numba.extending import register_jitable
 
-from fastnn.kernels.simd.tile import lanes, tile_columns, tile_difference, tile_lanes
+from fastnn.kernels.simd.tile import tile_columns, tile_difference, tile_lanes, vector_width
 
 
 @register_jitable
 def rows_to_lanes(X, start, rows, panel):
     """panel[f, i] = X[start + i, f] for i < rows, which are tile_columns at most."""
-    d, width, columns = X.shape[1], lanes(X), tile_columns(X)
+    d, width, columns = X.shape[1], vector_width(X), tile_columns(X)
     for i in range(0, columns, width):
         lane = min(i, rows - 1)
         tile_lanes(min(width, rows - lane), d, X, (start + lane) * d, panel, i, columns)
@@ -21,7 +21,7 @@ def rows_to_lanes(X, start, rows, panel):
 @register_jitable
 def differences_to_lanes(X, start, rows, shift, panel):
     """panel[f, i] = X[start + i, f] - shift[f] for i < rows, which are tile_columns at most."""
-    d, width, columns = X.shape[1], lanes(X), tile_columns(X)
+    d, width, columns = X.shape[1], vector_width(X), tile_columns(X)
     for i in range(0, columns, width):
         lane = min(i, rows - 1)
         tile_difference(min(width, rows - lane), d, X, (start + lane) * d, d, shift, panel, i, columns)

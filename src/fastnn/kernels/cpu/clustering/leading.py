@@ -19,6 +19,7 @@ from numba import prange
 
 from fastnn.kernels.compiler.jit import parallel_jit
 from fastnn.kernels.compiler.linked import linked
+from fastnn.kernels.compiler.signature import Int32s, Int64s, Real, Reals, Reals2D, Reals3D
 from fastnn.kernels.cpu.clustering.buffers import thread_buffers
 from fastnn.kernels.cpu.clustering.lanes import rows_to_lanes
 from fastnn.kernels.simd.tile import TILE_ROWS, tile_columns, tile_distances, tile_lowest, tile_product
@@ -65,9 +66,11 @@ def pack_leading(turned: np.ndarray, lengths: np.ndarray, squares: np.ndarray, s
     return np.ascontiguousarray(rows.reshape(tiles, TILE_ROWS, m + 2).transpose(0, 2, 1))
 
 
-@linked("leading-task", "iT2T2T2TT3tTTTTJJTI")
+@linked("leading-task")
 def _task(
-    t, X, C, lead, squares, panels, slack, panel, values, near, limits, winner, labels, distances, counts
+    t: int, X: Reals2D, C: Reals2D, lead: Reals2D, squares: Reals, panels: Reals3D, slack: Real, panel: Reals,
+    values: Reals, near: Reals, limits: Reals, winner: Int32s, labels: Int32s, distances: Reals,
+    counts: Int64s,
 ):  # fmt: skip
     """The rows of task t.
 

@@ -16,6 +16,7 @@ from numba import prange
 from numba.extending import register_jitable
 
 from fastnn.kernels.compiler.jit import parallel_jit
+from fastnn.kernels.compiler.signature import Reals
 from fastnn.kernels.cpu.clustering.buffers import thread_buffers
 from fastnn.kernels.cpu.clustering.pairs import distances_of_rows
 from fastnn.kernels.simd.tile import PAIR_ROWS
@@ -36,10 +37,10 @@ def distance_margin(C):
 class Movement(NamedTuple):
     """What ``center_movement`` finds, (k,) of the centres' dtype each, rounded to the safe side."""
 
-    moved: np.ndarray  # |c_j - before|
-    others_moved: np.ndarray  # the largest of `moved` among all other centres
-    near_moved: np.ndarray  # the same among the neighbours
-    far: np.ndarray  # distance to the nearest centre that is no neighbour; infinite if there is none
+    moved: Reals  # |c_j - before|
+    others_moved: Reals  # the largest of `moved` among all other centres
+    near_moved: Reals  # the same among the neighbours
+    far: Reals  # distance to the nearest centre that is no neighbour; infinite if there is none
 
 
 @register_jitable

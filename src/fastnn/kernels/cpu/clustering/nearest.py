@@ -21,6 +21,7 @@ from numba.extending import register_jitable
 
 from fastnn.kernels.compiler.jit import sums_in_any_order
 from fastnn.kernels.compiler.linked import linked
+from fastnn.kernels.compiler.signature import Float64s, Int32s, Real, Reals, Reals2D
 from fastnn.kernels.cpu.clustering.distances import squared_distance
 from fastnn.kernels.cpu.clustering.lanes import differences_to_lanes, rows_to_lanes
 from fastnn.kernels.cpu.clustering.pairs import distances_in_lanes
@@ -28,7 +29,6 @@ from fastnn.kernels.shared.brackets import BLUR, is_certain, is_small
 from fastnn.kernels.simd.tile import (
     PAIR_ROWS,
     TILE_ROWS,
-    lanes,
     prefetch,
     tile_argmin,
     tile_argmin_squares,
@@ -36,6 +36,7 @@ from fastnn.kernels.simd.tile import (
     tile_difference,
     tile_distances,
     tile_lowest,
+    vector_width,
 )
 
 # For rows of at least _LONG features and few centres, a sixth of the features and _FEW at most, to put the
@@ -121,8 +122,8 @@ def _point_amid(C, spread, mean):
         mean[f] /= max(inner, 1)
 
 
-@linked("pack-centers", "T2TTTDD")
-def pack_centers(C, shift, panels, starts, spread, mean):
+@linked("pack-centers")
+def pack_centers(C: Reals2D, shift: Reals, panels: Reals, starts: Reals, spread: Float64s, mean: Float64s):
     """Prepare centres for ``nearest_rows``.
 
     Parameters
@@ -149,7 +150,7 @@ def pack_centers(C, shift, panels, starts, spread, mean):
         _point_amid(C, spread, mean)
     for f in range(d):
         shift[f] = 0.0 if direct else mean[f]
-    width = lanes(C)
+    width = vector_width(C)
     for first in range(0, k, TILE_ROWS):
         rows = min(TILE_ROWS, k - first)
         # Whole vectors are written, and the lanes behind a panel's rows are the next column's first ones: so
@@ -171,8 +172,11 @@ def pack_centers(C, shift, panels, starts, spread, mean):
                 panels[j // TILE_ROWS * TILE_ROWS * d + f * TILE_ROWS + j % TILE_ROWS] = 0
 
 
-@linked("settle-rows", "iiT2T2TtJT")
-def settle_rows(first, last, X, C, brackets, blur, labels, distances):
+@linked("settle-rows")
+def settle_rows(
+    first: int, last: int, X: Reals2D, C: Reals2D, brackets: Reals, blur: Real, labels: Int32s,
+    distances: Reals,
+):  # fmt: skip
     """Compare all centres in the direct form, for the rows whose label is not certain.
 
     A row without a finite distance gets label 0. brackets : IN (last - first,), or (0,) if distances were

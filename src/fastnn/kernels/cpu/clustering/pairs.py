@@ -2,7 +2,7 @@
 
 from numba.extending import register_jitable
 
-from fastnn.kernels.simd.tile import PAIR_ROWS, lanes, tile_all_distances, tile_columns, tile_lanes
+from fastnn.kernels.simd.tile import PAIR_ROWS, tile_all_distances, tile_columns, tile_lanes, vector_width
 
 
 @register_jitable
@@ -26,7 +26,7 @@ def distances_in_lanes(X, start, rows, C, by_row, by_center):
     by_center : OUT (k, tile_columns) flat; columns without a row repeat the last one.
     by_row : WORK, as many elements.
     """
-    k, width, columns = C.shape[0], lanes(X), tile_columns(X)
+    k, width, columns = C.shape[0], vector_width(X), tile_columns(X)
     distances_of_rows(X, start, rows, C, by_row)
     for i in range(0, columns, width):
         lane = min(i, rows - 1)

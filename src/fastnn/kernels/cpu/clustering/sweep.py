@@ -16,10 +16,11 @@ from numba.extending import register_jitable
 
 from fastnn.kernels.compiler.jit import parallel_jit, sums_in_any_order
 from fastnn.kernels.compiler.linked import linked
+from fastnn.kernels.compiler.signature import Float64s, Float64s2D, Float64s3D, Int32s, Int64s, Reals, Reals2D
 from fastnn.kernels.cpu.clustering.buffers import thread_buffers
 from fastnn.kernels.cpu.clustering.gather import gather_rows
 from fastnn.kernels.cpu.clustering.nearest import nearest_rows, pack_centers
-from fastnn.kernels.simd.tile import SUM_LANES, TILE_ROWS, lanes, tile_add_rows, tile_columns
+from fastnn.kernels.simd.tile import SUM_LANES, TILE_ROWS, tile_add_rows, tile_columns, vector_width
 
 # Rows per task when nothing has to be summed: enough to hide the launch, few enough to balance the threads.
 _ROWS = 256
@@ -41,7 +42,7 @@ def prepare_centers(C, assigning):
     """What ``pack_centers`` makes of the centres; empty where nothing is assigned."""
     k, d = (C.shape[0], C.shape[1]) if assigning else (0, 0)
     shift = np.empty(d, C.dtype)
-    panels = np.empty(-(-k // TILE_ROWS) * TILE_ROWS * d + lanes(C), C.dtype)
+    panels = np.empty(-(-k // TILE_ROWS) * TILE_ROWS * d + vector_width(C), C.dtype)
     starts = np.empty(k, C.dtype)
     if assigning:
         pack_centers(C, shift, panels, starts, np.empty(k), np.empty(d))
@@ -83,10 +84,11 @@ def _whole_tiles(row, n, columns):
     return n if row == n else row // columns * columns
 
 
-@linked("sweep-task", "iT2TT2TIT2TTTJTD3DTTJii")
+@linked("sweep-task")
 def _row_task(
-    t, X, weights, source, source_weights, order, C, shift, panels, starts, labels, distances, partials,
-    inertias, panel, best, index, assigning, summing,
+    t: int, X: Reals2D, weights: Reals, source: Reals2D, source_weights: Reals, order: Int64s, C: Reals2D,
+    shift: Reals, panels: Reals, starts: Reals, labels: Int32s, distances: Reals, partials: Float64s3D,
+    inertias: Float64s, panel: Reals, best: Reals, index: Int32s, assigning: bool, summing: bool,
 ):  # fmt: skip
     """Rows of task t: assign them, or add them up in partials[t], or both; their part of the inertia.
 
@@ -115,8 +117,11 @@ def _row_task(
     inertias[t] = inertia
 
 
-@linked("sum-task", "iiT2TJD3D2Di")
-def _sum_task(s, tasks, X, weights, labels, partials, sums, counts, by_rows):
+@linked("sum-task")
+def _sum_task(
+    s: int, tasks: int, X: Reals2D, weights: Reals, labels: Int32s, partials: Float64s3D, sums: Float64s2D,
+    counts: Float64s, by_rows: bool,
+):  # fmt: skip
     """Share s of the sums: of the clusters, from the chunks' sums; or of the columns, from all rows."""
     d, k = X.shape[1], counts.size
     if by_rows:

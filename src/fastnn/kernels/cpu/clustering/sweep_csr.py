@@ -15,6 +15,7 @@ from numba.extending import register_jitable
 
 from fastnn.kernels.compiler.jit import parallel_jit
 from fastnn.kernels.compiler.linked import linked
+from fastnn.kernels.compiler.signature import Float64s, Float64s3D, Int32s, Reals, Reals2D
 from fastnn.kernels.cpu.clustering.sweep import add_partials, clear
 from fastnn.kernels.shared.brackets import BLUR, is_certain
 
@@ -62,10 +63,11 @@ def _nearest_directly(data, indices, begin, end, by_feature, norms, stored, rest
     return nearest, least
 
 
-@linked("csr-task", "iTJJTT2DJTD3DTDDii")
+@linked("csr-task")
 def _row_task(
-    t, data, indices, indptr, weights, by_feature, norms, labels, distances, partials,
-    inertias, scores, stored, rest, assigning, summing,
+    t: int, data: Reals, indices: Int32s, indptr: Int32s, weights: Reals, by_feature: Reals2D,
+    norms: Float64s, labels: Int32s, distances: Reals, partials: Float64s3D, inertias: Float64s,
+    scores: Reals, stored: Float64s, rest: Float64s, assigning: bool, summing: bool,
 ):  # fmt: skip
     """Rows of task t: assign them, or add them up in partials[t], or both; their part of the inertia.
 

@@ -16,22 +16,26 @@ are, less the terms that are zero.
 The functions are reached by their addresses, so that a process without sparse rows does not compile them.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from numba.extending import register_jitable
 
 from fastnn.kernels.compiler.linked import NOTHING, LoopTable
+from fastnn.kernels.compiler.signature import Int32s, Int64s, Reals
 from fastnn.kernels.cpu.dispatch import activate, update_parameters
-from fastnn.kernels.cpu.network.layers import sum_of_squares
-from fastnn.kernels.cpu.network.mlp_arguments import MODEL, ROWS, TARGETS, TRAINING, WORKSPACE
+from fastnn.kernels.cpu.network.panel_products import sum_of_squares
 from fastnn.kernels.cpu.network.panels import copy_elements, fill_ones, lanes_of_rows, panel_width, row_stride
-from fastnn.kernels.cpu.network.workspace import WEIGHT
+from fastnn.kernels.cpu.network.step_buffers import WEIGHT, StepBuffers
+from fastnn.kernels.cpu.network.structures import LayerStack, LossTargets, OrderedRows, UpdatePlan
 from fastnn.kernels.simd.denormals import flush_subnormals, restore_subnormals
-from fastnn.kernels.simd.tile import TILE_ROWS, combine_rows, lanes, tile_columns
+from fastnn.kernels.simd.tile import TILE_ROWS, combine_rows, tile_columns, vector_width
 
 
 @register_jitable
 def _csr_forward(
-    model, rows, first, start, stop, y_at, activation, keep_z, staging, in_lanes, zs
+    model: LayerStack, rows: OrderedRows, first: int, start: int, stop: int, y_at: int, activation: int,
+    keep_z: bool, staging: Reals, in_lanes: Reals, zs: Reals,
 ):  # fmt: skip
     """Lanes of the first layer, at `y_at`, of the samples start : stop; sample i is row ``order[first + i]``.
 
@@ -41,14 +45,14 @@ def _csr_forward(
         A multiple of a vector.
     activation, keep_z, in_lanes, zs
         As in ``layer_forward``.
-    staging : array (lanes * n_out,)   # WORK
+    staging : array (vector_width * n_out,)   # WORK
 
     Notes
     -----
     FLOPs: 2 n_out for each entry and sample. Bytes: a row of W for each entry.
     """
     w, w_at, n_out = model.parameters, model.w_at[0], model.sizes[1]
-    width, columns = lanes(w), tile_columns(w)
+    width, columns = vector_width(w), tile_columns(w)
     bias = w_at + model.sizes[0] * n_out
     for s in range(start, stop, columns):
         panel = panel_width(w, stop - s)
@@ -85,32 +89,40 @@ def _first_entry(indices, begin, end, feature):
     return begin
 
 
-@register_jitable
-def columns_of_batch(
-    first_feature, last_feature, at, values_at, first, n, order, indices, indptr, x, places, samples, values
-):  # fmt: skip
-    """The entries of a batch by features, first_feature : last_feature; sample i is ``order[first + i]``.
+class BatchEntries(NamedTuple):
+    """The entries of a batch by features, for a range of features.
 
-    Those of feature ``first_feature + j``, by ascending samples, are numbers ``places[at + j]`` to
-    ``places[at + j + 1]``, behind all those of smaller features.
+    Those of feature j, by ascending samples, are numbers ``places[at + j]`` to ``places[at + j + 1]``, behind
+    all those of smaller features. A range has one place more than features.
+    """
+
+    at: int
+    places: Int64s
+    samples: Int32s  # sample of every entry
+    values_at: int
+    values: Reals  # from `values_at` on, value of every entry
+
+
+@register_jitable
+def columns_of_batch(first_feature, last_feature, first, n, rows, entries):
+    """The entries of a batch by features, first_feature : last_feature; sample i is ``order[first + i]``.
 
     Parameters
     ----------
-    at : int
-        Where this range's places begin, of which there is one more than features.
-    places : array   # OUT
-    samples : array (entries of the batch,)   # OUT: sample of every entry
-    values : array   # OUT, from `values_at`: value of every entry
+    rows : OrderedRows   # IN
+    entries : BatchEntries   # OUT
 
     Notes
     -----
     Bytes: indices and values of the entries twice, and as many written.
     """
-    n_features = last_feature - first_feature
+    order, indices, indptr, x = rows.order, rows.indices, rows.indptr, rows.x
+    places, samples, values = entries.places, entries.samples, entries.values
+    at, n_features = entries.at + first_feature, last_feature - first_feature
     for j in range(at, at + n_features + 1):
         places[j] = 0
     # The place behind a feature's counts its entries, then moves on with each, to become the next one's.
-    behind = at + 1 - first_feature
+    behind = entries.at + 1
     total = 0
     for i in range(n):
         row = order[first + i]
@@ -131,39 +143,36 @@ def columns_of_batch(
         p = _first_entry(indices, indptr[row], end, first_feature)
         while p < end and indices[p] < last_feature:
             entry = places[behind + indices[p]]
-            samples[entry], values[values_at + entry] = i, x[p]
+            samples[entry], values[entries.values_at + entry] = i, x[p]
             places[behind + indices[p]] = entry + 1
             p += 1
 
 
 @register_jitable
 def gradient_of_rows(
-    first_row, last_row, n_in, n_out, n, at, dz_at, values_at, stride, add,
-    places, samples, in_rows, gradient, gradient_at,
+    first_row, last_row, n_in, n_out, n, entries, dz_at, stride, add, gradient, gradient_at
 ):  # fmt: skip
     """Rows first_row : last_row of [dW; db] = [X 1]^T dZ, into `gradient` from `gradient_at`; += with `add`.
 
     Parameters
     ----------
-    at : int
-        Where in `places` that of feature `first_row` is.
+    entries : BatchEntries   # IN, of ``columns_of_batch``
     dz_at, stride : int
-        Where dZ begins in `in_rows`, and from one sample to the next.
-    places, samples : arrays   # IN, of ``columns_of_batch``
-    in_rows : array   # IN: dZ, and from `values_at` the values
+        Where dZ begins, in the array of the entries' values, and from one sample to the next.
     gradient : array   # OUT, or INOUT with `add`
 
     Notes
     -----
     FLOPs: 2 n_out for each entry. Bytes: a row of dZ, in cache, for each entry; the gradient.
     """
+    places, in_rows = entries.places, entries.values
     for row in range(first_row, last_row):
         g = gradient_at + (row - first_row) * n_out
         if row < n_in:
-            begin, end = places[at + row - first_row], places[at + row - first_row + 1]
+            begin, end = places[entries.at + row], places[entries.at + row + 1]
             combine_rows(
-                n_out, end - begin, in_rows, values_at + begin, samples, begin, in_rows, dz_at, stride,
-                gradient, g, add,
+                n_out, end - begin, in_rows, entries.values_at + begin, entries.samples, begin,
+                in_rows, dz_at, stride, gradient, g, add,
             )  # fmt: skip
         else:
             total = gradient[g : g + n_out]
@@ -177,7 +186,10 @@ def gradient_of_rows(
 
 
 @register_jitable
-def _csr_weights(worker, chunk, model, rows, targets, training, work, first, n, learn):
+def _csr_weights(
+    worker: int, chunk: int, model: LayerStack, rows: OrderedRows, targets: LossTargets, training: UpdatePlan,
+    buffers: StepBuffers, first: int, n: int, learn: bool,
+):  # fmt: skip
     """The weights' phase of the first layer, for the tiles of it that are in one chunk.
 
     Of a batch whose n samples stand at `first` in the order. Without `learn` gradients are added to those in
@@ -189,30 +201,29 @@ def _csr_weights(worker, chunk, model, rows, targets, training, work, first, n, 
     """
     former = flush_subnormals()
     n_in, n_out = model.sizes[0], model.sizes[1]
-    tile, stop = work.cuts[chunk], min(work.cuts[chunk + 1], n_in // TILE_ROWS + 1)
+    tile, stop = buffers.cuts[chunk], min(buffers.cuts[chunk + 1], n_in // TILE_ROWS + 1)
     first_feature, last_feature = tile * TILE_ROWS, min(stop * TILE_ROWS, n_in)
-    values_at = work.columns_at[work.columns_at.size - 1]
+    values_at = buffers.columns_at[buffers.columns_at.size - 1]
+    entries = BatchEntries(
+        buffers.capacity + chunk, buffers.places, buffers.samples, values_at, buffers.in_columns
+    )
     if first_feature < last_feature:
-        columns_of_batch(
-            first_feature, last_feature, work.capacity + first_feature + chunk, values_at, first, n,
-            rows.order, rows.indices, rows.indptr, rows.x, work.places, work.samples, work.in_columns,
-        )  # fmt: skip
-    parameters, state, c = model.parameters, training.state, work.step
+        columns_of_batch(first_feature, last_feature, first, n, rows, entries)
+    parameters, state, c = model.parameters, training.state, buffers.step
     real = parameters.dtype.type
-    decay, scale = real(targets.alpha), real(1.0 / work.sums[WEIGHT])
+    decay, scale = real(targets.alpha), real(1.0 / buffers.sums[WEIGHT])
     stride = row_stride(n_out, parameters)
     while tile < stop:
         row, end = tile * TILE_ROWS, min((tile + 1) * TILE_ROWS, n_in + 1)
         begin = model.w_at[0] + row * n_out
-        gradient, at = (work.scratch[worker], np.int64(0)) if learn else (training.gradient, begin)
+        gradient, at = (buffers.scratch[worker], np.int64(0)) if learn else (training.gradient, begin)
         gradient_of_rows(
-            row, end, n_in, n_out, n, work.capacity + row + chunk, work.columns_at[1], values_at, stride,
-            not learn, work.places, work.samples, work.in_columns, gradient, at,
-        )  # fmt: skip
+            row, end, n_in, n_out, n, entries, buffers.columns_at[1], stride, not learn, gradient, at
+        )
         if learn:
             last = model.w_at[0] + min(end, n_in) * n_out
             if decay > 0:
-                work.squares[tile] = sum_of_squares(parameters[begin:last])
+                buffers.squares[tile] = sum_of_squares(parameters[begin:last])
             # The rows of W, then b, if its row is in this tile: b has no penalty.
             for part in range(2 if end > n_in else 1):
                 update_parameters(
@@ -226,10 +237,8 @@ def _csr_weights(worker, chunk, model, rows, targets, training, work, first, n, 
     restore_subnormals(former)
 
 
-csr_forward_loops = LoopTable("csr-forward", {"rows": _csr_forward}, [MODEL, ROWS, "iiiiiiTTT"])
-csr_weights_loops = LoopTable(
-    "csr-weights", {"rows": _csr_weights}, ["ii", MODEL, ROWS, TARGETS, TRAINING, WORKSPACE, "iii"]
-)
+csr_forward_loops = LoopTable("csr-forward", {"rows": _csr_forward})
+csr_weights_loops = LoopTable("csr-weights", {"rows": _csr_weights})
 # What kernels call; Numba knows no attributes of Python objects.
 csr_forward = csr_forward_loops.call
 csr_weights = csr_weights_loops.call

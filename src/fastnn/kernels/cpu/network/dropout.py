@@ -8,6 +8,7 @@ import numpy as np
 from numba.extending import register_jitable
 
 from fastnn.kernels.compiler.linked import LoopTable
+from fastnn.kernels.compiler.signature import Real, Reals
 from fastnn.kernels.cpu.network.panels import panel_width
 from fastnn.kernels.simd.tile import tile_columns
 from fastnn.tables.dropout import WORDS, is_dropped, random_words
@@ -19,7 +20,10 @@ def _thinned(value, dropped, scale):
 
 
 @register_jitable
-def _drop_units(n_units, start, stop, at, seed, step, layer, threshold, scale, values):
+def _drop_units(
+    n_units: int, start: int, stop: int, at: int, seed: int, step: int, layer: int, threshold: int,
+    scale: Real, values: Reals,
+):  # fmt: skip
     """values[unit, sample] <- 0 where the unit is dropped for the sample, else times `scale`.
 
     Parameters
@@ -55,5 +59,5 @@ def _drop_units(n_units, start, stop, at, seed, step, layer, threshold, scale, v
 
 
 # drop_units(address, ...), with address = dropout_loops.address(0, dtype).
-dropout_loops = LoopTable("dropout", {"units": _drop_units}, "iiiiiiiitT")
+dropout_loops = LoopTable("dropout", {"units": _drop_units})
 drop_units = dropout_loops.call

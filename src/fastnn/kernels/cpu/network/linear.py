@@ -15,10 +15,10 @@ Rows that would push each other out of the cache are packed first (``packing``).
 on the number of threads.
 
 Leaf functions (``*_rows``, ``*_panel``) take flat arrays with offsets in elements and check nothing. The
-training step has layouts of its own, in ``layers``.
+training step has layouts of its own, in ``panel_products``.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import prange
@@ -26,6 +26,7 @@ from numba.extending import register_jitable
 
 from fastnn.kernels.compiler.jit import parallel_jit
 from fastnn.kernels.compiler.linked import NOTHING
+from fastnn.kernels.compiler.signature import Reals
 from fastnn.kernels.cpu.dispatch import activate, activation_loops, chain_rule, derivative_loops
 from fastnn.kernels.cpu.network.packing import DEPTH_BLOCK, must_pack, pack_rows, panel_size
 from fastnn.kernels.shared.arrays import checked, output_array, plain, working_dtype
@@ -33,11 +34,11 @@ from fastnn.kernels.shared.layer_arguments import activation_code, backward_argu
 from fastnn.kernels.shared.threads import threads_for, workers
 from fastnn.kernels.simd.tile import (
     TILE_ROWS,
-    lanes,
     tile_columns,
     tile_product,
     tile_rows_product,
     tile_transpose,
+    vector_width,
 )
 from fastnn.tables.activations import IDENTITY
 
@@ -60,13 +61,51 @@ def chunk_bounds(chunk, n_chunks, n):
     return chunk * n // n_chunks, (chunk + 1) * n // n_chunks
 
 
-@register_jitable
-def forward_rows(x, start, rows, depth, w, n_out, bias, has_bias, z, z_offset, activation, a, keep_z, panel):
-    """a = act(X W + b) for a chunk of rows from `start` on; z and a are contiguous, from `z_offset` on.
+class LinearForward(NamedTuple):
+    """What a forward pass reads and writes; matrices are flat, T is float32 or float64."""
 
-    With `keep_z` the argument of the activation stays in z; otherwise z is `a` itself. panel : WORK, a row of
-    ``_row_panels``.
+    x: Reals  # IN (n, n_in)
+    n: int
+    n_in: int
+    w: Reals  # IN (n_in, n_out)
+    n_out: int
+    bias: Reals  # IN (n_out,), with has_bias
+    has_bias: bool
+    z: Reals  # OUT (n, n_out), with keep_z; else `a` itself
+    activation: int  # address of the activation's loop, or NOTHING
+    a: Reals  # OUT (n, n_out)
+    keep_z: bool
+
+
+class LinearBackward(NamedTuple):
+    """What a backward pass reads and writes."""
+
+    da: Reals  # IN (n, n_out)
+    x: Reals  # IN (n, n_in)
+    w: Reals  # IN (n_in, n_out)
+    z: Reals  # IN (n, n_out), as the derivative needs it
+    a: Reals  # IN (n, n_out)
+    derivative: int  # address of the loop of the activation's derivative
+    n: int
+    n_in: int
+    n_out: int
+    add: bool  # to dW and db
+    wt: Reals  # WORK (n_out, n_in)
+    dz: Reals  # WORK (n, n_out)
+    dx: Reals  # OUT (n, n_in)
+    dw: Reals  # OUT, or INOUT with add (n_in, n_out)
+    db: Reals  # OUT, or INOUT with add (n_out,)
+
+
+@register_jitable
+def forward_rows(layer, start, rows, panel):
+    """a = act(X W + b) for `rows` rows from `start` on, of a ``LinearForward``.
+
+    With `keep_z` the argument of the activation stays in z. panel : WORK, a row of ``_row_panels``.
     """
+    x, w, z, a = layer.x, layer.w, layer.z, layer.a
+    depth, n_out, activation = layer.n_in, layer.n_out, layer.activation
+    z_offset = start * n_out
     columns = tile_columns(x)
     group = GROUP_TILES * columns
     scalars, origin, step, apart = x, start * depth, 1, depth
@@ -88,7 +127,7 @@ def forward_rows(x, start, rows, depth, w, n_out, bias, has_bias, z, z_offset, a
                     if p0 == 0:
                         tile_rows_product(
                             tile_rows, block, scalars, here, step, apart, w, at, n_out,
-                            bias, j, 0, z, row + j, n_out, tile_cols, has_bias,
+                            layer.bias, j, 0, z, row + j, n_out, tile_cols, layer.has_bias,
                         )  # fmt: skip
                     else:
                         tile_rows_product(
@@ -98,7 +137,7 @@ def forward_rows(x, start, rows, depth, w, n_out, bias, has_bias, z, z_offset, a
                 if last and activation != NOTHING:
                     for i in range(tile_rows):
                         strip, end = row + i * n_out + g0, row + i * n_out + g1
-                        if keep_z:
+                        if layer.keep_z:
                             for k in range(strip, end):
                                 a[k] = z[k]
                         activate(activation, a[strip:end])
@@ -112,9 +151,11 @@ def _row_panels(n_workers, x, depth):
 
 
 @register_jitable
-def input_gradient_rows(dz, start, rows, n_out, wt, n_in, dx, panel):
-    """dX = dZ W^T for a chunk of rows from `start` on; `wt` is W^T, contiguous (n_out, n_in)."""
-    forward_rows(dz, start, rows, n_out, wt, n_in, wt, False, dx, start * n_in, NOTHING, dx, False, panel)
+def input_gradient_rows(layer, start, rows, panel):
+    """dX = dZ W^T for `rows` rows from `start` on, of a ``LinearBackward``: a product with ``layer.wt``."""
+    dz, n, n_in, n_out, wt, dx = layer.dz, layer.n, layer.n_in, layer.n_out, layer.wt, layer.dx
+    product = LinearForward(dz, n, n_out, wt, n_in, wt, False, dx, NOTHING, dx, False)
+    forward_rows(product, start, rows, panel)
 
 
 @register_jitable
@@ -145,7 +186,7 @@ def bias_gradient(dz, dz_offset, n_out, n, db, add):
 @register_jitable
 def transpose_into(w, n_rows, n_columns, target):
     """target = W^T, contiguous, for W of (n_rows, n_columns)."""
-    width = lanes(w)
+    width = vector_width(w)
     i = 0
     while i < n_rows:
         rows = min(width, n_rows - i)
@@ -160,80 +201,54 @@ def transpose_into(w, n_rows, n_columns, target):
         i += width
 
 
-@register_jitable
-def _forward_chunk(chunk, n_chunks, x, n, depth, w, n_out, bias, has_bias, z, activation, a, keep_z, panel):
-    start, stop = chunk_bounds(chunk, n_chunks, n)
-    forward_rows(
-        x,
-        start,
-        stop - start,
-        depth,
-        w,
-        n_out,
-        bias,
-        has_bias,
-        z,
-        start * n_out,
-        activation,
-        a,
-        keep_z,
-        panel,
-    )
-
-
 @parallel_jit
-def _forward(n_workers, n_chunks, x, n, depth, w, n_out, bias, has_bias, z, activation, a, keep_z):
-    panels = _row_panels(n_workers, x, depth)
+def _forward(n_workers, n_chunks, layer):
+    panels = _row_panels(n_workers, layer.x, layer.n_in)
     for worker in prange(n_workers):
         for chunk in range(worker * n_chunks // n_workers, (worker + 1) * n_chunks // n_workers):
-            _forward_chunk(
-                np.int64(chunk), n_chunks, x, n, depth, w, n_out, bias, has_bias, z, activation, a, keep_z,
-                panels[worker],
-            )  # fmt: skip
+            start, stop = chunk_bounds(np.int64(chunk), n_chunks, layer.n)
+            forward_rows(layer, start, stop - start, panels[worker])
 
 
 @register_jitable
-def _backward_rows_chunk(chunk, n_chunks, da, z, a, derivative, n, n_out, wt, n_in, dz, dx, panel):
-    start, stop = chunk_bounds(chunk, n_chunks, n)
-    begin, end = start * n_out, stop * n_out
+def _backward_rows_chunk(chunk, n_chunks, layer, panel):
+    start, stop = chunk_bounds(chunk, n_chunks, layer.n)
+    begin, end = start * layer.n_out, stop * layer.n_out
     for i in range(begin, end):
-        dz[i] = da[i]
-    chain_rule(derivative, dz[begin:end], z[begin:end], a[begin:end])
-    input_gradient_rows(dz, start, stop - start, n_out, wt, n_in, dx, panel)
+        layer.dz[i] = layer.da[i]
+    chain_rule(layer.derivative, layer.dz[begin:end], layer.z[begin:end], layer.a[begin:end])
+    input_gradient_rows(layer, start, stop - start, panel)
 
 
 @register_jitable
-def _backward_weights_chunk(chunk, n_chunks, x, dz, start, stop, n_in, n_out, dw, db, add):
+def _backward_weights_chunk(chunk, n_chunks, layer, start, stop, add):
     # One unit for each row tile of dW, and one more for db.
+    n_in, n_out = layer.n_in, layer.n_out
     n_tiles = -(-n_in // TILE_ROWS)
     first, last = chunk_bounds(chunk, n_chunks, n_tiles + 1)
-    rows = stop - start
+    rows, dz_at = stop - start, start * n_out
     for unit in range(first, last):
         if unit == n_tiles:
-            bias_gradient(dz, start * n_out, n_out, rows, db, add)
+            bias_gradient(layer.dz, dz_at, n_out, rows, layer.db, add)
         else:
             i, j = chunk_bounds(unit, n_tiles, n_in)
-            weight_gradient_panel(x, start * n_in, n_in, i, j - i, dz, start * n_out, n_out, rows, dw, add)
+            weight_gradient_panel(
+                layer.x, start * n_in, n_in, i, j - i, layer.dz, dz_at, n_out, rows, layer.dw, add
+            )
 
 
 @parallel_jit
-def _backward(
-    n_workers, n_chunks, w_chunks, da, x, w, z, a, derivative, n, n_in, n_out, add, wt, dz, dx, dw, db
-):  # fmt: skip
-    transpose_into(w, n_in, n_out, wt)
-    panels = _row_panels(n_workers, dz, n_out)
+def _backward(n_workers, n_chunks, w_chunks, layer):
+    transpose_into(layer.w, layer.n_in, layer.n_out, layer.wt)
+    panels = _row_panels(n_workers, layer.dz, layer.n_out)
     for worker in prange(n_workers):
         for chunk in range(worker * n_chunks // n_workers, (worker + 1) * n_chunks // n_workers):
-            _backward_rows_chunk(
-                np.int64(chunk), n_chunks, da, z, a, derivative, n, n_out, wt, n_in, dz, dx, panels[worker]
-            )
+            _backward_rows_chunk(np.int64(chunk), n_chunks, layer, panels[worker])
     # All row tiles of dW pass over one block of dZ before the next one is read from memory.
-    for start in range(0, max(n, 1), DEPTH_BLOCK):
-        stop = min(start + DEPTH_BLOCK, n)
+    for start in range(0, max(layer.n, 1), DEPTH_BLOCK):
+        stop = min(start + DEPTH_BLOCK, layer.n)
         for chunk in prange(w_chunks):
-            _backward_weights_chunk(
-                np.int64(chunk), w_chunks, x, dz, start, stop, n_in, n_out, dw, db, add or start > 0
-            )
+            _backward_weights_chunk(np.int64(chunk), w_chunks, layer, start, stop, layer.add or start > 0)
 
 
 def _matrix(array: Any, name: str, dtype: np.dtype, shape: tuple[int | None, ...]) -> np.ndarray:
@@ -299,10 +314,11 @@ def linear_forward(
     if A.size:
         n_chunks = forward_chunks(n)
         with threads_for(2.0 * n * max(depth, 1) * n_out) as parallel:
-            _forward(
-                parallel, workers(parallel), n_chunks, X.reshape(-1), n, depth, W.reshape(-1), n_out,
-                bias, has_bias, Z.reshape(-1), activation_loops.address(code, dtype), A.reshape(-1), keep_z,
+            layer = LinearForward(
+                X.reshape(-1), n, depth, W.reshape(-1), n_out, bias, has_bias, Z.reshape(-1),
+                activation_loops.address(code, dtype), A.reshape(-1), keep_z,
             )  # fmt: skip
+            _forward(parallel, workers(parallel), n_chunks, layer)
     if not return_z:
         return A
     return A, (Z if keep_z else A.copy())
@@ -380,9 +396,10 @@ def linear_backward(
     Wt = np.empty(n_in * n_out, dtype)
     w_chunks = min(-(-n_in // TILE_ROWS) + 1, 64)
     with threads_for(2.0 * n * n_in * n_out) as parallel:
-        _backward(
-            parallel, workers(parallel), forward_chunks(n), w_chunks, dA.reshape(-1), X.reshape(-1),
-            W.reshape(-1), Z.reshape(-1), A.reshape(-1), derivative_loops.address(code, dtype), n, n_in,
-            n_out, accumulate, Wt, dZ, dX.reshape(-1), dW.reshape(-1), db,
+        layer = LinearBackward(
+            dA.reshape(-1), X.reshape(-1), W.reshape(-1), Z.reshape(-1), A.reshape(-1),
+            derivative_loops.address(code, dtype), n, n_in, n_out, accumulate, Wt, dZ,
+            dX.reshape(-1), dW.reshape(-1), db,
         )  # fmt: skip
+        _backward(parallel, workers(parallel), forward_chunks(n), w_chunks, layer)
     return dX, dW, db

@@ -1,4 +1,4 @@
-"""The training step of a multi-layer perceptron, and its forward pass, on the products of ``layers``.
+"""The training step of a multi-layer perceptron, and its forward pass, on the products of ``panel_products``.
 
 One step is two phases, which a team of workers goes through (``team``)::
 
@@ -19,24 +19,28 @@ bitwise the same however the work is cut, and it is cut to suit the threads at h
 gradients of their own, whose number follows from the shape alone.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from numba import prange
 from numba.extending import register_jitable
 
 from fastnn.kernels.compiler.jit import parallel_jit
 from fastnn.kernels.compiler.linked import NOTHING, linked
+from fastnn.kernels.compiler.signature import Reals
 from fastnn.kernels.cpu.dispatch import step_coefficients, update_parameters
 from fastnn.kernels.cpu.network.csr_layer import csr_forward, csr_weights
 from fastnn.kernels.cpu.network.dropout import drop_units
-from fastnn.kernels.cpu.network.layers import (
+from fastnn.kernels.cpu.network.output import TargetPlaces, loss_and_gradient, softmax
+from fastnn.kernels.cpu.network.panel_products import (
     GROUP_TILES,
+    GradientPart,
+    LayerPass,
     layer_backward,
     layer_forward,
     sum_of_squares,
     weight_gradient,
 )
-from fastnn.kernels.cpu.network.mlp_arguments import MODEL, ROWS, TARGETS, TRAINING, WORKSPACE
-from fastnn.kernels.cpu.network.output import loss_and_gradient, softmax
 from fastnn.kernels.cpu.network.panels import (
     chunk_samples,
     copy_elements,
@@ -44,6 +48,17 @@ from fastnn.kernels.cpu.network.panels import (
     lanes_to_columns,
     lanes_to_rows,
 )
+from fastnn.kernels.cpu.network.step_buffers import (
+    DONE,
+    LOSS,
+    STEPS,
+    TOTAL,
+    TOTAL_WEIGHT,
+    WEIGHT,
+    StepBuffers,
+    scratch_size,
+)
+from fastnn.kernels.cpu.network.structures import LayerStack, LossTargets, OrderedRows, UpdatePlan
 from fastnn.kernels.cpu.network.team import (
     FINISHED,
     begin_phases,
@@ -53,17 +68,8 @@ from fastnn.kernels.cpu.network.team import (
     open_phase,
     wait_for_phase,
 )
-from fastnn.kernels.cpu.network.workspace import (
-    DONE,
-    LOSS,
-    STEPS,
-    TOTAL,
-    TOTAL_WEIGHT,
-    WEIGHT,
-    scratch_size,
-)
 from fastnn.kernels.simd.denormals import flush_subnormals, restore_subnormals
-from fastnn.kernels.simd.tile import TILE_ROWS, lanes
+from fastnn.kernels.simd.tile import TILE_ROWS, vector_width
 
 
 @register_jitable
@@ -83,19 +89,22 @@ def _drop(layer, n_units, start, stop, at, training, step, values):
     )  # fmt: skip
 
 
-@linked("rows-task", ["ii", MODEL, ROWS, TARGETS, TRAINING, WORKSPACE, "ii"])
-def _rows_task(worker, chunk, model, rows, targets, training, work, first, n):
+@linked("rows-task")
+def _rows_task(
+    worker: int, chunk: int, model: LayerStack, rows: OrderedRows, targets: LossTargets, training: UpdatePlan,
+    buffers: StepBuffers, first: int, n: int,
+):  # fmt: skip
     """The rows' phase, for one chunk of the n samples that stand at `first` in the order.
 
     The worker's number says whose buffers to use.
     """
-    sizes, at, in_lanes = model.sizes, work.lanes_at, work.in_lanes
-    start, stop = chunk_samples(chunk, work.row_chunks, n, in_lanes)
+    sizes, at, in_lanes = model.sizes, buffers.lanes_at, buffers.in_lanes
+    start, stop = chunk_samples(chunk, buffers.row_chunks, n, in_lanes)
     if start == stop:
         return
     former = flush_subnormals()
-    n_layers, capacity, scratch = sizes.size - 1, work.capacity, work.scratch[worker]
-    drops, step, width = training.drop != NOTHING, work.counts[STEPS], lanes(in_lanes)
+    n_layers, capacity, scratch = sizes.size - 1, buffers.capacity, buffers.scratch[worker]
+    drops, step, width = training.drop != NOTHING, buffers.counts[STEPS], vector_width(in_lanes)
     on_entries = rows.forward != NOTHING
     if not on_entries:
         gather_lanes(
@@ -108,68 +117,65 @@ def _rows_task(worker, chunk, model, rows, targets, training, work, first, n):
         if layer == 0 and on_entries:
             csr_forward(
                 rows.forward, model, rows, first, start, stop, at[1], activation, keep_z,
-                scratch, in_lanes, work.zs,
+                scratch, in_lanes, buffers.zs,
             )  # fmt: skip
         else:
-            layer_forward(
-                sizes[layer], sizes[layer + 1], start, stop, model.w_at[layer], at[layer], at[layer + 1],
-                activation, keep_z, model.parameters, in_lanes, work.zs,
-            )  # fmt: skip
+            passed = LayerPass(sizes[layer], sizes[layer + 1], start, stop, model.w_at[layer], at[layer])
+            layer_forward(passed, at[layer + 1], activation, keep_z, model.parameters, in_lanes, buffers.zs)
         if drops and not last:
             # The way back takes the derivative at the activations as they are now.
             height, y = sizes[layer + 1] + 1, at[layer + 1]
             begin, cells = y + start * height, (stop - start + width - 1) // width * width * height
-            copy_elements(cells, begin, begin, in_lanes, work.whole)
+            copy_elements(cells, begin, begin, in_lanes, buffers.whole)
             _drop(layer, height - 1, start, stop, y, training, step, in_lanes)
     n_out = sizes[n_layers]
     if model.is_softmax:
         softmax(n_out, start, stop, at[n_layers], model.output, in_lanes)
-    starts, first_start, stride = rows.order, first, n_out
+    places = TargetPlaces(rows.order, first, n_out)
     if targets.codes.size > 0 and targets.flags == NOTHING:
         for i in range(start, stop):
-            work.places[i] = targets.codes[rows.order[first + i]]
-        starts, first_start, stride = work.places, np.int64(0), np.int64(1)
+            buffers.places[i] = targets.codes[rows.order[first + i]]
+        places = TargetPlaces(buffers.places, 0, 1)
     loss_and_gradient(
-        n_out, first, start, stop, at[n_layers], targets.loss, targets.weights.size > 0, targets.flags,
-        rows.order, first_start, stride, starts, targets.y, targets.codes, targets.weights,
-        in_lanes, scratch, work.row_loss,
+        n_out, first, start, stop, at[n_layers], rows.order, places, targets,
+        in_lanes, scratch, buffers.row_loss,
     )  # fmt: skip
     # dz of the last layer stands in place of the outputs, that of the others in two places by turns.
     d, d_at = in_lanes, at[n_layers]
     for layer in range(n_layers, 0, -1):
         n_in, n_out = sizes[layer - 1], sizes[layer]
         if layer < n_layers:
-            here, here_at = work.dz[worker, layer % 2], -start * (n_out + 1)
+            here, here_at = buffers.dz[worker, layer % 2], -start * (n_out + 1)
+            passed = LayerPass(n_out, sizes[layer + 1], start, stop, model.w_at[layer], at[layer])
             layer_backward(
-                n_out, sizes[layer + 1], start, stop, model.w_at[layer], at[layer], d_at, here_at,
-                training.derivative, model.parameters, work.whole if drops else in_lanes, work.zs, d, here,
-                scratch,
+                passed, d_at, here_at, training.derivative, model.parameters,
+                buffers.whole if drops else in_lanes, buffers.zs, d, here, scratch,
             )  # fmt: skip
             if drops:
                 _drop(layer - 1, n_out, start, stop, here_at, training, step, here)
             d, d_at = here, here_at
         lanes_to_columns(
-            on_entries and layer == 1, n_out, start, stop, capacity, d_at, work.columns_at[layer],
-            d, work.in_columns,
+            on_entries and layer == 1, n_out, start, stop, capacity, d_at, buffers.columns_at[layer],
+            d, buffers.in_columns,
         )  # fmt: skip
-        if work.partials.size > 0:
-            weight_gradient(
-                n_in, n_out, np.int64(0), n_in // TILE_ROWS + 1, chunk, chunk + 1, work.row_chunks, n,
-                capacity, at[layer - 1], work.columns_at[layer], model.w_at[layer - 1], False,
-                in_lanes, work.in_columns, work.partials[chunk], scratch,
+        if buffers.partials.size > 0:
+            part = GradientPart(
+                n_in, n_out, 0, n_in // TILE_ROWS + 1, chunk, chunk + 1, buffers.row_chunks, n,
+                capacity, at[layer - 1], buffers.columns_at[layer], model.w_at[layer - 1],
             )  # fmt: skip
+            weight_gradient(part, False, in_lanes, buffers.in_columns, buffers.partials[chunk], scratch)
     restore_subnormals(former)
 
 
 @register_jitable
-def _add_partials(work, n, add, begin, end, gradient):
+def _add_partials(buffers, n, add, begin, end, gradient):
     """gradient[begin:end] = the sum of the chunks' gradients, in the order of the chunks; += with `add`."""
-    n_chunks = work.row_chunks
+    n_chunks = buffers.row_chunks
     # Slices that start at 0: an index that might be negative keeps a loop from becoming vector code.
     total = gradient[begin:end]
     for chunk in range(n_chunks):
         first, last = chunk_samples(chunk, n_chunks, n, gradient)
-        partial = work.partials[chunk][begin:end]
+        partial = buffers.partials[chunk][begin:end]
         if first == last:
             continue
         if add:
@@ -181,13 +187,16 @@ def _add_partials(work, n, add, begin, end, gradient):
         add = True
 
 
-@linked("weights-task", ["iii", MODEL, TARGETS, TRAINING, WORKSPACE, "ii"])
-def _weights_task(worker, tile, stop, model, targets, training, work, n, learn):
+@linked("weights-task")
+def _weights_task(
+    worker: int, tile: int, stop: int, model: LayerStack, targets: LossTargets, training: UpdatePlan,
+    buffers: StepBuffers, n: int, learn: bool,
+):  # fmt: skip
     """The weights' phase, for the tiles tile : stop: their gradients and, with `learn`, their update."""
     former = flush_subnormals()
-    parameters, gradient, tiles = model.parameters, training.gradient, work.tiles
+    parameters, gradient, tiles = model.parameters, training.gradient, buffers.tiles
     real = parameters.dtype.type
-    decay, scale = real(targets.alpha), real(1.0 / work.sums[WEIGHT])
+    decay, scale = real(targets.alpha), real(1.0 / buffers.sums[WEIGHT])
     while tile < stop:
         layer, t = tiles[tile, 0], tiles[tile, 1]
         count = 1
@@ -195,27 +204,29 @@ def _weights_task(worker, tile, stop, model, targets, training, work, n, learn):
             count += 1
         n_in, n_out, w_at = model.sizes[layer], model.sizes[layer + 1], model.w_at[layer]
         begin, end = w_at + t * TILE_ROWS * n_out, w_at + min((t + count) * TILE_ROWS, n_in + 1) * n_out
-        if work.partials.size > 0:
-            _add_partials(work, n, not learn, begin, end, gradient)
+        if buffers.partials.size > 0:
+            _add_partials(buffers, n, not learn, begin, end, gradient)
         else:
-            weight_gradient(
-                n_in, n_out, t, t + count, np.int64(0), work.row_chunks, work.row_chunks, n, work.capacity,
-                work.lanes_at[layer], work.columns_at[layer + 1], w_at, not learn,
-                work.in_lanes, work.in_columns, gradient, work.scratch[worker],
+            part = GradientPart(
+                n_in, n_out, t, t + count, 0, buffers.row_chunks, buffers.row_chunks, n,
+                buffers.capacity, buffers.lanes_at[layer], buffers.columns_at[layer + 1], w_at,
             )  # fmt: skip
+            weight_gradient(
+                part, not learn, buffers.in_lanes, buffers.in_columns, gradient, buffers.scratch[worker]
+            )
         if learn:
             end = min(end, w_at + n_in * n_out)
-            c, state = work.step, training.state
+            c, state = buffers.step, training.state
             if decay > 0:
                 for i in range(count):
                     here = begin + i * TILE_ROWS * n_out
-                    work.squares[tile + i] = sum_of_squares(
+                    buffers.squares[tile + i] = sum_of_squares(
                         parameters[here : min(here + TILE_ROWS * n_out, end)]
                     )
             # The rows of W, then b, if its row is among these tiles: b has no penalty.
-            for part in range(2 if (t + count) * TILE_ROWS > n_in else 1):
+            for is_bias in range(2 if (t + count) * TILE_ROWS > n_in else 1):
                 update_parameters(
-                    training.update, real(0) if part == 1 else decay, scale,
+                    training.update, real(0) if is_bias else decay, scale,
                     c[0], c[1], c[2], c[3], c[4], c[5], parameters[begin:end], gradient[begin:end],
                     state[0, begin:end], state[state.shape[0] - 1, begin:end],
                 )  # fmt: skip
@@ -225,96 +236,113 @@ def _weights_task(worker, tile, stop, model, targets, training, work, n, learn):
 
 
 @register_jitable
-def _after_rows(model, rows, targets, training, work, first, n, learn, learning_rate):
+def _after_rows(model, rows, targets, training, buffers, first, n, learn, learning_rate):
     """Between a batch's phases: its loss and weight; return whether it has an update.
 
     A batch none of whose rows counts, or so little that the mean cannot be formed, has none.
     """
     loss, weight = 0.0, float(n)
     for i in range(n):
-        loss += work.row_loss[i]
+        loss += buffers.row_loss[i]
     if targets.weights.size > 0:
         weight = 0.0
         for i in range(n):
             weight += targets.weights[rows.order[first + i]]
-    work.sums[LOSS], work.sums[WEIGHT] = loss * targets.loss_scale, weight
-    if np.isnan(work.sums[LOSS]) or not np.isfinite(model.parameters.dtype.type(1.0 / weight)):
+    buffers.sums[LOSS], buffers.sums[WEIGHT] = loss * targets.loss_scale, weight
+    if np.isnan(buffers.sums[LOSS]) or not np.isfinite(model.parameters.dtype.type(1.0 / weight)):
         return False
     if learn:
-        work.counts[STEPS] += 1
-        step_coefficients(training.coefficients, learning_rate, work.counts[STEPS], training.hyper, work.step)
+        buffers.counts[STEPS] += 1
+        step_coefficients(
+            training.coefficients, learning_rate, buffers.counts[STEPS], training.hyper, buffers.step
+        )
     return True
 
 
 @register_jitable
-def _after_weights(targets, work, n, learn):
+def _after_weights(targets, buffers, n, learn):
     """After a batch: add its loss to the totals."""
-    loss, weight = work.sums[LOSS], work.sums[WEIGHT]
+    loss, weight = buffers.sums[LOSS], buffers.sums[WEIGHT]
     if learn:
         penalty = 0.0
-        for tile in range(work.squares.size):
-            penalty += work.squares[tile]
+        for tile in range(buffers.squares.size):
+            penalty += buffers.squares[tile]
         loss = (loss + 0.5 * targets.alpha * penalty) / weight * n
-    work.sums[TOTAL] += loss
-    work.sums[TOTAL_WEIGHT] += weight
+    buffers.sums[TOTAL] += loss
+    buffers.sums[TOTAL_WEIGHT] += weight
 
 
 @register_jitable
-def _phase_or_end(phase, n_batches, work):
+def _phase_or_end(phase, n_batches, buffers):
     """The phase, counting the batches before it; FINISHED if there is none or the loss is NaN."""
-    if np.isnan(work.sums[LOSS]):
+    if np.isnan(buffers.sums[LOSS]):
         return FINISHED
-    work.counts[DONE] = phase // 2
+    buffers.counts[DONE] = phase // 2
     return phase if phase // 2 < n_batches else FINISHED
 
 
-@linked("train-worker", ["iiiiiii", MODEL, ROWS, TARGETS, TRAINING, WORKSPACE, "id"])
+class BatchRun(NamedTuple):
+    """Which batches a call of ``run_batches`` goes through, and how."""
+
+    n_workers: int
+    patience: int
+    first_batch: int
+    last_batch: int  # exclusive
+    batch_size: int
+    n_samples: int
+    learn: bool
+    learning_rate: float
+
+
+@linked("train-worker")
 def _train_worker(
-    worker, n_workers, patience, first_batch, last_batch, batch_size, n_samples,
-    model, rows, targets, training, work, learn, learning_rate,
+    worker: int, run: BatchRun, model: LayerStack, rows: OrderedRows, targets: LossTargets,
+    training: UpdatePlan, buffers: StepBuffers,
 ):  # fmt: skip
     """A worker's part of ``run_batches``: phase 2 i is the rows' phase of batch i, 2 i + 1 its weights'."""
-    signals = work.signals
+    signals, learn = buffers.signals, run.learn
     phase = open_phase(signals)
     while phase != FINISHED:
         is_weights = phase % 2 == 1
-        n_chunks = work.cuts.size - 1 if is_weights else work.row_chunks
-        chunk = next_chunk(signals, phase, worker * n_chunks // n_workers, n_chunks)
+        n_chunks = buffers.cuts.size - 1 if is_weights else buffers.row_chunks
+        chunk = next_chunk(signals, phase, worker * n_chunks // run.n_workers, n_chunks)
         if chunk < 0:
-            if not wait_for_phase(signals, phase, patience):
+            if not wait_for_phase(signals, phase, run.patience):
                 return
         else:
-            first = (first_batch + phase // 2) * batch_size
-            n = min(batch_size, n_samples - first)
+            first = (run.first_batch + phase // 2) * run.batch_size
+            n = min(run.batch_size, run.n_samples - first)
             if is_weights:
-                tile, stop = work.cuts[chunk], work.cuts[chunk + 1]
+                tile, stop = buffers.cuts[chunk], buffers.cuts[chunk + 1]
                 if rows.weights != NOTHING:
                     csr_weights(
-                        rows.weights, worker, chunk, model, rows, targets, training, work, first, n, learn
+                        rows.weights, worker, chunk, model, rows, targets, training, buffers, first, n, learn
                     )
                     tile = max(tile, min(stop, model.sizes[0] // TILE_ROWS + 1))
-                _weights_task(worker, tile, stop, model, targets, training, work, n, learn)
+                _weights_task(worker, tile, stop, model, targets, training, buffers, n, learn)
             else:
-                _rows_task(worker, chunk, model, rows, targets, training, work, first, n)
+                _rows_task(worker, chunk, model, rows, targets, training, buffers, first, n)
             if finish_chunk(signals, n_chunks):
                 following = phase + 1
                 if is_weights:
-                    _after_weights(targets, work, n, learn)
-                elif not _after_rows(model, rows, targets, training, work, first, n, learn, learning_rate):
+                    _after_weights(targets, buffers, n, learn)
+                elif not _after_rows(
+                    model, rows, targets, training, buffers, first, n, learn, run.learning_rate
+                ):
                     following = phase + 2
-                enter_phase(signals, _phase_or_end(following, last_batch - first_batch, work))
+                enter_phase(signals, _phase_or_end(following, run.last_batch - run.first_batch, buffers))
         phase = open_phase(signals)
 
 
 @parallel_jit
 def run_batches(
     n_workers, patience, first_batch, last_batch, batch_size, n_samples,
-    model, rows, targets, training, work, learn, learning_rate,
+    model, rows, targets, training, buffers, learn, learning_rate,
 ):  # fmt: skip
     """Batches first_batch to last_batch (exclusive): train on each or, without `learn`, add their gradients.
 
-    What it reports stands in ``work.sums`` and ``work.counts``. Sums go on from what is there: they do not
-    depend on where an epoch is cut into calls.
+    What it reports stands in ``buffers.sums`` and ``buffers.counts``. Sums go on from what is there: they do
+    not depend on where an epoch is cut into calls.
 
     Parameters
     ----------
@@ -323,17 +351,18 @@ def run_batches(
     patience : int
         Turns that one of them waits for the others, see ``team``.
     """
-    work.counts[DONE] = 0
-    begin_phases(work.signals)
+    run = BatchRun(n_workers, patience, first_batch, last_batch, batch_size, n_samples, learn, learning_rate)
+    buffers.counts[DONE] = 0
+    begin_phases(buffers.signals)
     for worker in prange(n_workers):
-        _train_worker(
-            np.int64(worker), n_workers, patience, first_batch, last_batch, batch_size, n_samples,
-            model, rows, targets, training, work, learn, learning_rate,
-        )  # fmt: skip
+        _train_worker(np.int64(worker), run, model, rows, targets, training, buffers)
 
 
-@linked("predict-task", ["ii", MODEL, ROWS, "iiTTT"])
-def _predict_task(chunk, n_chunks, model, rows, first, n, in_lanes, scratch, out):
+@linked("predict-task")
+def _predict_task(
+    chunk: int, n_chunks: int, model: LayerStack, rows: OrderedRows, first: int, n: int, in_lanes: Reals,
+    scratch: Reals, out: Reals,
+):  # fmt: skip
     start, stop = chunk_samples(chunk, n_chunks, n, out)
     if start == stop:
         return
@@ -341,12 +370,12 @@ def _predict_task(chunk, n_chunks, model, rows, first, n, in_lanes, scratch, out
     count = stop - start
     sizes = model.sizes
     n_layers = sizes.size - 1
-    room = in_lanes.size // 2
+    half = in_lanes.size // 2
     first_layer = 0
     if rows.forward != NOTHING:
         first_layer = 1
         csr_forward(
-            rows.forward, model, rows, first + start, np.int64(0), count, room,
+            rows.forward, model, rows, first + start, np.int64(0), count, half,
             _activation(model, n_layers == 1), False, scratch, in_lanes, in_lanes,
         )  # fmt: skip
     else:
@@ -355,13 +384,12 @@ def _predict_task(chunk, n_chunks, model, rows, first, n, in_lanes, scratch, out
             rows.order, rows.indices, rows.x, rows.indptr, scratch, in_lanes,
         )  # fmt: skip
     for layer in range(first_layer, n_layers):
+        passed = LayerPass(sizes[layer], sizes[layer + 1], 0, count, model.w_at[layer], layer % 2 * half)
         layer_forward(
-            sizes[layer], sizes[layer + 1], np.int64(0), count, model.w_at[layer],
-            layer % 2 * room, (layer + 1) % 2 * room,
-            _activation(model, layer == n_layers - 1), False,
+            passed, (layer + 1) % 2 * half, _activation(model, layer == n_layers - 1), False,
             model.parameters, in_lanes, in_lanes,
         )  # fmt: skip
-    n_out, at = sizes[n_layers], n_layers % 2 * room
+    n_out, at = sizes[n_layers], n_layers % 2 * half
     if model.is_softmax:
         softmax(n_out, np.int64(0), count, at, model.output, in_lanes)
     lanes_to_rows(n_out, np.int64(0), count, at, first + start, in_lanes, out)
@@ -373,7 +401,7 @@ def predict_rows(n_workers, n_chunks, first, n, model, rows, out):
 
     n_workers : threads, each with buffers of its own for chunk after chunk.
     """
-    width = lanes(out)
+    width = vector_width(out)
     most = ((n + width - 1) // width + n_chunks - 1) // n_chunks * width  # samples of a chunk
     on_entries = rows.forward != NOTHING
     widest = model.sizes[1 if on_entries else 0 :].max()

@@ -1,16 +1,20 @@
 """The output layer, sample by sample along the lanes: softmax, targets, and the loss with its gradient."""
 
+from typing import NamedTuple
+
 from numba.extending import register_jitable
 
 from fastnn.kernels.compiler.linked import NOTHING, LoopTable, linked
+from fastnn.kernels.compiler.signature import Float64s, Int32s, Int64s, Reals
 from fastnn.kernels.cpu.dispatch import activate, losses_and_dz
 from fastnn.kernels.cpu.network.panels import panel_width
-from fastnn.kernels.simd.tile import divide_by_sum, lanes, subtract_max, tile_columns, tile_gather
+from fastnn.kernels.cpu.network.structures import LossTargets
+from fastnn.kernels.simd.tile import divide_by_sum, subtract_max, tile_columns, tile_gather, vector_width
 from fastnn.tables.activations import SOFTMAX
 
 
-@linked(SOFTMAX, "iiiiiT")
-def softmax(n_units, start, stop, lanes_at, exp, in_lanes):
+@linked(SOFTMAX)
+def softmax(n_units: int, start: int, stop: int, lanes_at: int, exp: int, in_lanes: Reals):
     """z <- exp(z) / sum(exp(z)) over the units of each sample, in place. Scores are taken from their largest.
 
     exp : int
@@ -26,7 +30,9 @@ def softmax(n_units, start, stop, lanes_at, exp, in_lanes):
 
 
 @register_jitable
-def _gather_flags(n_units, first, samples, panel, order, codes, out):
+def _gather_flags(
+    n_units: int, first: int, samples: int, panel: int, order: Int64s, codes: Int32s, out: Reals,
+):  # fmt: skip
     """out[j, i] = flag order[first + i] * n_units + j, for i < panel; from `samples` on the last one's again.
 
     codes : array of int32   # IN: flag f is bit f % 32 of element f // 32
@@ -39,33 +45,31 @@ def _gather_flags(n_units, first, samples, panel, order, codes, out):
 
 
 # gather_flags(address, ...), with address = flag_loops.address(0, dtype): compiled where targets are flags.
-flag_loops = LoopTable("flags", {"rows": _gather_flags}, "iiiiIJT")
+flag_loops = LoopTable("flags", {"rows": _gather_flags})
 gather_flags = flag_loops.call
 
 
-@linked("loss-and-gradient", "iiiiiiiiIiiITJTTTD")
+class TargetPlaces(NamedTuple):
+    """The targets of sample i are those from ``starts[first + i] * stride`` on."""
+
+    starts: Int64s  # IN
+    first: int
+    stride: int
+
+
+@linked("loss-and-gradient")
 def loss_and_gradient(
-    n_units, first, start, stop, lanes_at, loss, weighted, flags, order, first_start, stride, starts,
-    y, codes, weights, in_lanes, targets, row_loss,
+    n_units: int, first: int, start: int, stop: int, lanes_at: int, order: Int64s, places: TargetPlaces,
+    targets: LossTargets, in_lanes: Reals, staging: Reals, row_loss: Float64s,
 ):  # fmt: skip
     """Loss of each sample, and dz in place of the outputs; sample i is row ``order[first + i]``.
 
     Parameters
     ----------
-    loss : int
-        Address of the loss's loop.
-    weighted : int
-        Whether the samples have weights.
-    flags : int
-        Address of the loop of targets that are flags, or NOTHING.
-    first_start, stride : int
-    starts : array of int64   # IN
-        The targets of sample i are those from ``starts[first_start + i] * stride`` on in `y`.
-    y : flat array   # IN
-    codes : array of int32   # IN, the targets with `flags`
-    weights : array (n_rows,)   # IN
+    places : TargetPlaces
+        Where in ``targets.y`` the samples' targets are; not read where targets are flags.
     in_lanes : array   # INOUT
-    targets : array (n_units * tile_columns,)   # WORK
+    staging : array (n_units * tile_columns,)   # WORK
     row_loss : array (n_samples,)   # OUT
         Summed in float64: a batch's loss decides when training stops.
     """
@@ -74,24 +78,24 @@ def loss_and_gradient(
         panel = panel_width(in_lanes, stop - s)
         samples = min(panel, stop - s)
         base, cells = lanes_at + s * (n_units + 1), n_units * panel
-        if flags != NOTHING:
-            gather_flags(flags, n_units, first + s, samples, panel, order, codes, targets)
+        if targets.flags != NOTHING:
+            gather_flags(targets.flags, n_units, first + s, samples, panel, order, targets.codes, staging)
         else:
-            for block in range(0, panel, lanes(in_lanes)):
-                rows = min(lanes(in_lanes), samples - block)
-                at = first_start + s + block
-                tile_gather(rows, starts, at, n_units, y, stride, targets, block, panel)
-        losses_and_dz(loss, targets[:cells], in_lanes[base : base + cells])
+            for block in range(0, panel, vector_width(in_lanes)):
+                rows = min(vector_width(in_lanes), samples - block)
+                at = places.first + s + block
+                tile_gather(rows, places.starts, at, n_units, targets.y, places.stride, staging, block, panel)
+        losses_and_dz(targets.loss, staging[:cells], in_lanes[base : base + cells])
         losses = row_loss[s : s + samples]
         for i in range(samples):
             losses[i] = 0.0
         for j in range(n_units):
-            terms = targets[j * panel : j * panel + samples]
+            terms = staging[j * panel : j * panel + samples]
             for i in range(samples):
                 losses[i] += terms[i]
-        if weighted:
+        if targets.weights.size > 0:
             for i in range(samples):
-                weight = weights[order[first + s + i]]
+                weight = targets.weights[order[first + s + i]]
                 row_loss[s + i] *= weight
                 for j in range(n_units):
                     in_lanes[base + j * panel + i] *= weight

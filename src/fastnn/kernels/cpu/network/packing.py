@@ -7,7 +7,7 @@ into the same few places of the first-level cache, and none stays there until it
 
 from numba.extending import register_jitable
 
-from fastnn.kernels.simd.tile import TILE_ROWS, lanes, tile_transpose
+from fastnn.kernels.simd.tile import TILE_ROWS, tile_transpose, vector_width
 
 # Terms of a sum before the partial result goes back to memory: depth * tile_columns elements of B (64 KB)
 # then stay in the second-level cache while every row tile passes over them.
@@ -32,7 +32,7 @@ def panel_size(rows, depth):
 @register_jitable
 def pack_rows(x, offset, stride, rows, depth, panel):
     """panel[t, p, i] = x[t * TILE_ROWS + i, p]: a panel of depth * TILE_ROWS for each row tile t."""
-    width = lanes(x)
+    width = vector_width(x)
     for first in range(0, rows, TILE_ROWS):
         tile_rows = min(TILE_ROWS, rows - first)
         here = first * depth

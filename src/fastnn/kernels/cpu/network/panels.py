@@ -23,13 +23,14 @@ multiple of a vector.
 from numba.extending import register_jitable
 
 from fastnn.kernels.compiler.linked import linked
-from fastnn.kernels.simd.tile import lanes, prefetch_range, tile_columns, tile_gather, tile_transpose
+from fastnn.kernels.compiler.signature import Int32s, Int64s, Reals
+from fastnn.kernels.simd.tile import prefetch_range, tile_columns, tile_gather, tile_transpose, vector_width
 
 
 @register_jitable
 def panel_width(array, remaining):
     """Width of the next panel when `remaining` samples (or units) are left: a full tile, or whole vectors."""
-    width = lanes(array)
+    width = vector_width(array)
     columns = tile_columns(array)
     return columns if remaining > columns - width else (remaining + width - 1) // width * width
 
@@ -40,7 +41,7 @@ def chunk_samples(chunk, n_chunks, n, array):
 
     A chunk's panels begin with it.
     """
-    width = lanes(array)
+    width = vector_width(array)
     vectors = (n + width - 1) // width
     return min(n, chunk * vectors // n_chunks * width), min(n, (chunk + 1) * vectors // n_chunks * width)
 
@@ -48,28 +49,31 @@ def chunk_samples(chunk, n_chunks, n, array):
 # LLVM spends a third of a second on a loop of this kind, wherever it stands: here it does so once.
 
 
-@linked("fill-ones", "iiT")
-def fill_ones(start, stop, array):
+@linked("fill-ones")
+def fill_ones(start: int, stop: int, array: Reals):
     """array[start:stop] = 1."""
     for i in range(start, stop):
         array[i] = 1
 
 
-@linked("copy-elements", "iiiTT")
-def copy_elements(n, source_at, target_at, source, target):
+@linked("copy-elements")
+def copy_elements(n: int, source_at: int, target_at: int, source: Reals, target: Reals):
     """n elements of `source` into other memory."""
     for i in range(n):
         target[target_at + i] = source[source_at + i]
 
 
-@linked("prefetch-lines", "iiT")
-def prefetch_lines(start, stop, array):
+@linked("prefetch-lines")
+def prefetch_lines(start: int, stop: int, array: Reals):
     """Ask for the cache lines of array[start:stop]."""
     prefetch_range(start, stop, array)
 
 
-@linked("gather-lanes", "iiiiiIJTITT")
-def gather_lanes(is_sparse, n_features, first, start, stop, order, indices, x, indptr, staging, in_lanes):
+@linked("gather-lanes")
+def gather_lanes(
+    is_sparse: bool, n_features: int, first: int, start: int, stop: int, order: Int64s, indices: Int32s,
+    x: Reals, indptr: Int64s, staging: Reals, in_lanes: Reals,
+):  # fmt: skip
     """Lanes of the samples start : stop of a batch whose sample i is row ``order[first + i]`` of X.
 
     Parameters
@@ -80,14 +84,14 @@ def gather_lanes(is_sparse, n_features, first, start, stop, order, indices, x, i
         `start` is a multiple of a vector.
     x, indices, indptr : arrays of shape (nnz,), (nnz,), (n_rows + 1,)   # IN
         CSR arrays; `indices` and `indptr` are not read for a dense matrix.
-    staging : array (lanes * n_features,)   # WORK
+    staging : array (vector_width * n_features,)   # WORK
     in_lanes : array   # OUT
 
     Notes
     -----
     Bytes: X once from memory, as much written.
     """
-    width, columns = lanes(x), tile_columns(x)
+    width, columns = vector_width(x), tile_columns(x)
     for s in range(start, stop, columns):
         panel = panel_width(x, stop - s)
         base = s * (n_features + 1)
@@ -118,8 +122,8 @@ def _expand_row(indices, values, begin, end, target, target_at, n):
 
 @register_jitable
 def lanes_of_rows(source, n_columns, rows, target, target_at, target_stride):
-    """target[j, i] = source[i, j] for rows <= lanes; lanes beyond `rows` repeat the last row."""
-    width = lanes(source)
+    """target[j, i] = source[i, j] for rows <= vector_width; lanes beyond `rows` repeat the last row."""
+    width = vector_width(source)
     j = 0
     while j + width <= n_columns:
         tile_transpose(rows, source, j, n_columns, target, target_at + j * target_stride, target_stride)
@@ -133,14 +137,17 @@ def lanes_of_rows(source, n_columns, rows, target, target_at, target_stride):
 @register_jitable
 def row_stride(n_units, array):
     """From one sample to the next in the layout rows."""
-    width = lanes(array)
+    width = vector_width(array)
     return 1 if n_units == 1 else (n_units + width - 1) // width * width
 
 
-@linked("lanes-to-columns", "iiiiiiiTT")
-def lanes_to_columns(in_rows, n_units, start, stop, capacity, d_at, columns_at, d, in_columns):
+@linked("lanes-to-columns")
+def lanes_to_columns(
+    in_rows: bool, n_units: int, start: int, stop: int, capacity: int, d_at: int, columns_at: int, d: Reals,
+    in_columns: Reals,
+):  # fmt: skip
     """The columns layout of a gradient (n_units, n_samples), or with `in_rows` rows, from its lanes."""
-    width, columns = lanes(d), tile_columns(d)
+    width, columns = vector_width(d), tile_columns(d)
     row = row_stride(n_units, d)
     for s in range(start, stop, columns):
         panel = panel_width(d, stop - s)
@@ -161,8 +168,10 @@ def lanes_to_columns(in_rows, n_units, start, stop, capacity, d_at, columns_at, 
                     )  # fmt: skip
 
 
-@linked("lanes-to-rows", "iiiiiTT")
-def lanes_to_rows(n_units, start, stop, lanes_at, first, in_lanes, out):
+@linked("lanes-to-rows")
+def lanes_to_rows(
+    n_units: int, start: int, stop: int, lanes_at: int, first: int, in_lanes: Reals, out: Reals,
+):  # fmt: skip
     """out[first + s, :] = the values of sample s, for a flat `out` of n_units columns."""
     columns = tile_columns(in_lanes)
     for s in range(start, stop, columns):

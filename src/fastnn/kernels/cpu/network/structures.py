@@ -2,64 +2,57 @@
 
 from typing import NamedTuple
 
-import numpy as np
-
-from fastnn.kernels.cpu.network.workspace import Workspace
+from fastnn.kernels.compiler.signature import Float64s, Int32s, Int64s, Reals, Reals2D
 
 
-class Model(NamedTuple):
-    """What a forward pass needs. L layers of weights; T is float32 or float64."""
+class LayerStack(NamedTuple):
+    """What a forward pass needs. L layers of weights."""
 
-    sizes: np.ndarray  # IN (L + 1,) int64: units of each layer, inputs first
-    w_at: np.ndarray  # IN (L,) int64: offset of each [W; b], (n_in + 1, n_out), in the parameters
-    parameters: np.ndarray  # IN, and OUT of training (n_parameters,) T
+    sizes: Int64s  # IN (L + 1,): units of each layer, inputs first
+    w_at: Int64s  # IN (L,): offset of each [W; b], (n_in + 1, n_out), in the parameters
+    parameters: Reals  # IN, and OUT of training (n_parameters,)
     hidden: int  # address of the loop of the hidden layers' activation
     output: int  # address of that of the last one's; with softmax, of the exponential function
     is_softmax: bool
 
 
-class Rows(NamedTuple):
+class OrderedRows(NamedTuple):
     """The data: a matrix, dense or CSR, in the order in which its rows are taken."""
 
     is_sparse: bool
-    x: np.ndarray  # IN flat (n * n_features,) or (nnz,) T
-    indices: np.ndarray  # IN (nnz,) int32 of CSR; empty for a dense matrix
-    indptr: np.ndarray  # IN (n + 1,) int64 of CSR; empty for a dense matrix
-    order: np.ndarray  # IN (n_used,) int64
+    x: Reals  # IN flat (n * n_features,) or (nnz,)
+    indices: Int32s  # IN (nnz,) of CSR; empty for a dense matrix
+    indptr: Int64s  # IN (n + 1,) of CSR; empty for a dense matrix
+    order: Int64s  # IN (n_used,)
     # Addresses of the functions of ``csr_layer``; NOTHING where the first layer reads rows in lanes.
     forward: int
     weights: int
 
 
-class Targets(NamedTuple):
+class LossTargets(NamedTuple):
     """What is learned."""
 
     # Rows of numbers, (n, n_outputs), with no `codes`; or a vector of which every row's targets are a piece.
-    y: np.ndarray  # IN flat T
-    codes: np.ndarray  # IN (n,) int32: where in `y` each row's piece begins; or the flags
+    y: Reals  # IN, flat
+    codes: Int32s  # IN (n,): where in `y` each row's piece begins; or the flags
     flags: int  # address of the loop of targets that are flags, 32 to a code, of ``output``; or NOTHING
-    weights: np.ndarray  # IN (n,) T, or empty: all 1
+    weights: Reals  # IN (n,), or empty: all 1
     loss: int  # address of the loss's loop
     loss_scale: float  # factor of the summed loss
     alpha: float  # L2 penalty
 
 
-class Training(NamedTuple):
+class UpdatePlan(NamedTuple):
     """How gradients and updates are made, and where they go."""
 
     derivative: int  # address of the loop of the hidden activation's derivative
     keep_z: bool  # which needs the activation's argument
     update: int  # addresses of the loops of the update rule
     coefficients: int
-    hyper: np.ndarray  # IN (MAX_HYPER,) float64
-    gradient: np.ndarray  # OUT (n_parameters,) T
-    state: np.ndarray  # INOUT (n_slots, n_parameters) T
+    hyper: Float64s  # IN (MAX_HYPER,)
+    gradient: Reals  # OUT (n_parameters,)
+    state: Reals2D  # INOUT (n_slots, n_parameters)
     drop: int  # address of the loop of dropout; NOTHING without
     threshold: int  # of ``fastnn.tables.dropout.Dropout``
     scale: float
     seed: int
-
-
-# The structures' fields, for ``linked``.
-MODEL, ROWS, TARGETS = (Model, "IITiii"), (Rows, "iTJIIii"), (Targets, "TJiTidd")
-TRAINING, WORKSPACE = (Training, "iiiiDTT2iidi"), (Workspace, "iiI2IIITTTTT2T3T2IJDDIIDT")

@@ -15,10 +15,13 @@ Everything of a sample is computed from that sample's lanes by the same chain of
 is cut; and every weight's gradient is one chain over ascending samples, wherever the weights are cut.
 """
 
+from typing import NamedTuple
+
 from numba.extending import register_jitable
 
 from fastnn.kernels.compiler.jit import sums_in_any_order
 from fastnn.kernels.compiler.linked import NOTHING, linked
+from fastnn.kernels.compiler.signature import Reals
 from fastnn.kernels.cpu.dispatch import activate, chain_rule
 from fastnn.kernels.cpu.network.packing import DEPTH_BLOCK, must_pack, pack_rows
 from fastnn.kernels.cpu.network.panels import (
@@ -30,12 +33,12 @@ from fastnn.kernels.cpu.network.panels import (
 )
 from fastnn.kernels.simd.tile import (
     TILE_ROWS,
-    lanes,
     tile_blocks_product,
     tile_columns,
     tile_dots,
     tile_product,
     tile_rows_product,
+    vector_width,
 )
 
 # Row tiles of dW that share one pass over a panel of dZ: their rows of X, a chunk's samples, lie in the
@@ -43,29 +46,56 @@ from fastnn.kernels.simd.tile import (
 GROUP_TILES = 4
 
 
-@linked("layer-forward", "iiiiiiiiiTTT")
+class LayerPass(NamedTuple):
+    """A layer of weights, and the samples that pass it."""
+
+    n_in: int
+    n_out: int
+    start: int  # of the samples; a multiple of a vector
+    stop: int
+    w_at: int  # offset of [W; b], (n_in + 1, n_out), in the parameters
+    x_at: int  # offset of the lanes of its inputs
+
+
+class GradientPart(NamedTuple):
+    """Some row tiles of a layer's [dW; db], as the sum over some chunks of a batch."""
+
+    n_in: int
+    n_out: int
+    first_tile: int
+    last_tile: int  # exclusive
+    # Of the `n_chunks` into which the batch's n samples are cut.
+    first_chunk: int
+    last_chunk: int  # exclusive
+    n_chunks: int
+    n: int
+    capacity: int
+    x_at: int  # offsets: of X in its lanes, of dZ in its columns, and of [dW; db]
+    columns_at: int
+    w_at: int
+
+
+@linked("layer-forward")
 def layer_forward(
-    n_in, n_out, start, stop, w_at, x_at, y_at, activation, keep_z, w, in_lanes, zs
+    layer: LayerPass, y_at: int, activation: int, keep_z: bool, w: Reals, in_lanes: Reals, zs: Reals
 ):  # fmt: skip
-    """Lanes of a layer, at `y_at`, from those of the layer before it, at `x_at`; with `keep_z`, its z too.
+    """Lanes of a layer, at `y_at`, from those of the layer before it; with `keep_z`, its z too.
 
     Parameters
     ----------
-    start, stop : int
-        Samples; `start` is a multiple of a vector.
     activation : int
         Address of the activation's loop, or NOTHING.
-    w : array   # IN
-        The parameters: [W; b] of (n_in + 1, n_out) at `w_at`.
-    in_lanes : array   # IN at x_at, OUT at y_at
+    w : array   # IN, the parameters
+    in_lanes : array   # IN at ``layer.x_at``, OUT at y_at
     zs : array   # OUT at y_at, with keep_z
 
     Notes
     -----
     FLOPs: 2 (n_in + 1) n_out (stop - start).
     """
+    n_out, start, stop, w_at, x_at = layer.n_out, layer.start, layer.stop, layer.w_at, layer.x_at
     columns = tile_columns(w)
-    depth = n_in + 1
+    depth = layer.n_in + 1
     for p in range(0, depth, DEPTH_BLOCK):
         block = min(DEPTH_BLOCK, depth - p)
         for t in range(0, n_out, TILE_ROWS):
@@ -90,18 +120,19 @@ def layer_forward(
         fill_ones(y, y + panel, in_lanes)
 
 
-@linked("layer-backward", "iiiiiiiiiTTTTTT")
+@linked("layer-backward")
 def layer_backward(
-    n_in, n_out, start, stop, w_at, x_at, d_at, out_at, derivative, w, in_lanes, zs, d, out, packed
+    layer: LayerPass, d_at: int, out_at: int, derivative: int, w: Reals, in_lanes: Reals, zs: Reals, d: Reals,
+    out: Reals, packed: Reals,
 ):  # fmt: skip
-    """Lanes of dz of a layer of `n_in` units, at `out_at` of `out`, from the next layer's, at `d_at` of `d`.
+    """Lanes of dz of a layer's inputs, at `out_at` of `out`, from those of its outputs, at `d_at` of `d`.
 
     Parameters
     ----------
     derivative : int
-        Address of the loop of the activation's derivative.
-    in_lanes : array   # IN at x_at: the layer's activations
-    zs : array   # IN at x_at: their arguments, where the derivative needs them
+        Address of the loop of the derivative of the inputs' activation.
+    in_lanes : array   # IN at ``layer.x_at``: the inputs
+    zs : array   # IN there: the arguments of their activation, where the derivative needs them
     d : array   # IN
     out : array   # OUT, other memory than d's
     packed : array (DEPTH_BLOCK * TILE_ROWS and a vector,)   # WORK
@@ -110,6 +141,8 @@ def layer_backward(
     -----
     FLOPs: 2 n_in n_out (stop - start).
     """
+    n_in, n_out, start, stop = layer.n_in, layer.n_out, layer.start, layer.stop
+    w_at, x_at = layer.w_at, layer.x_at
     columns = tile_columns(w)
     pack = must_pack(w, n_out) and stop - start > columns
     scalars = packed if pack else w
@@ -135,19 +168,14 @@ def layer_backward(
                     chain_rule(derivative, out[z : z + cells], zs[x : x + cells], in_lanes[x : x + cells])
 
 
-@linked("weight-gradient", "iiiiiiiiiiiiiTTTT")
+@linked("weight-gradient")
 def weight_gradient(
-    n_in, n_out, first_tile, last_tile, first_chunk, last_chunk, n_chunks, n, capacity,
-    x_at, columns_at, w_at, add, in_lanes, in_columns, gradient, sums,
+    part: GradientPart, add: bool, in_lanes: Reals, in_columns: Reals, gradient: Reals, sums: Reals
 ):  # fmt: skip
-    """Row tiles first_tile : last_tile of [dW; db] = [X 1]^T dZ over some chunks of samples; += with `add`.
+    """A part of [dW; db] = [X 1]^T dZ; += with `add`.
 
     Parameters
     ----------
-    first_chunk, last_chunk : int
-        Chunks, of the `n_chunks` into which the batch's n samples are cut.
-    x_at, columns_at, w_at : int
-        Offsets of X in its lanes, of dZ in its columns, and of [dW; db].
     in_lanes, in_columns : arrays   # IN
     gradient : array   # OUT, or INOUT with `add`
     sums : array (TILE_ROWS vectors,)   # WORK, for one unit only
@@ -156,19 +184,18 @@ def weight_gradient(
     -----
     FLOPs: 2 n_out TILE_ROWS (last_tile - first_tile) for each sample.
     """
-    columns, depth = tile_columns(gradient), n_in + 1
+    n_out, n, n_chunks, last_tile = part.n_out, part.n, part.n_chunks, part.last_tile
+    capacity, x_at, columns_at, w_at = part.capacity, part.x_at, part.columns_at, part.w_at
+    columns, depth = tile_columns(gradient), part.n_in + 1
     if n_out == 1:
-        _unit_gradient(
-            depth, first_tile, last_tile, first_chunk, last_chunk, n_chunks, n,
-            x_at, columns_at, w_at, add, in_lanes, in_columns, gradient, sums,
-        )  # fmt: skip
+        _unit_gradient(part, add, in_lanes, in_columns, gradient, sums)
         return
-    for group in range(first_tile, last_tile, GROUP_TILES):
+    for group in range(part.first_tile, last_tile, GROUP_TILES):
         group_end = min(group + GROUP_TILES, last_tile)
         ahead_rows = min(GROUP_TILES * TILE_ROWS, depth - group_end * TILE_ROWS)
         every = (n_out + columns - 1) // columns * columns
         added = add
-        for chunk in range(first_chunk, last_chunk):
+        for chunk in range(part.first_chunk, part.last_chunk):
             start, stop = chunk_samples(chunk, n_chunks, n, gradient)
             # The samples in panels of full width, and those of a narrower panel behind them.
             rest = (stop - start) % columns
@@ -198,21 +225,19 @@ def weight_gradient(
 
 
 @register_jitable
-def _unit_gradient(
-    depth, first_tile, last_tile, first_chunk, last_chunk, n_chunks, n,
-    x_at, dz_at, w_at, add, in_lanes, dz, gradient, sums,
-):  # fmt: skip
+def _unit_gradient(part, add, in_lanes, dz, gradient, sums):
     """``weight_gradient`` of one unit (two classes, one target): all lanes but one would be empty there.
 
-    Here lane l sums the samples l, l + lanes, ... of the batch, wherever it is cut; then lanes are summed.
+    Here lane l sums every sample of the batch that falls on it, wherever it is cut; then lanes are summed.
     """
-    width, columns = lanes(gradient), tile_columns(gradient)
-    for t in range(first_tile, last_tile):
+    depth, x_at, w_at, dz_at = part.n_in + 1, part.x_at, part.w_at, part.columns_at
+    width, columns = vector_width(gradient), tile_columns(gradient)
+    for t in range(part.first_tile, part.last_tile):
         rows = min(TILE_ROWS, depth - t * TILE_ROWS)
         for i in range(rows * width):
             sums[i] = 0
-        for chunk in range(first_chunk, last_chunk):
-            start, stop = chunk_samples(chunk, n_chunks, n, gradient)
+        for chunk in range(part.first_chunk, part.last_chunk):
+            start, stop = chunk_samples(chunk, part.n_chunks, part.n, gradient)
             for s in range(start, stop, columns):
                 panel = panel_width(gradient, stop - s)
                 tile_dots(

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba.extending import register_jitable
 
+from fastnn.kernels.compiler.signature import Float64s, Int32s, Int64s, Int64s2D, Reals, Reals2D, Reals3D
 from fastnn.kernels.compiler.targets import ROW
 from fastnn.kernels.cpu.network.packing import DEPTH_BLOCK
 from fastnn.kernels.cpu.network.team import signals_size
@@ -35,34 +36,34 @@ _LINE = 64  # bytes of a cache line
 _TILE_ROWS, _TILE_VECTORS = ROW.tile_rows, ROW.tile_vectors
 
 
-class Workspace(NamedTuple):
+class StepBuffers(NamedTuple):
     """Buffers for batches of at most `capacity` samples, in the layouts of ``panels``; of float type T."""
 
     capacity: int  # a multiple of a vector
     row_chunks: int  # of the rows' phase
-    tiles: np.ndarray  # IN (n_tiles, 2) int64: layer and number of each row tile of all [W; b]
-    cuts: np.ndarray  # IN (n_weight_chunks + 1,) int64: first tile of each chunk of the weights' phase
-    lanes_at: np.ndarray  # IN (L + 1,) int64: offset of each layer in `in_lanes`
-    columns_at: np.ndarray  # IN (L + 1,) int64: offset of each layer in `in_columns`, without the inputs
-    in_lanes: np.ndarray  # WORK T
-    in_columns: np.ndarray  # WORK T
-    zs: np.ndarray  # WORK T, as in_lanes where the derivative needs z; else in_lanes itself
-    whole: np.ndarray  # WORK T, as in_lanes with dropout: the activations before it; else in_lanes itself
-    scratch: np.ndarray  # WORK (n_workers, scratch_size) T
-    dz: np.ndarray  # WORK (n_workers, 2, samples of a chunk * (1 + units of the widest hidden layer)) T
-    partials: np.ndarray  # WORK (row_chunks, n_parameters) T: each chunk's gradient; (0, 0) without
-    # WORK int64 (capacity,): where each sample's targets begin; behind these, of ``csr_layer``, where each
+    tiles: Int64s2D  # IN (n_tiles, 2): layer and number of each row tile of all [W; b]
+    cuts: Int64s  # IN (n_weight_chunks + 1,): first tile of each chunk of the weights' phase
+    lanes_at: Int64s  # IN (L + 1,): offset of each layer in `in_lanes`
+    columns_at: Int64s  # IN (L + 1,): offset of each layer in `in_columns`, without the inputs
+    in_lanes: Reals  # WORK
+    in_columns: Reals  # WORK
+    zs: Reals  # WORK, as in_lanes where the derivative needs z; else in_lanes itself
+    whole: Reals  # WORK, as in_lanes with dropout: the activations before it; else in_lanes itself
+    scratch: Reals2D  # WORK (n_workers, scratch_size)
+    dz: Reals3D  # WORK (n_workers, 2, samples of a chunk * (1 + units of the widest hidden layer))
+    partials: Reals2D  # WORK (row_chunks, n_parameters): each chunk's gradient; (0, 0) without
+    # WORK (capacity,): where each sample's targets begin; behind these, of ``csr_layer``, where each
     # feature's entries begin, whose values stand behind the last layer in `in_columns`.
-    places: np.ndarray
-    samples: np.ndarray  # WORK (entries of a batch,) int32: the samples of these entries
-    row_loss: np.ndarray  # WORK (capacity,) float64
-    squares: np.ndarray  # WORK (n_tiles,) float64
-    signals: np.ndarray  # WORK int64, of ``team``
-    counts: np.ndarray  # INOUT (2,) int64, see DONE
-    sums: np.ndarray  # INOUT (4,) float64, see LOSS
-    step: np.ndarray  # WORK (N_COEFFICIENTS,) T: the numbers of the optimiser's step
+    places: Int64s
+    samples: Int32s  # WORK (entries of a batch,): the samples of these entries
+    row_loss: Float64s  # WORK (capacity,)
+    squares: Float64s  # WORK (n_tiles,)
+    signals: Int64s  # WORK, of ``team``
+    counts: Int64s  # INOUT (2,), see DONE
+    sums: Float64s  # INOUT (4,), see LOSS
+    step: Reals  # WORK (N_COEFFICIENTS,): the numbers of the optimiser's step
 
-    def on_one_thread(self) -> "Workspace":
+    def on_one_thread(self) -> "StepBuffers":
         """The same buffers, cut for one thread."""
         if self.partials.size:
             return self._replace(cuts=self.cuts[[0, -1]])
@@ -126,21 +127,21 @@ def _offsets(lengths: np.ndarray) -> np.ndarray:
 
 
 def _weight_tiles(sizes: np.ndarray, costs: np.ndarray, n_chunks: int) -> tuple[np.ndarray, np.ndarray]:
-    """Row tiles of every [W; b], and their cuts: as much work for every chunk, at the layers' `costs`."""
-    tiles, work = [], []
+    """Row tiles of every [W; b], and their cuts into chunks of equal cost; `costs` : of a layer's element."""
+    tiles, tile_costs = [], []
     for layer, (n_in, n_out) in enumerate(pairwise(sizes)):
         numbers = np.arange(-(-(n_in + 1) // ROW.tile_rows))
         tiles.append(np.column_stack([np.full_like(numbers, layer), numbers]))
         rows = np.minimum(ROW.tile_rows, n_in + 1 - numbers * ROW.tile_rows)
-        work.append(rows * n_out * costs[layer])
-    done = np.concatenate([[0], np.cumsum(np.concatenate(work))])
+        tile_costs.append(rows * n_out * costs[layer])
+    done = np.concatenate([[0], np.cumsum(np.concatenate(tile_costs))])
     # The boundaries nearest to equal shares.
     shares = np.arange(n_chunks + 1) * (done[-1] / n_chunks)
     cuts = np.abs(done[:, None] - shares).argmin(axis=0)
     return np.concatenate(tiles).astype(np.int64), cuts.astype(np.int64)
 
 
-def new_workspace(
+def new_step_buffers(
     sizes: np.ndarray,
     n_rows: int,
     dtype: Any,
@@ -149,7 +150,7 @@ def new_workspace(
     n_threads: int,
     keep_whole: bool = False,
     n_entries: int | None = None,
-) -> Workspace:
+) -> StepBuffers:
     """Buffers for training on batches of `n_rows`.
 
     Parameters
@@ -172,9 +173,9 @@ def new_workspace(
 
     Returns
     -------
-    Workspace
+    StepBuffers
     """
-    width = ROW.lanes(np.dtype(dtype).itemsize)
+    width = ROW.vector_width(np.dtype(dtype).itemsize)
     capacity = -(-n_rows // width) * width
     on_entries = n_entries is not None
     in_lanes_sizes = np.concatenate([[0 if on_entries else sizes[0] + 1], sizes[1:] + 1])
@@ -195,9 +196,9 @@ def new_workspace(
         costs[0] = UPDATE_COST + n_entries // max(1, sizes[0])
         weight_chunks = CSR_CHUNKS * n_workers
     tiles, cuts = _weight_tiles(sizes, costs, weight_chunks)
-    room = -(-vectors // chunks) * width * (1 + max([0, *sizes[1:-1]]))
+    dz_size = -(-vectors // chunks) * width * (1 + max([0, *sizes[1:-1]]))
     in_lanes = aligned_empty((lanes_at[-1],), dtype)
-    return Workspace(
+    return StepBuffers(
         capacity=capacity,
         row_chunks=chunks,
         tiles=tiles,
@@ -209,7 +210,7 @@ def new_workspace(
         zs=aligned_empty(in_lanes.shape, dtype) if keep_z else in_lanes,
         whole=aligned_empty(in_lanes.shape, dtype) if keep_whole else in_lanes,
         scratch=aligned_empty((n_workers, scratch_size(sizes, width, on_entries)), dtype),
-        dz=aligned_empty((n_workers, 2, _whole_lines(room)), dtype),
+        dz=aligned_empty((n_workers, 2, _whole_lines(dz_size)), dtype),
         partials=aligned_empty((chunks, n_parameters) if partial else (0, 0), dtype),
         places=aligned_empty((capacity + (int(sizes[0]) + cuts.size if on_entries else 0),), np.int64),
         samples=aligned_empty((n_entries or 0,), np.int32),

@@ -1,5 +1,6 @@
 """Docstrings say what the signatures say, and the code of the README runs."""
 
+import dataclasses
 import inspect
 import re
 import subprocess
@@ -15,6 +16,12 @@ import fastnn
 from fastnn import kernels
 from fastnn.estimators.declaration import declared, estimator
 from fastnn.estimators.mlp import parameters
+from fastnn.networks.data import Data
+from fastnn.networks.network import Network
+from fastnn.networks.progress import Progress
+from fastnn.networks.rows import HostRows
+from fastnn.networks.solvers import stochastic
+from fastnn.networks.solvers.interface import Problem, Solver
 from fastnn.tables import activations, elementary, initializers, losses, optimizers
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -250,6 +257,23 @@ def test_the_guides_optimizer():
     for t in range(1, 500):
         w, state, _ = entry.update(w, w, state, 0.0, *entry.coefficients(0.01, hyper, t))
     assert abs(w) < 0.05
+
+
+def test_the_guides_solver():
+    page = (ROOT / "docs/extending.md").read_text()
+    (block,) = re.findall(r"^## A solver of the networks\n.*?^```python\n(.*?)^```$", page, re.M | re.S)
+    namespace = {**vars(stochastic), "Solver": Solver}
+    exec(compile(block, "A solver", "exec"), namespace)
+    solver = namespace["SOLVERS"]["rmsprop"]
+    parameters = fastnn.MLPRegressor(max_iter=100, learning_rate_init=0.01).get_params()
+    settings = solver.settings(
+        **{field.name: parameters[field.name] for field in dataclasses.fields(solver.settings)}
+    )
+    X = np.random.default_rng(0).normal(size=(100, 3))
+    net = Network([3, 1], hidden_activation="relu", loss="squared_error", dtype=X.dtype)
+    data = Data(HostRows(X), X[:, :1] - X[:, 1:2], None)
+    solution = solver.solve(Problem(net, data, np.random.RandomState(0), Progress.begin(False)), settings)
+    assert solution.loss < 0.01
 
 
 def test_the_guides_initializer():

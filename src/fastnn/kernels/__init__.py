@@ -169,6 +169,11 @@ def to_kind_of(like: Any, array: np.ndarray, device: str | None) -> Any:
     return _cuda().to_kind_of(like, array, number)
 
 
+def networks_on_device() -> Any:
+    """Networks on the rows of a CUDA device: ``fastnn.kernels.cuda.network.backend``."""
+    return _cuda().device_networks
+
+
 def _on_the_device_of_its_data(function: Callable[..., Any]) -> Callable[..., Any]:
     """A kernel of the CPU, with a parameter `device` by which its CUDA twin takes its place.
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from fastnn.kernels import networks_on_device
 from fastnn.kernels.contract.network import EngineNetwork, TargetMatrix
 from fastnn.kernels.shared.arrays import plain
 from fastnn.kernels.shared.device_rows import DeviceRows
@@ -38,7 +39,7 @@ class DeviceBackend:
         output_activation: str,
     ) -> np.ndarray:
         hidden = ACTIVATION_CODES[hidden_activation]
-        return X.outputs(parameters, list(layer_sizes), hidden, output_activation)
+        return networks_on_device().outputs(X, parameters, list(layer_sizes), hidden, output_activation)
 
 
 DEVICE = DeviceBackend()
@@ -62,7 +63,8 @@ class DeviceNetwork:
     ) -> None:
         self._network, self._alpha, self._optimizer = network, alpha, optimizer
         self._n_rows = X.shape[0]
-        self._training = X.astype(network.dtype).training(
+        self._training = networks_on_device().training(
+            X.astype(network.dtype),
             plain(Y, network.dtype) if isinstance(Y, np.ndarray) else Y.dense(network.dtype),
             None if sample_weight is None else plain(sample_weight, network.dtype),
             list(network.layer_sizes),

@@ -25,7 +25,7 @@ if find_spec("numba_cuda") is None:
     pytest.skip("numba-cuda is not installed", allow_module_level=True)
 
 from fastnn.kernels.cuda.clustering import streamed_passes
-from fastnn.kernels.cuda.network import streamed_training, training
+from fastnn.kernels.cuda.network import backend, streamed_training, training
 from fastnn.kernels.cuda.rows import streamed
 from fastnn.kernels.cuda.rows.rows import Rows, device_rows
 from fastnn.kernels.cuda.runtime import room
@@ -238,7 +238,7 @@ def test_only_the_targets_have_no_room(blobs, monkeypatch):
     whole = clone(model).fit(X, Y)
     made = []
 
-    class Watched(streamed.StreamedTraining):
+    class Watched(streamed_training.StreamedTraining):
         def __init__(self, *arguments):
             made.append(arguments[1].shape)
             super().__init__(*arguments)
@@ -246,7 +246,7 @@ def test_only_the_targets_have_no_room(blobs, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(room, "BLOCK_BYTES", BLOCK_BYTES)
         patch.setattr(room, "free_memory", lambda: 1.5 * N * (D * 8 + room.ROW_BYTES))
-        patch.setattr(streamed, "StreamedTraining", Watched)
+        patch.setattr(backend, "StreamedTraining", Watched)
         assert type(device_rows(X, 0)) is Rows
         in_blocks = clone(model).fit(X, Y)
     assert made == [X.shape]

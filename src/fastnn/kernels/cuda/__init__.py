@@ -30,6 +30,7 @@ Imported only when a CUDA device is asked for. ``compat`` alone imports numba.cu
 
 from fastnn.kernels.cuda.clustering.kmeans import assign, update_centers
 from fastnn.kernels.cuda.elementary import exp, log, logistic, tanh
+from fastnn.kernels.cuda.network import backend as device_networks
 from fastnn.kernels.cuda.network.linear import linear_backward, linear_forward
 from fastnn.kernels.cuda.rows.rows import device_rows, to_kind_of
 from fastnn.kernels.cuda.runtime.compat import on_device
@@ -37,6 +38,7 @@ from fastnn.kernels.cuda.runtime.memory import to_host
 
 __all__ = [
     "assign",
+    "device_networks",
     "device_rows",
     "exp",
     "linear_backward",

@@ -1,7 +1,6 @@
 """Rows that a GPU works on, as the engines see them: what kind of array they are is known there only."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -101,18 +100,6 @@ class DeviceRows(ABC):
     @abstractmethod
     def seeding(self, weights: np.ndarray | None, n_clusters: int, n_trials: int) -> Any:
         """A ``clustering.seeding.Passes`` on the GPU."""
-
-    @abstractmethod
-    def training(
-        self, Y: np.ndarray, weights: np.ndarray | None, layer_sizes: Sequence[int], hidden: int, loss: int
-    ) -> Any:
-        """A network in training on these rows; arguments as of ``kernels.cuda.training.Training``."""
-
-    @abstractmethod
-    def outputs(
-        self, parameters: np.ndarray, layer_sizes: Sequence[int], hidden: int, output: str
-    ) -> np.ndarray:
-        """Outputs (n, n_outputs) of a network for these rows."""
 
     @abstractmethod
     def have_direction(self) -> np.ndarray:

@@ -1,6 +1,6 @@
 """Rows on a GPU, for the engines: where a user's array has gone, or lies already."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,6 @@ from fastnn.kernels.cuda.clustering.kmeans import assign
 from fastnn.kernels.cuda.clustering.lloyd import Iterations
 from fastnn.kernels.cuda.clustering.mini_batch import MiniBatches
 from fastnn.kernels.cuda.clustering.passes import SeedingPasses, Workspace
-from fastnn.kernels.cuda.network.training import Training
 from fastnn.kernels.cuda.rows.by_blocks import RowsByBlocks
 from fastnn.kernels.cuda.rows.gather import gathered
 from fastnn.kernels.cuda.rows.lengths import (
@@ -111,15 +110,11 @@ class Rows(RowsByBlocks):
     def seeding(self, weights: np.ndarray | None, n_clusters: int, n_trials: int) -> SeedingPasses:
         return SeedingPasses(self.ordinal, self.array, weights, n_trials)
 
-    def training(
-        self, Y: np.ndarray, weights: np.ndarray | None, layer_sizes: Sequence[int], hidden: int, loss: int
-    ) -> Training:
-        with on_device(self.ordinal):
-            if self._host is not None and not fits(Y.shape, Y.dtype):
-                # Rows go there in blocks with their targets, which are too many.
-                streamed = StreamedRows(self._host, self.ordinal, self.dtype, Rows, self.precision)
-                return streamed.training(Y, weights, layer_sizes, hidden, loss)
-        return Training(self.ordinal, self.array, Y, weights, layer_sizes, hidden, loss, self.precision)
+    def in_blocks(self) -> StreamedRows | None:
+        """The rows as some that stay on the host; None where they do not lie there."""
+        if self._host is None:
+            return None
+        return StreamedRows(self._host, self.ordinal, self.dtype, Rows, self.precision)
 
     def have_direction(self) -> np.ndarray:
         with on_device(self.ordinal):

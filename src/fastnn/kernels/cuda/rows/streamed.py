@@ -11,7 +11,6 @@ import numpy as np
 
 from fastnn.kernels.cuda.clustering.candidates import TASK_ROWS
 from fastnn.kernels.cuda.clustering.streamed_passes import StreamedSeedingPasses, StreamedWorkspace
-from fastnn.kernels.cuda.network.streamed_training import StreamedTraining
 from fastnn.kernels.cuda.rows.blocks_of_rows import BlockPipeline
 from fastnn.kernels.cuda.rows.by_blocks import RowsByBlocks
 from fastnn.kernels.cuda.rows.lengths import divide_by_lengths, have_direction, have_unit_length
@@ -91,7 +90,7 @@ class StreamedRows(RowsByBlocks):
             if fits(some.shape, self.dtype):
                 worked_on = self._finished(upload(some._host)).copy_to_host()
             else:
-                worked_on = some._on_host(self.shape[1], lambda block: block)
+                worked_on = some.on_host(self.shape[1], lambda block: block)
         return worked_on.reshape(found.shape)
 
     def take(self, rows: np.ndarray) -> DeviceRows:
@@ -134,11 +133,6 @@ class StreamedRows(RowsByBlocks):
 
     def seeding(self, weights: np.ndarray | None, n_clusters: int, n_trials: int) -> StreamedSeedingPasses:
         return StreamedSeedingPasses(self.ordinal, self, weights, n_trials)
-
-    def training(
-        self, Y: np.ndarray, weights: np.ndarray | None, layer_sizes: Sequence[int], hidden: int, loss: int
-    ) -> StreamedTraining:
-        return StreamedTraining(self.ordinal, self, Y, weights, layer_sizes, hidden, loss, self.precision)
 
     def have_direction(self) -> np.ndarray:
         with on_device(self.ordinal):

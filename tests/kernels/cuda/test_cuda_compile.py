@@ -32,7 +32,7 @@ from fastnn.kernels.cuda.clustering import (
     streamed_passes,
     sums,
 )
-from fastnn.kernels.cuda.network import linear, mlp, output
+from fastnn.kernels.cuda.network import linear, mlp, output, step_arguments
 from fastnn.kernels.cuda.rows import gather, lengths
 from fastnn.kernels.cuda.runtime import memory
 from fastnn.kernels.cuda.runtime.compat import SIMULATED, cuda
@@ -118,7 +118,7 @@ def kernels(real):
                     mlp.TENSOR_TILES[: 2 * is_single], ends, (0, 3), (2, 1), strict=False
                 )
             ],
-            mlp.signature(real),
+            step_arguments.signature(real),
             ALL,
         ),
         "fill_table": (

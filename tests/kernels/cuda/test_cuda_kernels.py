@@ -28,7 +28,8 @@ from fastnn.kernels.cuda.clustering.sorting import sort_by_cluster
 from fastnn.kernels.cuda.network import mlp
 from fastnn.kernels.cuda.network import output as output_layer
 from fastnn.kernels.cuda.network.layers import Gradients
-from fastnn.kernels.cuda.network.mlp import PENALTY, ROW, SCALE, Steps
+from fastnn.kernels.cuda.network.mlp import Steps
+from fastnn.kernels.cuda.network.step_arguments import PENALTY, ROW, SCALE
 from fastnn.kernels.cuda.reduction import weighted_sum
 from fastnn.kernels.cuda.rows.gather import THREADS, gather_rows
 from fastnn.kernels.cuda.runtime.compat import SIMULATED, cuda
@@ -442,7 +443,7 @@ def steps_beside_the_reference(
         reference.RULES[rule](network.parameters, gradient, state, 0.01, t, *hyper)
     got, squares = on_device(np.full(2 * n_batches, np.nan)), on_device(np.zeros(steps.n_blocks))
     done = on_device(np.zeros(1, np.int64))
-    for buffer in (steps._A, steps._D, steps._Z, steps._row_loss):
+    for buffer in steps._units:
         buffer.copy_to_device(np.full(buffer.shape, np.nan, buffer.dtype))
     for begin, end in ((0, 1), (1, 2 * n_batches)):
         steps.run(

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from fastnn.kernels.cuda.network.layers import Gradients, forward_pass, layers_of
-from fastnn.kernels.cuda.network.mlp import ROW, TABLE_THREADS, Steps, table_kernel
+from fastnn.kernels.cuda.network.mlp import TABLE_THREADS, Steps, table_kernel
+from fastnn.kernels.cuda.network.step_arguments import ROW
 from fastnn.kernels.cuda.runtime.compat import cuda, on_device
 from fastnn.kernels.cuda.runtime.memory import blocks, upload
 from fastnn.tables.dropout import Dropout

@@ -35,6 +35,7 @@ __all__ = [
     "SIMULATED",
     "block_side",
     "block_threads",
+    "compiled_for",
     "cooperative_blocks",
     "copy_stream",
     "cuda",
@@ -139,10 +140,23 @@ def multiprocessors() -> int:
     return 16 if SIMULATED else cuda.get_current_device().MULTIPROCESSOR_COUNT
 
 
+@cache
+def compiled_for(function: Any, signature: tuple[Any, ...]) -> Any:
+    """A kernel compiled now, for the current device and for arguments of these types alone.
+
+    Its launches do not find out the types of what they are given, which of named tuples takes 40 us.
+    """
+    if SIMULATED:
+        return function
+    options = function.targetoptions
+    return cuda.jit(signature, launch_bounds=options["launch_bounds"])(function.py_func)
+
+
 def cooperative_blocks(function: Any, signature: tuple[Any, ...], threads: int) -> int:
-    """Blocks of so many threads that can all be on the current device at once, and so wait for each other."""
-    if not SIMULATED:
-        function.compile(signature)
+    """Blocks of so many threads that can all be on the current device at once, and so wait for each other.
+
+    function : of ``compiled_for``
+    """
     return function.overloads[signature].max_cooperative_grid_blocks(threads)
 
 

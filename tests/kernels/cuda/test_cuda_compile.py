@@ -32,7 +32,7 @@ from fastnn.kernels.cuda.clustering import (
     streamed_passes,
     sums,
 )
-from fastnn.kernels.cuda.network import linear, mlp, output, step_arguments
+from fastnn.kernels.cuda.network import linear, output, step_arguments, steps
 from fastnn.kernels.cuda.rows import gather, lengths
 from fastnn.kernels.cuda.runtime import memory
 from fastnn.kernels.cuda.runtime.compat import SIMULATED, cuda
@@ -107,22 +107,22 @@ def kernels(real):
             [
                 # Other kernels here have every activation. One that needs z and one that does not; losses
                 # with and without softmax; rules with two slots and with one.
-                mlp.train_kernel(hidden, loss, rule, which, real)
+                steps.train_kernel(hidden, loss, rule, which, real)
                 for which, hidden, loss, rule in zip(
-                    reversed(mlp.TILES[real.bitwidth // 8]), reversed(ends), (0, 0), (2, 1), strict=True
+                    reversed(steps.TILES[real.bitwidth // 8]), reversed(ends), (0, 0), (2, 1), strict=True
                 )
             ]
             + [
-                mlp.train_kernel(hidden, loss, rule, which, real)
+                steps.train_kernel(hidden, loss, rule, which, real)
                 for which, hidden, loss, rule in zip(
-                    mlp.TENSOR_TILES[: 2 * is_single], ends, (0, 3), (2, 1), strict=False
+                    steps.TENSOR_TILES[: 2 * is_single], ends, (0, 3), (2, 1), strict=False
                 )
             ],
             step_arguments.signature(real),
             ALL,
         ),
         "fill_table": (
-            [mlp.table_kernel(rule) for rule in range(len(RULES))],
+            [steps.table_kernel(rule) for rule in range(len(RULES))],
             (FLOAT, F64, FLOAT, V, F64, types.Array(real, 2, "C")),
             FEW,
         ),
@@ -161,10 +161,10 @@ def kernels(real):
         "_join_parts": ([sums._join_parts], (I32, INT, F64_3, F64_2, F64), FEW),
         "add_to": ([streamed_passes.add_to], (F64, F64), FEW),
         "_find_means": ([lloyd._find_means], (M, F64_2, F64, INT, M, F64), FEW),
-        "_tell": ([lloyd._tell], (F64, F64, F64, F64), FEW),
+        "_summarize": ([lloyd._summarize], (F64, F64, F64, F64), FEW),
         "_absorb": ([mini_batch._absorb], (M, M, INT, F64_2, F64, INT, F64), FEW),
-        "_judge": (
-            [mini_batch._judge],
+        "_check_progress": (
+            [mini_batch._check_progress],
             (INT, FLOAT, FLOAT, FLOAT, FLOAT, FLOAT, INT, F64, F64, F64),
             FEW,
         ),

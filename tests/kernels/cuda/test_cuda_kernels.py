@@ -25,11 +25,11 @@ from fastnn.kernels import cuda as package
 from fastnn.kernels.cuda.clustering import candidates, nearest
 from fastnn.kernels.cuda.clustering.scan import LENGTH, exclusive_sums
 from fastnn.kernels.cuda.clustering.sorting import sort_by_cluster
-from fastnn.kernels.cuda.network import mlp
 from fastnn.kernels.cuda.network import output as output_layer
-from fastnn.kernels.cuda.network.layers import Gradients
-from fastnn.kernels.cuda.network.mlp import Steps
+from fastnn.kernels.cuda.network import steps
+from fastnn.kernels.cuda.network.layer_by_layer import Gradients
 from fastnn.kernels.cuda.network.step_arguments import PENALTY, ROW, SCALE
+from fastnn.kernels.cuda.network.steps import Steps
 from fastnn.kernels.cuda.reduction import weighted_sum
 from fastnn.kernels.cuda.rows.gather import THREADS, gather_rows
 from fastnn.kernels.cuda.runtime.compat import SIMULATED, cuda
@@ -75,7 +75,7 @@ ELEMENTARY = ["exp", "log", "logistic", "tanh"]
 
 @pytest.mark.parametrize("name", kernels.__all__)
 def test_twins_have_the_same_arguments(name):
-    module = cpu.linear if name.startswith("linear") else cpu.kmeans
+    module = cpu.network.linear if name.startswith("linear") else cpu.clustering.kmeans
     module = cpu.elementary if name in ELEMENTARY else module
     ours = inspect.signature(getattr(package, name)).parameters
     ours = {p: v for p, v in ours.items() if p != "precision"}  # which the CPU's have not
@@ -318,7 +318,7 @@ def test_a_single_column_is_contiguous_on_the_device(monkeypatch):
     monkeypatch.setattr(cuda, "to_device", record)
     column = np.arange(5.0)[:, None]
     assert column.strides == (8, 0)  # contiguous to NumPy, and not to numba-cuda
-    array = package.memory.upload(column)
+    array = package.runtime.memory.upload(column)
     assert strides == [(8,)]
     np.testing.assert_array_equal(array.copy_to_host(), column)
     np.testing.assert_array_equal(kernels.assign(column, column[1:3], device="cuda")[0], [0, 0, 1, 1, 1])
@@ -477,7 +477,7 @@ def test_steps_with_dropout(hidden, loss, dtype, weighted):
 def test_dropout_of_large_tiles(dtype, chosen_tiles):
     sizes, n = (2, 2 * WIDTH + 1, SIDE + 1, 2), HEIGHT + 1
     steps_beside_the_reference("elu", "log_loss", dtype, False, "momentum", sizes, n, n, rate=0.5)
-    assert chosen_tiles == [mlp.TILES[np.dtype(dtype).itemsize][1]]
+    assert chosen_tiles == [steps.TILES[np.dtype(dtype).itemsize][1]]
 
 
 @needs_device
@@ -492,7 +492,7 @@ def test_steps_of_ragged_layers(sizes, chosen_tiles):
     steps_beside_the_reference(
         "tanh", "squared_error", np.float64, True, "momentum", sizes, SIDE + 4, SIDE + 1
     )
-    assert chosen_tiles == [mlp.TILES[8][max(sizes) > HEIGHT]]
+    assert chosen_tiles == [steps.TILES[8][max(sizes) > HEIGHT]]
 
 
 @pytest.mark.skipif(not SIMULATED, reason="on a GPU every test of steps has several blocks")
@@ -536,7 +536,7 @@ def test_device_arrays_stay_on_the_device():
     X, C = generator.normal(size=(6, 3)), generator.normal(size=(2, 3))
     # Without a name of a device: the function follows its data. Float32 and float64 are computed in float64.
     labels, distances = kernels.assign(on_device(X), C.astype(np.float32))
-    assert package.memory.is_device_array(labels)
+    assert package.runtime.memory.is_device_array(labels)
     expected = kernels.assign(X, C.astype(np.float32))
     np.testing.assert_array_equal(labels.copy_to_host(), expected[0])
     assert close(distances.copy_to_host(), expected[1], np.float64)
@@ -594,7 +594,7 @@ def test_outputs_that_share_memory_are_refused():
     weights = on_device(np.ones(2))
     data = {"labels": np.zeros(2, int), "n_clusters": 2, "sample_weight": weights}
     sums = on_device(np.empty((2, 3)))
-    assert all(map(package.memory.is_device_array, kernels.update_centers(np.ones((2, 3)), **data)))
+    assert all(map(package.runtime.memory.is_device_array, kernels.update_centers(np.ones((2, 3)), **data)))
     if not SIMULATED:  # whose arrays do not say where they lie
         with pytest.raises(ValueError, match="must not share memory"):
             kernels.update_centers(np.ones((2, 3)), out=(sums, weights), **data)

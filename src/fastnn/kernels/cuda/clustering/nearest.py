@@ -35,7 +35,7 @@ from fastnn.kernels.cuda.runtime.compat import (
     kernel,
     multiprocessors,
 )
-from fastnn.kernels.cuda.runtime.memory import Scratch, blocks
+from fastnn.kernels.cuda.runtime.memory import Scratch, blocks_per_grid
 from fastnn.kernels.cuda.tiles.tensor_cores import multiplies_tf32
 from fastnn.kernels.cuda.tiles.tile import count_tiles, places, product, shared_lengths, tile_for, tile_kernel
 from fastnn.kernels.cuda.tiles.tile_shape import Tile
@@ -178,14 +178,14 @@ def nearest_rows(
     if not n:
         return
     if is_small(k, d):
-        nearest_of_few[blocks(n, _THREADS), _THREADS](X, C, labels, distances)
+        nearest_of_few[blocks_per_grid(n, _THREADS), _THREADS](X, C, labels, distances)
         return
     work = scratch or Scratch()
     usable, starts = work.array("usable", k, np.int32), work.array("starts", k, dtype)
     shift, shifted = work.array("shift", max(d, 1), dtype), work.array("shifted", (k, d), dtype)
-    find_usable[blocks(k, _THREADS), _THREADS](C, usable)
-    find_shift[blocks(max(d, 1), _THREADS), _THREADS](C, usable, shift)
-    shift_centers[blocks(k, _THREADS), _THREADS](C, usable, shift, shifted, starts)
+    find_usable[blocks_per_grid(k, _THREADS), _THREADS](C, usable)
+    find_shift[blocks_per_grid(max(d, 1), _THREADS), _THREADS](C, usable, shift)
+    shift_centers[blocks_per_grid(k, _THREADS), _THREADS](C, usable, shift, shifted, starts)
     real, blur = from_dtype(dtype), dtype.type((BLUR + d) * np.finfo(dtype).eps)
     flat = X.reshape(X.size), shifted.reshape(shifted.size)
     # A block goes through all centres, so the rows alone make the blocks.

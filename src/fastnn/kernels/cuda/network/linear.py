@@ -22,7 +22,7 @@ from numba import from_dtype
 
 from fastnn.kernels.cuda import scalars as scalars  # what the registry's functions are, in kernels
 from fastnn.kernels.cuda.runtime.compat import ALIGNMENT, block_threads, cuda, device_function, kernel
-from fastnn.kernels.cuda.runtime.memory import Arguments, blocks
+from fastnn.kernels.cuda.runtime.memory import Arguments, blocks_per_grid
 from fastnn.kernels.cuda.tiles.tensor_cores import multiplies_tf32
 from fastnn.kernels.cuda.tiles.tile import places, product, shared_lengths, tile_for, tile_kernel
 from fastnn.kernels.cuda.tiles.tile_shape import Tile
@@ -145,7 +145,7 @@ def _on_tiles(factory: Callable[..., Any], m: int, n: int, dtype: Any, precision
         There are more columns than a grid can have.
     """
     tile = tile_for(m, n, np.dtype(dtype).itemsize, tf32=multiplies_tf32(precision, dtype))
-    grid = blocks(m, tile.height), blocks(n, tile.width)
+    grid = blocks_per_grid(m, tile.height), blocks_per_grid(n, tile.width)
     if grid[1] > _MAX_BLOCKS:
         raise ValueError(f"a layer has {n} units; on a GPU it can have {_MAX_BLOCKS * tile.width}.")
     return factory(tile, from_dtype(np.dtype(dtype)))[grid, tile.threads]
@@ -240,7 +240,7 @@ def linear_backward(
     db = arguments.output(given[2], (n_out,), dtype, "out[2] (db)", (*inputs, dX, dW), keep=accumulate)
     dZ = cuda.device_array((n, n_out), dtype)
     if dZ.size:
-        grid = blocks(dZ.size, _ELEMENT_THREADS), _ELEMENT_THREADS
+        grid = blocks_per_grid(dZ.size, _ELEMENT_THREADS), _ELEMENT_THREADS
         derivative_kernel(code)[grid](_flat(dA), _flat(Z), _flat(A), _flat(dZ))
     input_gradient(dZ, W, CODES[IDENTITY.name], dX, dX, dX, precision)
     weight_gradient(X, dZ, dW, db, add=accumulate, precision=precision)

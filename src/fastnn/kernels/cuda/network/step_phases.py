@@ -1,7 +1,7 @@
 """The phases of a training step, each a device function for one network: a factory closes over what it needs.
 
 All blocks of the grid go through a phase together. The tiles of its product are dealt out to the blocks; a
-phase ends where the kernel (``mlp``) lets all blocks wait for each other.
+phase ends where the kernel (``steps``) lets all blocks wait for each other.
 """
 
 from functools import cache

@@ -218,10 +218,10 @@ def imported(array: Any, *, to_write: bool = False) -> Any:
         return cuda.from_cuda_array_interface(description, owner=view, sync=False)
     from numba.cuda.simulator.cudadrv.devicearray import FakeCUDAArray
 
-    return FakeCUDAArray(np.asarray(_Memory(view, description)))
+    return FakeCUDAArray(np.asarray(_SimulatedMemory(view, description)))
 
 
-class _Memory:
+class _SimulatedMemory:
     """What the simulator takes for memory of a device, as NumPy reads it."""
 
     def __init__(self, owner: Any, description: dict[str, Any]) -> None:

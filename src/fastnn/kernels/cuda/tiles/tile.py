@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.kernels.cuda.runtime.compat import cuda, device_function, kernel, multiprocessors
-from fastnn.kernels.cuda.runtime.memory import blocks
+from fastnn.kernels.cuda.runtime.memory import blocks_per_grid
 from fastnn.kernels.cuda.tiles import plain_tile, tensor_tile
 from fastnn.kernels.cuda.tiles.tile_shape import Places, Tile
 
@@ -65,7 +65,7 @@ def is_enough(tiles: int) -> bool:
 
 def count_tiles(tile: Tile, m: int, n: int) -> int:
     """Tiles of a result (m, n)."""
-    return blocks(m, tile.height) * blocks(n, tile.width)
+    return blocks_per_grid(m, tile.height) * blocks_per_grid(n, tile.width)
 
 
 def tile_kernel(tile: Tile, at_once: int = 2) -> Callable[[Callable[..., Any]], Any]:
@@ -128,7 +128,7 @@ def product(
 
     @device_function
     def fetch_a(row, k, m, depth, A, a_at, a_row, vector, list_, x, y, numbers):
-        there = m - 1 if ones else m
+        n_stored = m - 1 if ones else m
         step = side if turn_a else side * a_row
         at = a_at + ((k + y) * a_row + row + x if turn_a else (row + y) * a_row + k + x)
         for e in range(n_rows):
@@ -137,11 +137,11 @@ def product(
             else:
                 i, f = row + y + side * e, k + x
             value = real(0)
-            if f < depth and i < there:
+            if f < depth and i < n_stored:
                 value = A[np.uint64(a_at + list_[i] * a_row + f if listed else at + e * step)]
                 if shifted:
                     value -= vector[np.uint64(f)]
-            elif ones and f < depth and i == there:
+            elif ones and f < depth and i == n_stored:
                 value = real(1)
             numbers[e] = value
 

@@ -36,6 +36,7 @@ from fastnn.kernels.cuda.network import linear, output, step_arguments, steps
 from fastnn.kernels.cuda.rows import gather, lengths
 from fastnn.kernels.cuda.runtime import memory
 from fastnn.kernels.cuda.runtime.compat import SIMULATED, cuda
+from fastnn.kernels.cuda.runtime.structures import structure_type
 from fastnn.kernels.cuda.tiles import tile
 
 if SIMULATED:
@@ -189,7 +190,7 @@ def tensor_kernels(V, M):
         "find_reach": ([nearest_tf32.find_reach], (I32, V, V, I32), FEW),
         "two_nearest": (
             [nearest_tf32.two_nearest_kernel(which, types.float32) for which in tile.TENSOR_TILES],
-            (M, M, V, V, V, V, V, *[types.float32] * 3, I32, V, I32, I32),
+            (M, M, *[V] * 5, structure_type(nearest_tf32.ErrorBound, types.float32), I32, V, I32, I32),
             MANY,
         ),
     }

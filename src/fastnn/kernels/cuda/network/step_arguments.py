@@ -77,14 +77,6 @@ class Results(NamedTuple):
     done: Ints  # (1,)
 
 
-class ProductTiles(NamedTuple):
-    """A block's work arrays for one product at a time; made in the kernel."""
-
-    a: Any  # shared
-    b: Any  # shared
-    dots: Any  # (rows, columns) of the thread
-
-
 def signature(real: Any) -> tuple[Any, ...]:
     """Types of the arguments of ``train_kernel``: see there."""
     groups = (Batches, LayerLayout, Parameters, Units, DropoutMask, Results)

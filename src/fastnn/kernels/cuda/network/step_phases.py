@@ -14,7 +14,7 @@ from fastnn.kernels.cuda.network.output import loss_of_sample, softmax_of_sample
 from fastnn.kernels.cuda.network.step_arguments import PENALTY, SCALE
 from fastnn.kernels.cuda.runtime.compat import cuda, device_function
 from fastnn.kernels.cuda.tiles.tile import places, product
-from fastnn.kernels.cuda.tiles.tile_shape import Tile
+from fastnn.kernels.cuda.tiles.tile_shape import Factor, Tile
 from fastnn.tables.activations import ACTIVATIONS, CODES, IDENTITY, SOFTMAX
 from fastnn.tables.dropout import is_dropped
 from fastnn.tables.losses import LOSSES
@@ -91,7 +91,7 @@ def forward_phase(hidden: int, loss: int, tile: Tile, real: Any) -> Any:
         count, across = count_tiles(n, n_out, height, width)
         for at in range(cuda.blockIdx.x, count, cuda.gridDim.x):
             row, column = at // across * height, at % across * width
-            add_up(row, column, n, n_out, n_in, A, in_at, n_in, w, w_at, n_out, w, w, tiles.a, tiles.b, dots)
+            add_up(row, column, n, n_out, n_in, Factor(A, in_at, n_in), Factor(w, w_at, n_out), w, w, tiles)
             y, x = origin()
             for i in range(n_rows):
                 for j in range(n_columns):
@@ -131,7 +131,10 @@ def loss_phase(loss: int, real: Any) -> Any:
 
 @cache
 def backward_phase(hidden: int, tile: Tile, real: Any) -> Any:
-    """``dZ_{l-1} = (dZ_l W_l^T) * act'(Z_{l-1})`` of one layer, and dropout of the gradient."""
+    """``dZ_{l-1} = (dZ_l W_l^T) * act'(Z_{l-1})`` of one layer, and dropout of the gradient.
+
+    The first layer's has no tile: nobody goes back to the inputs.
+    """
     add_up, drop_units = product(tile, real, turn_b=True), dropout_of_tile(tile, real)
     derivative = device_function(ACTIVATIONS[hidden].derivative)
     needs_z = ACTIVATIONS[hidden].needs_z
@@ -143,12 +146,10 @@ def backward_phase(hidden: int, tile: Tile, real: Any) -> Any:
         n_in, n_out = layout.sizes[layer], layout.sizes[layer + 1]
         w_at, in_at, out_at = layout.w_at[layer], layout.a_at[layer], layout.a_at[layer + 1]
         w, D, dots = parameters.w, units.D, tiles.dots
-        count, across = count_tiles(n, n_in, height, width)
+        count, across = count_tiles(n if layer > 0 else 0, n_in, height, width)
         for at in range(cuda.blockIdx.x, count, cuda.gridDim.x):
             row, column = at // across * height, at % across * width
-            add_up(
-                row, column, n, n_in, n_out, D, out_at, n_out, w, w_at, n_out, w, w, tiles.a, tiles.b, dots
-            )
+            add_up(row, column, n, n_in, n_out, Factor(D, out_at, n_out), Factor(w, w_at, n_out), w, w, tiles)
             y, x = origin()
             for i in range(n_rows):
                 for j in range(n_columns):
@@ -184,10 +185,8 @@ def update_phase(rule: int, tile: Tile, real: Any) -> Any:
         count, across = count_tiles(n_in + 1, n_out, height, width)
         for at in range(cuda.gridDim.x - 1 - cuda.blockIdx.x, count, cuda.gridDim.x):
             row, column = at // across * height, at % across * width
-            add_up(
-                row, column, n_in + 1, n_out, n, units.A, in_at, n_in, units.D, out_at, n_out, w, w,
-                tiles.a, tiles.b, dots,
-            )  # fmt: skip
+            inputs, gradients = Factor(units.A, in_at, n_in), Factor(units.D, out_at, n_out)
+            add_up(row, column, n_in + 1, n_out, n, inputs, gradients, w, w, tiles)
             scale = steps[step, SCALE]
             c0, c1, c2 = steps[step, 0], steps[step, 1], steps[step, 2]
             c3, c4, c5 = steps[step, 3], steps[step, 4], steps[step, 5]

@@ -33,7 +33,6 @@ from fastnn.kernels.cuda.network.step_arguments import (
     DropoutMask,
     LayerLayout,
     Parameters,
-    ProductTiles,
     Results,
     Units,
     signature,
@@ -64,7 +63,7 @@ from fastnn.kernels.cuda.tiles.tile import (
     shared_lengths,
     tile_kernel,
 )
-from fastnn.kernels.cuda.tiles.tile_shape import Tile
+from fastnn.kernels.cuda.tiles.tile_shape import ProductTiles, Tile
 from fastnn.tables.activations import ACTIVATIONS
 from fastnn.tables.dropout import NO_DROPOUT, Dropout
 from fastnn.tables.optimizers import RULES
@@ -146,8 +145,7 @@ def train_kernel(hidden: int, loss: int, rule: int, tile: Tile, real: Any) -> An
                 break
             # Phase `layer` goes back through its weights, and updates those of the layer after it.
             for layer in range(n_layers - 1, -1, -1):
-                if layer > 0:
-                    backward(layer, n, step, layout, parameters, units, dropout, tiles)
+                backward(layer, n, step, layout, parameters, units, dropout, tiles)
                 # The last phase has the first layer too, whose weights nobody goes back through.
                 for last in range(layer + 1, layer if layer > 0 else -1, -1):
                     if last < n_layers:

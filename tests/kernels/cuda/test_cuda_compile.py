@@ -192,16 +192,7 @@ def tensor_kernels(V, M):
         "find_reach": ([nearest_tf32.find_reach], (I32, V, V, I32), FEW),
         "two_nearest": (
             [nearest_tf32.two_nearest_kernel(which, types.float32) for which in tile.TENSOR_TILES],
-            (
-                M,
-                M,
-                *[V] * 5,
-                structures.structure_type(nearest_tf32.ErrorBound, types.float32),
-                I32,
-                V,
-                I32,
-                I32,
-            ),
+            (M, M, *[V] * 5, bound, I32, V, I32, I32),
             MANY,
         ),
     }

@@ -47,7 +47,7 @@ def chosen_tiles(monkeypatch):
     A GPU has so many more that shapes fit for a test would never take a larger tile.
     """
     from fastnn.kernels.cuda.clustering import nearest, nearest_tf32
-    from fastnn.kernels.cuda.network import linear, mlp
+    from fastnn.kernels.cuda.network import linear, steps
     from fastnn.kernels.cuda.tiles import tile
 
     chosen = []
@@ -66,7 +66,7 @@ def chosen_tiles(monkeypatch):
         (linear, "tile_for"),
         (nearest, "tile_for"),
         (nearest_tf32, "tile_for"),
-        (mlp, "_tile_for"),
+        (steps, "_tile_for"),
     ):
         monkeypatch.setattr(module, name, noted(getattr(module, name)))
     return chosen

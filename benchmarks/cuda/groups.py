@@ -286,7 +286,7 @@ def streamed(torch: Any, cuda: Any, shape: tuple[int, int, int]) -> Rows:
     """Sweeps over rows that stay on the host, as if the device had no room for them."""
     from fastnn.kernels import device_rows
     from fastnn.kernels.cuda.rows.streamed import StreamedRows
-    from fastnn.kernels.cuda.runtime import room
+    from fastnn.kernels.cuda.runtime import capacity
 
     n, d, k = shape
     X = torch.randn((n, d), device="cuda").cpu().numpy()
@@ -296,11 +296,11 @@ def streamed(torch: Any, cuda: Any, shape: tuple[int, int, int]) -> Rows:
         work = rows.workspace(n, k)
         return work, lambda: work.sweep(rows, no_weights, C, summing=True)
 
-    share, room.SHARE = room.SHARE, 0.0
+    share, capacity.SHARE = capacity.SHARE, 0.0
     try:
         on_host = device_rows(X, 0)
     finally:
-        room.SHARE = share
+        capacity.SHARE = share
     if not isinstance(on_host, StreamedRows):
         raise RuntimeError(f"{X.nbytes} bytes are no more than a block: they do not stay on the host")
     ours, sweep = sweeps(on_host)

@@ -11,8 +11,8 @@ import pytest
 if find_spec("numba_cuda") is None:
     pytest.skip("numba-cuda is not installed", allow_module_level=True)
 
-from fastnn.kernels.cuda.rows import blocks_of_rows
-from fastnn.kernels.cuda.rows.blocks_of_rows import BlockPipeline
+from fastnn.kernels.cuda.rows import block_pipeline
+from fastnn.kernels.cuda.rows.block_pipeline import BlockPipeline
 
 
 class Stream:
@@ -97,10 +97,10 @@ TIMES = {"all late": (False, False), "early copies": (True, False), "early kerne
 @pytest.fixture(params=TIMES.values(), ids=TIMES)
 def machine(request, monkeypatch):
     machine = Machine(*request.param)
-    monkeypatch.setattr(blocks_of_rows, "event", machine.event)
-    monkeypatch.setattr(blocks_of_rows, "copy_stream", lambda ordinal: machine.copies)
-    monkeypatch.setattr(blocks_of_rows, "cuda", machine)
-    monkeypatch.setattr(blocks_of_rows, "on_device", lambda ordinal: nullcontext())
+    monkeypatch.setattr(block_pipeline, "event", machine.event)
+    monkeypatch.setattr(block_pipeline, "copy_stream", lambda ordinal: machine.copies)
+    monkeypatch.setattr(block_pipeline, "cuda", machine)
+    monkeypatch.setattr(block_pipeline, "on_device", lambda ordinal: nullcontext())
     return machine
 
 
@@ -206,7 +206,7 @@ RULES = {
 @pytest.mark.parametrize("rule", list(RULES))
 def test_each_rule_is_needed(rule, monkeypatch):
     """Without one of the rules the machine of these tests goes wrong: they would notice."""
-    source = Path(blocks_of_rows.__file__).read_text()
+    source = Path(block_pipeline.__file__).read_text()
     assert source.count(RULES[rule][0]) == 1
     broken = ModuleType("broken")
     exec(compile(source.replace(*RULES[rule]), "broken", "exec"), broken.__dict__)

@@ -4,9 +4,11 @@ import ast
 import re
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import pytest
-from numba import types
+from numba import typeof, types
 
 from fastnn.tables import elementary
 from fastnn.tables.activations import ACTIVATIONS, CODES
@@ -32,16 +34,16 @@ from fastnn.kernels.cuda.clustering import (
     streamed_passes,
     sums,
 )
-from fastnn.kernels.cuda.network import linear, mlp, output
+from fastnn.kernels.cuda.network import linear, output, step_arguments, steps
 from fastnn.kernels.cuda.rows import gather, lengths
-from fastnn.kernels.cuda.runtime import memory
-from fastnn.kernels.cuda.runtime.compat import SIMULATED, cuda
+from fastnn.kernels.cuda.runtime import memory, structures
+from fastnn.kernels.cuda.runtime.compat import SIMULATED, compiled_for, cuda
 from fastnn.kernels.cuda.tiles import tile
 
 if SIMULATED:
     pytest.skip("the simulator compiles nothing", allow_module_level=True)
 
-FOLDER = Path(cuda.__file__).parent
+FOLDER = Path(memory.__file__).parents[1]
 ARCHITECTURES = [(8, 0), (9, 0)]
 # Registers of a thread at most. With 64, a multiprocessor (65,536 registers) holds 1,024 threads; with 128,
 # two blocks of 256; of blocks that stay for a whole launch one is enough.
@@ -107,22 +109,22 @@ def kernels(real):
             [
                 # Other kernels here have every activation. One that needs z and one that does not; losses
                 # with and without softmax; rules with two slots and with one.
-                mlp.train_kernel(hidden, loss, rule, which, real)
+                steps.train_kernel(hidden, loss, rule, which, real)
                 for which, hidden, loss, rule in zip(
-                    reversed(mlp.TILES[real.bitwidth // 8]), reversed(ends), (0, 0), (2, 1), strict=True
+                    reversed(steps.TILES[real.bitwidth // 8]), reversed(ends), (0, 0), (2, 1), strict=True
                 )
             ]
             + [
-                mlp.train_kernel(hidden, loss, rule, which, real)
+                steps.train_kernel(hidden, loss, rule, which, real)
                 for which, hidden, loss, rule in zip(
-                    mlp.TENSOR_TILES[: 2 * is_single], ends, (0, 3), (2, 1), strict=False
+                    steps.TENSOR_TILES[: 2 * is_single], ends, (0, 3), (2, 1), strict=False
                 )
             ],
-            mlp.signature(real),
+            step_arguments.signature(real),
             ALL,
         ),
         "fill_table": (
-            [mlp.table_kernel(rule) for rule in range(len(RULES))],
+            [steps.table_kernel(rule) for rule in range(len(RULES))],
             (FLOAT, F64, FLOAT, V, F64, types.Array(real, 2, "C")),
             FEW,
         ),
@@ -161,10 +163,10 @@ def kernels(real):
         "_join_parts": ([sums._join_parts], (I32, INT, F64_3, F64_2, F64), FEW),
         "add_to": ([streamed_passes.add_to], (F64, F64), FEW),
         "_find_means": ([lloyd._find_means], (M, F64_2, F64, INT, M, F64), FEW),
-        "_tell": ([lloyd._tell], (F64, F64, F64, F64), FEW),
+        "_summarize": ([lloyd._summarize], (F64, F64, F64, F64), FEW),
         "_absorb": ([mini_batch._absorb], (M, M, INT, F64_2, F64, INT, F64), FEW),
-        "_judge": (
-            [mini_batch._judge],
+        "_check_progress": (
+            [mini_batch._check_progress],
             (INT, FLOAT, FLOAT, FLOAT, FLOAT, FLOAT, INT, F64, F64, F64),
             FEW,
         ),
@@ -185,11 +187,12 @@ def kernels(real):
 
 def tensor_kernels(V, M):
     """As ``kernels``: those that are for float32 alone."""
+    bound = structures.structure_type(nearest_tf32.ErrorBound, types.float32)
     return {
         "find_reach": ([nearest_tf32.find_reach], (I32, V, V, I32), FEW),
         "two_nearest": (
             [nearest_tf32.two_nearest_kernel(which, types.float32) for which in tile.TENSOR_TILES],
-            (M, M, V, V, V, V, V, *[types.float32] * 3, I32, V, I32, I32),
+            (M, M, *[V] * 5, bound, I32, V, I32, I32),
             MANY,
         ),
     }
@@ -292,3 +295,59 @@ def test_tensor_cores_multiply(name, monkeypatch):
     for code in (code.decode() if isinstance(code, bytes) else code for code in ptx):
         assert "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32" in code
         assert "cvt.rna.tf32.f32" in code
+
+
+def test_a_kernel_for_certain_types_finds_out_no_types(monkeypatch):
+    from numba.cuda import dispatcher
+
+    launched = []
+
+    class Kernel:
+        """What is compiled; a real one needs a driver."""
+
+        def __init__(self, function, argument_types, **options):
+            assert options["launch_bounds"] == (256, 1)
+
+        def bind(self):
+            pass
+
+        def launch(self, *launch):
+            launched.append(launch)
+
+    monkeypatch.setattr(dispatcher, "_Kernel", Kernel)
+    monkeypatch.setattr(
+        dispatcher.CUDADispatcher, "typeof_pyval", lambda *_: pytest.fail("a launch asks for a type")
+    )
+    function = steps.train_kernel(0, 0, 0, steps.TILES[4][0], types.float32)
+    signature = step_arguments.signature(types.float32)
+    kernel = compiled_for(function, signature)
+    assert list(kernel.overloads) == [signature]
+    assert kernel is compiled_for(function, signature)
+    kernel[3, 256](*"ten values")
+    ((arguments, grid, block, *_),) = launched
+    assert (arguments, grid, block) == (tuple("ten values"), (3, 1, 1), (256, 1, 1))
+    assert compiled_for(function, (types.int64,)) is not kernel
+
+
+def test_structures_have_the_types_of_their_fields():
+    class Group(NamedTuple):
+        number: structures.Int
+        numbers: structures.Ints
+        real: structures.Real
+        matrix: structures.RealMatrix
+
+    values = Group(3, np.zeros(2, np.int64), np.float32(1), np.zeros((2, 2), np.float32))
+    assert structures.structure_type(Group, types.float32) == typeof(values)
+    assert structures.structure_type(Group, types.float64) != typeof(values)
+
+    class Vectors(NamedTuple):
+        first: structures.Doubles
+        second: structures.Doubles
+
+    # Where all fields have one type Numba has a type of its own.
+    assert structures.structure_type(Vectors, types.float32) == typeof(Vectors(np.zeros(1), np.zeros(1)))
+
+
+def test_no_kernel_has_more_than_twelve_arguments():
+    for name, (_, signature, _) in TABLE[types.float32].items():
+        assert len(signature) <= 12, name

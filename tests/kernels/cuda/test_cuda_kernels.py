@@ -14,10 +14,8 @@ from fastnn import kernels
 from fastnn.kernels.cpu import elementary
 from fastnn.kernels.cpu.clustering import kmeans
 from fastnn.kernels.cpu.network import linear
-from fastnn.tables.activations import ACTIVATIONS, CODES
-from fastnn.tables.dropout import Dropout
+from fastnn.tables.activations import ACTIVATIONS
 from fastnn.tables.losses import LOSSES
-from fastnn.tables.optimizers import MAX_HYPER, RULES
 from tests import reference
 
 if find_spec("numba_cuda") is None:
@@ -27,10 +25,7 @@ from fastnn.kernels import cuda as package
 from fastnn.kernels.cuda.clustering import candidates, nearest
 from fastnn.kernels.cuda.clustering.scan import LENGTH, exclusive_sums
 from fastnn.kernels.cuda.clustering.sorting import sort_by_cluster
-from fastnn.kernels.cuda.network import mlp
 from fastnn.kernels.cuda.network import output as output_layer
-from fastnn.kernels.cuda.network.layers import Gradients
-from fastnn.kernels.cuda.network.mlp import PENALTY, ROW, SCALE, Steps
 from fastnn.kernels.cuda.reduction import weighted_sum
 from fastnn.kernels.cuda.rows.gather import THREADS, gather_rows
 from fastnn.kernels.cuda.runtime.compat import SIMULATED, cuda
@@ -319,7 +314,7 @@ def test_a_single_column_is_contiguous_on_the_device(monkeypatch):
     monkeypatch.setattr(cuda, "to_device", record)
     column = np.arange(5.0)[:, None]
     assert column.strides == (8, 0)  # contiguous to NumPy, and not to numba-cuda
-    array = package.memory.upload(column)
+    array = package.runtime.memory.upload(column)
     assert strides == [(8,)]
     np.testing.assert_array_equal(array.copy_to_host(), column)
     np.testing.assert_array_equal(kernels.assign(column, column[1:3], device="cuda")[0], [0, 0, 1, 1, 1])
@@ -373,171 +368,13 @@ def test_candidates_for_a_center(weighted):
     np.testing.assert_array_equal(picked.copy_to_host(), [0, 7, n - 1, n - 1])
 
 
-NETWORKS = [
-    ("relu", "log_loss", np.float32, False),
-    ("gelu", "squared_error", np.float64, True),
-    ("tanh", "poisson", np.float64, False),
-    ("silu", "binary_log_loss", np.float64, True),
-]
-
-
-def network_and_data(hidden, loss, dtype, sizes, n):
-    """A network of the reference, and X, Y, weights and an order of n rows; the last batch is short."""
-    generator = np.random.default_rng(17)
-    network = reference.ReferenceNetwork(sizes, hidden_activation=hidden, loss=loss, dtype=np.float64)
-    network.parameters[:] = (0.5 * generator.normal(size=network.parameters.size)).astype(dtype)
-    X = generator.normal(size=(n, sizes[0])).astype(dtype)
-    Y = np.eye(sizes[-1])[generator.integers(0, sizes[-1], n)].astype(dtype)
-    return network, X, Y, generator.uniform(0.5, 2, n).astype(dtype), generator.permutation(n)
-
-
-@needs_device
-@pytest.mark.parametrize(("hidden", "loss", "dtype", "weighted"), NETWORKS)
-def test_gradients_over_rows(hidden, loss, dtype, weighted):
-    sizes = (3, 5, 4, 2)
-    network, X, Y, weights, _ = network_and_data(hidden, loss, dtype, sizes, 7)
-    own = weights.astype(float) if weighted else np.ones(7)
-    expected, gradient = network.loss_and_gradient(
-        X.astype(float), Y.astype(float), sample_weight=own, alpha=0.0
-    )
-    entry = next(i for i, entry in enumerate(LOSSES) if entry.name == loss)
-    adder = Gradients(sizes, CODES[hidden], entry, 4, on_device(network.parameters.astype(dtype)))
-    data = on_device(X), on_device(Y), on_device(weights) if weighted else None
-    total = sum(adder.add(*data, first, n, anew=first == 0) for first, n in ((0, 4), (4, 3)))
-    divisor = own.sum() * (2 if LOSSES[entry].mean_over_outputs else 1)
-    assert total / divisor == pytest.approx(expected, rel=10 * TOLERANCE[dtype])
-    assert close(adder.sum.copy_to_host(), gradient * own.sum(), dtype)
-
-
-def steps_beside_the_reference(
-    hidden, loss, dtype, weighted, rule, sizes, n, batch_size, n_blocks=None, rate=0.0, before=0,
-    precision=None, tolerance=None,
-):  # fmt: skip
-    """Two launches of steps against the reference's: parameters, losses and squares of the weights."""
-    network, X, Y, weights, order = network_and_data(hidden, loss, dtype, sizes, n)
-    dropout = Dropout(rate, 3 + (5 << 40))
-    network.rate, network.seed = dropout
-    code, entry = next((i, entry) for i, entry in enumerate(RULES) if entry.name == rule)
-    hyper, state = np.zeros(MAX_HYPER), np.zeros((2, network.parameters.size))
-    hyper[: len(entry.hyper)] = list(entry.hyper.values())
-    loss_code = next(i for i, entry in enumerate(LOSSES) if entry.name == loss)
-    steps = Steps(sizes, CODES[hidden], loss_code, code, batch_size, dtype, precision)
-    steps.n_blocks = n_blocks or steps.n_blocks
-    n_batches = -(-n // batch_size)
-    table = np.empty((2 * n_batches, ROW), dtype)
-    batches = np.tile(np.arange(n_batches), 2)
-    parameters = on_device(network.parameters.astype(dtype))
-    slots = [on_device(np.zeros(network.parameters.size, dtype)) for _ in range(entry.n_slots)]
-    losses, penalty = [], 0.0
-    for t, batch in enumerate(batches, start=1):
-        rows = order[batch * batch_size : (batch + 1) * batch_size]
-        own = weights[rows].astype(float) if weighted else np.ones(len(rows))
-        loss_here, gradient = network.loss_and_gradient(
-            X[rows].astype(float), Y[rows].astype(float), sample_weight=own, alpha=0.1,
-            factors=network.factors(len(rows), before + t - 1),
-        )  # fmt: skip
-        squares = sum((W * W).sum() for W in network.coefs)
-        losses.append((loss_here - 0.05 * squares / own.sum()) * own.sum())
-        penalty += t * squares
-        table[t - 1, :SCALE] = entry.coefficients(0.01, hyper, t)
-        table[t - 1, SCALE], table[t - 1, PENALTY] = 1 / own.sum(), t
-        reference.RULES[rule](network.parameters, gradient, state, 0.01, t, *hyper)
-    got, squares = on_device(np.full(2 * n_batches, np.nan)), on_device(np.zeros(steps.n_blocks))
-    done = on_device(np.zeros(1, np.int64))
-    for buffer in (steps._A, steps._D, steps._Z, steps._row_loss):
-        buffer.copy_to_device(np.full(buffer.shape, np.nan, buffer.dtype))
-    for begin, end in ((0, 1), (1, 2 * n_batches)):
-        steps.run(
-            on_device(X), on_device(order), on_device(Y), on_device(weights) if weighted else None,
-            on_device(batches), begin, end, on_device(table), 0.1, parameters, slots, got, squares, done,
-            dropout, before,
-        )  # fmt: skip
-        assert done.copy_to_host()[0] == end
-    divisor = sizes[-1] if LOSSES[loss_code].mean_over_outputs else 1
-    assert close(parameters.copy_to_host(), network.parameters, dtype, tolerance)
-    assert close(got.copy_to_host() / divisor, np.array(losses), dtype, tolerance)
-    assert squares.copy_to_host().sum() == pytest.approx(penalty, rel=tolerance or 10 * TOLERANCE[dtype])
-
-
-@needs_device
-@pytest.mark.parametrize(("hidden", "loss", "dtype", "weighted"), NETWORKS)
-def test_steps_of_a_network(hidden, loss, dtype, weighted):
-    steps_beside_the_reference(hidden, loss, dtype, weighted, "adam", (3, 5, 4, 2), 7, 4)
-
-
-@needs_device
-@pytest.mark.parametrize(("hidden", "loss", "dtype", "weighted"), NETWORKS)
-def test_steps_with_dropout(hidden, loss, dtype, weighted):
-    steps_beside_the_reference(
-        hidden, loss, dtype, weighted, "adam", (3, 6, 5, 2), 7, 4, rate=0.375, before=11
-    )
-
-
-@needs_device
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_dropout_of_large_tiles(dtype, chosen_tiles):
-    sizes, n = (2, 2 * WIDTH + 1, SIDE + 1, 2), HEIGHT + 1
-    steps_beside_the_reference("elu", "log_loss", dtype, False, "momentum", sizes, n, n, rate=0.5)
-    assert chosen_tiles == [mlp.TILES[np.dtype(dtype).itemsize][1]]
-
-
-@needs_device
-@pytest.mark.parametrize("rule", [entry.name for entry in RULES])
-def test_steps_of_every_rule(rule):
-    steps_beside_the_reference("relu", "log_loss", np.float64, False, rule, (2, 3, 2), 3, 2)
-
-
-@needs_device
-@pytest.mark.parametrize("sizes", [(1, 1), (SIDE + 1, 2 * SIDE + 1, 3), (HEIGHT, 2, 4 * WIDTH)])
-def test_steps_of_ragged_layers(sizes, chosen_tiles):
-    steps_beside_the_reference(
-        "tanh", "squared_error", np.float64, True, "momentum", sizes, SIDE + 4, SIDE + 1
-    )
-    assert chosen_tiles == [mlp.TILES[8][max(sizes) > HEIGHT]]
-
-
-@pytest.mark.skipif(not SIMULATED, reason="on a GPU every test of steps has several blocks")
-@pytest.mark.parametrize("late", [0, 2])
-def test_steps_on_several_blocks(late, monkeypatch):
-    from tests.simulated_grid import blocks_at_once
-
-    # More inputs than the grid has threads, and tiles for every block in each phase.
-    sizes, n = (11, 2 * SIDE + 1, SIDE), 2 * SIDE + 1
-    with blocks_at_once(monkeypatch, late):
-        steps_beside_the_reference(
-            "gelu", "log_loss", np.float64, True, "adam", sizes, n, SIDE + 1, n_blocks=3, rate=0.25
-        )
-
-
-@needs_device
-@pytest.mark.filterwarnings("ignore:.*invalid value")  # of the simulator's scalars
-def test_a_loss_of_nan_ends_the_steps():
-    network, X, Y, _, order = network_and_data("tanh", "squared_error", np.float64, (2, 3, 1), 6)
-    X[order[2]] = np.nan
-    steps = Steps((2, 3, 1), CODES["tanh"], 2, 0, 2, np.float64)
-    table = np.zeros((3, ROW))
-    table[:, 0] = table[:, SCALE] = 0.1
-    parameters, slot = on_device(network.parameters), on_device(np.zeros(network.parameters.size))
-    losses, squares = on_device(np.zeros(3)), on_device(np.zeros(steps.n_blocks))
-    done = on_device(np.zeros(1, np.int64))
-    rest = on_device(np.arange(3)), 0, 3, on_device(table), 0.0, parameters, [slot], losses, squares, done
-    steps.run(on_device(X), on_device(order), on_device(Y), None, *rest)
-    assert done.copy_to_host()[0] == 1
-    losses = losses.copy_to_host()
-    assert np.isfinite(losses).tolist() == [True, False, True]
-    assert losses[2] == 0  # not reached
-    rows = order[:2]
-    _, gradient = network.loss_and_gradient(X[rows], Y[rows], sample_weight=np.ones(2), alpha=0.0)
-    assert close(parameters.copy_to_host(), network.parameters - 0.1 * gradient * 2 * 0.1, np.float64)
-
-
 @needs_device
 def test_device_arrays_stay_on_the_device():
     generator = np.random.default_rng(9)
     X, C = generator.normal(size=(6, 3)), generator.normal(size=(2, 3))
     # Without a name of a device: the function follows its data. Float32 and float64 are computed in float64.
     labels, distances = kernels.assign(on_device(X), C.astype(np.float32))
-    assert package.memory.is_device_array(labels)
+    assert package.runtime.memory.is_device_array(labels)
     expected = kernels.assign(X, C.astype(np.float32))
     np.testing.assert_array_equal(labels.copy_to_host(), expected[0])
     assert close(distances.copy_to_host(), expected[1], np.float64)
@@ -595,7 +432,7 @@ def test_outputs_that_share_memory_are_refused():
     weights = on_device(np.ones(2))
     data = {"labels": np.zeros(2, int), "n_clusters": 2, "sample_weight": weights}
     sums = on_device(np.empty((2, 3)))
-    assert all(map(package.memory.is_device_array, kernels.update_centers(np.ones((2, 3)), **data)))
+    assert all(map(package.runtime.memory.is_device_array, kernels.update_centers(np.ones((2, 3)), **data)))
     if not SIMULATED:  # whose arrays do not say where they lie
         with pytest.raises(ValueError, match="must not share memory"):
             kernels.update_centers(np.ones((2, 3)), out=(sums, weights), **data)

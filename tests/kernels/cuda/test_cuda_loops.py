@@ -21,9 +21,9 @@ from fastnn.tables.optimizers import CODES
 if find_spec("numba_cuda") is None:
     pytest.skip("numba-cuda is not installed", allow_module_level=True)
 
-from fastnn.kernels.cuda.clustering.lloyd import _tell
+from fastnn.kernels.cuda.clustering.lloyd import _summarize
 from fastnn.kernels.cuda.reduction import THREADS
-from fastnn.kernels.cuda.rows.rows import Rows
+from fastnn.kernels.cuda.rows.resident import ResidentRows
 from fastnn.kernels.cuda.runtime.compat import SIMULATED, cuda
 from fastnn.kernels.shared.device_rows import DeviceRows
 
@@ -325,14 +325,14 @@ def test_the_numbers_of_an_iteration_are_added_up():
     inertias, moved = generator.uniform(size=3 * THREADS - 1), generator.uniform(size=THREADS + 1)
     counts = generator.integers(0, 2, THREADS + 1).astype(float)
     told = cuda.device_array(3, np.float64)
-    _tell[1, THREADS](*map(cuda.to_device, (inertias, moved, counts)), told)
+    _summarize[1, THREADS](*map(cuda.to_device, (inertias, moved, counts)), told)
     assert_allclose(told.copy_to_host(), [inertias.sum(), moved.sum(), (counts == 0).sum()], rtol=1e-14)
 
 
 def test_rows_that_do_not_all_lie_there_go_batch_by_batch(monkeypatch):
     X = spots()
     for loop in ("mini_batches", "center_steps", "iterations"):
-        monkeypatch.setattr(Rows, loop, getattr(DeviceRows, loop))
+        monkeypatch.setattr(ResidentRows, loop, getattr(DeviceRows, loop))
     theirs, ours = (
         [
             mini_batches(rows, None, X[:3], random_state=RandomState(0), **USUAL | {"max_iter": 1}),

@@ -27,8 +27,8 @@ if find_spec("numba_cuda") is None:
 from fastnn.kernels.cuda.clustering import streamed_passes
 from fastnn.kernels.cuda.network import backend, streamed_training, training
 from fastnn.kernels.cuda.rows import streamed
-from fastnn.kernels.cuda.rows.rows import Rows, device_rows
-from fastnn.kernels.cuda.runtime import room
+from fastnn.kernels.cuda.rows.resident import ResidentRows, device_rows
+from fastnn.kernels.cuda.runtime import capacity
 from fastnn.kernels.cuda.runtime.compat import SIMULATED, copy_stream, cuda, free_memory
 
 pytestmark = [
@@ -64,8 +64,8 @@ def little_room(monkeypatch):
                     return super().run(cuts, fill)
 
             self.patch = pytest.MonkeyPatch()
-            self.patch.setattr(room, "SHARE", 0.0)
-            self.patch.setattr(room, "BLOCK_BYTES", BLOCK_BYTES)
+            self.patch.setattr(capacity, "SHARE", 0.0)
+            self.patch.setattr(capacity, "BLOCK_BYTES", BLOCK_BYTES)
             for module in (streamed, streamed_training):
                 self.patch.setattr(module, "BlockPipeline", Watched)
             return self
@@ -244,10 +244,10 @@ def test_only_the_targets_have_no_room(blobs, monkeypatch):
             super().__init__(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(room, "BLOCK_BYTES", BLOCK_BYTES)
-        patch.setattr(room, "free_memory", lambda: 1.5 * N * (D * 8 + room.ROW_BYTES))
+        patch.setattr(capacity, "BLOCK_BYTES", BLOCK_BYTES)
+        patch.setattr(capacity, "free_memory", lambda: 1.5 * N * (D * 8 + capacity.ROW_BYTES))
         patch.setattr(backend, "StreamedTraining", Watched)
-        assert type(device_rows(X, 0)) is Rows
+        assert type(device_rows(X, 0)) is ResidentRows
         in_blocks = clone(model).fit(X, Y)
     assert made == [X.shape]
     np.testing.assert_array_equal(in_blocks.coefs_[1], whole.coefs_[1])
@@ -266,8 +266,8 @@ def test_many_blocks(monkeypatch):
     C = generator.normal(size=(100, 48)).astype(np.float32)
     expected = kernels.assign(X, C)
     sums, _ = kernels.update_centers(X, expected[0], len(C))
-    monkeypatch.setattr(room, "SHARE", 0.0)
-    monkeypatch.setattr(room, "BLOCK_BYTES", 1 << 20)
+    monkeypatch.setattr(capacity, "SHARE", 0.0)
+    monkeypatch.setattr(capacity, "BLOCK_BYTES", 1 << 20)
     rows = device_rows(X, 0)
     work = rows.workspace(len(X), len(C))
     for _ in range(5):
@@ -304,7 +304,7 @@ def test_rows(blobs, little_room):
         np.testing.assert_array_equal(rows[4:40:3], X[4:40:3])
         wanted = np.array([N - 1, 0, 7, 7])
         few, many = rows.take(wanted), rows.take(np.arange(N - 9)[::-1])
-        assert type(few) is Rows
+        assert type(few) is ResidentRows
         assert type(many) is type(rows) is streamed.StreamedRows
         np.testing.assert_array_equal(few[:], X[wanted])
         np.testing.assert_array_equal(many[:], X[: N - 9][::-1])
@@ -313,7 +313,7 @@ def test_rows(blobs, little_room):
         np.testing.assert_array_equal(rows.as_given(), X)
         np.testing.assert_array_equal(rows.astype(np.float32)[:], X.astype(np.float32))
         unit = rows.unit_rows()
-    whole = Rows(cuda.to_device(X), 0, cuda.to_device(X)).unit_rows()
+    whole = ResidentRows(cuda.to_device(X), 0, cuda.to_device(X)).unit_rows()
     with little_room:
         assert unit.unit_rows() is unit
         for dtype in (np.float64, np.float32):
@@ -324,11 +324,11 @@ def test_rows(blobs, little_room):
             np.testing.assert_array_equal(in_blocks[2], expected[2])
             np.testing.assert_array_equal(in_blocks.as_given(), expected)
             np.testing.assert_array_equal(in_blocks.take(wanted)[:], expected[wanted])
-            for first, block in in_blocks.blocks():
+            for first, block in in_blocks.iter_blocks():
                 np.testing.assert_array_equal(block.copy_to_host(), expected[first : first + block.shape[0]])
         # Results of many columns are made for some rows of a block at a time.
-        most = room.BLOCK_BYTES // (20 * 8)
-        firsts = [first for first, _ in rows.blocks(columns=20)]
+        most = capacity.BLOCK_BYTES // (20 * 8)
+        firsts = [first for first, _ in rows.iter_blocks(columns=20)]
         assert firsts[:3] == [0, most, 2 * most]
         assert streamed.TASK_ROWS in firsts
         # Rows that have unit length are as they were.
@@ -337,19 +337,19 @@ def test_rows(blobs, little_room):
 
 
 def test_what_fits(monkeypatch):
-    monkeypatch.setattr(room, "free_memory", lambda: 1000.0 * room.BLOCK_BYTES)
-    rows = int(0.8 * 1000 * room.BLOCK_BYTES / (100 * 4 + room.ROW_BYTES))
-    assert room.fits((rows, 100), np.float32)
-    assert not room.fits((rows + 1, 100), np.float32)
-    assert not room.fits((rows, 100), np.float64)
-    assert room.block_rows(1 << 20, 1) == room.BLOCK_BYTES >> 20
+    monkeypatch.setattr(capacity, "free_memory", lambda: 1000.0 * capacity.BLOCK_BYTES)
+    rows = int(0.8 * 1000 * capacity.BLOCK_BYTES / (100 * 4 + capacity.ROW_BYTES))
+    assert capacity.fits((rows, 100), np.float32)
+    assert not capacity.fits((rows + 1, 100), np.float32)
+    assert not capacity.fits((rows, 100), np.float64)
+    assert capacity.block_rows(1 << 20, 1) == capacity.BLOCK_BYTES >> 20
     # A small device has small blocks; and they are never less than what is asked for.
-    monkeypatch.setattr(room, "free_memory", lambda: 8.0 * (1 << 20))
-    assert room.block_rows(1 << 10, 100) == 1000
-    assert room.block_rows(1 << 20, 100) == 100
+    monkeypatch.setattr(capacity, "free_memory", lambda: 8.0 * (1 << 20))
+    assert capacity.block_rows(1 << 10, 100) == 1000
+    assert capacity.block_rows(1 << 20, 100) == 100
     # Where all fits in a block the driver is not asked.
-    monkeypatch.setattr(room, "free_memory", None)
-    assert room.fits((10, 10), np.float32)
+    monkeypatch.setattr(capacity, "free_memory", None)
+    assert capacity.fits((10, 10), np.float32)
 
 
 def test_free_memory_is_known():

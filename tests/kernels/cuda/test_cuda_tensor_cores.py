@@ -15,12 +15,12 @@ if find_spec("numba_cuda") is None:
 
 from fastnn.kernels.cuda.clustering import nearest
 from fastnn.kernels.cuda.clustering.nearest import nearest_rows
-from fastnn.kernels.cuda.network import mlp
+from fastnn.kernels.cuda.network import steps
 from fastnn.kernels.cuda.runtime.compat import SIMULATED, cuda
 from fastnn.kernels.cuda.runtime.memory import Scratch
 from fastnn.kernels.cuda.tiles.tensor_cores import TF32_ROUNDING
 from fastnn.kernels.cuda.tiles.tile import TENSOR_TILES
-from tests.kernels.cuda.test_cuda_kernels import steps_beside_the_reference
+from tests.kernels.cuda.test_cuda_network import steps_beside_the_reference
 
 pytestmark = [
     pytest.mark.gpu,
@@ -35,7 +35,7 @@ def no_shape_is_small(monkeypatch):
 
 
 HEIGHT, WIDTH = TENSOR_TILES[1].height, TENSOR_TILES[1].width
-LARGE = mlp.TENSOR_TILES[1]  # training's
+LARGE = steps.TENSOR_TILES[1]  # training's
 
 
 def in_tf32(array):
@@ -152,7 +152,7 @@ def test_kmeans_is_the_same():
 @pytest.mark.parametrize(
     ("tile", "sizes", "n", "batch_size", "rate"),
     [
-        (mlp.TENSOR_TILES[0], (9, 17, 4), 21, 16, 0.0),
+        (steps.TENSOR_TILES[0], (9, 17, 4), 21, 16, 0.0),
         (LARGE, (2, LARGE.width + 1, 3), LARGE.height + 1, LARGE.height + 1, 0.5),
     ],
     ids=["small", "large"],

@@ -19,7 +19,7 @@ from tests.kernels.cuda.test_dlpack import OnlyDlpack
 if find_spec("numba_cuda") is None:
     pytest.skip("numba-cuda is not installed", allow_module_level=True)
 
-from fastnn.kernels.cuda.rows.rows import Rows
+from fastnn.kernels.cuda.rows.resident import ResidentRows
 from fastnn.kernels.cuda.runtime.compat import SIMULATED, cuda
 from fastnn.kernels.cuda.tiles.tile import TENSOR_TILES
 
@@ -112,13 +112,13 @@ def test_arrays_of_other_packages(model, package, monkeypatch):
     y = X[:, 0].copy() if isinstance(model, MLPRegressor) else y
     there, targets = on_gpu(package, X), on_gpu(package, y)
     used = []
-    made = Rows.__init__
+    made = ResidentRows.__init__
 
     def noted(rows, array, *rest, **options):
         used.append(array.device_ctypes_pointer.value)
         made(rows, array, *rest, **options)
 
-    monkeypatch.setattr(Rows, "__init__", noted)
+    monkeypatch.setattr(ResidentRows, "__init__", noted)
     address = there.data_ptr() if package == "torch" else there.data.ptr
     model = clone(model).set_params(random_state=0, max_iter=3)
     ours = clone(model).fit(there, targets)

@@ -2,12 +2,13 @@
 
 ::
 
-    linear_forward      rows.py: what the engines work on                          assign, update_centers
+    linear_forward    resident.py: what the engines work on                           assign, update_centers
     linear_backward         |                         |                               kmeans.py
           |            training.py     passes.py      lloyd.py, mini_batch.py,           |
           |                |           candidates,    center_steps.py (loops)            |
-          |            mlp.py (steps)  lengths        sweep.py, gather, reduction        |
-          |            layers.py (passes)   |             |          |                   |
+          |            steps.py        lengths        sweep.py, gather, reduction        |
+          |            step_phases         |             |          |                   |
+          |            layer_by_layer      |             |          |                   |
        linear.py <-----  output.py          +---> nearest.py     sums.py  <--------------+
           |                 |                         |             sorting, scan
           +-----------------+-------------------------+----------------+
@@ -18,12 +19,12 @@
 
 The functions of ``tables/elementary.py`` stand on ``scalars`` and ``memory`` alone.
 
-Rows that a device has no room for (``room``) stand beside those that it has::
+Rows that a device has no memory for (``capacity``) stand beside those that it has::
 
-    by_blocks.py:  rows.py       -> training.Training         passes.Workspace, SeedingPasses
+    by_blocks.py:  resident.py   -> training.DeviceTraining   passes.SweepBuffers, SeedingPasses
                    streamed.py   -> streamed_training         streamed_passes
                         |                  |
-                        +--- blocks_of_rows.py (copies while kernels run)
+                        +--- block_pipeline.py (copies while kernels run)
 
 Imported only when a CUDA device is asked for. ``compat`` alone imports numba.cuda and cuda.core.
 """
@@ -32,7 +33,7 @@ from fastnn.kernels.cuda.clustering.kmeans import assign, update_centers
 from fastnn.kernels.cuda.elementary import exp, log, logistic, tanh
 from fastnn.kernels.cuda.network import backend as device_networks
 from fastnn.kernels.cuda.network.linear import linear_backward, linear_forward
-from fastnn.kernels.cuda.rows.rows import device_rows, to_kind_of
+from fastnn.kernels.cuda.rows.resident import device_rows, to_kind_of
 from fastnn.kernels.cuda.runtime.compat import on_device
 from fastnn.kernels.cuda.runtime.memory import to_host
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from fastnn.kernels.cuda import scalars as scalars  # what the functions are, in kernels
 from fastnn.kernels.cuda.runtime.compat import block_threads, cuda, kernel
-from fastnn.kernels.cuda.runtime.memory import Arguments, blocks, dtype_of
+from fastnn.kernels.cuda.runtime.memory import Arguments, blocks_per_grid, dtype_of
 from fastnn.tables import elementary
 
 _THREADS = block_threads(256)
@@ -38,7 +38,7 @@ def _elementwise(function: Callable[..., Any], x: Any, out: Any) -> Any:
     # `out` may be x itself: an element is read before it is written, by one thread.
     result = arguments.output(out, shape, dtype, "out")
     if values.size:
-        grid = blocks(values.size, _THREADS), _THREADS
+        grid = blocks_per_grid(values.size, _THREADS), _THREADS
         elementwise_kernel(function)[grid](values.reshape(values.size), result.reshape(values.size))
     return arguments.result(result, out)
 

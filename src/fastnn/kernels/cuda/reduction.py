@@ -6,7 +6,7 @@ import numpy as np
 from numba import types
 
 from fastnn.kernels.cuda.runtime.compat import block_threads, cuda, device_function, kernel
-from fastnn.kernels.cuda.runtime.memory import Scratch, blocks
+from fastnn.kernels.cuda.runtime.memory import Scratch, blocks_per_grid
 
 THREADS = block_threads(256)
 # Elements of one block: its threads add up some each before they add to each other.
@@ -64,7 +64,7 @@ def partial_sums(values: Any, weights: Any, scratch: Scratch) -> Any:
 
     Device arrays (n,), n >= 1; no weights stand for ones. Bytes: both arrays once.
     """
-    totals = scratch.array("sums", blocks(values.shape[0], _STRETCH), np.float64)
+    totals = scratch.array("sums", blocks_per_grid(values.shape[0], _STRETCH), np.float64)
     weighted = weights is not None
     _sum_products[totals.shape[0], THREADS](weights if weighted else values, int(weighted), values, totals)
     return totals

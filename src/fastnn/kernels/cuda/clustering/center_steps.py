@@ -280,9 +280,11 @@ class CenterSteps:
                 count = size if self._whole else min(size, self._n_rows - b * size)
                 sweep = self._sweep if count == size else self._last
                 if self._whole:
-                    inertias = sweep.over(self._X, self._weights, self._C)
+                    inertias = sweep.assign_and_sum(self._X, self._weights, self._C)
                 else:
-                    inertias = sweep.over_batch(self._order, b * size, self._X, self._weights, self._C)
+                    inertias = sweep.assign_and_sum_batch(
+                        self._order, b * size, self._X, self._weights, self._C
+                    )
                 move(
                     rule.code, rule.rate, kept, rule.reduction, int(rule.on_sphere), self._C, self._safe,
                     sweep.sums, sweep.counts, inertias, self._slots, self._state,

@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from fastnn.kernels.cuda.runtime.compat import block_threads, cuda, device_function, kernel
-from fastnn.kernels.cuda.runtime.memory import Arguments, blocks
+from fastnn.kernels.cuda.runtime.memory import Arguments, blocks_per_grid
 
 _THREADS = block_threads(256)
 
@@ -35,5 +35,5 @@ def distances_to(X: Any, C: Any) -> Any:
     C = arguments.matrix(C, "C", (None, X.shape[1]))
     out = arguments.output(None, (X.shape[0], C.shape[0]), arguments.dtype, "out")
     if out.size:
-        _find_distances[blocks(out.size, _THREADS), _THREADS](X, C, out)
+        _find_distances[blocks_per_grid(out.size, _THREADS), _THREADS](X, C, out)
     return arguments.result(out)

@@ -8,7 +8,7 @@ import numpy as np
 from fastnn.kernels.cuda.clustering.nearest import nearest_rows
 from fastnn.kernels.cuda.clustering.sums import sum_rows
 from fastnn.kernels.cuda.runtime.compat import block_threads, cuda, kernel
-from fastnn.kernels.cuda.runtime.memory import Arguments, blocks, dtype_of
+from fastnn.kernels.cuda.runtime.memory import Arguments, blocks_per_grid, dtype_of
 from fastnn.kernels.shared.arrays import several
 
 _THREADS = block_threads(128)
@@ -46,7 +46,7 @@ def _find_bad_weights(weights, bad):
 def _is_bad(check: Any, array: Any, *limits: int) -> bool:
     bad = cuda.to_device(np.zeros(1, np.int32))
     if array.shape[0]:
-        check[blocks(array.shape[0], _THREADS), _THREADS](array, *limits, bad)
+        check[blocks_per_grid(array.shape[0], _THREADS), _THREADS](array, *limits, bad)
     return bool(bad.copy_to_host()[0])
 
 

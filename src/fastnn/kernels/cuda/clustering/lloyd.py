@@ -5,7 +5,7 @@ are empty. Labels, distances, sums and centres are copied when they are asked fo
 
     sweep           nearest centres, sums by cluster      (sweep.py)
     _find_means     the new centres, a block each; how far each has moved
-    _tell           one block: the three numbers
+    _summarize           one block: the three numbers
 """
 
 import math
@@ -47,8 +47,8 @@ def _find_means(C, sums, counts, on_sphere, means, moved):
 
 
 @kernel
-def _tell(inertias, moved, counts, told):
-    """told = the inertia, the squared movement of all centres, the number of empty clusters. One block."""
+def _summarize(inertias, moved, counts, summary):
+    """summary = the inertia, the squared movement of all centres, the number of empty clusters. One block."""
     shared = cuda.shared.array(THREADS, types.float64)
     x = cuda.threadIdx.x
     inertia, movement, empty = 0.0, 0.0, 0.0
@@ -61,7 +61,7 @@ def _tell(inertias, moved, counts, told):
     movement = block_sum(movement, shared)
     empty = block_sum(empty, shared)
     if x == 0:
-        told[0], told[1], told[2] = inertia, movement, empty
+        summary[0], summary[1], summary[2] = inertia, movement, empty
 
 
 class Iterations:
@@ -103,7 +103,7 @@ class Iterations:
             self._weights = None if weights is None else upload(weights)
             self._C, self._means = upload(C, X.dtype), cuda.device_array((k, d), X.dtype)
             self._sweep = Sweep(X.shape[0], k, d, np.dtype(X.dtype), precision)
-            self._moved, self._told = (cuda.device_array(size, np.float64) for size in (k, 3))
+            self._moved, self._summary = (cuda.device_array(size, np.float64) for size in (k, 3))
 
     @property
     def labels(self) -> np.ndarray:
@@ -129,7 +129,7 @@ class Iterations:
         If some are, `sums` and `counts` are those of the clusters, to be changed and given to ``move_again``.
         """
         with on_device(self._ordinal):
-            self._inertias = self._sweep.over(self._X, self._weights, self._C)
+            self._inertias = self._sweep.assign_and_sum(self._X, self._weights, self._C)
             inertia, moved, empty = self._move()
             if empty:
                 self._sweep.sums.copy_to_host(self.sums)
@@ -154,7 +154,7 @@ class Iterations:
         _find_means[counts.shape[0], THREADS](
             self._C, sums, counts, int(self._on_sphere), self._means, self._moved
         )
-        _tell[1, THREADS](self._inertias, self._moved, counts, self._told)
+        _summarize[1, THREADS](self._inertias, self._moved, counts, self._summary)
         self._C, self._means = self._means, self._C
-        inertia, moved, empty = self._told.copy_to_host().tolist()
+        inertia, moved, empty = self._summary.copy_to_host().tolist()
         return inertia, moved, empty

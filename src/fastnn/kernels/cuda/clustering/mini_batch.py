@@ -6,7 +6,7 @@ says that the steps have ended. Then one vector tells the host all it wants to k
 
     gather, sweep   rows of the batch, their nearest centres, sums by cluster      (sweep.py)
     _absorb         the centres, a block each; how far each has moved
-    _judge          one block: weights of the centres, progress, status
+    _check_progress          one block: weights of the centres, progress, status
 
     state           progress | status | batches done | weight of each centre | squared movement of each
 """
@@ -32,7 +32,9 @@ _judged = device_function(judging.judge_batch)
 
 @kernel
 def _absorb(C, before, keeping, sums, counts, on_sphere, state):
-    """The twin of the CPU's ``absorb_batch`` for the centre of this block; its weight is ``_judge``'s.
+    """The twin of the CPU's ``absorb_batch`` for the centre of this block, but for its weight.
+
+    ``_check_progress`` adds to that.
 
     before : OUT (k, d), what C was, if `keeping`.
     """
@@ -72,7 +74,7 @@ def _absorb(C, before, keeping, sums, counts, on_sphere, state):
 
 
 @kernel
-def _judge(b, batch_size, due_after, ratio, alpha, tol, patience, inertias, counts, state):
+def _check_progress(b, batch_size, due_after, ratio, alpha, tol, patience, inertias, counts, state):
     """Add batch b to the weights of the centres, and decide whether to go on. One block.
 
     inertias : IN, the batch's in parts; the rest as in the CPU's ``absorb_batch`` and ``judge_batch``.
@@ -178,9 +180,9 @@ class MiniBatches:
         with on_device(self._ordinal):
             order = upload(rows, np.int64)
             self._state.copy_to_device(state)
-            absorb, judge = _absorb[k, THREADS], _judge[1, THREADS]
+            absorb, judge = _absorb[k, THREADS], _check_progress[1, THREADS]
             for b in range(n_batches):
-                inertias = sweep.over_batch(order, b * self._batch_size, self._X, None, self._C)
+                inertias = sweep.assign_and_sum_batch(order, b * self._batch_size, self._X, None, self._C)
                 absorb(
                     self._C, self._before, int(tol > 0), sweep.sums, sweep.counts, int(on_sphere), self._state
                 )

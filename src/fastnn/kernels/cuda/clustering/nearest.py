@@ -35,10 +35,10 @@ from fastnn.kernels.cuda.runtime.compat import (
     kernel,
     multiprocessors,
 )
-from fastnn.kernels.cuda.runtime.memory import Scratch, blocks
+from fastnn.kernels.cuda.runtime.memory import Scratch, blocks_per_grid
 from fastnn.kernels.cuda.tiles.tensor_cores import multiplies_tf32
 from fastnn.kernels.cuda.tiles.tile import count_tiles, places, product, shared_lengths, tile_for, tile_kernel
-from fastnn.kernels.cuda.tiles.tile_shape import Tile
+from fastnn.kernels.cuda.tiles.tile_shape import Factor, ProductTiles, Tile
 from fastnn.kernels.shared.brackets import BLUR, is_certain, is_small
 
 _THREADS = block_threads(128)
@@ -124,6 +124,7 @@ def nearest_kernel(tile: Tile, real: Any, *, listed: bool = False) -> Any:
         best = cuda.shared.array(best_shape, real)
         winner = cuda.shared.array(best_shape, types.int32)
         dots = cuda.local.array(dots_shape, real)
+        tiles = ProductTiles(x_tile, c_tile, dots)
         first_row, first_column = origin()
         along = own_along()
         d, k = X.shape[1], C.shape[0]
@@ -133,7 +134,7 @@ def nearest_kernel(tile: Tile, real: Any, *, listed: bool = False) -> Any:
                 at = first_row + own_row(i)
                 best[at, along], winner[at, along] = real(np.inf), 0
             for start in range(0, k, width):
-                add_up(first, start, n, k, d, x, 0, d, c, 0, d, shift, rows, x_tile, c_tile, dots)
+                add_up(first, start, n, k, d, Factor(x, 0, d), Factor(c, 0, d), shift, rows, tiles)
                 for i in range(n_rows):
                     at = first_row + own_row(i)
                     least, own = best[at, along], winner[at, along]
@@ -178,14 +179,14 @@ def nearest_rows(
     if not n:
         return
     if is_small(k, d):
-        nearest_of_few[blocks(n, _THREADS), _THREADS](X, C, labels, distances)
+        nearest_of_few[blocks_per_grid(n, _THREADS), _THREADS](X, C, labels, distances)
         return
     work = scratch or Scratch()
     usable, starts = work.array("usable", k, np.int32), work.array("starts", k, dtype)
     shift, shifted = work.array("shift", max(d, 1), dtype), work.array("shifted", (k, d), dtype)
-    find_usable[blocks(k, _THREADS), _THREADS](C, usable)
-    find_shift[blocks(max(d, 1), _THREADS), _THREADS](C, usable, shift)
-    shift_centers[blocks(k, _THREADS), _THREADS](C, usable, shift, shifted, starts)
+    find_usable[blocks_per_grid(k, _THREADS), _THREADS](C, usable)
+    find_shift[blocks_per_grid(max(d, 1), _THREADS), _THREADS](C, usable, shift)
+    shift_centers[blocks_per_grid(k, _THREADS), _THREADS](C, usable, shift, shifted, starts)
     real, blur = from_dtype(dtype), dtype.type((BLUR + d) * np.finfo(dtype).eps)
     flat = X.reshape(X.size), shifted.reshape(shifted.size)
     # A block goes through all centres, so the rows alone make the blocks.

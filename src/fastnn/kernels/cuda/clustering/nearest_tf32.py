@@ -25,7 +25,7 @@ Fasi, Higham, Mikaitis and Pranesh, "Numerical behavior of NVIDIA tensor cores",
 
 import math
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import types
@@ -33,6 +33,7 @@ from numba import types
 from fastnn.kernels.cuda.reduction import THREADS, block_largest
 from fastnn.kernels.cuda.runtime.compat import ALIGNMENT, cuda, kernel
 from fastnn.kernels.cuda.runtime.memory import Scratch
+from fastnn.kernels.cuda.runtime.structures import Real
 from fastnn.kernels.cuda.tiles.tensor_cores import TF32_ROUNDING
 from fastnn.kernels.cuda.tiles.tile import (
     count_tiles,
@@ -42,11 +43,19 @@ from fastnn.kernels.cuda.tiles.tile import (
     tile_for,
     tile_kernel,
 )
-from fastnn.kernels.cuda.tiles.tile_shape import Tile
+from fastnn.kernels.cuda.tiles.tile_shape import Factor, ProductTiles, Tile
 
 # Tensor cores cut off the ends of the 9 numbers that they add in a step of 8 of the depth: less than 9 units
 # in the last place of the largest, or 1.2 * 2^-23 of |x| |c| for each of the depth. Here it is more.
 _STEP = 2.0**-22
+
+
+class ErrorBound(NamedTuple):
+    """By how much a bracket may be wrong, at most: these three added up."""
+
+    share: Real  # of |x| reach
+    share_of_square: Real  # of reach^2
+    least: Real
 
 
 @kernel
@@ -67,7 +76,7 @@ def find_reach(usable, starts, reach, count):
 def two_nearest_kernel(tile: Tile, real: Any) -> Any:
     """labels[i] and distances[i] as in ``nearest``, where the two least brackets tell; else rows[..] = i.
 
-    A bracket may be wrong by `share` of |x| reach, `more` of reach^2 and `least_error` together.
+    `bound` is an ``ErrorBound``.
     """
     n_rows, n_columns, side, threads = tile.rows, tile.columns, tile.side, tile.threads
     height, width = tile.height, tile.width
@@ -77,15 +86,14 @@ def two_nearest_kernel(tile: Tile, real: Any) -> Any:
     origin, own_row, own_column, own_along = places(tile)
 
     @tile_kernel(tile)
-    def two_nearest(
-        X, C, x, c, shift, starts, reach, share, more, least_error, labels, distances, rows, count
-    ):
+    def two_nearest(X, C, x, c, shift, starts, reach, bound, labels, distances, rows, count):
         x_tile = cuda.shared.array(x_length, real, alignment=ALIGNMENT)
         c_tile = cuda.shared.array(c_length, real, alignment=ALIGNMENT)
         best = cuda.shared.array(best_shape, real)
         runner_up = cuda.shared.array(best_shape, real)
         winner = cuda.shared.array(best_shape, types.int32)
         dots = cuda.local.array(dots_shape, real)
+        tiles = ProductTiles(x_tile, c_tile, dots)
         first_row, first_column = origin()
         along = own_along()
         n, d, k = X.shape[0], X.shape[1], C.shape[0]
@@ -94,7 +102,7 @@ def two_nearest_kernel(tile: Tile, real: Any) -> Any:
             at = first_row + own_row(i)
             best[at, along], runner_up[at, along], winner[at, along] = real(np.inf), real(np.inf), 0
         for start in range(0, k, width):
-            add_up(first, start, n, k, d, x, 0, d, c, 0, d, shift, x, x_tile, c_tile, dots)
+            add_up(first, start, n, k, d, Factor(x, 0, d), Factor(c, 0, d), shift, x, tiles)
             for i in range(n_rows):
                 at = first_row + own_row(i)
                 least, second, own = best[at, along], runner_up[at, along], winner[at, along]
@@ -120,7 +128,9 @@ def two_nearest_kernel(tile: Tile, real: Any) -> Any:
                 difference, shifted = value - C[label, f], value - shift[f]
                 distance += difference * difference
                 squares += shifted * shifted
-            error = reach[0] * (share * math.sqrt(squares) + more * reach[0]) + least_error
+            error = (
+                reach[0] * (bound.share * math.sqrt(squares) + bound.share_of_square * reach[0]) + bound.least
+            )
             # False where one of them is not a number.
             if next_one - bracket > error + error and distance < np.inf:
                 labels[row], distances[row] = label, distance
@@ -156,11 +166,13 @@ def nearest_tf32(
     reach, count = work.array("reach", 1, np.float32), work.array("count of the list", 1, np.int32)
     rows = work.array("list", n, np.int32)
     find_reach[1, THREADS](usable, starts, reach, count)
-    share = np.float32((2.0 + TF32_ROUNDING) * TF32_ROUNDING + d * _STEP)
-    more = np.float32((d + 4) * np.finfo(np.float32).eps)
-    least_error = np.float32(d * np.finfo(np.float32).tiny)
+    bound = ErrorBound(
+        np.float32((2.0 + TF32_ROUNDING) * TF32_ROUNDING + d * _STEP),
+        np.float32((d + 4) * np.finfo(np.float32).eps),
+        np.float32(d * np.finfo(np.float32).tiny),
+    )
     tile = tile_for(n, 1, X.dtype.itemsize, tf32=True)
     two_nearest_kernel(tile, real)[count_tiles(tile, n, 1), tile.threads](
-        X, C, x, c, shift, starts, reach, share, more, least_error, labels, distances, rows, count
+        X, C, x, c, shift, starts, reach, bound, labels, distances, rows, count
     )
     return rows, count

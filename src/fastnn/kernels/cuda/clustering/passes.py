@@ -17,7 +17,7 @@ from fastnn.kernels.cuda.runtime.compat import cuda, on_device
 from fastnn.kernels.cuda.runtime.memory import Scratch, upload
 
 
-class Workspace:
+class SweepBuffers:
     """Buffers on a device for sweeps over n rows, and what a sweep leaves on the host.
 
     Attributes

@@ -11,7 +11,7 @@ import numpy as np
 from numba import types
 
 from fastnn.kernels.cuda.runtime.compat import block_threads, cuda, kernel
-from fastnn.kernels.cuda.runtime.memory import Scratch, blocks
+from fastnn.kernels.cuda.runtime.memory import Scratch, blocks_per_grid
 
 LENGTH = block_threads(256)  # threads of a block, and numbers of a stretch
 
@@ -48,7 +48,7 @@ def _add_before(numbers, before):
 
 def exclusive_sums(numbers: Any, scratch: Scratch) -> None:
     """Every number becomes the sum of those before it; int32, in place."""
-    stretches = blocks(numbers.shape[0], LENGTH)
+    stretches = blocks_per_grid(numbers.shape[0], LENGTH)
     totals = scratch.array(f"totals of {stretches}", stretches, np.int32)
     _scan_stretches[stretches, LENGTH](numbers, totals)
     if stretches > 1:

@@ -16,7 +16,7 @@ import numpy as np
 
 from fastnn.kernels.cuda.clustering.scan import exclusive_sums
 from fastnn.kernels.cuda.runtime.compat import block_threads, cuda, kernel
-from fastnn.kernels.cuda.runtime.memory import Scratch, blocks
+from fastnn.kernels.cuda.runtime.memory import Scratch, blocks_per_grid
 
 _THREADS = block_threads(64)
 # Rows of a chunk: as many as there are clusters, so that there are no more counts than rows, or this.
@@ -73,8 +73,8 @@ def sort_by_cluster(labels: Any, n_clusters: int, scratch: Scratch) -> tuple[Any
     """
     n = labels.shape[0]
     chunk_rows = max(_CHUNK, n_clusters)
-    n_chunks = blocks(n, chunk_rows)
-    grid = blocks(n_chunks, _THREADS), _THREADS
+    n_chunks = blocks_per_grid(n, chunk_rows)
+    grid = blocks_per_grid(n_chunks, _THREADS), _THREADS
     places = scratch.array("places", n_clusters * n_chunks, np.int32)
     order, starts = (
         scratch.array("order", n, np.int32),
@@ -82,6 +82,6 @@ def sort_by_cluster(labels: Any, n_clusters: int, scratch: Scratch) -> tuple[Any
     )
     _count[grid](labels, chunk_rows, n_chunks, places)
     exclusive_sums(places, scratch)
-    _note_starts[blocks(n_clusters + 1, _THREADS), _THREADS](places, n, n_chunks, starts)
+    _note_starts[blocks_per_grid(n_clusters + 1, _THREADS), _THREADS](places, n, n_chunks, starts)
     _place[grid](labels, chunk_rows, n_chunks, places, order)
     return order, starts

@@ -17,12 +17,12 @@ from fastnn.kernels.cuda.clustering.candidates import (
     try_candidates,
 )
 from fastnn.kernels.cuda.clustering.nearest import nearest_rows
-from fastnn.kernels.cuda.clustering.passes import SeedingPasses, Workspace
+from fastnn.kernels.cuda.clustering.passes import SeedingPasses, SweepBuffers
 from fastnn.kernels.cuda.clustering.sums import sum_rows
 from fastnn.kernels.cuda.reduction import weighted_sum
 from fastnn.kernels.cuda.rows.gather import gathered
 from fastnn.kernels.cuda.runtime.compat import block_threads, cuda, kernel, on_device
-from fastnn.kernels.cuda.runtime.memory import Scratch, blocks, upload
+from fastnn.kernels.cuda.runtime.memory import Scratch, blocks_per_grid, upload
 
 _THREADS = block_threads(256)
 
@@ -35,7 +35,7 @@ def add_to(part, total):
         total[i] += part[i]
 
 
-class StreamedWorkspace(Workspace):
+class StreamedSweepBuffers(SweepBuffers):
     """Buffers for sweeps over rows that come in ``blocks``; their attributes are those of ``Workspace``."""
 
     def __init__(
@@ -46,10 +46,10 @@ class StreamedWorkspace(Workspace):
         self._scratch_of: dict[int, Scratch] = defaultdict(Scratch)
 
     def sweep(self, X: Any, weights: np.ndarray, C: np.ndarray, *, summing: bool) -> float:
-        """As ``Workspace.sweep``."""
+        """As ``SweepBuffers.sweep``."""
         with on_device(self._ordinal):
             w, centers = self._begin(weights, C)
-            for first, block in X.blocks():
+            for first, block in X.iter_blocks():
                 rows = slice(first, first + block.shape[0])
                 scratch = self._scratch_of[block.shape[0]]
                 nearest_rows(
@@ -62,11 +62,11 @@ class StreamedWorkspace(Workspace):
             return weighted_sum(self._distances, w, self._scratch)
 
     def sum_all(self, X: Any) -> None:
-        """As ``Workspace.sum_all``."""
+        """As ``SweepBuffers.sum_all``."""
         with on_device(self._ordinal):
             self._on_host.clear()
             self._labels.copy_to_device(np.zeros(self._labels.shape, np.int32))
-            for first, block in X.blocks():
+            for first, block in X.iter_blocks():
                 self._add_block(block, None, first, self._scratch_of[block.shape[0]])
             self._sums_to_host()
 
@@ -82,7 +82,9 @@ class StreamedWorkspace(Workspace):
         )
         sum_rows(block, weights, labels, sums, counts, scratch)
         for part, total in zip((sums, counts), totals, strict=True):
-            add_to[blocks(total.size, _THREADS), _THREADS](part.reshape(part.size), total.reshape(total.size))
+            add_to[blocks_per_grid(total.size, _THREADS), _THREADS](
+                part.reshape(part.size), total.reshape(total.size)
+            )
 
     def _sums_to_host(self) -> None:
         self._sums.copy_to_host(self.sums)
@@ -97,11 +99,11 @@ class StreamedSeedingPasses(SeedingPasses):
         with on_device(self._ordinal):
             potentials = self._potentials[len(rows)]
             candidates = upload(self._X[rows])
-            for first, block in self._X.blocks():
+            for first, block in self._X.iter_blocks():
                 n = block.shape[0]
-                here, task = slice(first, first + n), first // TASK_ROWS
+                rows_of_block, task = slice(first, first + n), first // TASK_ROWS
                 try_candidates(
-                    block, self._of_rows(here), candidates, self._closest[here],
+                    block, self._of_rows(rows_of_block), candidates, self._closest[rows_of_block],
                     potentials[task : task + seeding_tasks(n)],
                 )  # fmt: skip
             return potentials.copy_to_host()

@@ -24,7 +24,7 @@ from numba import types
 
 from fastnn.kernels.cuda.clustering.sorting import sort_by_cluster
 from fastnn.kernels.cuda.runtime.compat import block_threads, cuda, kernel
-from fastnn.kernels.cuda.runtime.memory import Scratch, blocks
+from fastnn.kernels.cuda.runtime.memory import Scratch, blocks_per_grid
 
 # Rows of a piece: many for long rows, whose two parts take as much memory as two rows, few for short ones, as
 # there are few threads to a piece.
@@ -149,17 +149,17 @@ def sum_rows(
     # Where there are no weights an array of their type stands in for them: one kernel for both.
     row_weights = weights if weighted else work.array("no weights", 1, X.dtype)
     width = min(THREADS, 1 << (max(d, 1) - 1).bit_length())
-    slabs = blocks(max(d, 1), width)
+    slabs = blocks_per_grid(max(d, 1), width)
     if n <= _FEW_ROWS and n * k * slabs * width <= _FEW_TURNS:
-        part_rows = blocks(n, THREADS // width)
+        part_rows = blocks_per_grid(n, THREADS // width)
         _sum_few[(k, slabs), THREADS](X, row_weights, int(weighted), labels, width, part_rows, sums, counts)
         return
     order, starts = sort_by_cluster(labels, k, work)
     piece_rows = max(_LEAST, min(_MOST, _BY_FEATURE * d))
-    pieces = blocks(n, piece_rows)
+    pieces = blocks_per_grid(n, piece_rows)
     parts = work.array("parts", (pieces, 2, d + 1), np.float64)
-    threads = min(_FEATURES, blocks(d + 1, _WARP) * _WARP)
-    across = blocks(d + 1, threads)
+    threads = min(_FEATURES, blocks_per_grid(d + 1, _WARP) * _WARP)
+    across = blocks_per_grid(d + 1, threads)
     _sum_pieces[(pieces, across), threads](
         X,
         row_weights,

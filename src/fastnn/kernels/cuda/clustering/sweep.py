@@ -9,7 +9,7 @@ from fastnn.kernels.cuda.clustering.sums import sum_rows
 from fastnn.kernels.cuda.reduction import partial_sums
 from fastnn.kernels.cuda.rows.gather import THREADS, gather_rows, gather_weighted
 from fastnn.kernels.cuda.runtime.compat import cuda
-from fastnn.kernels.cuda.runtime.memory import Scratch, blocks
+from fastnn.kernels.cuda.runtime.memory import Scratch, blocks_per_grid
 
 
 class Sweep:
@@ -35,7 +35,7 @@ class Sweep:
         self.labels, self.distances = cuda.device_array(n, np.int32), cuda.device_array(n, dtype)
         self.sums, self.counts = cuda.device_array((k, d), np.float64), cuda.device_array(k, np.float64)
 
-    def over(self, X: Any, weights: Any, C: Any) -> Any:
+    def assign_and_sum(self, X: Any, weights: Any, C: Any) -> Any:
         """A sweep over n rows; sums over parts of them of the weighted squared distances, float64."""
         inertias = self.assign(X, weights, C)
         sum_rows(X, weights, self.labels, self.sums, self.counts, self._scratch)
@@ -46,13 +46,13 @@ class Sweep:
         nearest_rows(X, C, self.labels, self.distances, self._scratch, self._precision)
         return partial_sums(self.distances, weights, self._scratch)
 
-    def over_batch(self, order: Any, first: int, X: Any, weights: Any, C: Any) -> Any:
+    def assign_and_sum_batch(self, order: Any, first: int, X: Any, weights: Any, C: Any) -> Any:
         """The same over the n rows of X that `order` has from `first` on."""
         batch = self._scratch.array("rows", self._shape, self._dtype)
-        grid = blocks(batch.size, THREADS), THREADS
+        grid = blocks_per_grid(batch.size, THREADS), THREADS
         if weights is None:
             gather_rows[grid](order, first, X, batch)
-            return self.over(batch, None, C)
+            return self.assign_and_sum(batch, None, C)
         batch_weights = self._scratch.array("weights", self._shape[0], self._dtype)
         gather_weighted[grid](order, first, X, weights, batch, batch_weights)
-        return self.over(batch, batch_weights, C)
+        return self.assign_and_sum(batch, batch_weights, C)

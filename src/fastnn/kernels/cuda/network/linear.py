@@ -22,10 +22,10 @@ from numba import from_dtype
 
 from fastnn.kernels.cuda import scalars as scalars  # what the registry's functions are, in kernels
 from fastnn.kernels.cuda.runtime.compat import ALIGNMENT, block_threads, cuda, device_function, kernel
-from fastnn.kernels.cuda.runtime.memory import Arguments, blocks
+from fastnn.kernels.cuda.runtime.memory import Arguments, blocks_per_grid
 from fastnn.kernels.cuda.tiles.tensor_cores import multiplies_tf32
 from fastnn.kernels.cuda.tiles.tile import places, product, shared_lengths, tile_for, tile_kernel
-from fastnn.kernels.cuda.tiles.tile_shape import Tile
+from fastnn.kernels.cuda.tiles.tile_shape import Factor, ProductTiles, Tile
 from fastnn.kernels.shared.layer_arguments import activation_code, backward_arguments
 from fastnn.tables.activations import ACTIVATIONS, CODES, IDENTITY
 
@@ -48,8 +48,9 @@ def forward_kernel(activation: int, tile: Tile, real: Any) -> Any:
         x_tile = cuda.shared.array(x_length, real, alignment=ALIGNMENT)
         w_tile = cuda.shared.array(w_length, real, alignment=ALIGNMENT)
         dots = cuda.local.array(dots_shape, real)
+        tiles = ProductTiles(x_tile, w_tile, dots)
         row, column = cuda.blockIdx.x * height, cuda.blockIdx.y * width
-        add_up(row, column, n, n_out, n_in, X, 0, n_in, W, 0, n_out, W, W, x_tile, w_tile, dots)
+        add_up(row, column, n, n_out, n_in, Factor(X, 0, n_in), Factor(W, 0, n_out), W, W, tiles)
         y, x = origin()
         for i in range(n_rows):
             for j in range(n_columns):
@@ -94,8 +95,9 @@ def input_gradient_kernel(activation: int, tile: Tile, real: Any) -> Any:
         z_tile = cuda.shared.array(z_length, real, alignment=ALIGNMENT)
         w_tile = cuda.shared.array(w_length, real, alignment=ALIGNMENT)
         dots = cuda.local.array(dots_shape, real)
+        tiles = ProductTiles(z_tile, w_tile, dots)
         row, column = cuda.blockIdx.x * height, cuda.blockIdx.y * width
-        add_up(row, column, n, n_in, n_out, dZ, 0, n_out, W, 0, n_out, W, W, z_tile, w_tile, dots)
+        add_up(row, column, n, n_in, n_out, Factor(dZ, 0, n_out), Factor(W, 0, n_out), W, W, tiles)
         y, x = origin()
         for i in range(n_rows):
             for j in range(n_columns):
@@ -121,8 +123,9 @@ def weight_gradient_kernel(tile: Tile, real: Any) -> Any:
         x_tile = cuda.shared.array(x_length, real, alignment=ALIGNMENT)
         z_tile = cuda.shared.array(z_length, real, alignment=ALIGNMENT)
         dots = cuda.local.array(dots_shape, real)
+        tiles = ProductTiles(x_tile, z_tile, dots)
         row, column = cuda.blockIdx.x * height, cuda.blockIdx.y * width
-        add_up(row, column, n_in + 1, n_out, n, X, 0, n_in, dZ, 0, n_out, dZ, dZ, x_tile, z_tile, dots)
+        add_up(row, column, n_in + 1, n_out, n, Factor(X, 0, n_in), Factor(dZ, 0, n_out), dZ, dZ, tiles)
         y, x = origin()
         for i in range(n_rows):
             for j in range(n_columns):
@@ -145,7 +148,7 @@ def _on_tiles(factory: Callable[..., Any], m: int, n: int, dtype: Any, precision
         There are more columns than a grid can have.
     """
     tile = tile_for(m, n, np.dtype(dtype).itemsize, tf32=multiplies_tf32(precision, dtype))
-    grid = blocks(m, tile.height), blocks(n, tile.width)
+    grid = blocks_per_grid(m, tile.height), blocks_per_grid(n, tile.width)
     if grid[1] > _MAX_BLOCKS:
         raise ValueError(f"a layer has {n} units; on a GPU it can have {_MAX_BLOCKS * tile.width}.")
     return factory(tile, from_dtype(np.dtype(dtype)))[grid, tile.threads]
@@ -240,7 +243,7 @@ def linear_backward(
     db = arguments.output(given[2], (n_out,), dtype, "out[2] (db)", (*inputs, dX, dW), keep=accumulate)
     dZ = cuda.device_array((n, n_out), dtype)
     if dZ.size:
-        grid = blocks(dZ.size, _ELEMENT_THREADS), _ELEMENT_THREADS
+        grid = blocks_per_grid(dZ.size, _ELEMENT_THREADS), _ELEMENT_THREADS
         derivative_kernel(code)[grid](_flat(dA), _flat(Z), _flat(A), _flat(dZ))
     input_gradient(dZ, W, CODES[IDENTITY.name], dX, dX, dX, precision)
     weight_gradient(X, dZ, dW, db, add=accumulate, precision=precision)

@@ -1,7 +1,7 @@
 """A network in training on rows that go to a GPU in blocks.
 
 An epoch's rows, targets and weights are put in order on the host, in pieces of whole batches; a piece is
-copied while the one before it is trained on. The steps are those of ``Training``, to the last bit.
+copied while the one before it is trained on. The steps are those of ``DeviceTraining``, to the last bit.
 """
 
 from collections.abc import Iterator, Sequence
@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.kernels.cuda.network.training import Training
-from fastnn.kernels.cuda.rows.blocks_of_rows import BlockPipeline
+from fastnn.kernels.cuda.network.training import DeviceTraining
+from fastnn.kernels.cuda.rows.block_pipeline import BlockPipeline
+from fastnn.kernels.cuda.runtime.capacity import block_rows
 from fastnn.kernels.cuda.runtime.memory import upload
-from fastnn.kernels.cuda.runtime.room import block_rows
 
 
-class StreamedTraining(Training):
-    """A network in training on ``StreamedRows``; arguments as of ``Training``."""
+class StreamedTraining(DeviceTraining):
+    """A network in training on ``StreamedRows``; arguments as of ``DeviceTraining``."""
 
     _pipeline: BlockPipeline | None = None
 

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.kernels.cuda.network.layers import Gradients, forward_pass, layers_of
-from fastnn.kernels.cuda.network.mlp import ROW, TABLE_THREADS, Steps, table_kernel
+from fastnn.kernels.cuda.network.layer_by_layer import Gradients, forward_pass, layers_of
+from fastnn.kernels.cuda.network.step_arguments import ROW
+from fastnn.kernels.cuda.network.steps import TABLE_THREADS, Steps, table_kernel
 from fastnn.kernels.cuda.runtime.compat import cuda, on_device
-from fastnn.kernels.cuda.runtime.memory import blocks, upload
+from fastnn.kernels.cuda.runtime.memory import blocks_per_grid, upload
 from fastnn.tables.dropout import Dropout
 from fastnn.tables.losses import LOSSES
 from fastnn.tables.optimizers import Optimizer
@@ -32,7 +33,7 @@ def rows_at_once(n: int, layer_sizes: Sequence[int]) -> int:
     return max(1, min(n, _MOST_ROWS, _WIDEST_ELEMENTS // max(layer_sizes)))
 
 
-class Training:
+class DeviceTraining:
     """A network in training.
 
     Parameters
@@ -141,7 +142,7 @@ class Training:
         with on_device(self._ordinal):
             steps = self._steps_of(optimizer.code, batch_size)
             table = cuda.device_array((batches.size, ROW), self._X.dtype)
-            table_kernel(optimizer.code)[blocks(batches.size, TABLE_THREADS), TABLE_THREADS](
+            table_kernel(optimizer.code)[blocks_per_grid(batches.size, TABLE_THREADS), TABLE_THREADS](
                 float(optimizer.learning_rate), upload(optimizer.hyper), float(before),
                 upload(scale[batches]), upload(0.5 * alpha * share), table,
             )  # fmt: skip
@@ -203,10 +204,14 @@ def outputs(
     n = X.shape[0]
     size = rows_at_once(n, layer_sizes)
     layers = layers_of(upload(parameters), layer_sizes)
-    room = [cuda.device_array((size, units), X.dtype) for units in layer_sizes[1:-1]]
+    buffers = [cuda.device_array((size, units), X.dtype) for units in layer_sizes[1:-1]]
     out = cuda.device_array((n, layer_sizes[-1]), X.dtype)
     for first in range(0, n, size):
         count = min(size, n - first)
-        A = [X[first : first + count], *[array[:count] for array in room], out[first : first + count]]
+        A = [
+            X[first : first + count],
+            *[array[:count] for array in buffers],
+            out[first : first + count],
+        ]
         forward_pass(layers, hidden, output, A, A, precision)
     return out

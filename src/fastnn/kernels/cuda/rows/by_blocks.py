@@ -27,7 +27,7 @@ class RowsByBlocks(DeviceRows):
     precision: str | None
 
     @abstractmethod
-    def blocks(self, columns: int = 0) -> Iterator[tuple[int, Any]]:
+    def iter_blocks(self, columns: int = 0) -> Iterator[tuple[int, Any]]:
         """The number of the first row of each block, and the block as a device array; on the current device.
 
         A block may be read by what is queued before the next one is asked for. With `columns` there is room
@@ -43,6 +43,6 @@ class RowsByBlocks(DeviceRows):
     def on_host(self, columns: int, work: Callable[[Any], Any]) -> np.ndarray:
         """What is computed from the rows: from a block an array of its rows and so many columns."""
         out = np.empty((self.shape[0], columns), self.dtype)
-        for first, block in self.blocks(columns):
+        for first, block in self.iter_blocks(columns):
             work(block).copy_to_host(out[first : first + block.shape[0]])
         return out

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.kernels.cuda.runtime.compat import block_threads, cuda, kernel
-from fastnn.kernels.cuda.runtime.memory import blocks, upload
+from fastnn.kernels.cuda.runtime.memory import blocks_per_grid, upload
 
 THREADS = block_threads(256)
 
@@ -45,5 +45,5 @@ def gathered(X: Any, rows: np.ndarray) -> Any:
     out = cuda.device_array((len(rows), X.shape[1]), X.dtype)
     if out.size:
         order = upload(rows, np.int64)
-        gather_rows[blocks(out.size, THREADS), THREADS](order, 0, X, out)
+        gather_rows[blocks_per_grid(out.size, THREADS), THREADS](order, 0, X, out)
     return out

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.kernels.cuda.runtime.compat import block_threads, cuda, kernel
-from fastnn.kernels.cuda.runtime.memory import blocks
+from fastnn.kernels.cuda.runtime.memory import blocks_per_grid
 from fastnn.kernels.shared.device_rows import UNIT_ROUNDING
 
 _THREADS = block_threads(256)
@@ -35,7 +35,7 @@ def check_finite(X: Any) -> None:
     """
     found = cuda.to_device(np.zeros(2, np.int32))
     if X.size:
-        _find_not_finite[blocks(X.size, _THREADS), _THREADS](X, found)
+        _find_not_finite[blocks_per_grid(X.size, _THREADS), _THREADS](X, found)
     missing, infinite = found.copy_to_host()
     if infinite:
         raise ValueError(f"Input X contains infinity or a value too large for {np.dtype(X.dtype)!r}.")
@@ -81,7 +81,7 @@ def _measured(X: Any) -> tuple[Any, Any, Any]:
     uneven = cuda.to_device(np.zeros(1, np.int32))
     rounding = UNIT_ROUNDING * float(np.finfo(X.dtype).eps)
     if n:
-        _measure[blocks(n, _THREADS), _THREADS](X, scales, lengths, rounding, uneven)
+        _measure[blocks_per_grid(n, _THREADS), _THREADS](X, scales, lengths, rounding, uneven)
     return scales, lengths, uneven
 
 
@@ -99,7 +99,7 @@ def divide_by_lengths(X: Any, out: Any) -> None:
     """The rows of a device array (n, d) over their lengths; `out` may be X."""
     scales, lengths, _ = _measured(X)
     if X.size:
-        _divide[blocks(X.size, _THREADS), _THREADS](X, scales, lengths, out)
+        _divide[blocks_per_grid(X.size, _THREADS), _THREADS](X, scales, lengths, out)
 
 
 def unit_rows(X: Any) -> Any:

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from fastnn.kernels.cuda.clustering.candidates import TASK_ROWS
-from fastnn.kernels.cuda.clustering.streamed_passes import StreamedSeedingPasses, StreamedWorkspace
-from fastnn.kernels.cuda.rows.blocks_of_rows import BlockPipeline
+from fastnn.kernels.cuda.clustering.streamed_passes import StreamedSeedingPasses, StreamedSweepBuffers
+from fastnn.kernels.cuda.rows.block_pipeline import BlockPipeline
 from fastnn.kernels.cuda.rows.by_blocks import RowsByBlocks
 from fastnn.kernels.cuda.rows.lengths import divide_by_lengths, have_direction, have_unit_length
+from fastnn.kernels.cuda.runtime.capacity import block_rows, fits, rows_with_results
 from fastnn.kernels.cuda.runtime.compat import on_device
 from fastnn.kernels.cuda.runtime.memory import as_dtype, upload
-from fastnn.kernels.cuda.runtime.room import block_rows, fits, rows_with_results
 from fastnn.kernels.shared.device_rows import DeviceRows
 
 
@@ -52,7 +52,7 @@ class StreamedRows(RowsByBlocks):
         self._copied_as, self._at_unit_length = self.dtype, False
         self._pipeline: BlockPipeline | None = None
 
-    def blocks(self, columns: int = 0) -> Iterator[tuple[int, Any]]:
+    def iter_blocks(self, columns: int = 0) -> Iterator[tuple[int, Any]]:
         n, d = self.shape
         if self._pipeline is None:
             size = min(block_rows(d * self._copied_as.itemsize, TASK_ROWS), n)
@@ -128,21 +128,21 @@ class StreamedRows(RowsByBlocks):
         work.sweep(self, np.empty(0, self.dtype), C, summing=False)
         return work.labels
 
-    def workspace(self, n: int, k: int) -> StreamedWorkspace:
-        return StreamedWorkspace(self.ordinal, n, k, self.shape[1], self.dtype, self.precision)
+    def workspace(self, n: int, k: int) -> StreamedSweepBuffers:
+        return StreamedSweepBuffers(self.ordinal, n, k, self.shape[1], self.dtype, self.precision)
 
     def seeding(self, weights: np.ndarray | None, n_clusters: int, n_trials: int) -> StreamedSeedingPasses:
         return StreamedSeedingPasses(self.ordinal, self, weights, n_trials)
 
     def have_direction(self) -> np.ndarray:
         with on_device(self.ordinal):
-            return np.concatenate([have_direction(block) for _, block in self.blocks()])
+            return np.concatenate([have_direction(block) for _, block in self.iter_blocks()])
 
     def unit_rows(self) -> "StreamedRows":
         if self._at_unit_length:
             return self
         with on_device(self.ordinal):
-            if all(have_unit_length(block) for _, block in self.blocks()):
+            if all(have_unit_length(block) for _, block in self.iter_blocks()):
                 return self
         found = self._like(self._host)
         found._at_unit_length = True

@@ -35,6 +35,7 @@ __all__ = [
     "SIMULATED",
     "block_side",
     "block_threads",
+    "compiled_for",
     "cooperative_blocks",
     "copy_stream",
     "cuda",
@@ -139,10 +140,23 @@ def multiprocessors() -> int:
     return 16 if SIMULATED else cuda.get_current_device().MULTIPROCESSOR_COUNT
 
 
+@cache
+def compiled_for(function: Any, signature: tuple[Any, ...]) -> Any:
+    """A kernel compiled now, for the current device and for arguments of these types alone.
+
+    Its launches do not find out the types of what they are given, which of named tuples takes 40 us.
+    """
+    if SIMULATED:
+        return function
+    options = function.targetoptions
+    return cuda.jit(signature, launch_bounds=options["launch_bounds"])(function.py_func)
+
+
 def cooperative_blocks(function: Any, signature: tuple[Any, ...], threads: int) -> int:
-    """Blocks of so many threads that can all be on the current device at once, and so wait for each other."""
-    if not SIMULATED:
-        function.compile(signature)
+    """Blocks of so many threads that can all be on the current device at once, and so wait for each other.
+
+    function : of ``compiled_for``
+    """
     return function.overloads[signature].max_cooperative_grid_blocks(threads)
 
 
@@ -204,10 +218,10 @@ def imported(array: Any, *, to_write: bool = False) -> Any:
         return cuda.from_cuda_array_interface(description, owner=view, sync=False)
     from numba.cuda.simulator.cudadrv.devicearray import FakeCUDAArray
 
-    return FakeCUDAArray(np.asarray(_Memory(view, description)))
+    return FakeCUDAArray(np.asarray(_SimulatedMemory(view, description)))
 
 
-class _Memory:
+class _SimulatedMemory:
     """What the simulator takes for memory of a device, as NumPy reads it."""
 
     def __init__(self, owner: Any, description: dict[str, Any]) -> None:

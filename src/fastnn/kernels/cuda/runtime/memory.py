@@ -44,8 +44,8 @@ def _copy_matrix(source, target):
         target[i // columns, i % columns] = source[i // columns, i % columns]
 
 
-def blocks(n: int, threads: int) -> int:
-    """Blocks for n items."""
+def blocks_per_grid(n: int, threads: int) -> int:
+    """Blocks of a launch that has a thread, or whatever `threads` counts, for each of n items."""
     return -(-n // threads)
 
 
@@ -238,5 +238,5 @@ def as_dtype(array: Any, dtype: np.dtype) -> Any:
             raise ValueError("an array of a GPU with more than two dimensions must be C-contiguous")
         source, copied = array.reshape(array.size), target.reshape(target.size)
     copy = _copy_vector if copied.ndim == 1 else _copy_matrix
-    copy[blocks(target.size, _THREADS), _THREADS](source, copied)
+    copy[blocks_per_grid(target.size, _THREADS), _THREADS](source, copied)
     return target

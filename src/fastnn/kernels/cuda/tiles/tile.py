@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.kernels.cuda.runtime.compat import cuda, device_function, kernel, multiprocessors
-from fastnn.kernels.cuda.runtime.memory import blocks
+from fastnn.kernels.cuda.runtime.memory import blocks_per_grid
 from fastnn.kernels.cuda.tiles import plain_tile, tensor_tile
 from fastnn.kernels.cuda.tiles.tile_shape import Places, Tile
 
@@ -65,7 +65,7 @@ def is_enough(tiles: int) -> bool:
 
 def count_tiles(tile: Tile, m: int, n: int) -> int:
     """Tiles of a result (m, n)."""
-    return blocks(m, tile.height) * blocks(n, tile.width)
+    return blocks_per_grid(m, tile.height) * blocks_per_grid(n, tile.width)
 
 
 def tile_kernel(tile: Tile, at_once: int = 2) -> Callable[[Callable[..., Any]], Any]:
@@ -89,6 +89,55 @@ def shared_lengths(tile: Tile, real: Any) -> tuple[int, int]:
 
 
 @cache
+def _fetch_of_a(tile: Tile, real: Any, *, turn: bool, ones: bool, shifted: bool, listed: bool) -> Any:
+    """The device function that reads the thread's numbers of the next tile of A, as ``product`` is asked."""
+    side, n_rows = tile.side, tile.rows
+
+    @device_function
+    def fetch_a(row, k, m, depth, A, vector, list_, x, y, numbers):
+        n_stored = m - 1 if ones else m
+        step = side if turn else side * A.row
+        at = A.at + ((k + y) * A.row + row + x if turn else (row + y) * A.row + k + x)
+        for e in range(n_rows):
+            if turn:
+                i, f = row + x + side * e, k + y
+            else:
+                i, f = row + y + side * e, k + x
+            value = real(0)
+            if f < depth and i < n_stored:
+                value = A.values[np.uint64(A.at + list_[i] * A.row + f if listed else at + e * step)]
+                if shifted:
+                    value -= vector[np.uint64(f)]
+            elif ones and f < depth and i == n_stored:
+                value = real(1)
+            numbers[e] = value
+
+    return fetch_a
+
+
+@cache
+def _fetch_of_b(tile: Tile, real: Any, *, turn: bool) -> Any:
+    """As ``_fetch_of_a``, of B."""
+    side, n_columns = tile.side, tile.columns
+
+    @device_function
+    def fetch_b(column, k, n, depth, B, x, y, numbers):
+        step = side * B.row if turn else side
+        at = B.at + ((column + y) * B.row + k + x if turn else (k + y) * B.row + column + x)
+        for e in range(n_columns):
+            if turn:
+                j, f = column + y + side * e, k + x
+            else:
+                j, f = column + x + side * e, k + y
+            value = real(0)
+            if f < depth and j < n:
+                value = B.values[np.uint64(at + e * step)]
+            numbers[e] = value
+
+    return fetch_b
+
+
+@cache
 def product(
     tile: Tile,
     real: Any,
@@ -101,9 +150,8 @@ def product(
 ) -> Any:
     """The device function that adds up a tile of A B, into an array (rows, columns) of each thread.
 
-    Its arguments: row and column where the tile begins; the shape (m, n) of the result and the depth; each
-    factor as a flat array, with the place where it begins and the length of its rows; a vector (depth,) and a
-    list (m,); the tiles in shared memory, and the sums.
+    Its arguments: row and column where the tile begins; the shape (m, n) of the result and the depth; A and
+    B, each a ``Factor``; a vector (depth,) and a list (m,); and the ``ProductTiles``.
 
     Parameters
     ----------
@@ -123,70 +171,36 @@ def product(
     how = tensor_tile if tile.tensor else plain_tile
     a_place = how.shared_place(tile, real, tile.height, turned=turn_a)
     b_place = how.shared_place(tile, real, tile.width, turned=not turn_b)
-    multiply = how.multiply(tile, real, a_place, b_place)
-    rounded = how.rounded
+    multiply, rounded = how.multiply(tile, real, a_place, b_place), how.rounded
+    fetch_a = _fetch_of_a(tile, real, turn=turn_a, ones=ones, shifted=shifted, listed=listed)
+    fetch_b = _fetch_of_b(tile, real, turn=turn_b)
 
     @device_function
-    def fetch_a(row, k, m, depth, A, a_at, a_row, vector, list_, x, y, numbers):
-        there = m - 1 if ones else m
-        step = side if turn_a else side * a_row
-        at = a_at + ((k + y) * a_row + row + x if turn_a else (row + y) * a_row + k + x)
-        for e in range(n_rows):
-            if turn_a:
-                i, f = row + x + side * e, k + y
-            else:
-                i, f = row + y + side * e, k + x
-            value = real(0)
-            if f < depth and i < there:
-                value = A[np.uint64(a_at + list_[i] * a_row + f if listed else at + e * step)]
-                if shifted:
-                    value -= vector[np.uint64(f)]
-            elif ones and f < depth and i == there:
-                value = real(1)
-            numbers[e] = value
-
-    @device_function
-    def fetch_b(column, k, n, depth, B, b_at, b_row, x, y, numbers):
-        step = side * b_row if turn_b else side
-        at = b_at + ((column + y) * b_row + k + x if turn_b else (k + y) * b_row + column + x)
-        for e in range(n_columns):
-            if turn_b:
-                j, f = column + y + side * e, k + x
-            else:
-                j, f = column + x + side * e, k + y
-            value = real(0)
-            if f < depth and j < n:
-                value = B[np.uint64(at + e * step)]
-            numbers[e] = value
-
-    @device_function
-    def add_up(
-        row, column, m, n, depth, A, a_at, a_row, B, b_at, b_row, vector, list_, a_tile, b_tile, dots,
-    ):  # fmt: skip
+    def add_up(row, column, m, n, depth, A, B, vector, list_, tiles):
         x, y = cuda.threadIdx.x % side, cuda.threadIdx.x // side
         next_a = cuda.local.array(n_rows, real)
         next_b = cuda.local.array(n_columns, real)
         for i in range(n_rows):
             for j in range(n_columns):
-                dots[i, j] = real(0)
-        fetch_a(row, 0, m, depth, A, a_at, a_row, vector, list_, x, y, next_a)
-        fetch_b(column, 0, n, depth, B, b_at, b_row, x, y, next_b)
+                tiles.dots[i, j] = real(0)
+        fetch_a(row, 0, m, depth, A, vector, list_, x, y, next_a)
+        fetch_b(column, 0, n, depth, B, x, y, next_b)
         for k in range(0, depth, side):
             for e in range(n_rows):
                 if turn_a:
-                    a_tile[a_place(x + side * e, y)] = rounded(next_a[e])
+                    tiles.a[a_place(x + side * e, y)] = rounded(next_a[e])
                 else:
-                    a_tile[a_place(y + side * e, x)] = rounded(next_a[e])
+                    tiles.a[a_place(y + side * e, x)] = rounded(next_a[e])
             for e in range(n_columns):
                 if turn_b:
-                    b_tile[b_place(y + side * e, x)] = rounded(next_b[e])
+                    tiles.b[b_place(y + side * e, x)] = rounded(next_b[e])
                 else:
-                    b_tile[b_place(x + side * e, y)] = rounded(next_b[e])
+                    tiles.b[b_place(x + side * e, y)] = rounded(next_b[e])
             cuda.syncthreads()
-            fetch_a(row, k + side, m, depth, A, a_at, a_row, vector, list_, x, y, next_a)
-            fetch_b(column, k + side, n, depth, B, b_at, b_row, x, y, next_b)
+            fetch_a(row, k + side, m, depth, A, vector, list_, x, y, next_a)
+            fetch_b(column, k + side, n, depth, B, x, y, next_b)
             # All of the step, also where less of the depth is left, and zeros then: the loop is unrolled.
-            multiply(a_tile, b_tile, dots)
+            multiply(tiles.a, tiles.b, tiles.dots)
             cuda.syncthreads()
 
     return add_up

@@ -27,6 +27,22 @@ class Tile(NamedTuple):
         return self.side * self.columns
 
 
+class Factor(NamedTuple):
+    """A factor of a product as kernels hand it on."""
+
+    values: Any  # a flat array
+    at: Any  # where the factor begins in it
+    row: Any  # length of its rows
+
+
+class ProductTiles(NamedTuple):
+    """A block's work arrays for one product at a time."""
+
+    a: Any  # a tile of A, in shared memory
+    b: Any  # of B
+    dots: Any  # (rows, columns) sums of the thread
+
+
 class Places(NamedTuple):
     """Device functions: which elements of the tile the calling thread has.
 

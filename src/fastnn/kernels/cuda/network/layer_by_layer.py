@@ -5,7 +5,7 @@
     forward, layer by layer -> loss and dz -> dZ, layer by layer back, dW and db
 
 Parameters and gradients are one flat array each, in the layout ``W_1, b_1, ..., W_L, b_L`` of every device; a
-layer works on views of them. A pass over many rows is long beside its launches; ``mlp`` has the steps of
+layer works on views of them. A pass over many rows is long beside its launches; ``steps`` has the steps of
 training.
 """
 
@@ -20,30 +20,30 @@ from fastnn.kernels.cuda.network.output import THREADS as OUTPUT_THREADS
 from fastnn.kernels.cuda.network.output import loss_kernel, softmax
 from fastnn.kernels.cuda.reduction import weighted_sum
 from fastnn.kernels.cuda.runtime.compat import cuda
-from fastnn.kernels.cuda.runtime.memory import blocks
+from fastnn.kernels.cuda.runtime.memory import blocks_per_grid
 from fastnn.tables.activations import ACTIVATIONS, CODES, IDENTITY, SOFTMAX
 from fastnn.tables.losses import LOSSES
 
 
-class Layer(NamedTuple):
+class LayerParameters(NamedTuple):
     """A layer's parameters, or what else has their layout, as views of a flat array."""
 
     W: Any  # (n_in, n_out)
     b: Any  # (n_out,)
 
 
-def layers_of(flat: Any, layer_sizes: Sequence[int]) -> list[Layer]:
+def layers_of(flat: Any, layer_sizes: Sequence[int]) -> list[LayerParameters]:
     """The layers of a flat device array."""
     layers, at = [], 0
     for n_in, n_out in pairwise(layer_sizes):
         end = at + n_in * n_out
-        layers.append(Layer(flat[at:end].reshape(n_in, n_out), flat[end : end + n_out]))
+        layers.append(LayerParameters(flat[at:end].reshape(n_in, n_out), flat[end : end + n_out]))
         at = end + n_out
     return layers
 
 
 def forward_pass(
-    layers: Sequence[Layer],
+    layers: Sequence[LayerParameters],
     hidden: int,
     output: str,
     A: Sequence[Any],
@@ -54,7 +54,7 @@ def forward_pass(
 
     Parameters
     ----------
-    layers : sequence of Layer
+    layers : sequence of LayerParameters
     hidden : int
         Code of the hidden layers' activation.
     output : str
@@ -73,7 +73,7 @@ def forward_pass(
         forward(A[i], W, b, code, Z[i + 1] if keep_z else None, A[i + 1], precision)
     if output == SOFTMAX:
         n, n_out = A[-1].shape
-        softmax[blocks(n, OUTPUT_THREADS), OUTPUT_THREADS](A[-1].reshape(n * n_out), n_out)
+        softmax[blocks_per_grid(n, OUTPUT_THREADS), OUTPUT_THREADS](A[-1].reshape(n * n_out), n_out)
 
 
 class Gradients:
@@ -134,7 +134,7 @@ class Gradients:
         forward_pass(self._layers, self._hidden, LOSSES[self._loss].output_activation, A, Z, self._precision)
         weighted, n_out = weights is not None, Y.shape[1]
         # Where there are no weights an array of their type stands in for them: one kernel for both.
-        loss_kernel(self._loss)[blocks(n, OUTPUT_THREADS), OUTPUT_THREADS](
+        loss_kernel(self._loss)[blocks_per_grid(n, OUTPUT_THREADS), OUTPUT_THREADS](
             Y[rows].reshape(n * n_out), weights[rows] if weighted else self._layers[0].b, int(weighted),
             A[-1].reshape(n * n_out), n_out, self._row_loss,
         )  # fmt: skip

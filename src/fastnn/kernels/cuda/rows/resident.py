@@ -10,7 +10,7 @@ from fastnn.kernels.cuda.clustering.distances import distances_to
 from fastnn.kernels.cuda.clustering.kmeans import assign
 from fastnn.kernels.cuda.clustering.lloyd import Iterations
 from fastnn.kernels.cuda.clustering.mini_batch import MiniBatches
-from fastnn.kernels.cuda.clustering.passes import SeedingPasses, Workspace
+from fastnn.kernels.cuda.clustering.passes import SeedingPasses, SweepBuffers
 from fastnn.kernels.cuda.rows.by_blocks import RowsByBlocks
 from fastnn.kernels.cuda.rows.gather import gathered
 from fastnn.kernels.cuda.rows.lengths import (
@@ -21,13 +21,13 @@ from fastnn.kernels.cuda.rows.lengths import (
     unit_rows,
 )
 from fastnn.kernels.cuda.rows.streamed import StreamedRows
+from fastnn.kernels.cuda.runtime.capacity import fits, rows_with_results
 from fastnn.kernels.cuda.runtime.compat import on_device
 from fastnn.kernels.cuda.runtime.memory import Arguments, as_dtype, as_kind_of, upload
-from fastnn.kernels.cuda.runtime.room import fits, rows_with_results
 from fastnn.kernels.shared.device_rows import is_device_array
 
 
-class Rows(RowsByBlocks):
+class ResidentRows(RowsByBlocks):
     """Rows on a device.
 
     Parameters
@@ -55,7 +55,7 @@ class Rows(RowsByBlocks):
         self.precision = precision
         self.shape, self.dtype = tuple(array.shape), np.dtype(array.dtype)
 
-    def blocks(self, columns: int = 0) -> Iterator[tuple[int, Any]]:
+    def iter_blocks(self, columns: int = 0) -> Iterator[tuple[int, Any]]:
         n = self.shape[0]
         size = rows_with_results(columns, self.dtype.itemsize) if columns else n
         for first in range(0, n, size):
@@ -69,11 +69,11 @@ class Rows(RowsByBlocks):
             found = gathered(self.array, np.atleast_1d(numbers)).copy_to_host()
         return found[0] if numbers.ndim == 0 else found
 
-    def take(self, rows: np.ndarray) -> "Rows":
+    def take(self, rows: np.ndarray) -> "ResidentRows":
         with on_device(self.ordinal):
             return self._with(gathered(self.array, rows))
 
-    def astype(self, dtype: Any, copy: bool = False) -> "Rows":
+    def astype(self, dtype: Any, copy: bool = False) -> "ResidentRows":
         if np.dtype(dtype) == self.dtype and not copy:
             return self
         with on_device(self.ordinal):
@@ -93,8 +93,8 @@ class Rows(RowsByBlocks):
         with on_device(self.ordinal):
             return as_kind_of(self.given, distances_to(self.array, C))
 
-    def workspace(self, n: int, k: int) -> Workspace:
-        return Workspace(self.ordinal, n, k, self.shape[1], self.dtype, self.precision)
+    def workspace(self, n: int, k: int) -> SweepBuffers:
+        return SweepBuffers(self.ordinal, n, k, self.shape[1], self.dtype, self.precision)
 
     def mini_batches(self, n_clusters: int, batch_size: int) -> MiniBatches:
         return MiniBatches(self.ordinal, self.array, n_clusters, batch_size, self.precision)
@@ -114,13 +114,13 @@ class Rows(RowsByBlocks):
         """The rows as some that stay on the host; None where they do not lie there."""
         if self._host is None:
             return None
-        return StreamedRows(self._host, self.ordinal, self.dtype, Rows, self.precision)
+        return StreamedRows(self._host, self.ordinal, self.dtype, ResidentRows, self.precision)
 
     def have_direction(self) -> np.ndarray:
         with on_device(self.ordinal):
             return have_direction(self.array)
 
-    def unit_rows(self) -> "Rows":
+    def unit_rows(self) -> "ResidentRows":
         with on_device(self.ordinal):
             if not is_device_array(self.given) and not have_unit_length(self.array):
                 # The array is no user's: there may be no room for another one.
@@ -130,11 +130,11 @@ class Rows(RowsByBlocks):
             array = unit_rows(self.array)
         return self if array is self.array else self._with(array)
 
-    def _with(self, array: Any) -> "Rows":
-        return Rows(array, self.ordinal, self.given, precision=self.precision)
+    def _with(self, array: Any) -> "ResidentRows":
+        return ResidentRows(array, self.ordinal, self.given, precision=self.precision)
 
 
-def device_rows(X: Any, ordinal: int, precision: str | None = None) -> Rows | StreamedRows:
+def device_rows(X: Any, ordinal: int, precision: str | None = None) -> ResidentRows | StreamedRows:
     """A user's array on a device: where it lies, if it lies there; in blocks, if there is no room for it.
 
     Parameters
@@ -162,11 +162,11 @@ def device_rows(X: Any, ordinal: int, precision: str | None = None) -> Rows | St
     with on_device(ordinal):
         arguments = Arguments(X)
         if not is_device_array(X) and not fits(shape, arguments.dtype):
-            return StreamedRows(np.asarray(X), ordinal, arguments.dtype, Rows, precision)
+            return StreamedRows(np.asarray(X), ordinal, arguments.dtype, ResidentRows, precision)
         array = arguments.matrix(X, "X", (None, None))
         if is_device_array(X):
             check_finite(array)
-    return Rows(array, ordinal, X, None if is_device_array(X) else np.asarray(X), precision)
+    return ResidentRows(array, ordinal, X, None if is_device_array(X) else np.asarray(X), precision)
 
 
 def to_kind_of(like: Any, array: np.ndarray, ordinal: int) -> Any:

@@ -65,8 +65,8 @@ class BlockPipeline:
     def __init__(self, ordinal: int, n_rows: int, widths: Sequence[int], dtype: Any) -> None:
         self.n_rows, self._ordinal = n_rows, ordinal
         shapes = [(n_rows, width) for width in widths]
-        self._here = [[cuda.pinned_array(shape, dtype) for shape in shapes] for _ in range(2)]
-        self._there = [[cuda.device_array(shape, dtype) for shape in shapes] for _ in range(2)]
+        self._on_host = [[cuda.pinned_array(shape, dtype) for shape in shapes] for _ in range(2)]
+        self._on_device = [[cuda.device_array(shape, dtype) for shape in shapes] for _ in range(2)]
         self._copied, self._used = [event(), event()], [event(), event()]
         self._stream = copy_stream(ordinal)
         self._former: Callable[[], Any] = lambda: None
@@ -105,7 +105,7 @@ class BlockPipeline:
                 if i + 2 < len(cuts):
                     self._copied[i % 2].synchronize()
                     filling[i % 2] = self._begin_to_fill(pool, fill, cuts, i + 2)
-                yield begin, [place[: end - begin] for place in self._there[i % 2]]
+                yield begin, [place[: end - begin] for place in self._on_device[i % 2]]
                 self._used[i % 2].record()
         finally:
             # Whoever leaves in the middle leaves no thread and no copy behind that works on these places.
@@ -118,7 +118,7 @@ class BlockPipeline:
     ) -> list[Future[None]]:
         begin, end = cuts[i]
         edges = np.linspace(begin, end, min(_FILLERS, end - begin) + 1).astype(np.int64).tolist()
-        places = self._here[i % 2]
+        places = self._on_host[i % 2]
         return [
             pool.submit(fill, first, last, [place[first - begin : last - begin] for place in places])
             for first, last in pairwise(edges)
@@ -129,6 +129,6 @@ class BlockPipeline:
             part.result()
         n = cuts[i][1] - cuts[i][0]
         self._used[i % 2].wait(self._stream)
-        for here, there in zip(self._here[i % 2], self._there[i % 2], strict=True):
-            there[:n].copy_to_device(here[:n], stream=self._stream)
+        for source, target in zip(self._on_host[i % 2], self._on_device[i % 2], strict=True):
+            target[:n].copy_to_device(source[:n], stream=self._stream)
         self._copied[i % 2].record(self._stream)

@@ -20,13 +20,19 @@ ROOMS = {
     "estimators": ESTIMATORS,
 }
 # Rooms of the kernels, each of which stands on those before it.
-KERNEL_ROOMS = ["shared", "compiler", "simd", "cpu"]
+KERNEL_ROOMS = ["shared", "contract", "compiler", "simd", "cpu"]
 # Modules in the root: what a fork needs stands below everything, compiling ahead of time calls engines.
 ROOT_MODULES = {"_forks": TABLES, "_locks": TABLES, "_mappings": TABLES, "_precompile": ENGINES}
 # The two families, which have a room on every floor and know nothing of each other.
 FAMILIES = {
     "networks": ("networks", "kernels.cpu.network", "kernels.cuda.network", "estimators.mlp"),
-    "clustering": ("clustering", "kernels.cpu.clustering", "kernels.cuda.clustering", "estimators.kmeans"),
+    "clustering": (
+        "clustering",
+        "kernels.contract.clustering",
+        "kernels.cpu.clustering",
+        "kernels.cuda.clustering",
+        "estimators.kmeans",
+    ),
 }
 FUNCTION_MODULES = {
     "fastnn.tables.elementary",

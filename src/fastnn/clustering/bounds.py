@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from fastnn.clustering.passes import Workspace
 from fastnn.kernels import device
 from fastnn.kernels.shared.threads import threads_for, workers
 
@@ -98,7 +97,7 @@ class Bounds:
         """Let the next pass be one with bounds, of which nothing is known yet."""
         self.active = self._fresh = True
 
-    def sweep(self, weights: np.ndarray, C: np.ndarray, before: np.ndarray, work: Workspace) -> None:
+    def sweep(self, weights: np.ndarray, C: np.ndarray, before: np.ndarray, work: device.HostSweeps) -> None:
         """Nearest centre of every row, and the sums of the clusters, into `work`.
 
         Its labels are those for `before`, the centres for which the bounds are right.
@@ -108,18 +107,18 @@ class Bounds:
         n = self._before.size
         self.unchanged = changed == 0
         if self._moved_rows is None:
-            self.add_up(weights, C, work)
+            self.add_up(weights, work)
         elif self.unchanged:
             return
         elif weights.size or changed > _MOVED * n or self._moved_rows > n:
-            self.add_up(weights, C, work)
+            self.add_up(weights, work)
         else:
             device.move_rows(self._X, self._before, work.labels, work.sums, work.counts)
             self._moved_rows += changed
 
-    def add_up(self, weights: np.ndarray, C: np.ndarray, work: Workspace) -> None:
+    def add_up(self, weights: np.ndarray, work: device.HostSweeps) -> None:
         """The sums of the clusters, from all rows."""
-        work.sweep(self._X, weights, C, summing=True, assigning=False)
+        work.add_up(self._X, weights)
         self._before[:] = work.labels
         self._moved_rows = 0
 

@@ -5,7 +5,6 @@ import operator
 import numpy as np
 from sklearn.utils.extmath import randomized_range_finder
 
-from fastnn.clustering.passes import Workspace
 from fastnn.kernels import assign, device, linear_forward
 from fastnn.kernels.shared.threads import one_blas_thread, threads_for, workers
 
@@ -67,12 +66,12 @@ class Leading:
         """How many dimensions cost least, tried on some rows, and the cost."""
         n, d = X.shape
         probes = X[_spread(n, _PROBES)]
-        work = Workspace(len(probes), 0, d, X.dtype)
+        work = device.HostSweeps(len(probes), 0, d, X.dtype)
         costs = {m: cls(probes, mean, axes, m)._assign(C, work) for m in (d // part for part in _SHARES)}
         return min(costs.items(), key=operator.itemgetter(1))
 
-    def sweep(self, weights: np.ndarray, C: np.ndarray, work: Workspace, *, summing: bool) -> float:
-        """As ``Workspace.sweep``."""
+    def sweep(self, weights: np.ndarray, C: np.ndarray, work: device.HostSweeps, *, summing: bool) -> float:
+        """As ``HostSweeps.sweep``."""
         X = self._X
         if self._gives_up:
             return work.sweep(X, weights, C, summing=summing)
@@ -85,7 +84,7 @@ class Leading:
                 self._turn_rows(m)
         self._gives_up = self._assign(C, work) >= _WORTH
         if summing:
-            work.sweep(X, weights, C, summing=True, assigning=False)
+            work.add_up(X, weights)
         if weights.size:
             return float(weights.astype(np.float64) @ work.distances.astype(np.float64))
         return float(work.distances.sum(dtype=np.float64))
@@ -99,7 +98,7 @@ class Leading:
             rows = slice(start, start + _BLOCK)
             self._lead[rows, :m], self._lead[rows, m], self._squares[rows] = self._turn(self._X[rows])
 
-    def _assign(self, C: np.ndarray, work: Workspace) -> float:
+    def _assign(self, C: np.ndarray, work: device.HostSweeps) -> float:
         """Labels and distances of all rows, into `work`; the cost, in units of the plain pass's."""
         (n, d), k, m = self._X.shape, C.shape[0], self._axes.shape[1]
         panels = device.pack_leading(*self._turn(C), self._slack)

@@ -28,6 +28,7 @@ Rows that a device has no room for (``room``) stand beside those that it has::
 Imported only when a CUDA device is asked for. ``compat`` alone imports numba.cuda and cuda.core.
 """
 
+from fastnn.kernels.cuda.clustering.backend import device_clustering
 from fastnn.kernels.cuda.clustering.kmeans import assign, update_centers
 from fastnn.kernels.cuda.elementary import exp, log, logistic, tanh
 from fastnn.kernels.cuda.network.linear import linear_backward, linear_forward
@@ -37,6 +38,7 @@ from fastnn.kernels.cuda.runtime.memory import to_host
 
 __all__ = [
     "assign",
+    "device_clustering",
     "device_rows",
     "exp",
     "linear_backward",

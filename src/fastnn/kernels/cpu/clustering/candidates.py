@@ -17,9 +17,9 @@ from fastnn.kernels.compiler.jit import jit, parallel_jit
 from fastnn.kernels.compiler.linked import linked
 from fastnn.kernels.cpu.clustering.buffers import thread_buffers
 from fastnn.kernels.cpu.clustering.distances import squared_distance
-from fastnn.kernels.cpu.clustering.lanes import rows_to_lanes
 from fastnn.kernels.cpu.clustering.pairs import distances_in_lanes
 from fastnn.kernels.cpu.clustering.sweep import clear
+from fastnn.kernels.cpu.clustering.transpose import transpose_rows
 from fastnn.kernels.simd.tile import (
     AHEAD_BYTES,
     TILE_ROWS,
@@ -82,7 +82,7 @@ def _task_of_short_rows(t, X, weights, count, panels, closest, panel, values, su
         rows = min(columns, n - start)
         ahead = start * d + AHEAD_BYTES // X.itemsize
         prefetch_range(ahead, ahead + columns * d, X)
-        rows_to_lanes(X, start, rows, panel)
+        transpose_rows(X, start, rows, panel)
         for c in range(0, count, TILE_ROWS):
             tile_squares(
                 min(TILE_ROWS, count - c), d, panels, c * d, panel, 0, columns,

@@ -6,10 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.kernels.cuda.clustering.distances import distances_to
 from fastnn.kernels.cuda.network.training import outputs
 from fastnn.kernels.cuda.runtime.compat import on_device
-from fastnn.kernels.cuda.runtime.memory import upload
 from fastnn.kernels.shared.device_rows import DeviceRows
 
 
@@ -36,21 +34,16 @@ class RowsByBlocks(DeviceRows):
         ``TASK_ROWS`` rows.
         """
 
-    def distances_to(self, C: np.ndarray) -> Any:
-        with on_device(self.ordinal):
-            centers = upload(C, self.dtype)
-            return self._on_host(C.shape[0], lambda block: distances_to(block, centers))
-
     def outputs(
         self, parameters: np.ndarray, layer_sizes: Sequence[int], hidden: int, output: str
     ) -> np.ndarray:
         with on_device(self.ordinal):
-            return self._on_host(
+            return self.on_host(
                 layer_sizes[-1],
                 lambda block: outputs(block, parameters, layer_sizes, hidden, output, self.precision),
             )
 
-    def _on_host(self, columns: int, work: Callable[[Any], Any]) -> np.ndarray:
+    def on_host(self, columns: int, work: Callable[[Any], Any]) -> np.ndarray:
         """What is computed from the rows: from a block an array of its rows and so many columns."""
         out = np.empty((self.shape[0], columns), self.dtype)
         for first, block in self.blocks(columns):

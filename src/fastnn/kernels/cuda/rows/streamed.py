@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from fastnn.kernels.cuda.clustering.candidates import TASK_ROWS
-from fastnn.kernels.cuda.clustering.streamed_passes import StreamedSeedingPasses, StreamedWorkspace
 from fastnn.kernels.cuda.network.streamed_training import StreamedTraining
 from fastnn.kernels.cuda.rows.blocks_of_rows import BlockPipeline
 from fastnn.kernels.cuda.rows.by_blocks import RowsByBlocks
@@ -91,7 +90,7 @@ class StreamedRows(RowsByBlocks):
             if fits(some.shape, self.dtype):
                 worked_on = self._finished(upload(some._host)).copy_to_host()
             else:
-                worked_on = some._on_host(self.shape[1], lambda block: block)
+                worked_on = some.on_host(self.shape[1], lambda block: block)
         return worked_on.reshape(found.shape)
 
     def take(self, rows: np.ndarray) -> DeviceRows:
@@ -123,17 +122,6 @@ class StreamedRows(RowsByBlocks):
     def as_given(self) -> np.ndarray:
         is_same = self._host.dtype == self.dtype and not self._at_unit_length
         return self._host if is_same else self[:]
-
-    def nearest(self, C: np.ndarray) -> np.ndarray:
-        work = self.workspace(self.shape[0], 0)
-        work.sweep(self, np.empty(0, self.dtype), C, summing=False)
-        return work.labels
-
-    def workspace(self, n: int, k: int) -> StreamedWorkspace:
-        return StreamedWorkspace(self.ordinal, n, k, self.shape[1], self.dtype, self.precision)
-
-    def seeding(self, weights: np.ndarray | None, n_clusters: int, n_trials: int) -> StreamedSeedingPasses:
-        return StreamedSeedingPasses(self.ordinal, self, weights, n_trials)
 
     def training(
         self, Y: np.ndarray, weights: np.ndarray | None, layer_sizes: Sequence[int], hidden: int, loss: int

@@ -247,9 +247,9 @@ class Epochs:
 
     def reseed(self) -> bool:
         """Move the centres that had no row in the epoch to rows far from all others; whether any was."""
-        starved = np.flatnonzero(self.touched == 0)
-        if not starved.size:
+        if self.touched.all():
             return False
+        starved = np.flatnonzero(self.touched == 0)
         self.steps.save_state(self.safe, *self.motion)
         weights = with_direction(self.X, self.weights) if self.rule.on_sphere else self.weights
         rows = farthest_rows(self.X, np.delete(self.C, starved, axis=0), weights, len(starved))

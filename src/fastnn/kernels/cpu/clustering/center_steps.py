@@ -37,36 +37,38 @@ def move_centers(rule, C, sums, counts, total, motion):
     batch's weight. motion : IN/OUT, Motion.
     """
     k, d = C.shape
+    code, rate, hyper, on_sphere = rule.code, rule.rate, rule.hyper, rule.on_sphere
+    seen, clock, slots = motion.seen, motion.clock, motion.slots
     c = np.empty(d)
     gradient = np.empty(d)
     numbers = np.empty(N_COEFFICIENTS)
     finite = True
-    kept = 1.0 - rule.hyper[0] if rule.code == COUNT else 1.0
+    kept = 1.0 - hyper[0] if code == COUNT else 1.0
     for j in range(k):
         n = counts[j]
         # A centre forgets without rows too, so that the next ones move it far.
-        motion.seen[j] = rounded_product(kept, motion.seen[j]) + n
+        seen[j] = rounded_product(kept, seen[j]) + n
         # Not even its momentum moves a centre without rows.
         if n == 0.0:
             continue
-        motion.clock[j] += 1.0
+        clock[j] += 1.0
         for f in range(d):
             c[f] = C[j, f]
-        if rule.code < 0:
-            share = centers.share_of_way(rule.code, rule.rate, n, motion.seen[j], total)
+        if code < 0:
+            share = centers.share_of_way(code, rate, n, seen[j], total)
             for f in range(d):
                 c[f] = centers.toward_mean(c[f], sums[j, f], n, share)
         else:
             factor = centers.gradient_factor(rule.reduction, n, total)
             for f in range(d):
                 gradient[f] = centers.gradient_of(c[f], sums[j, f], n, factor)
-            step_coefficients(rule.coefficients, rule.rate, motion.clock[j], rule.hyper, numbers)
+            step_coefficients(rule.coefficients, rate, clock[j], hyper, numbers)
             update_parameters(
                 rule.update, 0.0, 1.0, numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], numbers[5],
-                c, gradient, motion.slots[0, j], motion.slots[1, j],
+                c, gradient, slots[0, j], slots[1, j],
             )  # fmt: skip
         # Rows that cancel, or are zeros, give a centre no direction: it keeps its own.
-        if rule.on_sphere and not to_sphere(c):
+        if on_sphere and not to_sphere(c):
             continue
         for f in range(d):
             C[j, f] = c[f]
@@ -134,24 +136,26 @@ def run_center_batches(
     ``advance`` and ``improved``.
     """
     n, batch_size = rows.shape[0], buffers.labels.shape[0]
-    C, sums, counts = moving.C, buffers.sums, buffers.counts
+    # Members of a structure are taken out of it once, not at every step.
+    C, safe, touched = moving.C, moving.safe, moving.touched
+    X_batch, weights_batch, labels, distances = buffers.X, buffers.weights, buffers.labels, buffers.distances
+    sums, counts, partials = buffers.sums, buffers.counts, buffers.partials
     for b in range(first, last):
         start = b * batch_size
         m = min(batch_size, n - start)
         inertia = sweep_rows(
-            n_workers, buffers.X[:m], buffers.weights[: m if weights.size > 0 else 0], X, weights,
-            rows[start : start + m], C, buffers.labels[:m], buffers.distances[:m], sums, counts,
-            buffers.partials, True, True,
+            n_workers, X_batch[:m], weights_batch[: m if weights.size > 0 else 0], X, weights,
+            rows[start : start + m], C, labels[:m], distances[:m], sums, counts, partials, True, True,
         )  # fmt: skip
         total = 0.0
         for j in range(counts.size):
             total += counts[j]
         loss = inertia / total
         losses[b] = loss
-        if not advance(rule, C, moving.safe, sums, counts, total, loss, motion, progress):
+        if not advance(rule, C, safe, sums, counts, total, loss, motion, progress):
             return b + np.isfinite(loss), DIVERGED
         for j in range(C.shape[0]):
-            moving.touched[j] += counts[j]
+            touched[j] += counts[j]
         if not improved(loss, m / n, progress, patience):
             return b + 1, NO_IMPROVEMENT
     return last, RUNNING

@@ -89,18 +89,21 @@ def run_mini_batches(n_workers, X, rows, n_batches, rule, C, before, seen, progr
     ``judge_batch``. After STARVED the centres have moved, progress[INERTIA] is the batch's, and it has not
     been judged.
     """
-    batch_size = buffers.X.shape[0]
+    # Members of a structure are taken out of it once, not at every step.
+    X_batch, labels, distances = buffers.X, buffers.labels, buffers.distances
+    sums, counts, partials = buffers.sums, buffers.counts, buffers.partials
+    batch_size = X_batch.shape[0]
     ones = np.empty(0, X.dtype)
     for b in range(n_batches):
         batch = rows[b * batch_size : (b + 1) * batch_size]
         inertia = sweep_rows(
-            n_workers, buffers.X, ones, X, ones, batch, C, buffers.labels, buffers.distances,
-            buffers.sums, buffers.counts, buffers.partials, True, True,
+            n_workers, X_batch, ones, X, ones, batch, C, labels, distances, sums, counts, partials,
+            True, True,
         )  # fmt: skip
         inertia /= batch_size
         if absorb_batch(
-            C, before, buffers.sums, buffers.counts, seen, np.float64(batch_size), rule.due_after,
-            rule.ratio, rule.on_sphere, progress,
+            C, before, sums, counts, seen, np.float64(batch_size), rule.due_after, rule.ratio,
+            rule.on_sphere, progress,
         ):  # fmt: skip
             progress[INERTIA] = inertia
             return b + 1, STARVED

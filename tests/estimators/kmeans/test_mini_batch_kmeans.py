@@ -494,9 +494,9 @@ def test_an_interrupted_step_leaves_the_model_and_its_generator(monkeypatch):
     def interrupt(*arguments, **named):
         raise KeyboardInterrupt
 
-    for module, name in (("mini_batch_kmeans", "labels_inertia"), ("mini_batch_kmeans", "partial_step")):
+    for name in ("labels_inertia", "partial_step"):
         with monkeypatch.context() as patch:
-            patch.setattr(f"fastnn.estimators.{module}.{name}", interrupt)
+            patch.setattr(f"fastnn.estimators.kmeans.mini_batch.{name}", interrupt)
             with pytest.raises(KeyboardInterrupt):
                 model.partial_fit(X)
         assert state(model) == before

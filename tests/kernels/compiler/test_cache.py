@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import fastnn
-from fastnn.kernels.compiler import notice as _notice
+from fastnn.kernels.compiler import notice
 from fastnn.kernels.compiler.cache import FunctionCache
 from tests.processes import COUNT, LINKED, SMALL, finished, run
 
@@ -425,7 +425,7 @@ def test_functions_that_differ_in_a_closure_have_keys_of_their_own():
 
 
 def test_compiling_for_long_is_told_once(tmp_path):
-    code = "from fastnn.kernels import _notice\n_notice.PATIENCE = 0\n" + LINKED + SMALL
+    code = "from fastnn.kernels.compiler import notice\nnotice.PATIENCE = 0\n" + LINKED + SMALL
     first = finished(code, tmp_path)
     assert first.stderr.count("\n") == 1  # of many functions
     assert "fastnn compiles its kernels" in first.stderr
@@ -436,15 +436,15 @@ def test_compiling_for_long_is_told_once(tmp_path):
 @pytest.mark.parametrize("quiet", [{"FASTNN_QUIET": "1"}, {}], ids=["variable", "level"])
 def test_the_line_about_compiling_can_be_silenced(tmp_path, quiet):
     level = "" if quiet else "import logging\nlogging.getLogger('fastnn').setLevel(logging.ERROR)\n"
-    code = level + "from fastnn.kernels import _notice\n_notice.PATIENCE = 0\n" + SMALL
+    code = level + "from fastnn.kernels.compiler import notice\nnotice.PATIENCE = 0\n" + SMALL
     assert finished(code, tmp_path, FASTNN_CACHE="0", **quiet).stderr == ""
 
 
 def test_compiling_that_was_asked_for_is_not_told():
-    watch = _notice._Stopwatch()
+    watch = notice._Stopwatch()
     with watch.silenced():
         watch.begin(None)
-        watch._begun[0] -= 2 * _notice.PATIENCE
+        watch._begun[0] -= 2 * notice.PATIENCE
         watch.end(None)
     assert next(watch._told) == 0  # nobody has asked
 
@@ -452,8 +452,8 @@ def test_compiling_that_was_asked_for_is_not_told():
 def test_seconds_of_compiling_add_up(monkeypatch, caplog):
     """A function that others wait for is not counted twice, and one that failed not at all."""
     now = [0.0]
-    monkeypatch.setattr(_notice.time, "perf_counter", lambda: now[0])
-    watch = _notice._Stopwatch()
+    monkeypatch.setattr(notice.time, "perf_counter", lambda: now[0])
+    watch = notice._Stopwatch()
 
     def work(seconds, inner=0.0):
         watch.begin(None)
@@ -477,7 +477,7 @@ def test_seconds_of_compiling_add_up(monkeypatch, caplog):
 
 def test_each_thread_has_a_watch_of_its_own():
     """One that has finished compiling resets it while another begins."""
-    watch, errors = _notice._Stopwatch(), []
+    watch, errors = notice._Stopwatch(), []
 
     def work():
         try:
@@ -500,7 +500,7 @@ def test_each_thread_has_a_watch_of_its_own():
 
 
 def test_a_warning_in_the_midst_of_a_loop_is_one(monkeypatch):
-    monkeypatch.setattr(_notice, "_warned", _notice.itertools.count())
+    monkeypatch.setattr(notice, "_warned", notice.itertools.count())
     with pytest.warns(RuntimeWarning, match="anew in every process: because"):
-        _notice.warn_that_code_is_lost("because")
-    _notice.warn_that_code_is_lost("because")  # any warning is an error here
+        notice.warn_that_code_is_lost("because")
+    notice.warn_that_code_is_lost("because")  # any warning is an error here

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 
 from fastnn import kernels
-from fastnn.kernels import cpu
+from fastnn.kernels.cpu import elementary
+from fastnn.kernels.cpu.clustering import kmeans
+from fastnn.kernels.cpu.network import linear
 from fastnn.tables.activations import ACTIVATIONS, CODES
 from fastnn.tables.dropout import Dropout
 from fastnn.tables.losses import LOSSES
@@ -74,8 +76,8 @@ ELEMENTARY = ["exp", "log", "logistic", "tanh"]
 
 @pytest.mark.parametrize("name", kernels.__all__)
 def test_twins_have_the_same_arguments(name):
-    module = cpu.linear if name.startswith("linear") else cpu.kmeans
-    module = cpu.elementary if name in ELEMENTARY else module
+    module = linear if name.startswith("linear") else kmeans
+    module = elementary if name in ELEMENTARY else module
     ours = inspect.signature(getattr(package, name)).parameters
     ours = {p: v for p, v in ours.items() if p != "precision"}  # which the CPU's have not
     assert {p: (v.kind, v.default) for p, v in ours.items()} == {

@@ -377,18 +377,18 @@ def test_narrower_rows_pass_the_kernel_tests(row):
     features = targets.host_features()
     if not next(r for r in targets.TABLE if r.name == row).features <= features:
         pytest.skip(f"this processor has no {row}")
-    names = [
-        "tile",
-        "dispatch",
-        "linear",
-        "mlp_kernels",
-        "team",
-        "network",
-        "kmeans_kernels",
-        "bounds",
-        "leading",
+    tests = [
+        "kernels/simd/test_tile.py",
+        "kernels/compiler/test_dispatch.py",
+        "kernels/cpu/network/test_linear.py",
+        "kernels/cpu/network/test_mlp_kernels.py",
+        "kernels/cpu/network/test_team.py",
+        "kernels/cpu/clustering/test_kmeans_kernels.py",
+        "networks/test_network.py",
+        "clustering/test_bounds.py",
+        "clustering/test_leading.py",
     ]
-    tests = [f"tests/test_{name}.py" for name in names]
+    tests = [f"tests/{name}" for name in tests]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests],
         env={**os.environ, "FASTNN_SIMD": row},

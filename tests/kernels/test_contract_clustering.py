@@ -4,12 +4,15 @@ On the processor; on a GPU, with rows that lie there and with rows that go there
 the simulator. Where a device has no loop for many steps, the engine's own, of single sweeps, stands for it.
 """
 
+import ast
 import inspect
+from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
+import fastnn
 from fastnn.clustering import epochs, iterations, mini_batch
 from fastnn.clustering.rules import center_rule
 from fastnn.kernels import clustering_backend, device_rows, to_host
@@ -139,6 +142,14 @@ def test_methods_on_a_gpu(protocol, module, name):
 def test_there_is_nothing_that_the_contract_does_not_name():
     """What is public in a backend is part of the contract."""
     assert members(backend.HostClustering) == members(contract.ClusteringBackend)
+
+
+@pytest.mark.parametrize("room", ["clustering", "estimators/kmeans"])
+def test_nobody_behind_the_door_asks_where_rows_lie(room):
+    for path in (Path(fastnn.__file__).parent / room).glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", None) == "isinstance":
+                assert "DeviceRows" not in ast.unparse(node), f"{path.name}:{node.lineno}"
 
 
 # --- rows ---------------------------------------------------------------------------------------------

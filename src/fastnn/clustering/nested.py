@@ -46,7 +46,7 @@ class _Batch:
         self.order = order.astype(np.int32 if n < 2**31 else np.int64)
         self.block = min(n, max(_BLOCK_ROWS, _BLOCK // d))
         self.backend = clustering_backend(X)
-        self.work = self.backend.sweeps(X, k, self.block)
+        self.sweeps = self.backend.sweeps(X, k, self.block)
         self.spare = np.empty((self.block if isinstance(X, np.ndarray) else 0, d), X.dtype)
         self.sums, self.counts = np.empty((k, d)), np.empty(k)
         self.members, self.spread = np.empty(k), np.empty(k)  # rows, and weighted squared distances
@@ -70,13 +70,13 @@ class _Batch:
             rows = self.rows[start : start + self.block]
             block = self._gather(rows)
             weights = None if self.weights is None else self.weights[rows]
-            work = self.work if rows.size == self.block else self.backend.sweeps(self.X, k, rows.size)
-            inertia += work.sweep(block, weights_or_empty(weights, block), C, summing=True)
-            self.sums += work.sums
-            self.counts += work.counts
-            self.members += np.bincount(work.labels, minlength=k)
-            squares = work.distances if weights is None else work.distances * weights
-            self.spread += np.bincount(work.labels, squares, minlength=k)
+            sweeps = self.sweeps if rows.size == self.block else self.backend.sweeps(self.X, k, rows.size)
+            inertia += sweeps.sweep(block, weights_or_empty(weights, block), C, summing=True)
+            self.sums += sweeps.sums
+            self.counts += sweeps.counts
+            self.members += np.bincount(sweeps.labels, minlength=k)
+            squares = sweeps.distances if weights is None else sweeps.distances * weights
+            self.spread += np.bincount(sweeps.labels, squares, minlength=k)
         return inertia
 
     def _gather(self, rows: np.ndarray) -> Rows:

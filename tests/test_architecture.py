@@ -40,7 +40,13 @@ FAMILIES = {
         "kernels.cuda.network",
         "estimators.mlp",
     ),
-    "clustering": ("clustering", "kernels.cpu.clustering", "kernels.cuda.clustering", "estimators.kmeans"),
+    "clustering": (
+        "clustering",
+        "kernels.contract.clustering",
+        "kernels.cpu.clustering",
+        "kernels.cuda.clustering",
+        "estimators.kmeans",
+    ),
 }
 FUNCTION_MODULES = {
     "fastnn.tables.elementary",

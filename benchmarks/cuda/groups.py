@@ -284,7 +284,7 @@ def lloyds(torch: Any, cuda: Any, shape: tuple[int, int, int]) -> Rows:
 
 def streamed(torch: Any, cuda: Any, shape: tuple[int, int, int]) -> Rows:
     """Sweeps over rows that stay on the host, as if the device had no room for them."""
-    from fastnn.kernels import device_rows
+    from fastnn.kernels import clustering_backend, device_rows
     from fastnn.kernels.cuda.rows.streamed import StreamedRows
     from fastnn.kernels.cuda.runtime import capacity
 
@@ -293,7 +293,7 @@ def streamed(torch: Any, cuda: Any, shape: tuple[int, int, int]) -> Rows:
     C, no_weights = X[:k].copy(), np.empty(0, np.float32)
 
     def sweeps(rows: Any) -> tuple[Any, Callable[[], float]]:
-        work = rows.workspace(n, k)
+        work = clustering_backend(rows).sweeps(rows, k)
         return work, lambda: work.sweep(rows, no_weights, C, summing=True)
 
     share, capacity.SHARE = capacity.SHARE, 0.0

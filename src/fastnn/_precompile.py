@@ -12,7 +12,6 @@ from fastnn.clustering.bounds import Bounds
 from fastnn.clustering.leading import Leading
 from fastnn.clustering.lloyd import lloyd
 from fastnn.clustering.mini_batch import mini_batches
-from fastnn.clustering.passes import Workspace
 from fastnn.clustering.seeding import searched_plus_plus
 from fastnn.kernels import device
 from fastnn.kernels.compiler.notice import stopwatch
@@ -105,7 +104,7 @@ def _k_means(dtype: np.dtype) -> None:
             X,
             None,
             searched_plus_plus(X, 3, None, random_state),
-            rules.Rule.of(optimizer, 0.1, "mean"),
+            rules.center_rule(optimizer, 0.1, "mean"),
             batch_size=20,
             max_iter=1,
             tol=0.0,
@@ -134,7 +133,7 @@ def _accelerated(dtype: np.dtype) -> None:
     """What Lloyd's iterations and k-means++ do for many rows, and for long ones."""
     X = np.random.RandomState(0).normal(size=(60, 48)).astype(dtype)
     searched_plus_plus(X, 3, None, np.random.RandomState(0))
-    bounds, work = Bounds(X, 6), Workspace(60, 6, 48, dtype)
+    bounds, work = Bounds(X, 6), device.HostSweeps(60, 6, 48, dtype)
     work.labels[:] = 0
     bounds.begin()
     none = np.empty(0, dtype)

@@ -7,7 +7,6 @@ from sklearn.datasets import load_digits, make_blobs
 from fastnn import KMeans
 from fastnn.clustering import bounds
 from fastnn.clustering.lloyd import lloyd
-from fastnn.clustering.passes import Workspace
 from fastnn.kernels import assign, device
 from tests.kernels.cpu.clustering.test_kmeans_kernels import on_threads
 
@@ -93,10 +92,10 @@ def test_moved_rows_correct_the_sums(dtype):
     X = rng.normal(size=(300, 7)).astype(dtype)
     before, labels = rng.integers(0, 5, size=(2, 300)).astype(np.int32)
     labels[:200] = before[:200]
-    work, after = (Workspace(300, 5, 7, np.dtype(dtype)) for _ in range(2))
+    work, after = (device.HostSweeps(300, 5, 7, np.dtype(dtype)) for _ in range(2))
     for each, own in ((work, before), (after, labels)):
         each.labels[:] = own
-        each.sweep(X, np.empty(0, dtype), X[:5], summing=True, assigning=False)
+        each.add_up(X, np.empty(0, dtype))
     device.move_rows(X, before, labels, work.sums, work.counts)
     np.testing.assert_array_equal(before, labels)
     np.testing.assert_allclose(work.sums, after.sums, atol=1e-12)

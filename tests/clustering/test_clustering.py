@@ -7,13 +7,16 @@ from sklearn.cluster import KMeans
 from sklearn.cluster import kmeans_plusplus as sklearn_kmeans_plusplus
 from sklearn.datasets import load_digits, make_blobs
 
-from fastnn.clustering import epochs, seeding
+from fastnn.clustering import seeding
 from fastnn.clustering.epochs import step
-from fastnn.clustering.gradient import Motion, Rule, train
+from fastnn.clustering.gradient import train
 from fastnn.clustering.lloyd import lloyd
 from fastnn.clustering.local_search import LocalSearch
 from fastnn.clustering.passes import labels_inertia, mean_variance
+from fastnn.clustering.rules import center_rule
 from fastnn.kernels import device
+from fastnn.kernels.shared import pacing
+from fastnn.kernels.shared.center_arguments import Motion
 from tests import reference
 
 
@@ -51,7 +54,7 @@ def test_gradient_of_each_reduction(reduction, factor, weighted):
     elif reduction == "cluster":
         gradient = C - sums / counts[:, None]
     moved = C.copy()
-    step(X, w, moved, Rule.of("sgd", 1e-3, reduction), Motion.zeros(5, 3))
+    step(X, w, moved, center_rule("sgd", 1e-3, reduction), Motion.zeros(5, 3))
     np.testing.assert_allclose(moved, C - 1e-3 * gradient, rtol=1e-12)
 
 
@@ -60,7 +63,7 @@ def test_gradient_is_the_central_difference_of_the_piecewise_quadratic_loss():
     C = X[:6] + 0.1
     labels, _ = reference.assign(X, C)
     moved = C.copy()
-    step(X, None, moved, Rule.of("sgd", 1.0, "sum"), Motion.zeros(6, 4))
+    step(X, None, moved, center_rule("sgd", 1.0, "sum"), Motion.zeros(6, 4))
     h = 1e-5
     for j in range(6):
         for f in range(4):
@@ -82,7 +85,7 @@ def test_count_rule_is_the_running_mean_while_labels_do_not_change():
     for batch in np.array_split(X, 10):
         for x, j in zip(batch, reference.assign(batch, moved)[0]):
             seen[j].append(x)
-        step(batch, None, moved, Rule.of("sgd", "count", "sum"), motion)
+        step(batch, None, moved, center_rule("sgd", "count", "sum"), motion)
     np.testing.assert_allclose(moved, [np.mean(rows, axis=0) for rows in seen])
     np.testing.assert_array_equal(motion.seen, [len(rows) for rows in seen])
 
@@ -101,7 +104,7 @@ def test_forgetting_lets_the_seen_weight_decay():
         there = counts > 0
         means = sums[there] / counts[there, None]
         C[there] += (counts / seen)[there, None] * (means - C[there])
-        step(X[rows], w[rows], moved, Rule.of("sgd", "count", "sum", 0.3), motion)
+        step(X[rows], w[rows], moved, center_rule("sgd", "count", "sum", 0.3), motion)
         np.testing.assert_allclose(motion.seen, seen, rtol=1e-12)
         np.testing.assert_allclose(moved, C, rtol=1e-12)
 
@@ -114,11 +117,11 @@ def test_sqrt_rule_moves_by_the_root_of_the_share():
     for _ in range(3):  # no step knows of the ones before
         sums, counts = reference.update_centers(X, reference.assign(X, C)[0], 5, w)
         C = C + np.sqrt(counts / w.sum())[:, None] * (sums / counts[:, None] - C)
-        step(X, w, moved, Rule.of("sgd", "sqrt", "sum"), motion)
+        step(X, w, moved, center_rule("sgd", "sqrt", "sum"), motion)
         np.testing.assert_allclose(moved, C, rtol=1e-12)
     # The centre of all rows has their mean.
     one = X[:1].copy()
-    step(X, w, one, Rule.of("sgd", "sqrt", "sum"), Motion.zeros(1, 3))
+    step(X, w, one, center_rule("sgd", "sqrt", "sum"), Motion.zeros(1, 3))
     np.testing.assert_allclose(one[0], np.average(X, axis=0, weights=w), rtol=1e-12)
 
 
@@ -127,7 +130,7 @@ def test_newton_is_a_lloyd_iteration(rate):
     X = blobs()
     C = X[:5].copy()
     moved = C.copy()
-    step(X, None, moved, Rule.of("newton", rate, "sum"), Motion.zeros(5, 3))
+    step(X, None, moved, center_rule("newton", rate, "sum"), Motion.zeros(5, 3))
     np.testing.assert_allclose(moved, reference.lloyd_iteration(X, C), rtol=1e-14)
 
 
@@ -136,7 +139,7 @@ def test_newton_is_the_gradient_divided_by_the_curvature():
     C = X[:5].copy()
     counts = np.bincount(reference.assign(X, C)[0])
     moved = C.copy()
-    step(X, None, moved, Rule.of("newton", 0.3, "sum"), Motion.zeros(5, 3))
+    step(X, None, moved, center_rule("newton", 0.3, "sum"), Motion.zeros(5, 3))
     gradient = reference.kmeans_gradient(X, C)
     np.testing.assert_allclose(moved, C - 0.3 * gradient / (2 * counts[:, None]), rtol=1e-12)
 
@@ -148,36 +151,36 @@ def test_update_rules_follow_their_formulas():
     for _ in range(4):
         v = 0.9 * v - 1e-3 * reference.kmeans_gradient(X, momentum)
         momentum = momentum + v
-        step(X, None, C, Rule.of("momentum", 1e-3, "sum"), motion)
+        step(X, None, C, center_rule("momentum", 1e-3, "sum"), motion)
     np.testing.assert_allclose(C, momentum, rtol=1e-10)
     adam, m, s, motion, C = start.copy(), 0, 0, Motion.zeros(2, 2), start.copy()
     for t in range(1, 5):
         g = reference.kmeans_gradient(X, adam)
         m, s = 0.9 * m + 0.1 * g, 0.999 * s + 0.001 * g * g
         adam = adam - 0.1 * np.sqrt(1 - 0.999**t) / (1 - 0.9**t) * m / (np.sqrt(s) + 1e-8)
-        step(X, None, C, Rule.of("adam", 0.1, "sum"), motion)
+        step(X, None, C, center_rule("adam", 0.1, "sum"), motion)
     np.testing.assert_allclose(C, adam, rtol=1e-10)
     rmsprop, v, motion, C = start.copy(), 0, Motion.zeros(2, 2), start.copy()
     for _ in range(4):
         g = reference.kmeans_gradient(X, rmsprop)
         v = 0.99 * v + 0.01 * g * g
         rmsprop = rmsprop - 0.01 * g / (np.sqrt(v) + 1e-8)
-        step(X, None, C, Rule.of("rmsprop", 0.01, "sum"), motion)
+        step(X, None, C, center_rule("rmsprop", 0.01, "sum"), motion)
     np.testing.assert_allclose(C, rmsprop, rtol=1e-10)
 
 
 @pytest.mark.parametrize(
     "rule",
     [
-        Rule.of("sgd", "count", "sum"),
-        Rule.of("sgd", "sqrt", "sum"),
-        Rule.of("sgd", 0.1, "sum"),
-        Rule.of("sgd", 0.1, "cluster"),
-        Rule.of("momentum", 0.1, "cluster"),
-        Rule.of("nesterov", 0.1, "cluster"),
-        Rule.of("adam", 0.1, "mean"),
-        Rule.of("rmsprop", 0.1, "mean"),
-        Rule.of("newton", "count", "sum"),
+        center_rule("sgd", "count", "sum"),
+        center_rule("sgd", "sqrt", "sum"),
+        center_rule("sgd", 0.1, "sum"),
+        center_rule("sgd", 0.1, "cluster"),
+        center_rule("momentum", 0.1, "cluster"),
+        center_rule("nesterov", 0.1, "cluster"),
+        center_rule("adam", 0.1, "mean"),
+        center_rule("rmsprop", 0.1, "mean"),
+        center_rule("newton", "count", "sum"),
     ],
 )
 def test_a_center_without_rows_does_not_move(rule):
@@ -201,7 +204,7 @@ def test_full_batch_newton_is_scikit_learns_lloyd_step_for_step(max_iter):
     X = np.ascontiguousarray(load_digits().data)
     C = X[:10].copy()
     expected = KMeans(10, init=C, n_init=1, algorithm="lloyd", max_iter=max_iter, tol=0).fit(X)
-    result = run(X, C, Rule.of("newton", "count", "sum"), batch_size=None, max_iter=max_iter)
+    result = run(X, C, center_rule("newton", "count", "sum"), batch_size=None, max_iter=max_iter)
     np.testing.assert_allclose(result.centers, expected.cluster_centers_, rtol=1e-9, atol=1e-9)
     np.testing.assert_array_equal(result.labels, expected.labels_)
     assert result.inertia == pytest.approx(expected.inertia_, rel=1e-12)
@@ -229,7 +232,7 @@ def test_lloyd_fills_empty_clusters_as_scikit_learn_does(n_empty):
     X = blobs(300, 2, 4)
     C = np.vstack([X[:4], np.full((n_empty, 2), 1e3) + np.arange(n_empty)[:, None]])
     expected = KMeans(4 + n_empty, init=C, n_init=1, algorithm="lloyd", tol=0).fit(X)
-    result = run(X, C, Rule.of("newton", "count", "sum"), batch_size=None, max_iter=300)
+    result = run(X, C, center_rule("newton", "count", "sum"), batch_size=None, max_iter=300)
     assert len(np.unique(result.labels)) == 4 + n_empty
     assert result.inertia == pytest.approx(expected.inertia_, rel=1e-9)
 
@@ -238,7 +241,7 @@ def test_weights_are_repetitions_for_lloyd():
     X = blobs(100, 2, 3)
     w = np.random.default_rng(0).integers(0, 4, len(X)).astype(float)
     C = X[w > 0][:3].copy()
-    rule = Rule.of("newton", "count", "sum")
+    rule = center_rule("newton", "count", "sum")
     weighted = run(X, C, rule, w, batch_size=None, max_iter=50)
     repeated = run(np.repeat(X, w.astype(int), axis=0), C, rule, batch_size=None, max_iter=50)
     np.testing.assert_allclose(weighted.centers, repeated.centers)
@@ -248,7 +251,7 @@ def test_weights_are_repetitions_for_lloyd():
 def test_more_clusters_than_distinct_rows_end():
     X = np.repeat([[0.0, 0.0], [1.0, 1.0]], 10, axis=0)
     for batch_size in (None, 7):
-        for rule in (Rule.of("newton", "count", "sum"), Rule.of("sgd", "count", "sum")):
+        for rule in (center_rule("newton", "count", "sum"), center_rule("sgd", "count", "sum")):
             result = run(X, X[[0, 1, 10, 11]], rule, batch_size=batch_size, polish=True)
             assert result.inertia == 0
             assert np.isfinite(result.centers).all()
@@ -280,7 +283,7 @@ def test_shuffle_is_uniform():
 def test_batches_are_steps_on_the_permuted_rows():
     X = blobs(250, 3, 4)
     C = X[:4].copy()
-    rule = Rule.of("sgd", 0.05, "cluster")
+    rule = center_rule("sgd", 0.05, "cluster")
     result = run(X, C, rule, max_iter=2)
     rng, rows = np.random.RandomState(0), np.arange(250, dtype=np.int32)
     expected, motion, losses = C.copy(), Motion.zeros(4, 3), []
@@ -297,7 +300,7 @@ def test_rows_without_weight_are_in_no_batch():
     X = blobs(300, 2, 3)
     w = (np.arange(300) % 3 > 0).astype(float)
     C = X[w > 0][:3].copy()
-    rule = Rule.of("sgd", "count", "sum")
+    rule = center_rule("sgd", "count", "sum")
     with_zeros = run(X, C, rule, w)
     without = run(X[w > 0], C, rule)
     np.testing.assert_allclose(with_zeros.centers, without.centers)
@@ -308,8 +311,8 @@ def test_chunks_of_an_epoch_do_not_change_the_result(monkeypatch):
     X = blobs(1000, 2, 3)
     results = []
     for seconds in (0.0, 1e9):
-        monkeypatch.setattr(epochs, "CALL_SECONDS", seconds)
-        results.append(run(X, X[:3].copy(), Rule.of("sgd", "count", "sum"), batch_size=10, patience=10))
+        monkeypatch.setattr(pacing, "CALL_SECONDS", seconds)
+        results.append(run(X, X[:3].copy(), center_rule("sgd", "count", "sum"), batch_size=10, patience=10))
     np.testing.assert_array_equal(results[0].centers, results[1].centers)
     assert results[0].losses == results[1].losses
 
@@ -317,7 +320,7 @@ def test_chunks_of_an_epoch_do_not_change_the_result(monkeypatch):
 def test_stops_for_lack_of_improvement_and_for_tol():
     X = blobs(1000, 2, 3)
     C = reference.lloyd_iteration(X, X[:3])
-    rule = Rule.of("sgd", "count", "sum")
+    rule = center_rule("sgd", "count", "sum")
     patient = run(X, C, rule, max_iter=100)
     assert patient.n_iter == 100
     assert len(patient.losses) == 1000
@@ -330,9 +333,9 @@ def test_stops_for_lack_of_improvement_and_for_tol():
 def test_starved_centers_move_to_the_farthest_rows():
     X = np.vstack([blobs(200, 2, 1), [[500.0, 500.0], [-700.0, 0.0]]])
     C = np.vstack([X[:2], [[1e4, 1e4], [1e4, -1e4]]])
-    result = run(X, C, Rule.of("sgd", 0.01, "cluster"), max_iter=1, batch_size=50)
+    result = run(X, C, center_rule("sgd", 0.01, "cluster"), max_iter=1, batch_size=50)
     np.testing.assert_array_equal(result.centers[2:], [[500.0, 500.0], [-700.0, 0.0]])
-    again = run(X, C, Rule.of("sgd", 0.01, "cluster"), max_iter=1, batch_size=50)
+    again = run(X, C, center_rule("sgd", 0.01, "cluster"), max_iter=1, batch_size=50)
     np.testing.assert_array_equal(result.centers, again.centers)
     # A new centre has no history.
     assert (result.motion.seen[2:] == 0).all()
@@ -341,7 +344,7 @@ def test_starved_centers_move_to_the_farthest_rows():
 @pytest.mark.parametrize("batch_size", [None, 100])
 def test_divergence_keeps_the_last_finite_centers(batch_size):
     X = blobs(300, 2, 3)
-    result = run(X, X[:3].copy(), Rule.of("sgd", 1e3, "sum"), batch_size=batch_size, max_iter=1000)
+    result = run(X, X[:3].copy(), center_rule("sgd", 1e3, "sum"), batch_size=batch_size, max_iter=1000)
     assert result.diverged
     assert np.isfinite(result.centers).all()
     assert np.isfinite(result.losses).all()

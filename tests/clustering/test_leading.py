@@ -6,7 +6,7 @@ import pytest
 from fastnn import KMeans
 from fastnn.clustering import leading
 from fastnn.clustering.lloyd import lloyd
-from fastnn.clustering.passes import Workspace, labels_inertia
+from fastnn.clustering.passes import labels_inertia
 from fastnn.kernels import device
 from tests.kernels.cpu.clustering.test_kmeans_kernels import on_threads
 
@@ -38,7 +38,7 @@ def test_labels_are_the_nearest(n, d, k, power, offset, dtype, always):
     X = rows_that_decay(n, d, dtype, power=power, offset=offset)
     C = X[:k] + np.asarray(0.01, dtype)
     turned = leading.Leading.of(X, C)
-    work = Workspace(n, 0, d, X.dtype)
+    work = device.HostSweeps(n, 0, d, X.dtype)
     inertia = turned.sweep(np.empty(0, dtype), C, work, summing=False)
     exact = ((X[:, None].astype(np.float64) - C[None].astype(np.float64)) ** 2).sum(axis=2)
     own = exact[np.arange(n), work.labels]
@@ -67,7 +67,7 @@ def test_bounds_are_below_the_distances(dtype, always):
 def test_centers_that_are_equal_share_the_lowest_label(always):
     X = rows_that_decay(500, 64, np.float32)
     C = np.repeat(X[:20], 2, axis=0)
-    work = Workspace(500, 0, 64, X.dtype)
+    work = device.HostSweeps(500, 0, 64, X.dtype)
     leading.Leading.of(X, C).sweep(np.empty(0, X.dtype), C, work, summing=False)
     assert (work.labels % 2 == 0).all()
 

@@ -14,6 +14,7 @@ from fastnn.clustering.nested import nested_batches
 from fastnn.clustering.passes import labels_inertia
 from fastnn.clustering.starts import init_rows
 from fastnn.kernels import device
+from fastnn.kernels.shared.center_arguments import MiniBatchRule
 from fastnn.kernels.shared.codes import (
     INERTIA,
     NO_IMPROVEMENT,
@@ -268,11 +269,11 @@ def test_number_of_rows_for_the_start():
 
 def test_progress_of_a_run_shows_the_last_batch():
     X = np.ones((100, 2))
-    steps = mini_batch._Steps(
+    steps = mini_batch._Run(
         X,
         np.zeros((1, 2)),
         10,
-        mini_batch.Rule(10.0, 0.0, 0.1, 0.0, -1),
+        MiniBatchRule(10.0, 0.0, 0.1, 0.0, -1),
         Draws(100, None, FLOAT64, np.random.RandomState(0)),
     )
     assert steps.until(1, False) == 1

@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from fastnn.clustering.passes import Workspace
 from fastnn.kernels import device
 from fastnn.kernels.shared.threads import threads_for, workers
 
@@ -98,29 +97,31 @@ class Bounds:
         """Let the next pass be one with bounds, of which nothing is known yet."""
         self.active = self._fresh = True
 
-    def sweep(self, weights: np.ndarray, C: np.ndarray, before: np.ndarray, work: Workspace) -> None:
-        """Nearest centre of every row, and the sums of the clusters, into `work`.
+    def sweep(
+        self, weights: np.ndarray, C: np.ndarray, before: np.ndarray, sweeps: device.HostSweeps
+    ) -> None:
+        """Nearest centre of every row, and the sums of the clusters, into `sweeps`.
 
         Its labels are those for `before`, the centres for which the bounds are right.
         """
-        self._assign(C, before, work.labels)
+        self._assign(C, before, sweeps.labels)
         changed = int(self._changed.sum())
         n = self._before.size
         self.unchanged = changed == 0
         if self._moved_rows is None:
-            self.add_up(weights, C, work)
+            self.add_up(weights, sweeps)
         elif self.unchanged:
             return
         elif weights.size or changed > _MOVED * n or self._moved_rows > n:
-            self.add_up(weights, C, work)
+            self.add_up(weights, sweeps)
         else:
-            device.move_rows(self._X, self._before, work.labels, work.sums, work.counts)
+            device.move_rows(self._X, self._before, sweeps.labels, sweeps.sums, sweeps.counts)
             self._moved_rows += changed
 
-    def add_up(self, weights: np.ndarray, C: np.ndarray, work: Workspace) -> None:
+    def add_up(self, weights: np.ndarray, sweeps: device.HostSweeps) -> None:
         """The sums of the clusters, from all rows."""
-        work.sweep(self._X, weights, C, summing=True, assigning=False)
-        self._before[:] = work.labels
+        sweeps.add_up(self._X, weights)
+        self._before[:] = sweeps.labels
         self._moved_rows = 0
 
     def _assign(self, C: np.ndarray, before: np.ndarray, labels: np.ndarray) -> None:

@@ -21,17 +21,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastnn.clustering.device_epochs import epochs_over
+from fastnn.clustering.epochs import Epochs
 from fastnn.clustering.lloyd import lloyd
 from fastnn.clustering.passes import Rows, labels_inertia, total_weight
-from fastnn.clustering.rules import Motion, Rule
+from fastnn.kernels.shared.center_arguments import CenterRule, Motion
 from fastnn.kernels.shared.codes import DIVERGED, NEWTON
 
 # Lloyd's iterations of the polish end by `tol`; this bounds them where rounding keeps them from ending.
 _MAX_POLISH = 300
 
 
-class Result(NamedTuple):
+class GradientResult(NamedTuple):
     """What a run of ``train`` gives."""
 
     centers: np.ndarray
@@ -47,7 +47,7 @@ def train(
     X: Rows,
     weights: np.ndarray | None,
     C: np.ndarray,
-    rule: Rule,
+    rule: CenterRule,
     *,
     batch_size: int | None,
     max_iter: int,
@@ -57,7 +57,7 @@ def train(
     polish: bool,
     random_state: np.random.RandomState,
     verbose: bool = False,
-) -> Result:
+) -> GradientResult:
     """Fit centres to X.
 
     Epochs end when the centres' squared movement over one is at most `tol`, when the smoothed loss has not
@@ -70,7 +70,7 @@ def train(
         None stands for ones.
     C : ndarray of shape (k, d)
         Initial centres; not changed.
-    rule : Rule
+    rule : CenterRule
         How centres move.
     batch_size : int or None
         None for all rows.
@@ -91,7 +91,7 @@ def train(
 
     Returns
     -------
-    Result
+    GradientResult
         After divergence, that of the last centres whose loss was within bounds.
     """
     n = X.shape[0]
@@ -132,9 +132,7 @@ def train(
         motion = Motion.zeros(*C.shape)
         diverged = False
     else:
-        epochs = epochs_over(
-            X, weights, C.copy(), rule, batch_size, patience, variance * X.shape[1], random_state
-        )
+        epochs = Epochs(X, weights, C.copy(), rule, batch_size, patience, variance * X.shape[1], random_state)
         losses, n_iter = epochs.until(max_iter, tol, report("Epoch"))
         C, safe, motion, diverged = epochs.C, epochs.safe, epochs.motion, epochs.status == DIVERGED
         del epochs  # its buffers, before those of Lloyd's iterations
@@ -158,4 +156,4 @@ def train(
         diverged = True
         C = safe
         labels, inertia = labels_inertia(X, weights, C)
-    return Result(C, labels, inertia, n_iter, losses, motion, diverged)
+    return GradientResult(C, labels, inertia, n_iter, losses, motion, diverged)

@@ -5,7 +5,6 @@ import operator
 import numpy as np
 from sklearn.utils.extmath import randomized_range_finder
 
-from fastnn.clustering.passes import Workspace
 from fastnn.kernels import assign, device, linear_forward
 from fastnn.kernels.shared.threads import one_blas_thread, threads_for, workers
 
@@ -67,15 +66,15 @@ class Leading:
         """How many dimensions cost least, tried on some rows, and the cost."""
         n, d = X.shape
         probes = X[_spread(n, _PROBES)]
-        work = Workspace(len(probes), 0, d, X.dtype)
-        costs = {m: cls(probes, mean, axes, m)._assign(C, work) for m in (d // part for part in _SHARES)}
+        sweeps = device.HostSweeps(len(probes), 0, d, X.dtype)
+        costs = {m: cls(probes, mean, axes, m)._assign(C, sweeps) for m in (d // part for part in _SHARES)}
         return min(costs.items(), key=operator.itemgetter(1))
 
-    def sweep(self, weights: np.ndarray, C: np.ndarray, work: Workspace, *, summing: bool) -> float:
-        """As ``Workspace.sweep``."""
+    def sweep(self, weights: np.ndarray, C: np.ndarray, sweeps: device.HostSweeps, *, summing: bool) -> float:
+        """As ``HostSweeps.sweep``."""
         X = self._X
         if self._gives_up:
-            return work.sweep(X, weights, C, summing=summing)
+            return sweeps.sweep(X, weights, C, summing=summing)
         self._passes += 1
         if self._passes == 2:
             # Centres that are means of many rows vary less in the dimensions behind than initial ones, which
@@ -83,12 +82,12 @@ class Leading:
             m, _ = self._best_of(X, C, self._mean, self._all_axes)
             if m < self._axes.shape[1]:
                 self._turn_rows(m)
-        self._gives_up = self._assign(C, work) >= _WORTH
+        self._gives_up = self._assign(C, sweeps) >= _WORTH
         if summing:
-            work.sweep(X, weights, C, summing=True, assigning=False)
+            sweeps.add_up(X, weights)
         if weights.size:
-            return float(weights.astype(np.float64) @ work.distances.astype(np.float64))
-        return float(work.distances.sum(dtype=np.float64))
+            return float(weights.astype(np.float64) @ sweeps.distances.astype(np.float64))
+        return float(sweeps.distances.sum(dtype=np.float64))
 
     def _turn_rows(self, m: int) -> None:
         """Keep `m` leading dimensions of every row."""
@@ -99,15 +98,15 @@ class Leading:
             rows = slice(start, start + _BLOCK)
             self._lead[rows, :m], self._lead[rows, m], self._squares[rows] = self._turn(self._X[rows])
 
-    def _assign(self, C: np.ndarray, work: Workspace) -> float:
-        """Labels and distances of all rows, into `work`; the cost, in units of the plain pass's."""
+    def _assign(self, C: np.ndarray, sweeps: device.HostSweeps) -> float:
+        """Labels and distances of all rows, into `sweeps`; the cost, in units of the plain pass's."""
         (n, d), k, m = self._X.shape, C.shape[0], self._axes.shape[1]
         panels = device.pack_leading(*self._turn(C), self._slack)
         counts = np.empty(device.leading_tasks(n), np.int64)
         with threads_for(device.sweep_work(n, k, m)) as parallel:
             device.leading_assign(
                 parallel, workers(parallel), self._X, C, self._lead, self._squares, panels,
-                self._X.dtype.type(self._slack), work.labels, work.distances, counts,
+                self._X.dtype.type(self._slack), sweeps.labels, sweeps.distances, counts,
             )  # fmt: skip
         in_full = 1 + counts.sum() / n
         return float((_PANEL_COST * k * (m + 2) + _FULL_COST * d * in_full) / (k * d))

@@ -7,7 +7,7 @@ Lattanzi and Sohler, "A better k-means++ algorithm via local search", ICML 2019,
 
 import numpy as np
 
-from fastnn.clustering.passes import seeding_work, weights_or_empty
+from fastnn.clustering.passes import weights_or_empty
 from fastnn.kernels import device
 from fastnn.kernels.shared.threads import threads_for, workers
 
@@ -39,7 +39,7 @@ class LocalSearch:
         n = X.shape[0]
         self.closest, self.second = np.empty((2, n), X.dtype)
         self.nearest, self.next_nearest = np.empty((2, n), np.int32)
-        self._work = seeding_work(n, *centers.shape)
+        self._work = device.seeding_work(n, *centers.shape)
         with threads_for(self._work) as parallel:
             self._place(parallel, -1, np.empty(0, X.dtype))
 

@@ -9,16 +9,16 @@ References
 Sculley, "Web-scale k-means clustering", WWW 2010.
 """
 
-import time
 from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import sparse
 
 from fastnn.clustering.draws import Draws
-from fastnn.clustering.passes import Workspace, as_rows, some_rows, total_weight, weights_or_empty
+from fastnn.clustering.passes import as_rows, some_rows, total_weight, weights_or_empty
 from fastnn.clustering.sphere import have_direction
-from fastnn.kernels import device
+from fastnn.kernels import clustering_backend, device
+from fastnn.kernels.shared.center_arguments import MiniBatchRule
 from fastnn.kernels.shared.codes import (
     INERTIA,
     LEAST,
@@ -31,8 +31,7 @@ from fastnn.kernels.shared.codes import (
     STARVED,
     STEP,
 )
-from fastnn.kernels.shared.device_rows import DeviceRows
-from fastnn.kernels.shared.threads import CALL_SECONDS, Pace, threads_for, workers
+from fastnn.kernels.shared.pacing import Chunks
 
 # Rows drawn at once, unless a batch has more: 1 MiB of random numbers stays in the cache, and what a call
 # costs is shared by a hundred small batches.
@@ -41,7 +40,7 @@ _DRAWN = 1 << 17
 _REASSIGN_ROWS = 10
 
 
-class Fit(NamedTuple):
+class MiniBatchResult(NamedTuple):
     """What mini-batches give."""
 
     centers: np.ndarray  # (k, d)
@@ -50,17 +49,6 @@ class Fit(NamedTuple):
     n_steps: int
     n_iter: int  # times the rows of the data that the steps had rows, rounded up
     inertia: float  # of the data, as the batches let one expect it
-
-
-class Rule(NamedTuple):
-    """When to reassign centres and when to stop, in the numbers that compiled code takes."""
-
-    due_after: float
-    ratio: float
-    alpha: float
-    tol: float
-    patience: int
-    on_sphere: bool = False
 
 
 def reassign(
@@ -149,11 +137,11 @@ def partial_step(
     """
     rows = as_rows(X)
     n, (k, d) = X.shape[0], C.shape
-    work = Workspace.of(rows, k)
-    work.sweep(rows, weights_or_empty(weights, rows), C, summing=True)
+    sweeps = clustering_backend(rows).sweeps(rows, k)
+    sweeps.sweep(rows, weights_or_empty(weights, rows), C, summing=True)
     progress = _progress(since)
     if device.absorb_batch(
-        C, np.empty((0, d), C.dtype), work.sums, work.counts, seen,
+        C, np.empty((0, d), C.dtype), sweeps.sums, sweeps.counts, seen,
         float(batch_size), float(_REASSIGN_ROWS * k), float(ratio), on_sphere, progress,
     ):  # fmt: skip
         reassign(X, np.arange(n), C, seen, ratio, random_state, verbose, on_sphere)
@@ -173,7 +161,7 @@ def mini_batches(
     random_state: np.random.RandomState,
     on_sphere: bool = False,
     verbose: bool = False,
-) -> Fit:
+) -> MiniBatchResult:
     """Move centres by batches that are drawn with replacement, by weight.
 
     Parameters
@@ -202,10 +190,10 @@ def mini_batches(
 
     Returns
     -------
-    Fit
+    MiniBatchResult
     """
     n = X.shape[0]
-    rule = Rule(
+    rule = MiniBatchRule(
         float(_REASSIGN_ROWS * len(C)),
         float(ratio),
         min(batch_size * 2.0 / (n + 1), 1.0),
@@ -213,14 +201,12 @@ def mini_batches(
         -1 if patience is None else patience,
         on_sphere,
     )
-    options = X, C.copy(), batch_size, rule, Draws(n, weights, C.dtype, random_state)
-    there = X.mini_batches(len(C), batch_size) if isinstance(X, DeviceRows) else None
-    steps = _Steps(*options) if there is None else _DeviceSteps(there, *options)
-    done = steps.until(max_iter * n // batch_size, verbose)
-    progress = steps.progress
-    return Fit(
-        steps.C,
-        steps.seen,
+    run = _Run(X, C.copy(), batch_size, rule, Draws(n, weights, C.dtype, random_state))
+    done = run.until(max_iter * n // batch_size, verbose)
+    progress = run.progress
+    return MiniBatchResult(
+        run.C,
+        run.seen,
         int(progress[SINCE_REASSIGNED]),
         done,
         -(-done * batch_size // n),
@@ -229,98 +215,100 @@ def mini_batches(
     )
 
 
-class _Steps:
-    """A run of steps: the buffers, and what lasts from step to step."""
+class MiniBatchesOneByOne:
+    """``MiniBatchSteps`` of a sweep each, for rows of which no device takes many batches at once.
 
-    def __init__(self, X: Any, C: np.ndarray, batch_size: int, rule: Rule, draws: Draws) -> None:
+    That is, CSR rows, and rows that do not all lie on the GPU. The centres are on the host.
+
+    Parameters
+    ----------
+    X : CSR matrix, DeviceRows or ndarray, of shape (n, d)
+    k : int
+        Centres.
+    batch_size : int
+    """
+
+    def __init__(self, X: Any, k: int, batch_size: int) -> None:
+        self._X, self._batch_size = X, batch_size
+        self._sweeps = clustering_backend(X).sweeps(X, k, batch_size)
+        self._before = np.empty((k, X.shape[1]), X.dtype)
+
+    def load(self, C: np.ndarray) -> None:
+        """As ``MiniBatchSteps.load``; the array changes in place."""
+        self._C = C
+
+    def save(self, C: np.ndarray, before: np.ndarray) -> None:
+        """As ``MiniBatchSteps.save``."""
+        if C is not self._C:
+            C[:] = self._C
+        if before.size:
+            before[:] = self._before
+
+    def run(
+        self, rows: np.ndarray, n_batches: int, rule: MiniBatchRule, seen: np.ndarray, progress: np.ndarray
+    ) -> tuple[int, int]:
+        """As ``MiniBatchSteps.run``."""
+        before, sweeps = self._before[: len(self._C) if rule.tol > 0 else 0], self._sweeps
+        for b in range(n_batches):
+            batch = some_rows(self._X, rows[b * self._batch_size : (b + 1) * self._batch_size])
+            inertia = sweeps.sweep(batch, weights_or_empty(None, batch), self._C, summing=True)
+            inertia /= self._batch_size
+            if device.absorb_batch(
+                self._C, before, sweeps.sums, sweeps.counts, seen, float(self._batch_size), rule.due_after,
+                rule.ratio, rule.on_sphere, progress,
+            ):  # fmt: skip
+                progress[INERTIA] = inertia
+                return b + 1, STARVED
+            status = _judged(inertia, self._C, before, rule, progress)
+            if status != RUNNING:
+                return b + 1, status
+        return n_batches, RUNNING
+
+
+class _Run:
+    """A run of steps: what lasts from call to call."""
+
+    def __init__(self, X: Any, C: np.ndarray, batch_size: int, rule: MiniBatchRule, draws: Draws) -> None:
         self.X, self.C, self.batch_size, self.rule, self.draws = X, C, batch_size, rule, draws
         k, d = C.shape
         self.seen, self.progress = np.zeros(k), _progress()
         self.before = np.empty((k if rule.tol > 0 else 0, d), C.dtype)
-        # The threads wait for each other three times in a step of perhaps 100 us: for milliseconds where
-        # another process has taken a core.
-        self.pace, self.called = Pace(), {True: False, False: False}
-        self._allocate()
-
-    def _allocate(self) -> None:
-        """Make the buffers of the steps."""
-        (k, d), n = self.C.shape, self.batch_size
-        self.work = Workspace.of(self.X, k, n)
-        self.X_batch = np.empty((n if isinstance(self.X, np.ndarray) else 0, d), self.C.dtype)
+        steps = clustering_backend(X).mini_batches(X, k, batch_size)
+        self.steps = MiniBatchesOneByOne(X, k, batch_size) if steps is None else steps
+        self.steps.load(C)
 
     def until(self, n_steps: int, verbose: bool) -> int:
         """Steps until a rule ends them, `n_steps` at most; their number."""
         most = 1 if verbose else max(1, _DRAWN // self.batch_size)
-        done, status, at_once = 0, RUNNING, 1
+        chunks = Chunks(growth=2)
+        done, status = 0, RUNNING
         while done < n_steps and status == RUNNING:
-            size = min(self.pace.steps(at_once), most, n_steps - done)
+            size = chunks.begin(min(most, n_steps - done))
             rows = self.draws.rows(size * self.batch_size)
-            started = time.perf_counter()
-            reached, status = self._run(rows, size)
-            # The first call may compile; a longer chunk follows only a chunk that was short.
-            seconds = max(time.perf_counter() - started, 1e-9)
-            at_once = max(1, min(int(CALL_SECONDS / seconds * reached), 2 * size))
+            reached, status = self.steps.run(rows, size, self.rule, self.seen, self.progress)
+            chunks.end(reached)
             if reached < size:
                 self.draws.give_back(reached * self.batch_size)
             if status == STARVED:
                 # What was drawn beyond the step was drawn for nothing: where this happens often, less is.
-                at_once = reached
+                chunks.shorten(reached)
                 batch = rows[(reached - 1) * self.batch_size : reached * self.batch_size]
                 status = self._reassign(batch, verbose)
             done += reached
             if verbose:
                 self._say(f"{done}/{n_steps}", status)
+        self.steps.save(self.C, self.before)
         return done
-
-    def _run(self, rows: np.ndarray, n_batches: int) -> tuple[int, int]:
-        """Steps on these batches; the number done and the status."""
-        if not isinstance(self.X, np.ndarray):
-            return self._run_one_by_one(rows, n_batches)
-        work = self.work
-        step_work = device.sweep_work(self.batch_size, *self.C.shape) if self.pace.allows() else 0.0
-        with threads_for(step_work) as parallel:
-            started = time.perf_counter()
-            reached, status = device.run_mini_batches(
-                parallel, workers(parallel), self.X, rows, n_batches, *self.rule,
-                self.C, self.before, self.seen, self.progress,
-                self.X_batch, work.labels, work.distances, work.sums, work.counts, work.partials,
-            )  # fmt: skip
-        if self.called[parallel]:  # the first call may have compiled
-            self.pace.report(parallel, (time.perf_counter() - started) / reached)
-        self.called[parallel] = True
-        return reached, status
-
-    def _run_one_by_one(self, rows: np.ndarray, n_batches: int) -> tuple[int, int]:
-        """Steps on batches of CSR rows, or of rows that do not all lie on the GPU."""
-        for b in range(n_batches):
-            batch = some_rows(self.X, rows[b * self.batch_size : (b + 1) * self.batch_size])
-            inertia = self.work.sweep(batch, weights_or_empty(None, batch), self.C, summing=True)
-            inertia /= self.batch_size
-            if device.absorb_batch(
-                self.C, self.before, self.work.sums, self.work.counts, self.seen,
-                float(self.batch_size), self.rule.due_after, self.rule.ratio,
-                self.rule.on_sphere, self.progress,
-            ):  # fmt: skip
-                self.progress[INERTIA] = inertia
-                return b + 1, STARVED
-            status = self._judge(inertia)
-            if status != RUNNING:
-                return b + 1, status
-        return n_batches, RUNNING
 
     def _reassign(self, batch: np.ndarray, verbose: bool) -> int:
         """Put the starved centres on rows of the batch; the status of the batch, judged with them."""
+        self.steps.save(self.C, self.before)
         reassign(
             self.X, batch, self.C, self.seen, self.rule.ratio, self.draws.random_state, verbose,
             self.rule.on_sphere,
         )  # fmt: skip
-        return self._judge(self.progress[INERTIA])
-
-    def _judge(self, inertia: float) -> int:
-        moved = device.squared_movement(self.C, self.before)
-        return device.judge_batch(
-            float(inertia), moved, self.rule.alpha, self.rule.tol, self.rule.patience, self.progress
-        )
+        self.steps.load(self.C)
+        return _judged(self.progress[INERTIA], self.C, self.before, self.rule, self.progress)
 
     def _say(self, step: str, status: int) -> None:
         line = f"Minibatch step {step}: mean batch inertia: {self.progress[INERTIA]}"
@@ -333,32 +321,12 @@ class _Steps:
             print(f"Converged (lack of improvement in inertia) at step {step}")
 
 
-class _DeviceSteps(_Steps):
-    """Steps on ``DeviceRows`` that all lie on the GPU, where the centres are too.
-
-    ``there`` is a ``kernels.cuda.mini_batch.MiniBatches``.
-    """
-
-    def __init__(self, there: Any, *options: Any) -> None:
-        self.there = there
-        super().__init__(*options)
-
-    def _allocate(self) -> None:
-        self.there.load(self.C)
-
-    def until(self, n_steps: int, verbose: bool) -> int:
-        done = super().until(n_steps, verbose)
-        self.there.save(self.C, self.before)
-        return done
-
-    def _run(self, rows: np.ndarray, n_batches: int) -> tuple[int, int]:
-        return self.there.run(rows, n_batches, *self.rule, self.seen, self.progress)
-
-    def _reassign(self, batch: np.ndarray, verbose: bool) -> int:
-        self.there.save(self.C, self.before)
-        status = super()._reassign(batch, verbose)
-        self.there.load(self.C)
-        return status
+def _judged(
+    inertia: float, C: np.ndarray, before: np.ndarray, rule: MiniBatchRule, progress: np.ndarray
+) -> int:
+    """The status after a batch whose centres have moved on the host."""
+    moved = device.squared_movement(C, before)
+    return device.judge_batch(float(inertia), moved, rule.alpha, rule.tol, rule.patience, progress)
 
 
 def _progress(since: int = 0) -> np.ndarray:

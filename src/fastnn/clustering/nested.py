@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 
 from fastnn.clustering.lloyd import lloyd
-from fastnn.clustering.mini_batch import Fit
-from fastnn.clustering.passes import Rows, Workspace, as_rows, some_rows, total_weight, weights_or_empty
-from fastnn.kernels import device
+from fastnn.clustering.mini_batch import MiniBatchResult
+from fastnn.clustering.passes import Rows, as_rows, some_rows, total_weight, weights_or_empty
+from fastnn.kernels import clustering_backend, device
 
 # The paper's rho: on its data 100 and 1000 lead to the least inertia in the time of a few passes. A larger
 # number waits longer before a batch grows.
@@ -45,7 +45,8 @@ class _Batch:
         order = random_state.permutation(n if weights is None else np.flatnonzero(weights))
         self.order = order.astype(np.int32 if n < 2**31 else np.int64)
         self.block = min(n, max(_BLOCK_ROWS, _BLOCK // d))
-        self.work = Workspace.of(X, k, self.block)
+        self.backend = clustering_backend(X)
+        self.sweeps = self.backend.sweeps(X, k, self.block)
         self.spare = np.empty((self.block if isinstance(X, np.ndarray) else 0, d), X.dtype)
         self.sums, self.counts = np.empty((k, d)), np.empty(k)
         self.members, self.spread = np.empty(k), np.empty(k)  # rows, and weighted squared distances
@@ -69,13 +70,13 @@ class _Batch:
             rows = self.rows[start : start + self.block]
             block = self._gather(rows)
             weights = None if self.weights is None else self.weights[rows]
-            work = self.work if rows.size == self.block else Workspace.of(self.X, k, rows.size)
-            inertia += work.sweep(block, weights_or_empty(weights, block), C, summing=True)
-            self.sums += work.sums
-            self.counts += work.counts
-            self.members += np.bincount(work.labels, minlength=k)
-            squares = work.distances if weights is None else work.distances * weights
-            self.spread += np.bincount(work.labels, squares, minlength=k)
+            sweeps = self.sweeps if rows.size == self.block else self.backend.sweeps(self.X, k, rows.size)
+            inertia += sweeps.sweep(block, weights_or_empty(weights, block), C, summing=True)
+            self.sums += sweeps.sums
+            self.counts += sweeps.counts
+            self.members += np.bincount(sweeps.labels, minlength=k)
+            squares = sweeps.distances if weights is None else sweeps.distances * weights
+            self.spread += np.bincount(sweeps.labels, squares, minlength=k)
         return inertia
 
     def _gather(self, rows: np.ndarray) -> Rows:
@@ -104,7 +105,7 @@ def nested_batches(
     random_state: np.random.RandomState,
     on_sphere: bool = False,
     verbose: bool = False,
-) -> Fit:
+) -> MiniBatchResult:
     """Move centres by rounds over a batch that grows.
 
     Parameters
@@ -129,7 +130,7 @@ def nested_batches(
 
     Returns
     -------
-    Fit
+    MiniBatchResult
     """
     n, total = X.shape[0], total_weight(X.shape[0], weights)
     batch = _Batch(X, weights, batch_size, len(C), random_state)
@@ -171,4 +172,4 @@ def nested_batches(
         )
         C, rows_seen, inertia = fit.centers, rows_seen + fit.n_iter * n, fit.inertia / total
         seen = np.bincount(fit.labels, weights, minlength=len(C)).astype(np.float64)
-    return Fit(C, seen, 0, n_steps, -(-rows_seen // n), inertia * total)
+    return MiniBatchResult(C, seen, 0, n_steps, -(-rows_seen // n), inertia * total)

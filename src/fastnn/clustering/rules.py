@@ -1,10 +1,11 @@
-"""How a centre moves in a gradient step, and what it carries from step to step."""
+"""How a centre moves in a gradient step: the rules by the names of GradKMeans's parameters."""
 
 from typing import NamedTuple
 
 import numpy as np
 
 from fastnn.kernels import device
+from fastnn.kernels.shared.center_arguments import CenterRule
 from fastnn.kernels.shared.codes import CLUSTER, COUNT, MEAN, NEWTON, SQRT, SUM
 from fastnn.tables.optimizers import CODES, MAX_HYPER, RULES
 
@@ -25,65 +26,29 @@ class Rate(NamedTuple):
 RATES = {"count": Rate(COUNT, ("sgd", "newton")), "sqrt": Rate(SQRT, ("sgd",))}
 
 
-class Rule(NamedTuple):
-    """How a centre moves, in the numbers that compiled code takes."""
-
-    code: int
-    update: int  # addresses of the loops of a rule of optimizers.RULES
-    coefficients: int
-    rate: float
-    reduction: int
-    hyper: np.ndarray
-    on_sphere: bool = False
-
-    @classmethod
-    def of(
-        cls,
-        optimizer: str,
-        learning_rate: str | float,
-        reduction: str,
-        forgetting: float = 0.0,
-        *,
-        on_sphere: bool = False,
-    ) -> "Rule":
-        """The rule of GradKMeans's parameters; the estimator has seen to it that they go together."""
-        hyper = np.zeros(MAX_HYPER)
-        if optimizer == "newton":
-            rate = 1.0 if isinstance(learning_rate, str) else float(learning_rate)
-            return cls(NEWTON, 0, 0, rate, SUM, hyper, on_sphere)
-        if isinstance(learning_rate, str):
-            hyper[0] = forgetting
-            return cls(RATES[learning_rate].code, 0, 0, 1.0, SUM, hyper, on_sphere)
-        rule = RULES[CODES["momentum" if optimizer == "sgd" else optimizer]]
-        if optimizer != "sgd":
-            hyper[: len(rule.hyper)] = list(rule.hyper.values())
-        code = CODES[rule.name]
-        # Centres move in float64.
-        addresses = (
-            device.update_loops.address(code, np.float64),
-            device.coefficient_loops.address(code, np.float64),
-        )
-        return cls(code, *addresses, float(learning_rate), REDUCTIONS[reduction], hyper, on_sphere)
-
-
-class Motion(NamedTuple):
-    """What a centre carries from step to step: arrays, changed in place."""
-
-    seen: np.ndarray  # (k,) weight seen so far: N_j
-    clock: np.ndarray  # (k,) steps in which the centre moved
-    slots: np.ndarray  # (2, k, d) the update rule's state
-
-    @classmethod
-    def zeros(cls, k: int, d: int) -> "Motion":
-        """The state of centres that have not moved."""
-        return cls(np.zeros(k), np.zeros(k), np.zeros((2, k, d)))
-
-    def copy(self) -> "Motion":
-        """An independent copy."""
-        return Motion(self.seen.copy(), self.clock.copy(), self.slots.copy())
-
-    def forget(self, j: np.ndarray) -> None:
-        """Make the centres `j` ones that have not moved."""
-        self.seen[j] = 0
-        self.clock[j] = 0
-        self.slots[:, j] = 0
+def center_rule(
+    optimizer: str,
+    learning_rate: str | float,
+    reduction: str,
+    forgetting: float = 0.0,
+    *,
+    on_sphere: bool = False,
+) -> CenterRule:
+    """The rule of GradKMeans's parameters; the estimator has seen to it that they go together."""
+    hyper = np.zeros(MAX_HYPER)
+    if optimizer == "newton":
+        rate = 1.0 if isinstance(learning_rate, str) else float(learning_rate)
+        return CenterRule(NEWTON, 0, 0, rate, SUM, hyper, on_sphere)
+    if isinstance(learning_rate, str):
+        hyper[0] = forgetting
+        return CenterRule(RATES[learning_rate].code, 0, 0, 1.0, SUM, hyper, on_sphere)
+    rule = RULES[CODES["momentum" if optimizer == "sgd" else optimizer]]
+    if optimizer != "sgd":
+        hyper[: len(rule.hyper)] = list(rule.hyper.values())
+    code = CODES[rule.name]
+    # Centres move in float64.
+    addresses = (
+        device.update_loops.address(code, np.float64),
+        device.coefficient_loops.address(code, np.float64),
+    )
+    return CenterRule(code, *addresses, float(learning_rate), REDUCTIONS[reduction], hyper, on_sphere)

@@ -22,13 +22,9 @@ from fastnn.clustering.passes import (
     as_rows,
     dense_array,
     nearest_centers,
-    seeding_work,
-    weights_or_empty,
 )
-from fastnn.kernels import device
+from fastnn.kernels import clustering_backend
 from fastnn.kernels.shared.arrays import Csr
-from fastnn.kernels.shared.device_rows import DeviceRows
-from fastnn.kernels.shared.threads import threads_for, workers
 
 # Seeding costs about log(k) assignments of its rows, so on more rows than this it works on a sample.
 # A row in 65,536 stands for clusters of a few dozen rows in a million.
@@ -77,8 +73,7 @@ def plus_plus_rows(
         )
     n = X.shape[0]
     n_trials = n_trials or 2 + int(np.log(n_clusters))
-    asked = weights, n_clusters, n_trials
-    passes = X.seeding(*asked) if isinstance(X, DeviceRows) else Passes(X, *asked)
+    passes = clustering_backend(X).seeding(X, weights, n_clusters, n_trials)
     indices = np.empty(n_clusters, np.int64)
     # The random numbers are drawn as scikit-learn draws them.
     p = np.full(n, 1 / n) if weights is None else weights.astype(np.float64) / weights.sum(dtype=np.float64)
@@ -91,44 +86,6 @@ def plus_plus_rows(
         best = int(parts.sum(axis=0).argmin())
         indices[j], potential = drawn[best], parts[:, best].copy()
     return X[indices], indices
-
-
-class Passes:
-    """The passes of k-means++ over rows on the host, each of which keeps the distance to its nearest centre.
-
-    Parameters
-    ----------
-    X : ndarray of shape (n, d), C-contiguous
-    weights : ndarray of shape (n,) or None
-        None stands for ones.
-    n_clusters : int
-    n_trials : int
-        Candidates for each centre.
-    """
-
-    def __init__(self, X: np.ndarray, weights: np.ndarray | None, n_clusters: int, n_trials: int) -> None:
-        n, d = X.shape
-        self._X, self._weights = X, weights_or_empty(weights, X)
-        self._closest = np.full(n, np.inf, X.dtype)
-        self._potentials = {count: np.empty((device.seeding_tasks(n), count)) for count in (1, 1 + n_trials)}
-        self._drawn = np.empty(n_trials, np.int64)
-        self._work = seeding_work(n, n_clusters, d)
-
-    def try_rows(self, rows: np.ndarray) -> np.ndarray:
-        """Take the first of these rows as a centre; the potentials by task, and with each of the others."""
-        potentials = self._potentials[len(rows)]
-        with threads_for(self._work) as parallel:
-            device.try_candidates(
-                parallel, workers(parallel), self._X, self._weights, self._X[rows], self._closest, potentials
-            )
-        return potentials
-
-    def pick(self, last: int, potential: np.ndarray, targets: np.ndarray) -> np.ndarray:
-        """Rows at which the running sum of the potential, that knows of row `last`, reaches the targets."""
-        device.pick_rows(
-            self._X, self._weights, self._X[last], self._closest, potential, targets, self._drawn
-        )
-        return self._drawn
 
 
 def plus_plus(
@@ -155,8 +112,8 @@ def searched_plus_plus(
             rows = random_state.choice(n, size, p=weights / weights.sum(dtype=np.float64))
         rows.sort()  # read in order of address; the sample is the same
         X, weights = X[rows], None
-    elif isinstance(X, DeviceRows):
-        X = X[:]  # so few that they may as well be here
+    else:
+        X = clustering_backend(X).on_host(X)  # so few that they may as well be here
     if sparse.issparse(X):
         return plus_plus(X, n_clusters, weights, random_state)
     centers, _ = plus_plus_rows(X, n_clusters, weights, random_state)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.clustering.passes import as_rows, labels_inertia
-from fastnn.kernels.shared.device_rows import DeviceRows
+from fastnn.kernels import clustering_backend
 
 # Rows for the choice of initial centres: so many batches; so many for each cluster if that is too few.
 _INIT_BATCHES, _INIT_ROWS = 3, 3
@@ -28,11 +28,8 @@ def sample(
     """Rows drawn with replacement, of all or of the numbers `among`, with their weights."""
     rows = random_state.randint(0, X.shape[0] if among is None else len(among), size)
     rows = rows if among is None else among[rows]
-    return _copied(X, rows), None if weights is None else weights[rows]
-
-
-def _copied(X: Any, rows: np.ndarray) -> Any:
-    return X.take(rows) if isinstance(X, DeviceRows) else X[rows]
+    some = clustering_backend(X).take(X, rows)
+    return some, None if weights is None else weights[rows]
 
 
 def initial_centers(

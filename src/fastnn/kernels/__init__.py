@@ -38,6 +38,7 @@ if numba.config.DISABLE_JIT:
     raise ImportError("fastnn is compiled by Numba and cannot run with NUMBA_DISABLE_JIT=1")
 
 from fastnn.kernels import cpu
+from fastnn.kernels.contract.clustering import ClusteringBackend
 from fastnn.kernels.cpu import elementary
 from fastnn.kernels.cpu.clustering import kmeans
 from fastnn.kernels.cpu.network import linear
@@ -149,6 +150,14 @@ def _cuda() -> Any:
 def device_rows(X: Any, number: int, precision: str | None = None) -> DeviceRows:
     """An array (n, d) on a CUDA device, where the engines work on it, in this precision."""
     return _cuda().device_rows(X, number, precision)
+
+
+def clustering_backend(X: Any) -> ClusteringBackend:
+    """The device on which k-means works on these rows: asked once, at an engine's door."""
+    # The usual type first: an abstract class takes its time to know its own.
+    if type(X) is not np.ndarray and isinstance(X, DeviceRows):
+        return _cuda().device_clustering
+    return cpu.host_clustering
 
 
 def to_host(array: Any) -> Any:

@@ -13,7 +13,6 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-import fastnn.kernels
 from fastnn import GradKMeans
 from fastnn.kernels import assign
 from tests import reference
@@ -674,7 +673,7 @@ def test_interruption_propagates_and_leaves_the_model(monkeypatch):
     def interrupt(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(fastnn.kernels.device, "run_center_batches", interrupt)
+    monkeypatch.setattr("fastnn.kernels.cpu.clustering.steps.run_center_batches", interrupt)
     model.set_params(batch_size=100)
     with pytest.raises(KeyboardInterrupt):
         model.fit(X[:, :2])

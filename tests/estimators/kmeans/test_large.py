@@ -14,11 +14,11 @@ from fastnn.clustering import mini_batch
 from fastnn.clustering.bounds import Bounds
 from fastnn.clustering.draws import Draws
 from fastnn.clustering.epochs import Epochs
-from fastnn.clustering.passes import Workspace
-from fastnn.clustering.rules import Rule
+from fastnn.clustering.rules import center_rule
 from fastnn.kernels import device
 from fastnn.kernels.cpu.clustering.nearest import is_small
 from fastnn.kernels.shared.arrays import plain
+from fastnn.kernels.shared.center_arguments import MiniBatchRule
 from fastnn.kernels.shared.threads import threads_for, workers
 
 # What a fit may take of its own: 32 words a row, and 60 MB for compiled code, partial sums and blocks.
@@ -149,7 +149,7 @@ def centers(many_elements):
 
 def swept(X, C):
     n, k, d = len(X), *C.shape
-    work = Workspace(n, k, d, X.dtype)
+    work = device.HostSweeps(n, k, d, X.dtype)
     work.sweep(X, np.empty(0, X.dtype), C, summing=True)
     return work
 
@@ -200,11 +200,11 @@ def test_mini_batches_far_into_many_elements(many_elements):
             return super().rows(size) + (len(many_elements) - LAST)
 
     end = many_elements[-LAST:].copy()
-    rule = mini_batch.Rule(1e9, 0.01, 0.1, 0.0, -1)
+    rule = MiniBatchRule(1e9, 0.01, 0.1, 0.0, -1)
     runs = []
     for X, kind in ((many_elements, FromTheEnd), (end, Draws)):
         draws = kind(LAST, None, X.dtype, np.random.RandomState(0))
-        steps = mini_batch._Steps(X, end[:4].copy(), 50, rule, draws)
+        steps = mini_batch._Run(X, end[:4].copy(), 50, rule, draws)
         assert steps.until(20, False) == 20
         runs.append(steps)
     np.testing.assert_array_equal(runs[0].C, runs[1].C)
@@ -218,8 +218,8 @@ def test_gradient_batches_far_into_many_elements(many_elements):
         weights = np.zeros(len(X), X.dtype)
         weights[-LAST:] = 1
         epochs = Epochs(
-            X, weights, end[:4].copy(), Rule.of("sgd", "count", "cluster", 0.0, on_sphere=False), 50, None,
-            1.0, np.random.RandomState(0),
+            X, weights, end[:4].copy(), center_rule("sgd", "count", "cluster", 0.0), 50, None, 1.0,
+            np.random.RandomState(0),
         )  # fmt: skip
         losses, _ = epochs.run()
         assert losses.size == 6

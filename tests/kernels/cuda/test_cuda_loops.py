@@ -10,22 +10,23 @@ import pytest
 from numpy.random import RandomState
 from numpy.testing import assert_allclose, assert_array_equal
 
-from fastnn.clustering import epochs, mini_batch
+from fastnn.clustering import mini_batch
 from fastnn.clustering.gradient import train
 from fastnn.clustering.lloyd import lloyd
 from fastnn.clustering.mini_batch import mini_batches
-from fastnn.clustering.rules import Motion, Rule
+from fastnn.clustering.rules import center_rule
 from fastnn.kernels import device_rows
 from fastnn.tables.optimizers import CODES
 
 if find_spec("numba_cuda") is None:
     pytest.skip("numba-cuda is not installed", allow_module_level=True)
 
+from fastnn.kernels.cuda.clustering.backend import DeviceClustering
 from fastnn.kernels.cuda.clustering.lloyd import _summarize
 from fastnn.kernels.cuda.reduction import THREADS
-from fastnn.kernels.cuda.rows.resident import ResidentRows
 from fastnn.kernels.cuda.runtime.compat import SIMULATED, cuda
-from fastnn.kernels.shared.device_rows import DeviceRows
+from fastnn.kernels.shared import pacing
+from fastnn.kernels.shared.center_arguments import Motion
 
 pytestmark = [
     pytest.mark.gpu,
@@ -54,8 +55,7 @@ def weights_of(X):
 @pytest.fixture(autouse=True)
 def long_chunks(monkeypatch):
     """Chunks of several batches, however long one takes."""
-    monkeypatch.setattr(mini_batch, "CALL_SECONDS", 1e6)
-    monkeypatch.setattr(epochs, "CALL_SECONDS", 1e6)
+    monkeypatch.setattr(pacing, "CALL_SECONDS", 1e6)
 
 
 @pytest.fixture
@@ -135,7 +135,7 @@ def test_a_chunk_of_mini_batches_is_one_copy(copies):
 
 
 def of(optimizer="sgd", learning_rate="count", reduction="sum", forgetting=0.0, **options):
-    return Rule.of(optimizer, learning_rate, reduction, forgetting, **options)
+    return center_rule(optimizer, learning_rate, reduction, forgetting, **options)
 
 
 def trained(rows, X, rule, weights=None, C=None, **options):
@@ -331,8 +331,8 @@ def test_the_numbers_of_an_iteration_are_added_up():
 
 def test_rows_that_do_not_all_lie_there_go_batch_by_batch(monkeypatch):
     X = spots()
-    for loop in ("mini_batches", "center_steps", "iterations"):
-        monkeypatch.setattr(ResidentRows, loop, getattr(DeviceRows, loop))
+    for loop in ("mini_batches", "gradient_steps", "iterations"):
+        monkeypatch.setattr(DeviceClustering, loop, lambda *arguments: None)
     theirs, ours = (
         [
             mini_batches(rows, None, X[:3], random_state=RandomState(0), **USUAL | {"max_iter": 1}),

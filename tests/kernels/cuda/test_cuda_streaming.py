@@ -269,7 +269,7 @@ def test_many_blocks(monkeypatch):
     monkeypatch.setattr(capacity, "SHARE", 0.0)
     monkeypatch.setattr(capacity, "BLOCK_BYTES", 1 << 20)
     rows = device_rows(X, 0)
-    work = rows.workspace(len(X), len(C))
+    work = kernels.clustering_backend(rows).sweeps(rows, len(C))
     for _ in range(5):
         work.sweep(rows, np.empty(0, X.dtype), C, summing=True)
         assert np.count_nonzero(work.labels != expected[0]) <= 1e-4 * len(X)  # ties, by rounding

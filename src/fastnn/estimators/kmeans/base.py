@@ -19,9 +19,16 @@ from fastnn.estimators.kmeans.parameters import KMeansParameters
 from fastnn.estimators.on_device import refuse_sparse, rows_in_place
 from fastnn.estimators.sparse_rows import canonical_csr
 from fastnn.estimators.weights import checked_weights
-from fastnn.kernels import check_precision, device, device_number, device_rows, to_host, to_kind_of
+from fastnn.kernels import (
+    check_precision,
+    clustering_backend,
+    device_number,
+    device_rows,
+    to_host,
+    to_kind_of,
+)
 from fastnn.kernels.shared.arrays import plain
-from fastnn.kernels.shared.device_rows import DeviceRows, is_device_array
+from fastnn.kernels.shared.device_rows import is_device_array
 from fastnn.kernels.shared.threads import use_threads
 from fastnn.kernels.shared.user_warnings import warn
 
@@ -58,10 +65,8 @@ class BaseKMeans(
         """
         check_is_fitted(self)
         X, centers = self._with_centers(self._validate(X, reset=False))
-        if isinstance(X, DeviceRows):
-            return X.nearest(centers)
         with use_threads(self.n_threads):
-            return labels_inertia(X, None, centers)[0]
+            return clustering_backend(X).nearest(X, centers)
 
     def transform(self, X):
         """Distances to the centres.
@@ -83,13 +88,11 @@ class BaseKMeans(
 
             return euclidean_distances(X, self._centers())
         X, centers = self._with_centers(X)
-        if isinstance(X, DeviceRows):
-            distances = X.distances_to(centers)
-            # A data frame is made on the host.
-            in_frame = _get_output_config("transform", self)["dense"] != "default"
-            return to_host(distances) if in_frame else distances
         with use_threads(self.n_threads):
-            return device.distances_to(X, centers)
+            distances = clustering_backend(X).distances_to(X, centers)
+        # A data frame is made on the host.
+        in_frame = _get_output_config("transform", self)["dense"] != "default"
+        return to_host(distances) if in_frame else distances
 
     def score(self, X, y=None, sample_weight=None):
         """Minus the inertia of X.
@@ -251,7 +254,7 @@ class BaseKMeans(
             return self._seeds[init](X, self.n_clusters, weights, random_state)
         if not callable(init):
             return init.astype(X.dtype, order="C", copy=True)
-        rows = X.as_given() if isinstance(X, DeviceRows) else X
+        rows = clustering_backend(X).as_given(X)
         if sparse.issparse(rows):
             rows = rows.copy()  # who moves indices there does not mislead the kernels
         centers = canonical_csr(to_host(init(rows, self.n_clusters, random_state=random_state)), "init")

@@ -12,9 +12,9 @@ from sklearn.utils._param_validation import Interval, StrOptions, validate_param
 
 from fastnn.clustering.chains import markov_chains
 from fastnn.clustering.epochs import step
-from fastnn.clustering.gradient import Result, train
+from fastnn.clustering.gradient import GradientResult, train
 from fastnn.clustering.passes import as_rows, labels_inertia, mean_variance
-from fastnn.clustering.rules import OPTIMIZERS, RATES, REDUCTIONS, Motion, Rule
+from fastnn.clustering.rules import OPTIMIZERS, RATES, REDUCTIONS, center_rule
 from fastnn.clustering.seeding import random_rows, searched_plus_plus
 from fastnn.estimators.declaration import (
     AT_LEAST_ONE,
@@ -28,6 +28,7 @@ from fastnn.estimators.declaration import (
 from fastnn.estimators.kmeans.base import BaseKMeans, Seed
 from fastnn.estimators.kmeans.parameters import N_INIT, KMeansParameters
 from fastnn.kernels.shared.arrays import plain
+from fastnn.kernels.shared.center_arguments import CenterRule, Motion
 from fastnn.kernels.shared.threads import use_threads
 
 # Parameters that say how centres move.
@@ -271,7 +272,7 @@ class GradKMeans(BaseKMeans, GradientParameters):
             random_state = check_random_state(self.random_state)
             rows = as_rows(X)
             variance = mean_variance(rows)
-            best: Result | None = None
+            best: GradientResult | None = None
             for _ in range(n_init):
                 result = train(
                     rows,
@@ -353,10 +354,10 @@ class GradKMeans(BaseKMeans, GradientParameters):
                 raise ValueError(self._divergence())
             if diverged:
                 labels, inertia = labels_inertia(rows, weights, before)
-                self._keep(Result(before, labels, inertia, 1, [], Motion.zeros(*before.shape), True))
+                self._keep(GradientResult(before, labels, inertia, 1, [], Motion.zeros(*before.shape), True))
                 return ValueError(self._divergence())
             if first:
-                self._keep(Result(centers, labels, inertia, 1, [loss], motion, False))
+                self._keep(GradientResult(centers, labels, inertia, 1, [loss], motion, False))
                 return None
             self.cluster_centers_, self.labels_, self.inertia_ = centers, labels, inertia
             self._motion, self._motion_rule = motion, self._rule_name()
@@ -365,7 +366,7 @@ class GradKMeans(BaseKMeans, GradientParameters):
             self.loss_curve_.append(loss)
         return None
 
-    def _keep(self, result: Result) -> None:
+    def _keep(self, result: GradientResult) -> None:
         self.cluster_centers_ = result.centers
         self.labels_ = result.labels
         self.inertia_ = result.inertia
@@ -379,7 +380,7 @@ class GradKMeans(BaseKMeans, GradientParameters):
         """What a state is tied to: sgd and momentum share their code, not their velocities."""
         return self.optimizer, self.learning_rate == "count"
 
-    def _rule(self) -> Rule:
+    def _rule(self) -> CenterRule:
         # scikit-learn's check passes over `partial_fit` of a fitted estimator; these are what a step reads.
         validate_parameter_constraints(
             {name: self._parameter_constraints[name] for name in _OF_A_STEP},
@@ -398,7 +399,7 @@ class GradKMeans(BaseKMeans, GradientParameters):
                 "others a centre does not count what it has seen."
             )
         on_sphere = self.metric == "cosine"
-        return Rule.of(self.optimizer, rate, self.reduction, self.forgetting, on_sphere=on_sphere)
+        return center_rule(self.optimizer, rate, self.reduction, self.forgetting, on_sphere=on_sphere)
 
     def _divergence(self) -> str:
         rate = self.learning_rate

@@ -9,7 +9,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import StrOptions
 
 from fastnn.clustering.chains import markov_chains
-from fastnn.clustering.lloyd import Fit, lloyd, same_clusters
+from fastnn.clustering.lloyd import LloydResult, lloyd, same_clusters
 from fastnn.clustering.passes import as_rows, mean_variance
 from fastnn.clustering.seeding import parallel_plus_plus, plus_plus, random_rows
 from fastnn.estimators.callbacks import CallbackSupport, Tasks
@@ -22,7 +22,7 @@ from fastnn.estimators.declaration import (
 )
 from fastnn.estimators.kmeans.base import BaseKMeans, Seed
 from fastnn.estimators.kmeans.parameters import METRICS, N_INIT, KMeansParameters
-from fastnn.kernels.shared.device_rows import DeviceRows
+from fastnn.kernels import clustering_backend
 from fastnn.kernels.shared.threads import use_threads
 from fastnn.kernels.shared.user_warnings import warn
 
@@ -215,7 +215,7 @@ class KMeans(CallbackSupport, BaseKMeans, LloydParameters):
             X = self._validate(X, reset=True)
             weights = self._weights(sample_weight, X)
             if tasks:
-                tasks.begin(X.as_given() if isinstance(X, DeviceRows) else X, weights)
+                tasks.begin(clustering_backend(X).as_given(X), weights)
             init, n_init = self._check_init(X, n_random=10)
             if self.algorithm == "elkan" and self.n_clusters == 1:
                 warn(
@@ -225,7 +225,7 @@ class KMeans(CallbackSupport, BaseKMeans, LloydParameters):
             random_state = check_random_state(self.random_state)
             rows = as_rows(X)
             tol = self.tol and self.tol * mean_variance(rows)  # two passes over X
-            best: Fit | None = None
+            best: LloydResult | None = None
             for _ in range(n_init):
                 centers = self._initial_centers(init, X, weights, random_state)
                 if self.verbose:

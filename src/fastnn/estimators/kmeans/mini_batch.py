@@ -10,7 +10,7 @@ from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from fastnn.clustering.mini_batch import Fit, mini_batches, partial_step
+from fastnn.clustering.mini_batch import MiniBatchResult, mini_batches, partial_step
 from fastnn.clustering.nested import nested_batches
 from fastnn.clustering.passes import as_rows, labels_inertia, mean_variance
 from fastnn.clustering.seeding import parallel_plus_plus, plus_plus, random_rows
@@ -253,7 +253,7 @@ class MiniBatchKMeans(BaseKMeans, MiniBatchParameters):
                 "on_sphere": self.metric == "cosine",
                 "verbose": verbose,
             }
-            fit: Fit
+            fit: MiniBatchResult
             if self.nested:
                 fit = nested_batches(X, weights, centers, **same)
             else:

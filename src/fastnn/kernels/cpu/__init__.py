@@ -1,5 +1,6 @@
 """Kernels for the processor; ``__all__`` is what the engines use, and what another device has to provide."""
 
+from fastnn.kernels.cpu.clustering.backend import host_clustering
 from fastnn.kernels.cpu.clustering.bounded import bound_tasks, bounded_assign, move_rows
 from fastnn.kernels.cpu.clustering.candidates import pick_rows, seeding_tasks, try_candidates
 from fastnn.kernels.cpu.clustering.center_steps import (
@@ -21,6 +22,7 @@ from fastnn.kernels.cpu.clustering.mini_batch import (
 )
 from fastnn.kernels.cpu.clustering.movement import Movement, center_movement
 from fastnn.kernels.cpu.clustering.nearest import is_small
+from fastnn.kernels.cpu.clustering.passes import HostSweeps, seeding_work
 from fastnn.kernels.cpu.clustering.sweep import new_partials, sweep, sweep_work
 from fastnn.kernels.cpu.clustering.sweep_csr import sweep_csr
 from fastnn.kernels.cpu.dispatch import (
@@ -53,6 +55,7 @@ __all__ = [
     "TOTAL",
     "TOTAL_WEIGHT",
     "TURNS_PER_MS",
+    "HostSweeps",
     "LayerStack",
     "LossTargets",
     "Movement",
@@ -74,6 +77,7 @@ __all__ = [
     "distances_to",
     "dropout_loops",
     "flag_loops",
+    "host_clustering",
     "improved",
     "is_small",
     "judge_batch",
@@ -92,6 +96,7 @@ __all__ = [
     "run_center_batches",
     "run_mini_batches",
     "seeding_tasks",
+    "seeding_work",
     "shuffle",
     "squared_movement",
     "swap_costs",

@@ -29,6 +29,7 @@ Rows that a device has no memory for (``capacity``) stand beside those that it h
 Imported only when a CUDA device is asked for. ``compat`` alone imports numba.cuda and cuda.core.
 """
 
+from fastnn.kernels.cuda.clustering.backend import device_clustering
 from fastnn.kernels.cuda.clustering.kmeans import assign, update_centers
 from fastnn.kernels.cuda.elementary import exp, log, logistic, tanh
 from fastnn.kernels.cuda.network import backend as device_networks
@@ -39,6 +40,7 @@ from fastnn.kernels.cuda.runtime.memory import to_host
 
 __all__ = [
     "assign",
+    "device_clustering",
     "device_networks",
     "device_rows",
     "exp",

@@ -12,3 +12,7 @@ SETTLED, STARVED = 3, 4
 # course and the least of that, steps since then, and rows since centres were last looked at for reassigning.
 STEP, INERTIA, SMOOTHED, LEAST, SINCE_LEAST, SINCE_REASSIGNED = range(6)
 PROGRESS_SIZE = 6
+# Places in the progress of gradient steps: losses noted, their smoothed course and the least of that, steps
+# since then, and the largest loss allowed (before the first one: the spread of the data).
+LOSSES, SMOOTHED_LOSS, LEAST_LOSS, SINCE_LEAST_LOSS, LARGEST_LOSS = range(5)
+LOSS_PROGRESS_SIZE = 5

@@ -69,39 +69,6 @@ class DeviceRows(ABC):
         """The rows as an array of the kind that the user gave."""
 
     @abstractmethod
-    def nearest(self, C: np.ndarray) -> Any:
-        """Number of the nearest centre of every row (n,) int32, as an array of the user's kind."""
-
-    @abstractmethod
-    def distances_to(self, C: np.ndarray) -> Any:
-        """Distance of every row to every centre (n, k), as an array of the user's kind."""
-
-    @abstractmethod
-    def workspace(self, n: int, k: int) -> Any:
-        """A ``clustering.passes.Workspace`` on the GPU, for n rows like these."""
-
-    def mini_batches(self, n_clusters: int, batch_size: int) -> Any:
-        """Steps of mini-batch k-means that stay on the GPU, as ``kernels.cuda.mini_batch.MiniBatches``.
-
-        None where the rows do not all lie there: then the engines go on batch by batch.
-        """
-        return None
-
-    def center_steps(
-        self, weights: np.ndarray | None, n_clusters: int, n_rows: int, batch_size: int | None
-    ) -> Any:
-        """Gradient steps that stay on the GPU, as ``kernels.cuda.center_steps.CenterSteps``, or None."""
-        return None
-
-    def iterations(self, weights: np.ndarray | None, C: np.ndarray, on_sphere: bool) -> Any:
-        """Lloyd's iterations whose centres stay on the GPU, as ``kernels.cuda.lloyd.Iterations``, or None."""
-        return None
-
-    @abstractmethod
-    def seeding(self, weights: np.ndarray | None, n_clusters: int, n_trials: int) -> Any:
-        """A ``clustering.seeding.Passes`` on the GPU."""
-
-    @abstractmethod
     def have_direction(self) -> np.ndarray:
         """Which rows are not all zeros."""
 

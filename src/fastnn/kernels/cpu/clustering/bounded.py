@@ -27,11 +27,11 @@ from fastnn.kernels.compiler.jit import jit, parallel_jit
 from fastnn.kernels.compiler.linked import linked
 from fastnn.kernels.compiler.signature import Int32s, Int64s, Reals, Reals2D
 from fastnn.kernels.cpu.clustering.buffers import thread_buffers
-from fastnn.kernels.cpu.clustering.lanes import differences_to_lanes
 from fastnn.kernels.cpu.clustering.movement import ROUNDING, Movement, distance_margin
 from fastnn.kernels.cpu.clustering.nearest import is_long, settle_rows
 from fastnn.kernels.cpu.clustering.pairs import distances_in_lanes
 from fastnn.kernels.cpu.clustering.sweep import prepare_centers
+from fastnn.kernels.cpu.clustering.transpose import transpose_differences
 from fastnn.kernels.shared.brackets import BLUR, is_certain
 from fastnn.kernels.simd.tile import (
     prefetch_range,
@@ -95,7 +95,7 @@ def _search(X, first, count, C, packed, work, labels, upper, lower):
     grow, shrink = real(1 + distance_margin(C)), real(1 - distance_margin(C))
     for start in range(0, count, columns):
         rows = min(columns, count - start)
-        differences_to_lanes(X, start, rows, packed.shift, work.panel)
+        transpose_differences(X, start, rows, packed.shift, work.panel)
         tile_argmin_two(
             k, d, packed.panels, 0, packed.starts, 0, work.panel, 0, columns,
             work.best, 0, work.winner, 0, np.int32(0), work.second, 0,

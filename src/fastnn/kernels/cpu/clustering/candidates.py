@@ -18,9 +18,9 @@ from fastnn.kernels.compiler.linked import linked
 from fastnn.kernels.compiler.signature import Float64s2D, Reals, Reals2D
 from fastnn.kernels.cpu.clustering.buffers import thread_buffers
 from fastnn.kernels.cpu.clustering.distances import squared_distance
-from fastnn.kernels.cpu.clustering.lanes import rows_to_lanes
 from fastnn.kernels.cpu.clustering.pairs import distances_in_lanes
 from fastnn.kernels.cpu.clustering.sweep import clear
+from fastnn.kernels.cpu.clustering.transpose import transpose_rows
 from fastnn.kernels.simd.tile import (
     AHEAD_BYTES,
     TILE_ROWS,
@@ -86,7 +86,7 @@ def _task_of_short_rows(
         rows = min(columns, n - start)
         ahead = start * d + AHEAD_BYTES // X.itemsize
         prefetch_range(ahead, ahead + columns * d, X)
-        rows_to_lanes(X, start, rows, panel)
+        transpose_rows(X, start, rows, panel)
         for c in range(0, count, TILE_ROWS):
             tile_squares(
                 min(TILE_ROWS, count - c), d, panels, c * d, panel, 0, columns,

@@ -6,8 +6,8 @@ from numba.extending import register_jitable
 from fastnn.kernels.compiler.jit import jit, parallel_jit
 from fastnn.kernels.cpu.clustering.sweep import sweep_rows
 from fastnn.kernels.cpu.dispatch import step_coefficients, update_parameters
-from fastnn.kernels.shared import judging
-from fastnn.kernels.shared.codes import COUNT, DIVERGED, NO_IMPROVEMENT, RUNNING
+from fastnn.kernels.shared import centers, stopping
+from fastnn.kernels.shared.codes import COUNT, DIVERGED, LARGEST_LOSS, NO_IMPROVEMENT, RUNNING
 from fastnn.tables.elementary import rounded_product
 from fastnn.tables.optimizers import N_COEFFICIENTS
 
@@ -23,27 +23,22 @@ def to_sphere(c):
         square += np.float64(c[f]) * np.float64(c[f])
     if square == 0.0:
         return False
-    length = np.sqrt(square) if square < np.inf else np.nan
+    length = centers.length_of(square)
     for f in range(c.size):
         c[f] = c[f] / length
     return True
 
 
 @jit
-def move_centers(
-    code, update, fill, rate, reduction, hyper, on_sphere, C, sums, counts, total, seen, clock, slots
-):  # fmt: skip
+def move_centers(rule, C, sums, counts, total, motion):
     """One step of all centres in place; False, and `C` partly moved, when it gives a number not finite.
 
-    code : COUNT, SQRT, NEWTON, or a rule of ``optimizers.RULES``.
-    update, fill : addresses of that rule's loops. C : IN/OUT (k, d). sums : IN (k, d) float64.
-    counts : IN (k,) float64. total : the batch's weight. seen, clock : IN/OUT (k,).
-    hyper : IN, that rule's. COUNT has the share of `seen` that a step forgets, in hyper[0].
-    on_sphere : whether a centre is divided by its length after the step.
-    slots : IN/OUT (2, k, d) float64.
-    Arithmetic is in float64: it is a thousandth of the batch's and the rates of "count" become small.
+    rule : CenterRule. C : IN/OUT (k, d). sums : IN (k, d) float64. counts : IN (k,) float64. total : the
+    batch's weight. motion : IN/OUT, Motion.
     """
     k, d = C.shape
+    code, rate, hyper, on_sphere = rule.code, rule.rate, rule.hyper, rule.on_sphere
+    seen, clock, slots = motion.seen, motion.clock, motion.slots
     c = np.empty(d)
     gradient = np.empty(d)
     numbers = np.empty(N_COEFFICIENTS)
@@ -60,18 +55,16 @@ def move_centers(
         for f in range(d):
             c[f] = C[j, f]
         if code < 0:
-            step = judging.share_of_way(code, rate, n, seen[j], total)
+            share = centers.share_of_way(code, rate, n, seen[j], total)
             for f in range(d):
-                mean = sums[j, f] / n
-                # c + 1 (mean - c) may differ from the mean in the last bit.
-                c[f] = mean if step == 1.0 else c[f] + step * (mean - c[f])
+                c[f] = centers.toward_mean(c[f], sums[j, f], n, share)
         else:
-            factor = judging.gradient_factor(reduction, n, total)
+            factor = centers.gradient_factor(rule.reduction, n, total)
             for f in range(d):
-                gradient[f] = factor * (n * c[f] - sums[j, f])
-            step_coefficients(fill, rate, clock[j], hyper, numbers)
+                gradient[f] = centers.gradient_of(c[f], sums[j, f], n, factor)
+            step_coefficients(rule.coefficients, rate, clock[j], hyper, numbers)
             update_parameters(
-                update, 0.0, 1.0, numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], numbers[5],
+                rule.update, 0.0, 1.0, numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], numbers[5],
                 c, gradient, slots[0, j], slots[1, j],
             )  # fmt: skip
         # Rows that cancel, or are zeros, give a centre no direction: it keeps its own.
@@ -100,31 +93,25 @@ def cluster_means(C, sums, counts, on_sphere, means):
                 divisor += sums[j, f] * sums[j, f]
             divisor = np.sqrt(divisor)
         for f in range(d):
-            means[j, f] = C[j, f] if divisor == 0.0 else sums[j, f] / divisor
-            difference = np.float64(means[j, f]) - np.float64(C[j, f])
-            moved += difference * difference
+            means[j, f] = centers.mean_or_same(sums[j, f], divisor, C[j, f])
+            moved += centers.squared_change(means[j, f], C[j, f])
     return moved
 
 
-improved = jit(judging.improved)
+improved = jit(stopping.improved)
 
 
 @jit
-def advance(
-    code, update, fill, rate, reduction, hyper, on_sphere, C, safe, sums, counts, total, loss,
-    seen, clock, slots, progress,
-):  # fmt: skip
+def advance(rule, C, safe, sums, counts, total, loss, motion, progress):
     """Move the centres unless they diverge: then go back to `safe` and return False.
 
     safe : IN/OUT (k, d), the last centres known to have a loss within bounds.
-    progress[4] : IN/OUT, the spread of the data before the first batch, then the largest loss allowed.
+    progress : IN/OUT, of which the largest loss is looked at, see ``codes``. The rest as in ``move_centers``.
     """
-    progress[4] = judging.largest_loss(loss, progress)
-    if np.isfinite(loss) and loss <= progress[4]:
+    progress[LARGEST_LOSS] = stopping.largest_loss(loss, progress)
+    if np.isfinite(loss) and loss <= progress[LARGEST_LOSS]:
         _copy(C, safe)
-        if move_centers(
-            code, update, fill, rate, reduction, hyper, on_sphere, C, sums, counts, total, seen, clock, slots
-        ):
+        if move_centers(rule, C, sums, counts, total, motion):
             return True
     _copy(safe, C)
     return False
@@ -139,18 +126,20 @@ def _copy(source, target):
 
 @parallel_jit
 def run_center_batches(
-    n_workers, X, weights, rows, first, last, batch_size, code, update, fill, rate, reduction, hyper,
-    on_sphere, C, safe, seen, clock, slots, touched, progress, patience, losses,
-    X_batch, weights_batch, labels, distances, sums, counts, partials,
+    n_workers, X, weights, rows, first, last, rule, moving, motion, progress, patience, losses, buffers
 ):  # fmt: skip
     """Steps on the batches first..last of an epoch; returns the number done and the status.
 
-    n_workers : threads.
-    rows : IN, the epoch's permutation, int64. losses : OUT, one per batch. touched : IN/OUT (k,), the weight
-    that each centre had in the epoch. The rest as in ``move_centers``, ``advance`` and ``improved``; the last
-    two lines of arguments are work.
+    n_workers : threads. X : IN (n, d). weights : IN (n,), or (0,) for ones.
+    rows : IN, the epoch's permutation, int64, cut into batches of as many rows as the buffers have.
+    moving : IN/OUT, Centers. losses : OUT, one per batch. buffers : WORK, BatchBuffers. The rest as in
+    ``advance`` and ``improved``.
     """
-    n = rows.shape[0]
+    n, batch_size = rows.shape[0], buffers.labels.shape[0]
+    # Members of a structure are taken out of it once, not at every step.
+    C, safe, touched = moving.C, moving.safe, moving.touched
+    X_batch, weights_batch, labels, distances = buffers.X, buffers.weights, buffers.labels, buffers.distances
+    sums, counts, partials = buffers.sums, buffers.counts, buffers.partials
     for b in range(first, last):
         start = b * batch_size
         m = min(batch_size, n - start)
@@ -163,10 +152,7 @@ def run_center_batches(
             total += counts[j]
         loss = inertia / total
         losses[b] = loss
-        if not advance(
-            code, update, fill, rate, reduction, hyper, on_sphere, C, safe, sums, counts, total, loss,
-            seen, clock, slots, progress,
-        ):  # fmt: skip
+        if not advance(rule, C, safe, sums, counts, total, loss, motion, progress):
             return b + np.isfinite(loss), DIVERGED
         for j in range(C.shape[0]):
             touched[j] += counts[j]

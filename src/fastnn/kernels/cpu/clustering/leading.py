@@ -21,7 +21,7 @@ from fastnn.kernels.compiler.jit import parallel_jit
 from fastnn.kernels.compiler.linked import linked
 from fastnn.kernels.compiler.signature import Int32s, Int64s, Real, Reals, Reals2D, Reals3D
 from fastnn.kernels.cpu.clustering.buffers import thread_buffers
-from fastnn.kernels.cpu.clustering.lanes import rows_to_lanes
+from fastnn.kernels.cpu.clustering.transpose import transpose_rows
 from fastnn.kernels.simd.tile import TILE_ROWS, tile_columns, tile_distances, tile_lowest, tile_product
 
 # Rows of one task.
@@ -86,7 +86,7 @@ def _task(
         panel[m * columns + i] = one
     for start in range(t * _ROWS, min(n, (t + 1) * _ROWS), columns):
         rows = min(columns, n - start)
-        rows_to_lanes(lead, start, rows, panel)
+        transpose_rows(lead, start, rows, panel)
         for tile in range(panels.shape[0]):
             tile_product(
                 min(TILE_ROWS, k - tile * TILE_ROWS), depth, panels, tile * depth * TILE_ROWS, TILE_ROWS,

@@ -15,7 +15,7 @@ from numba.extending import register_jitable
 from fastnn.kernels.compiler.jit import jit, parallel_jit
 from fastnn.kernels.cpu.clustering.center_steps import to_sphere
 from fastnn.kernels.cpu.clustering.sweep import sweep_rows
-from fastnn.kernels.shared import judging
+from fastnn.kernels.shared import centers, stopping
 from fastnn.kernels.shared.codes import INERTIA, RUNNING, STARVED
 
 
@@ -24,7 +24,7 @@ def _has_direction(c, weight, rows):
     """Whether ``weight c + rows`` is not all zeros: a centre of no weight may get rows of zeros alone."""
     others = 0
     for f in range(c.size):
-        others += 1 if c[f] * weight + rows[f] != 0.0 else 0
+        others += 1 if centers.direction_of(c[f], weight, rows[f]) != 0.0 else 0
     return others > 0
 
 
@@ -38,13 +38,12 @@ def absorb_batch(C, before, sums, counts, seen, batch_size, due_after, ratio, on
     due_after : rows after which starved centres are looked for; at once where a centre has no weight.
     ratio : share of the largest weight below which a centre is starved; 0 for never.
     on_sphere : whether a centre that has moved is divided by its length; it stays where there is none.
-    Arithmetic is in float64: it is a thousandth of the batch's and the weights become large.
     """
     k, d = C.shape
     has_new = False
     for j in range(k):
         has_new = has_new or seen[j] == 0.0
-    due = judging.reassigning_is_due(batch_size, due_after, has_new, progress)
+    due = stopping.reassigning_is_due(batch_size, due_after, has_new, progress)
     if before.shape[0] > 0:
         for j in range(k):
             for f in range(d):
@@ -57,7 +56,7 @@ def absorb_batch(C, before, sums, counts, seen, batch_size, due_after, ratio, on
             if on_sphere and not _has_direction(C[j], weight, sums[j]):
                 continue
             for f in range(d):
-                C[j, f] = (C[j, f] * weight + sums[j, f]) * scale
+                C[j, f] = centers.with_batch(C[j, f], weight, sums[j, f], scale)
             if on_sphere:
                 to_sphere(C[j])
     if not (due and ratio > 0.0):
@@ -74,25 +73,25 @@ def squared_movement(C, before):
     moved = 0.0
     for j in range(before.shape[0]):
         for f in range(before.shape[1]):
-            difference = np.float64(C[j, f]) - np.float64(before[j, f])
-            moved += difference * difference
+            moved += centers.squared_change(C[j, f], before[j, f])
     return moved
 
 
-judge_batch = jit(judging.judge_batch)
+judge_batch = jit(stopping.judge_batch)
 
 
 @parallel_jit
-def run_mini_batches(
-    n_workers, X, rows, n_batches, due_after, ratio, alpha, tol, patience, on_sphere,
-    C, before, seen, progress, X_batch, labels, distances, sums, counts, partials,
-):  # fmt: skip
-    """Steps on batches of X_batch.shape[0] rows each; the number of steps done and the status.
+def run_mini_batches(n_workers, X, rows, n_batches, rule, C, before, seen, progress, buffers):
+    """Steps on batches of as many rows as the buffers have; the number of steps done and the status.
 
     n_workers : threads. X : IN (n, d). rows : IN (n_batches * batch_size,) int64, batch after batch.
-    X_batch and what follows are work; the rest as in ``absorb_batch`` and ``judge_batch``. After STARVED the
-    centres have moved, progress[INERTIA] is the batch's, and it has not been judged.
+    rule : MiniBatchRule. buffers : WORK, BatchBuffers without weights. The rest as in ``absorb_batch`` and
+    ``judge_batch``. After STARVED the centres have moved, progress[INERTIA] is the batch's, and it has not
+    been judged.
     """
+    # Members of a structure are taken out of it once, not at every step.
+    X_batch, labels, distances = buffers.X, buffers.labels, buffers.distances
+    sums, counts, partials = buffers.sums, buffers.counts, buffers.partials
     batch_size = X_batch.shape[0]
     ones = np.empty(0, X.dtype)
     for b in range(n_batches):
@@ -103,11 +102,13 @@ def run_mini_batches(
         )  # fmt: skip
         inertia /= batch_size
         if absorb_batch(
-            C, before, sums, counts, seen, np.float64(batch_size), due_after, ratio, on_sphere, progress
+            C, before, sums, counts, seen, np.float64(batch_size), rule.due_after, rule.ratio,
+            rule.on_sphere, progress,
         ):  # fmt: skip
             progress[INERTIA] = inertia
             return b + 1, STARVED
-        status = judge_batch(inertia, squared_movement(C, before), alpha, tol, patience, progress)
+        moved = squared_movement(C, before)
+        status = judge_batch(inertia, moved, rule.alpha, rule.tol, rule.patience, progress)
         if status != RUNNING:
             return b + 1, status
     return n_batches, RUNNING

@@ -23,8 +23,8 @@ from fastnn.kernels.compiler.jit import sums_in_any_order
 from fastnn.kernels.compiler.linked import linked
 from fastnn.kernels.compiler.signature import Float64s, Int32s, Real, Reals, Reals2D
 from fastnn.kernels.cpu.clustering.distances import squared_distance
-from fastnn.kernels.cpu.clustering.lanes import differences_to_lanes, rows_to_lanes
 from fastnn.kernels.cpu.clustering.pairs import distances_in_lanes
+from fastnn.kernels.cpu.clustering.transpose import transpose_differences, transpose_rows
 from fastnn.kernels.shared.brackets import BLUR, is_certain, is_small
 from fastnn.kernels.simd.tile import (
     PAIR_ROWS,
@@ -225,7 +225,7 @@ def _nearest_of_few(X, C, panels, starts, first, last, panel, best, index, label
     for start in range(first, last, columns):
         rows = min(columns, last - start)
         own, near = labels[start : start + rows], distances[start : start + rows]
-        rows_to_lanes(X, start, rows, panel)
+        transpose_rows(X, start, rows, panel)
         if rows == columns:
             tile_argmin_squares(k, d, panels, 0, starts, 0, panel, 0, columns, near, 0, own, 0, np.int32(0))
             finite = _are_finite(near)
@@ -298,7 +298,7 @@ def nearest_rows(X, C, shift, panels, starts, first, last, panel, best, index, l
         end = min(ahead + columns * d, X.size)
         rows = min(columns, last - start)
         own, near = labels[start : start + rows], distances[start : start + rows]
-        differences_to_lanes(X, start, rows, shift, panel)
+        transpose_differences(X, start, rows, shift, panel)
         for j in range(0, k, group):
             tile_argmin(
                 min(group, k - j), d, panels, j * d, starts, j, panel, 0, columns,

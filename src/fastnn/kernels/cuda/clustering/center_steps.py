@@ -10,7 +10,6 @@ Centres, what they carry from step to step, and the decisions stay on the device
                     centre | losses
 """
 
-import math
 from functools import cache
 from typing import Any
 
@@ -21,27 +20,35 @@ from fastnn.kernels.cuda.clustering.sweep import Sweep
 from fastnn.kernels.cuda.reduction import THREADS, block_sum
 from fastnn.kernels.cuda.runtime.compat import cuda, device_function, kernel, on_device
 from fastnn.kernels.cuda.runtime.memory import upload
-from fastnn.kernels.shared import judging
-from fastnn.kernels.shared.codes import COUNT, DIVERGED, NO_IMPROVEMENT, RUNNING
+from fastnn.kernels.shared import centers, stopping
+from fastnn.kernels.shared.codes import (
+    COUNT,
+    DIVERGED,
+    LARGEST_LOSS,
+    LOSS_PROGRESS_SIZE,
+    NO_IMPROVEMENT,
+    RUNNING,
+)
 from fastnn.tables.optimizers import MAX_HYPER, RULES
 
-_PROGRESS = 5
+_PROGRESS = LOSS_PROGRESS_SIZE
 _STATUS, _REACHED, _HYPER = _PROGRESS, _PROGRESS + 1, _PROGRESS + 2
 _VECTORS = _HYPER + MAX_HYPER
 _SEEN, _CLOCK, _TOUCHED, _WRONG, _N_VECTORS = range(5)
 
-_improved = device_function(judging.improved)
-_largest_loss = device_function(judging.largest_loss)
-_share_of_way = device_function(judging.share_of_way)
-_gradient_factor = device_function(judging.gradient_factor)
+_improved = device_function(stopping.improved)
+_largest_loss = device_function(stopping.largest_loss)
+_share_of_way = device_function(centers.share_of_way)
+_gradient_factor = device_function(centers.gradient_factor)
+_gradient_of = device_function(centers.gradient_of)
+_toward_mean = device_function(centers.toward_mean)
+_length_of = device_function(centers.length_of)
 
 
 @device_function
 def divisor_of(square):
     """By what a vector is divided to have unit length: 1 where it has no length, NaN where it is infinite."""
-    if square == 0.0:
-        return 1.0
-    return math.sqrt(square) if square < np.inf else np.nan
+    return 1.0 if square == 0.0 else _length_of(square)
 
 
 @device_function
@@ -96,11 +103,9 @@ def move_kernel(rule: int | None) -> Any:
             for f in range(x, d, THREADS):
                 c = np.float64(C[j, f])
                 if is_own:
-                    mean = sums[j, f] / n
-                    # c + 1 (mean - c) may differ from the mean in the last bit.
-                    c = mean if share == 1.0 else c + share * (mean - c)
+                    c = _toward_mean(c, sums[j, f], n, share)
                 else:
-                    gradient = factor * (n * c - sums[j, f])
+                    gradient = _gradient_of(c, sums[j, f], n, factor)
                     second = slots[1, j, f] if two else 0.0
                     c, slots[0, j, f], second = update(
                         c, gradient, slots[0, j, f], second, c0, c1, c2, c3, c4, c5
@@ -155,7 +160,7 @@ def _conclude(b, at, fraction, kept, patience, C, safe, counts, inertias, state)
         for e in range(x, k * d, THREADS):
             C[e // d, e % d] = safe[e // d, e % d]
     if x == 0:
-        state[4] = limit
+        state[LARGEST_LOSS] = limit
         state[_VECTORS + _N_VECTORS * k + at] = loss
         state[_REACHED] = b + 1
         if not fine:

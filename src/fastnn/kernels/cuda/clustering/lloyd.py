@@ -16,8 +16,12 @@ from numba import types
 
 from fastnn.kernels.cuda.clustering.sweep import Sweep
 from fastnn.kernels.cuda.reduction import THREADS, block_sum
-from fastnn.kernels.cuda.runtime.compat import cuda, kernel, on_device
+from fastnn.kernels.cuda.runtime.compat import cuda, device_function, kernel, on_device
 from fastnn.kernels.cuda.runtime.memory import upload
+from fastnn.kernels.shared import centers
+
+_mean_or_same = device_function(centers.mean_or_same)
+_squared_change = device_function(centers.squared_change)
 
 
 @kernel
@@ -37,10 +41,9 @@ def _find_means(C, sums, counts, on_sphere, means, moved):
         divisor = math.sqrt(block_sum(square, shared))
     own = 0.0
     for f in range(x, d, THREADS):
-        mean = C[j, f] if divisor == 0.0 else C.dtype.type(sums[j, f] / divisor)
+        mean = C.dtype.type(_mean_or_same(sums[j, f], divisor, C[j, f]))
         means[j, f] = mean
-        difference = np.float64(mean) - np.float64(C[j, f])
-        own += difference * difference
+        own += _squared_change(mean, C[j, f])
     own = block_sum(own, shared)
     if x == 0:
         moved[j] = own
@@ -143,6 +146,10 @@ class Iterations:
             self._sweep.sums.copy_to_device(self.sums)
             self._sweep.counts.copy_to_device(self.counts)
             return self._move()[1]
+
+    def confirm(self, inertia: float, moved: float) -> tuple[float, float]:
+        """What is given: nothing has been left out."""
+        return inertia, moved
 
     def assign(self) -> float:
         """Assign the rows to the centres; the inertia."""

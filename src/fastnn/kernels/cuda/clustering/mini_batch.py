@@ -21,13 +21,17 @@ from fastnn.kernels.cuda.clustering.sweep import Sweep
 from fastnn.kernels.cuda.reduction import THREADS, block_largest, block_sum
 from fastnn.kernels.cuda.runtime.compat import cuda, device_function, kernel, on_device
 from fastnn.kernels.cuda.runtime.memory import upload
-from fastnn.kernels.shared import judging
+from fastnn.kernels.shared import centers, stopping
+from fastnn.kernels.shared.center_arguments import MiniBatchRule
 from fastnn.kernels.shared.codes import INERTIA, PROGRESS_SIZE, RUNNING, STARVED
 
 _STATUS, _REACHED, _SEEN = PROGRESS_SIZE, PROGRESS_SIZE + 1, PROGRESS_SIZE + 2
 
-_is_due = device_function(judging.reassigning_is_due)
-_judged = device_function(judging.judge_batch)
+_is_due = device_function(stopping.reassigning_is_due)
+_judged = device_function(stopping.judge_batch)
+_with_batch = device_function(centers.with_batch)
+_direction_of = device_function(centers.direction_of)
+_squared_change = device_function(centers.squared_change)
 
 
 @kernel
@@ -51,9 +55,8 @@ def _absorb(C, before, keeping, sums, counts, on_sphere, state):
         # A centre of no weight may get rows of zeros alone, which give it no direction.
         others, square = 0.0, 0.0
         for f in range(x, d, THREADS):
-            total = np.float64(C[j, f]) * weight + sums[j, f]
-            others += 1.0 if total != 0.0 else 0.0
-            mean = np.float64(C.dtype.type(total * scale))
+            others += 1.0 if _direction_of(C[j, f], weight, sums[j, f]) != 0.0 else 0.0
+            mean = np.float64(C.dtype.type(_with_batch(C[j, f], weight, sums[j, f], scale)))
             square += mean * mean
         moves = block_sum(others, shared) > 0.0
         divisor = divisor_of(block_sum(square, shared))
@@ -63,11 +66,10 @@ def _absorb(C, before, keeping, sums, counts, on_sphere, state):
         if keeping:
             before[j, f] = old
         if moves:
-            mean = C.dtype.type((np.float64(old) * weight + sums[j, f]) * scale)
+            mean = C.dtype.type(_with_batch(old, weight, sums[j, f], scale))
             new = C.dtype.type(mean / divisor)
             C[j, f] = new
-            difference = np.float64(new) - np.float64(old)
-            moved += difference * difference
+            moved += _squared_change(new, old)
     moved = block_sum(moved, shared)
     if x == 0:
         state[_SEEN + k + j] = moved
@@ -146,12 +148,7 @@ class MiniBatches:
         self,
         rows: np.ndarray,
         n_batches: int,
-        due_after: float,
-        ratio: float,
-        alpha: float,
-        tol: float,
-        patience: int,
-        on_sphere: bool,
+        rule: MiniBatchRule,
         seen: np.ndarray,
         progress: np.ndarray,
     ) -> tuple[int, int]:
@@ -161,8 +158,7 @@ class MiniBatches:
         ----------
         rows : ndarray of shape (n_batches * batch_size,), int64
         n_batches : int
-        due_after, ratio, alpha, tol, patience, on_sphere
-            As of the CPU's ``run_mini_batches``.
+        rule : MiniBatchRule
         seen, progress : ndarrays of shape (k,) and (PROGRESS_SIZE,)
             Changed in place.
 
@@ -184,11 +180,12 @@ class MiniBatches:
             for b in range(n_batches):
                 inertias = sweep.assign_and_sum_batch(order, b * self._batch_size, self._X, None, self._C)
                 absorb(
-                    self._C, self._before, int(tol > 0), sweep.sums, sweep.counts, int(on_sphere), self._state
-                )
+                    self._C, self._before, int(rule.tol > 0), sweep.sums, sweep.counts, int(rule.on_sphere),
+                    self._state,
+                )  # fmt: skip
                 judge(
-                    b, float(self._batch_size), due_after, ratio, alpha, tol, patience, inertias,
-                    sweep.counts, self._state,
+                    b, float(self._batch_size), rule.due_after, rule.ratio, rule.alpha, rule.tol,
+                    rule.patience, inertias, sweep.counts, self._state,
                 )  # fmt: skip
             self._state.copy_to_host(state)
         progress[:], seen[:] = state[:PROGRESS_SIZE], state[_SEEN : _SEEN + k]

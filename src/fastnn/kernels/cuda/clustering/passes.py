@@ -1,4 +1,4 @@
-"""Whole passes over rows on a GPU: the twins of the engines' ``Workspace`` and of the passes of k-means++.
+"""Whole passes over rows on a GPU: ``Sweeps`` and ``Seeding`` of the contract of k-means.
 
 Centres, their sums and their weights are on the host between two passes, as they are few; rows, labels and
 distances stay on the device until somebody asks for them.

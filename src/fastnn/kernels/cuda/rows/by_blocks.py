@@ -6,9 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.kernels.cuda.clustering.distances import distances_to
-from fastnn.kernels.cuda.runtime.compat import on_device
-from fastnn.kernels.cuda.runtime.memory import upload
 from fastnn.kernels.shared.device_rows import DeviceRows
 
 
@@ -34,11 +31,6 @@ class RowsByBlocks(DeviceRows):
         for so many results of each of its rows; without, all blocks but the last have a multiple of
         ``TASK_ROWS`` rows.
         """
-
-    def distances_to(self, C: np.ndarray) -> Any:
-        with on_device(self.ordinal):
-            centers = upload(C, self.dtype)
-            return self.on_host(C.shape[0], lambda block: distances_to(block, centers))
 
     def on_host(self, columns: int, work: Callable[[Any], Any]) -> np.ndarray:
         """What is computed from the rows: from a block an array of its rows and so many columns."""

@@ -5,12 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.kernels.cuda.clustering.center_steps import CenterSteps
-from fastnn.kernels.cuda.clustering.distances import distances_to
-from fastnn.kernels.cuda.clustering.kmeans import assign
-from fastnn.kernels.cuda.clustering.lloyd import Iterations
-from fastnn.kernels.cuda.clustering.mini_batch import MiniBatches
-from fastnn.kernels.cuda.clustering.passes import SeedingPasses, SweepBuffers
 from fastnn.kernels.cuda.rows.by_blocks import RowsByBlocks
 from fastnn.kernels.cuda.rows.gather import gathered
 from fastnn.kernels.cuda.rows.lengths import (
@@ -82,33 +76,6 @@ class ResidentRows(RowsByBlocks):
     def as_given(self) -> Any:
         with on_device(self.ordinal):
             return as_kind_of(self.given, self.array)
-
-    def nearest(self, C: np.ndarray) -> Any:
-        with on_device(self.ordinal):
-            return as_kind_of(self.given, assign(self.array, C, precision=self.precision)[0])
-
-    def distances_to(self, C: np.ndarray) -> Any:
-        if not is_device_array(self.given):
-            return super().distances_to(C)
-        with on_device(self.ordinal):
-            return as_kind_of(self.given, distances_to(self.array, C))
-
-    def workspace(self, n: int, k: int) -> SweepBuffers:
-        return SweepBuffers(self.ordinal, n, k, self.shape[1], self.dtype, self.precision)
-
-    def mini_batches(self, n_clusters: int, batch_size: int) -> MiniBatches:
-        return MiniBatches(self.ordinal, self.array, n_clusters, batch_size, self.precision)
-
-    def center_steps(
-        self, weights: np.ndarray | None, n_clusters: int, n_rows: int, batch_size: int | None
-    ) -> CenterSteps:
-        return CenterSteps(self.ordinal, self.array, weights, n_clusters, n_rows, batch_size, self.precision)
-
-    def iterations(self, weights: np.ndarray | None, C: np.ndarray, on_sphere: bool) -> Iterations:
-        return Iterations(self.ordinal, self.array, weights, C, on_sphere, self.precision)
-
-    def seeding(self, weights: np.ndarray | None, n_clusters: int, n_trials: int) -> SeedingPasses:
-        return SeedingPasses(self.ordinal, self.array, weights, n_trials)
 
     def in_blocks(self) -> StreamedRows | None:
         """The rows as some that stay on the host; None where they do not lie there."""

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from fastnn.kernels.cuda.clustering.candidates import TASK_ROWS
-from fastnn.kernels.cuda.clustering.streamed_passes import StreamedSeedingPasses, StreamedSweepBuffers
 from fastnn.kernels.cuda.rows.block_pipeline import BlockPipeline
 from fastnn.kernels.cuda.rows.by_blocks import RowsByBlocks
 from fastnn.kernels.cuda.rows.lengths import divide_by_lengths, have_direction, have_unit_length
@@ -122,17 +121,6 @@ class StreamedRows(RowsByBlocks):
     def as_given(self) -> np.ndarray:
         is_same = self._host.dtype == self.dtype and not self._at_unit_length
         return self._host if is_same else self[:]
-
-    def nearest(self, C: np.ndarray) -> np.ndarray:
-        work = self.workspace(self.shape[0], 0)
-        work.sweep(self, np.empty(0, self.dtype), C, summing=False)
-        return work.labels
-
-    def workspace(self, n: int, k: int) -> StreamedSweepBuffers:
-        return StreamedSweepBuffers(self.ordinal, n, k, self.shape[1], self.dtype, self.precision)
-
-    def seeding(self, weights: np.ndarray | None, n_clusters: int, n_trials: int) -> StreamedSeedingPasses:
-        return StreamedSeedingPasses(self.ordinal, self, weights, n_trials)
 
     def have_direction(self) -> np.ndarray:
         with on_device(self.ordinal):

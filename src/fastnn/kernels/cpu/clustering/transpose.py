@@ -1,4 +1,4 @@
-"""A tile of rows of the data, turned so that the rows lie along the lanes of the vectors.
+"""A tile of rows of the data, transposed so that the rows lie along the lanes of the vectors.
 
 A panel has a row for every feature and a column for every row of the data. Columns without one of their own,
 at the end of the data, repeat the last one.
@@ -10,7 +10,7 @@ from fastnn.kernels.simd.tile import tile_columns, tile_difference, tile_lanes, 
 
 
 @register_jitable
-def rows_to_lanes(X, start, rows, panel):
+def transpose_rows(X, start, rows, panel):
     """panel[f, i] = X[start + i, f] for i < rows, which are tile_columns at most."""
     d, width, columns = X.shape[1], vector_width(X), tile_columns(X)
     for i in range(0, columns, width):
@@ -19,7 +19,7 @@ def rows_to_lanes(X, start, rows, panel):
 
 
 @register_jitable
-def differences_to_lanes(X, start, rows, shift, panel):
+def transpose_differences(X, start, rows, shift, panel):
     """panel[f, i] = X[start + i, f] - shift[f] for i < rows, which are tile_columns at most."""
     d, width, columns = X.shape[1], vector_width(X), tile_columns(X)
     for i in range(0, columns, width):

@@ -74,9 +74,9 @@ def rows_there(request, monkeypatch):
         return lambda X: X
     gpu()
     if request.param == "streamed":
-        from fastnn.kernels.cuda.runtime import room
+        from fastnn.kernels.cuda.runtime import capacity
 
-        monkeypatch.setattr(room, "SHARE", 0.0)
+        monkeypatch.setattr(capacity, "SHARE", 0.0)
     return lambda X: device_rows(X, 0)
 
 

@@ -62,24 +62,21 @@ INT, FLOAT, I32, I64, F64, F64_2, F64_3 = (
 
 def kernels(real):
     """Name of the function -> the kernels made from it, types of their arguments, registers at most."""
-    V, M = types.Array(real, 1, "C"), types.Array(real, 2, "C")
+    return {**array_kernels(real), **network_kernels(real), **clustering_kernels(real)}
+
+
+def vector_and_matrix(real):
+    """Types of contiguous arrays."""
+    return types.Array(real, 1, "C"), types.Array(real, 2, "C")
+
+
+def array_kernels(real):
+    """As ``kernels``: those for arrays and rows of any kind."""
+    V, M = vector_and_matrix(real)
     strided = types.Array(real, 2, "A")
-    small, large = tile.TILES[real.bitwidth // 8]
-    ends = CODES["relu"], CODES["gelu"]
-    is_single = real == types.float32
-    codes = range(len(ACTIVATIONS)) if is_single else ends
-    tensor = tile.TENSOR_TILES if is_single else ()
-    tiles = (small, large, *tensor)
     return {
         "_copy_vector": ([memory._copy_vector], (types.Array(real, 1, "A"), V), FEW),
         "_copy_matrix": ([memory._copy_matrix], (strided, M), FEW),
-        # Every activation with the smaller tile; with the larger one the shortest and the longest.
-        "forward": (
-            [linear.forward_kernel(c, small, real) for c in codes]
-            + [linear.forward_kernel(c, which, real) for which in (large, *tensor) for c in ends],
-            (INT, INT, INT, V, V, V, INT, V, INT, V),
-            MANY,
-        ),
         "elementwise": (
             [
                 elementary_arrays.elementwise_kernel(function)
@@ -87,6 +84,32 @@ def kernels(real):
             ],
             (V, V),
             FEW,
+        ),
+        "_find_not_finite": ([lengths._find_not_finite], (M, I32), FEW),
+        "_measure": ([lengths._measure], (M, F64, F64, FLOAT, I32), FEW),
+        "_divide": ([lengths._divide], (M, F64, F64, M), FEW),
+        "gather_rows": ([gather.gather_rows], (I64, INT, M, M), FEW),
+        "gather_weighted": ([gather.gather_weighted], (I64, INT, M, V, M, V), FEW),
+        "_sum_products": ([reduction._sum_products], (V, INT, V, F64), FEW),
+    }
+
+
+def network_kernels(real):
+    """As ``kernels``: those for networks."""
+    V, _ = vector_and_matrix(real)
+    small, large = tile.TILES[real.bitwidth // 8]
+    ends = CODES["relu"], CODES["gelu"]
+    is_single = real == types.float32
+    codes = range(len(ACTIVATIONS)) if is_single else ends
+    tensor = tile.TENSOR_TILES if is_single else ()
+    tiles = (small, large, *tensor)
+    return {
+        # Every activation with the smaller tile; with the larger one the shortest and the longest.
+        "forward": (
+            [linear.forward_kernel(c, small, real) for c in codes]
+            + [linear.forward_kernel(c, which, real) for which in (large, *tensor) for c in ends],
+            (INT, INT, INT, V, V, V, INT, V, INT, V),
+            MANY,
         ),
         "chain_rule": ([linear.derivative_kernel(c) for c in codes], (V, V, V, V), FEW),
         "input_gradient": (
@@ -128,13 +151,16 @@ def kernels(real):
             (FLOAT, F64, FLOAT, V, F64, types.Array(real, 2, "C")),
             FEW,
         ),
+    }
+
+
+def clustering_kernels(real):
+    """As ``kernels``: those for k-means."""
+    V, M = vector_and_matrix(real)
+    small, large = tile.TILES[real.bitwidth // 8]
+    is_single = real == types.float32
+    return {
         "_find_distances": ([distances._find_distances], (M, M, M), FEW),
-        "_find_not_finite": ([lengths._find_not_finite], (M, I32), FEW),
-        "_measure": ([lengths._measure], (M, F64, F64, FLOAT, I32), FEW),
-        "_divide": ([lengths._divide], (M, F64, F64, M), FEW),
-        "gather_rows": ([gather.gather_rows], (I64, INT, M, M), FEW),
-        "gather_weighted": ([gather.gather_weighted], (I64, INT, M, V, M, V), FEW),
-        "_sum_products": ([reduction._sum_products], (V, INT, V, F64), FEW),
         # The loops over the features are unrolled, for more loads at once.
         "_try_candidates": ([candidates._try_candidates], (M, V, INT, M, V, F64_2), MANY),
         "_pick_rows": (

@@ -36,7 +36,7 @@ def add_to(part, total):
 
 
 class StreamedSweepBuffers(SweepBuffers):
-    """Buffers for sweeps over rows that come in ``blocks``; their attributes are those of ``SweepBuffers``."""
+    """Buffers for sweeps over rows that come in blocks; their attributes are those of ``SweepBuffers``."""
 
     def __init__(
         self, ordinal: int, n: int, k: int, d: int, dtype: np.dtype, precision: str | None = None

@@ -22,7 +22,9 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("function", "arguments", "expected"), CASES, ids=str)
+@pytest.mark.parametrize(
+    ("function", "arguments", "expected"), CASES, ids=lambda value: getattr(value, "__name__", str(value))
+)
 def test_a_coordinate(function, arguments, expected):
     assert function(*arguments) == pytest.approx(expected, rel=1e-15)
 

@@ -123,6 +123,13 @@ def test_the_families_do_not_import_each_other(path):
         assert family(me) is None or family(name) in (None, family(me)), f"{me} imports {name}"
 
 
+@pytest.mark.parametrize("room", ["rows", "runtime", "tiles"])
+def test_what_both_families_use_on_cuda_knows_neither(room):
+    for path in (ROOT / "kernels" / "cuda" / room).glob("*.py"):
+        for name in imports(path):
+            assert family(name) is None, f"{path} imports {name}"
+
+
 def test_every_module_has_a_room():
     heads = {
         module_name(path).split(".")[1] for path in FILES if path.parent != ROOT or path.stem != "__init__"

@@ -12,11 +12,9 @@ from numba import types
 
 from fastnn.kernels.cuda.clustering.distances import squared_distance
 from fastnn.kernels.cuda.reduction import THREADS, block_sum
+from fastnn.kernels.cuda.rows.by_blocks import TASK_ROWS
 from fastnn.kernels.cuda.runtime.compat import cuda, kernel
 from fastnn.kernels.cuda.runtime.memory import blocks_per_grid
-
-# Rows of a task; each has a potential of its own, by which the task of a candidate is found.
-TASK_ROWS = 2 * THREADS
 
 
 def seeding_tasks(n: int) -> int:

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from fastnn.kernels.cuda.clustering.candidates import (
-    TASK_ROWS,
     find_tasks,
     pick_rows,
     seeding_tasks,
@@ -20,6 +19,7 @@ from fastnn.kernels.cuda.clustering.nearest import nearest_rows
 from fastnn.kernels.cuda.clustering.passes import SeedingPasses, SweepBuffers
 from fastnn.kernels.cuda.clustering.sums import sum_rows
 from fastnn.kernels.cuda.reduction import weighted_sum
+from fastnn.kernels.cuda.rows.by_blocks import TASK_ROWS
 from fastnn.kernels.cuda.rows.gather import gathered
 from fastnn.kernels.cuda.runtime.compat import block_threads, cuda, kernel, on_device
 from fastnn.kernels.cuda.runtime.memory import Scratch, blocks_per_grid, upload

@@ -6,7 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from fastnn.kernels.cuda.reduction import THREADS
 from fastnn.kernels.shared.device_rows import DeviceRows
+
+# Rows of a task, of which a block of rows has several whole ones: what is added up by tasks, as the potential
+# of k-means++, is the same however rows are cut into blocks.
+TASK_ROWS = 2 * THREADS
 
 
 class RowsByBlocks(DeviceRows):

@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.kernels.cuda.clustering.candidates import TASK_ROWS
 from fastnn.kernels.cuda.rows.block_pipeline import BlockPipeline
-from fastnn.kernels.cuda.rows.by_blocks import RowsByBlocks
+from fastnn.kernels.cuda.rows.by_blocks import TASK_ROWS, RowsByBlocks
 from fastnn.kernels.cuda.rows.lengths import divide_by_lengths, have_direction, have_unit_length
 from fastnn.kernels.cuda.runtime.capacity import block_rows, fits, rows_with_results
 from fastnn.kernels.cuda.runtime.compat import on_device

@@ -26,8 +26,10 @@ def mean_or_same(total, divisor, c):
 def toward_mean(c, total, n, share):
     """A coordinate of a centre that goes a share of its way to the mean of its rows, whose weight is n."""
     mean = total / n
+    # Computed in any case: a choice between two numbers keeps the loop over the coordinates in vectors.
+    on_the_way = c + share * (mean - c)
     # c + 1 (mean - c) may differ from the mean in the last bit.
-    return mean if share == 1.0 else c + share * (mean - c)
+    return mean if share == 1.0 else on_the_way
 
 
 @register_jitable

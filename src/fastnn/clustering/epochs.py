@@ -49,7 +49,7 @@ def step(
     safe : ndarray of shape (k, d), default=None
         Centres to go back to, replaced by `C` where its loss is within bounds.
     progress : ndarray of shape (LOSS_PROGRESS_SIZE,), default=None
-        As in ``kernels.improved`` and ``kernels.advance``; None bounds the loss by infinity.
+        As in ``kernels.device.improved`` and ``advance``; None bounds the loss by infinity.
     sweeps : Sweeps, default=None
         Buffers to use again.
 

@@ -2,7 +2,7 @@
 
 One step on a batch, whose rows are assigned to their nearest centres with the assignment held constant::
 
-    n_j, s_j    weight and weighted sum of centre j's rows          (kernels.sweep)
+    n_j, s_j    weight and weighted sum of centre j's rows          (kernels.contract.clustering.Sweeps)
     gradient    2 (n_j c_j - s_j), or that over the batch's weight, or c_j - s_j / n_j
     c_j         moved by the update rule; a centre without rows stays
 

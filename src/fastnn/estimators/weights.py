@@ -3,11 +3,10 @@
 from typing import Any
 
 import numpy as np
-from sklearn.utils.validation import _check_sample_weight
+from sklearn.utils.validation import _check_sample_weight, _num_samples
 
 from fastnn.estimators.sparse_rows import dense_only
 from fastnn.kernels import to_host
-from fastnn.kernels.shared.device_rows import DeviceRows, is_device_array
 
 
 def checked_weights(sample_weight: Any, X: Any, dtype: Any = None) -> np.ndarray:
@@ -31,8 +30,7 @@ def checked_weights(sample_weight: Any, X: Any, dtype: Any = None) -> np.ndarray
     ValueError
         Wrong shape, a weight that is negative or not finite, no weight above zero, or an infinite sum.
     """
-    if isinstance(X, DeviceRows) or is_device_array(X):
-        X = np.empty((X.shape[0], 0))  # only the number of rows counts
+    X = np.empty((_num_samples(X), 0))  # which may lie on a GPU: only the number of rows counts
     dense_only(sample_weight, "sample_weight")
     weights = _check_sample_weight(to_host(sample_weight), X, dtype=dtype, ensure_non_negative=True)
     with np.errstate(divide="ignore", over="ignore"):

@@ -2,23 +2,22 @@
 
 ::
 
-    linear_forward      training step        assign            exp log tanh
-    linear_backward     and prediction       update_centers    logistic
-          |                   |                    |               |
-      linear.py   mlp.py, layers, output,   sweep.py, nearest,  tables/elementary.py
-          |       panels, workspace         center_steps,          |
-          |                   |             bounded, leading, ...  |
-          +-------------------+--------------------+       fastnn.tables.elementary
-                              |                               (scalars)
-             dispatch.py, linked.py  (C functions by name or address)
-                              |
-                     tile.py, tile_ir.py, ir_*.py  (register-tiled product, running minimum, moves: LLVM IR)
-                              |
-                     targets.py  (one row per instruction set)
+    linear_forward      training step         assign            exp log tanh
+    linear_backward     and prediction        update_centers    logistic
+          |                   |                     |               |
+          +---  cpu/network  -+                cpu/clustering   cpu/elementary
+                      |                             |               |
+                      +-----------------------------+---------------+---- tables (scalar functions)
+                                         |
+             cpu/dispatch, compiler/linked   C functions by name or address
+                                         |
+                                  simd       products, minima, moves in registers: LLVM IR
+                                         |
+                         compiler/targets    one row per instruction set
 
-``_jit`` compiles and caches, ``_link`` compiles heavy leaves once, ``_threads`` decides about threads. Twins
-for NVIDIA GPUs, by the same names, are in ``cuda``; this module is the only place that chooses between the
-two, and nothing of CUDA is imported before it does::
+`compiler` compiles, links and caches, `shared` is what both devices use, `contract` says what engines ask of a
+device. Twins for NVIDIA GPUs, by the same names, are in `cuda`. A caller's arrays, or the parameter `device`,
+choose between the two here, and nothing of CUDA is imported before that::
 
     assign(X, C)                    X, C: NumPy arrays              -> cpu
                                     one lies on a GPU               -> cuda, on that device
@@ -225,7 +224,7 @@ update_centers = _on_the_device_of_its_data(kmeans.update_centers)
 linear_forward = _on_the_device_of_its_data(linear.linear_forward)
 linear_backward = _on_the_device_of_its_data(linear.linear_backward)
 
-# What the engines build on: the names in `__all__` of the device's package.
+# What the engines of the CPU build on: the names in `__all__` of its package.
 device = cpu
 
 __all__ = ["assign", "exp", "linear_backward", "linear_forward", "log", "logistic", "tanh", "update_centers"]

@@ -26,6 +26,7 @@ NOT_COMPILED = frozenset(
         "kernels/shared/arrays",
         "kernels/shared/device_rows",
         "kernels/shared/layer_arguments",
+        "kernels/shared/pacing",
         "kernels/shared/threads",
         "kernels/shared/user_warnings",
         "kernels/compiler/entry",
@@ -33,6 +34,11 @@ NOT_COMPILED = frozenset(
         "kernels/compiler/places",
         "kernels/compiler/store",
         "kernels/cpu/__init__",
+        "kernels/cpu/clustering/backend",
+        "kernels/cpu/clustering/kmeans",
+        "kernels/cpu/clustering/passes",
+        "kernels/cpu/clustering/sphere",
+        "kernels/cpu/clustering/steps",
     }
 )
 # What shapes code beside the sources. Numba's processor name and features are in each key.

@@ -105,7 +105,7 @@ def nearest_of_few(X, C, labels, distances):
 
 @cache
 def nearest_kernel(tile: Tile, real: Any, *, listed: bool = False) -> Any:
-    """labels[i] = argmin_j |x_i - c_j|^2, and that distance; `blur` as in ``_brackets``.
+    """labels[i] = argmin_j |x_i - c_j|^2, and that distance; `blur` as in ``brackets``.
 
     `x` and `c` are X and the shifted centres as flat arrays. If `listed`, of the rows rows[0] to
     rows[count[0] - 1] only.

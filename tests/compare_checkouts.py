@@ -20,11 +20,10 @@ from typing import Any
 
 import numpy as np
 from scipy import sparse
+from sklearn.base import is_classifier
 from sklearn.datasets import load_digits, make_blobs, make_regression
 
 HERE = Path(__file__).resolve().parents[1]
-# Fitted attributes that say how long something took, or that hold other objects.
-LEFT_OUT = {"_network", "_optimizer", "_schedule", "_random_state", "_label_binarizer"}
 
 
 def data(dtype: type) -> dict[str, Any]:
@@ -39,6 +38,9 @@ def data(dtype: type) -> dict[str, Any]:
         "regression": (regression.astype(dtype), target / 100),
         "words": (words.astype(dtype), rng.integers(0, 3, 800)),
         "blobs": (make_blobs(20_000, 12, centers=40, random_state=0)[0].astype(dtype), None),
+        "counts": (regression.astype(dtype), np.abs(target[:, 0])),
+        "many": (make_blobs(60_000, 8, centers=100, random_state=0)[0].astype(dtype), None),
+        "few": (np.repeat(rng.normal(size=(25, 6)), 40, axis=0).astype(dtype), None),
         "long": (
             rng.normal(size=(3000, 300)).astype(dtype) @ rng.normal(size=(300, 300)).astype(dtype),
             None,
@@ -46,34 +48,68 @@ def data(dtype: type) -> dict[str, Any]:
     }
 
 
-def fits(fastnn: Any, n_threads: int) -> Iterator[tuple[str, str, Callable[[], Any]]]:
-    """Name of the data, name of the fit, and a function that gives the model to be fitted."""
-    common = {"random_state": 0, "n_threads": n_threads}
+def begun(model: Any, X: Any, y: Any) -> Any:
+    """A model after a first ``partial_fit``."""
+    return model.partial_fit(X, y, classes=np.unique(y)) if is_classifier(model) else model.partial_fit(X, y)
+
+
+# How a model is trained, from X, y and the weights of the rows.
+WAYS: dict[str, Callable[..., Any]] = {
+    "fit": lambda model, X, y, weight: model.fit(X, y),
+    "weights": lambda model, X, y, weight: model.fit(X, y, sample_weight=weight),
+    "steps": lambda model, X, y, weight: begun(model, X, y).partial_fit(X, y),
+    "again": lambda model, X, y, weight: model.set_params(warm_start=True).fit(X, y).fit(X, y),
+}
+
+
+def networks() -> Iterator[tuple[str, str, dict[str, Any], str]]:
+    """Estimator, data, parameters and way of the networks."""
     for solver in ("adam", "sgd", "lbfgs"):
         for extra in ({}, {"early_stopping": True}) if solver != "lbfgs" else ({},):
-            p = {"solver": solver, "max_iter": 6, **extra}
+            few = {"solver": solver, "max_iter": 6, "hidden_layer_sizes": (40, 17), **extra}
             for name in ("digits", "flags", "words"):
-                yield name, f"MLPClassifier {p}", lambda p=p: fastnn.MLPClassifier((40, 17), **p, **common)
-            yield (
-                "regression",
-                f"MLPRegressor {p}",
-                lambda p=p: fastnn.MLPRegressor(hidden_layer_sizes=(40,), **p, **common),
-            )
-    for activation in ("tanh", "logistic", "identity"):
-        p = {"activation": activation, "max_iter": 4}
-        yield "digits", f"MLPClassifier {p}", lambda p=p: fastnn.MLPClassifier((300,), **p, **common)
-    p = {"max_iter": 4, "dropout": 0.3, "learning_rate": "adaptive", "solver": "sgd"}
-    yield "digits", f"MLPClassifier {p}", lambda p=p: fastnn.MLPClassifier((30, 30), **p, **common)
+                yield "MLPClassifier", name, few, "fit"
+            yield "MLPRegressor", "regression", few, "fit"
+        few = {"solver": solver, "max_iter": 4, "hidden_layer_sizes": (30,)}
+        for way in ("weights", "again", *(["steps"] if solver != "lbfgs" else [])):
+            yield "MLPClassifier", "digits", few, way
+            yield "MLPRegressor", "regression", few, way
+    for activation in ("tanh", "logistic", "identity", "gelu"):
+        yield "MLPClassifier", "digits", {"activation": activation, "max_iter": 4}, "fit"
+    few = {"max_iter": 4, "solver": "sgd", "hidden_layer_sizes": (30, 30)}
+    for rate in ("adaptive", "invscaling"):
+        yield "MLPClassifier", "digits", {**few, "dropout": 0.3, "learning_rate": rate}, "fit"
+    yield "MLPClassifier", "digits", {**few, "nesterovs_momentum": False, "shuffle": False}, "fit"
+    yield "MLPRegressor", "counts", {"loss": "poisson", "max_iter": 4}, "fit"
+    # Training that diverges.
+    yield "MLPRegressor", "regression", {**few, "learning_rate_init": 1e4, "max_iter": 30}, "fit"
+
+
+def clusterings() -> Iterator[tuple[str, str, dict[str, Any], str]]:
+    """Estimator, data, parameters and way of k-means."""
     for name in ("blobs", "digits", "long", "words"):
-        for p in ({}, {"init": "random", "n_init": 2}, {"metric": "cosine"}, {"init": "k-means||"}):
-            yield name, f"KMeans {p}", lambda p=p: fastnn.KMeans(30, max_iter=20, **p, **common)
-        for p in ({}, {"metric": "cosine"}):
-            yield (
-                name,
-                f"MiniBatchKMeans {p}",
-                lambda p=p: fastnn.MiniBatchKMeans(30, max_iter=3, **p, **common),
-            )
-            yield name, f"GradKMeans {p}", lambda p=p: fastnn.GradKMeans(30, max_iter=8, **p, **common)
+        for extra in ({}, {"init": "random", "n_init": 2}, {"metric": "cosine"}, {"init": "k-means||"}):
+            yield "KMeans", name, {"max_iter": 20, **extra}, "fit"
+        for metric in ("euclidean", "cosine"):
+            yield "MiniBatchKMeans", name, {"max_iter": 3, "metric": metric}, "fit"
+            yield "GradKMeans", name, {"max_iter": 8, "metric": metric}, "fit"
+        yield "KMeans", name, {"max_iter": 20}, "weights"
+        for kind in ("MiniBatchKMeans", "GradKMeans"):
+            yield kind, name, {"max_iter": 3}, "weights"
+            yield kind, name, {}, "steps"
+    # Until rows keep their bounds, to the end; clusters that lose their rows.
+    yield "KMeans", "many", {"max_iter": 300, "n_clusters": 100}, "fit"
+    yield "KMeans", "few", {"n_clusters": 40, "init": "random"}, "fit"
+    yield "KMeans", "blobs", {"init": "afk-mc2", "max_iter": 3}, "fit"
+    yield "MiniBatchKMeans", "few", {"n_clusters": 40, "reassignment_ratio": 0.5}, "fit"
+    for optimizer in ("sgd", "newton", "adam", "momentum", "nesterov"):
+        for reduction in ("sum", "mean", "cluster"):
+            how = {"optimizer": optimizer, "reduction": reduction, "batch_size": 500, "max_iter": 5}
+            how["learning_rate"] = 1e-3
+            yield "GradKMeans", "blobs", how, "fit"
+    for rate in ("count", "sqrt", 0.01):
+        how = {"optimizer": "sgd", "learning_rate": rate, "batch_size": 500, "max_iter": 5}
+        yield "GradKMeans", "blobs", how, "fit"
 
 
 def digest(value: Any) -> Iterator[bytes]:
@@ -89,7 +125,7 @@ def digest(value: Any) -> Iterator[bytes]:
 def state(model: Any, X: Any) -> str:
     hashed = hashlib.sha256()
     for name, value in sorted(vars(model).items()):
-        if name.endswith("_") and name not in LEFT_OUT:
+        if name.endswith("_") and not name.startswith("_"):
             hashed.update(name.encode())
             for part in digest(value):
                 hashed.update(part)
@@ -106,12 +142,15 @@ def measure(only: str) -> None:
     for dtype in (np.float32, np.float64):
         sets = data(dtype)
         for n_threads in (1, 2):
-            for name, label, make in fits(fastnn, n_threads):
-                key = f"{label} on {name}, {dtype.__name__}, {n_threads} threads"
+            for kind, name, parameters, way in (*networks(), *clusterings()):
+                key = f"{kind} {parameters} {way} on {name}, {dtype.__name__}, {n_threads} threads"
                 if only in key:
-                    X, y = sets[name]
+                    (X, y), weight = sets[name], np.random.default_rng(1).random(sets[name][0].shape[0])
                     try:
-                        found = state(make().fit(X, y), X)
+                        usual = {} if kind.startswith("MLP") else {"n_clusters": 30}
+                        usual |= {"random_state": 0, "n_threads": n_threads}
+                        model = getattr(fastnn, kind)(**usual | parameters)
+                        found = state(WAYS[way](model, X, y, weight), X)
                     except (ValueError, TypeError) as error:
                         found = repr(error)
                     print(json.dumps([key, found]), flush=True)

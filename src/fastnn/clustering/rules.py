@@ -6,7 +6,7 @@ import numpy as np
 
 from fastnn.kernels import device
 from fastnn.kernels.shared.center_arguments import CenterRule
-from fastnn.kernels.shared.center_arguments import Motion as Motion  # pickles of models find it here
+from fastnn.kernels.shared.center_arguments import Motion as Motion  # where pickled models find it
 from fastnn.kernels.shared.codes import CLUSTER, COUNT, MEAN, NEWTON, SQRT, SUM
 from fastnn.tables.optimizers import CODES, MAX_HYPER, RULES
 

@@ -15,8 +15,8 @@
                                          |
                          compiler/targets    one row per instruction set
 
-`compiler` compiles, links and caches, `shared` is what both devices use, `contract` says what engines ask of a
-device. Twins for NVIDIA GPUs, by the same names, are in `cuda`. A caller's arrays, or the parameter
+`compiler` compiles, links and caches, `shared` is what both devices use, `contract` says what engines ask
+of a device. Twins for NVIDIA GPUs, by the same names, are in `cuda`. A caller's arrays, or the parameter
 `device`, choose between the two here, and nothing of CUDA is imported before that::
 
     assign(X, C)                    X, C: NumPy arrays              -> cpu

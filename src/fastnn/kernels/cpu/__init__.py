@@ -1,4 +1,4 @@
-"""Kernels for the processor; ``__all__`` is what engines use. ``contract`` says what any device has to provide."""
+"""Kernels for the processor; ``__all__`` is what engines use, ``contract`` what any device has to provide."""
 
 from fastnn.kernels.cpu.clustering.backend import host_clustering
 from fastnn.kernels.cpu.clustering.bounded import bound_tasks, bounded_assign, move_rows

@@ -26,6 +26,7 @@ NOT_COMPILED = frozenset(
         "kernels/shared/arrays",
         "kernels/shared/device_rows",
         "kernels/shared/layer_arguments",
+        "kernels/shared/pacing",
         "kernels/shared/threads",
         "kernels/shared/user_warnings",
         "kernels/compiler/entry",

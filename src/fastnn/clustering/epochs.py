@@ -239,6 +239,7 @@ class Epochs:
         self.steps.begin(self.rows, self.rule.hyper, self.progress)
         while done < n_batches and status == RUNNING:
             last = done + self.chunks.begin(n_batches - done)
+            self.chunks.start()
             reached, status = self.steps.run(done, last, self.rule, self.patience, losses)
             self.chunks.end(last - done)
             done = reached

@@ -285,6 +285,7 @@ class _Run:
         while done < n_steps and status == RUNNING:
             size = chunks.begin(min(most, n_steps - done))
             rows = self.draws.rows(size * self.batch_size)
+            chunks.start()
             reached, status = self.steps.run(rows, size, self.rule, self.seen, self.progress)
             chunks.end(reached)
             if reached < size:

@@ -125,6 +125,7 @@ class HostNetwork:
                 workspace, n_workers = self._buffers.for_batches(batch_size, workers(parallel), n_entries)
                 workspace.counts[device.STEPS] = optimizer.t
                 workspace.sums[device.TOTAL] = total
+                chunks.start()
                 try:
                     device.run_batches(
                         parallel, n_workers, patience, batch, stop, batch_size, n, self._model, rows,

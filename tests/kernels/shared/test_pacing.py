@@ -16,6 +16,8 @@ def call(monkeypatch):
 
     def lasting(chunks, left, seconds, *parallel):
         size = chunks.begin(left)
+        now[0] += 1000.0  # for what is prepared
+        chunks.start()
         now[0] += seconds * size
         chunks.end(size, *parallel)
         return size
@@ -37,6 +39,7 @@ def test_a_step_that_takes_longer_than_a_call_is_done_all_the_same(call):
     chunks = Chunks()
     assert [call(chunks, 1000, 100 * CALL_SECONDS) for _ in range(3)] == [1, 1, 1]
     chunks.begin(10)
+    chunks.start()
     chunks.end(0)
     assert chunks.begin(10) == 1
 

@@ -16,6 +16,8 @@ class Chunks:
         chunks = Chunks()
         while done < n_steps:
             size = chunks.begin(n_steps - done)
+            ...                     # what is prepared counts for nothing
+            chunks.start()
             reached = call(done, done + size)
             chunks.end(reached - done)
             done = reached
@@ -33,9 +35,12 @@ class Chunks:
         self._started = 0.0
 
     def begin(self, left: int) -> int:
-        """Steps of a call that begins now, of `left` that are left to do."""
-        self._started = time.perf_counter()
+        """Steps of the next call, of `left` that are left to do."""
         return min(self._size, left)
+
+    def start(self) -> None:
+        """The call begins now: to be told right before it."""
+        self._started = time.perf_counter()
 
     def end(self, done: int) -> float:
         """The call is over, and has done so many steps; the seconds it took."""
@@ -56,6 +61,7 @@ class ThreadedChunks:
 
         size = chunks.begin(n_steps - done)
         with threads_for(flops if chunks.allow_threads() else 0.0) as parallel:
+            chunks.start()
             reached = call(parallel, done, done + size)
         chunks.end(reached - done, parallel)
 
@@ -77,10 +83,14 @@ class ThreadedChunks:
         return self._pace.allows()
 
     def begin(self, left: int) -> int:
-        """Steps of a call that begins now, of `left` that are left to do."""
+        """Steps of the next call, of `left` that are left to do."""
         if self._most_threaded is not None and self._pace.allows():
             left = min(left, self._most_threaded)
         return self._pace.steps(self._chunks.begin(left))
+
+    def start(self) -> None:
+        """The call begins now: to be told right before it, inside the block of ``threads_for``."""
+        self._chunks.start()
 
     def end(self, done: int, parallel: bool) -> None:
         """The call is over: it has done so many steps, and has used threads or not."""

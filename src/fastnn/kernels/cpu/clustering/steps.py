@@ -64,6 +64,7 @@ class HostMiniBatches:
         n_batches = self._chunks.begin(n_batches)
         before = self._before[: len(self._C) if rule.tol > 0 else 0]
         with threads_for(self._work if self._chunks.allow_threads() else 0.0) as parallel:
+            self._chunks.start()
             reached, status = run_mini_batches(
                 parallel, workers(parallel), self._X, rows, n_batches, rule, self._C, before, seen, progress,
                 self._buffers,

@@ -57,6 +57,25 @@ class Problem:
 
 
 @dataclass(frozen=True)
+class Settings:
+    """Settings of every solver; each has more, by the names of the estimators' parameters.
+
+    Parameters
+    ----------
+    alpha : float
+        L2 penalty.
+    max_iter : int
+        Epochs, or iterations, at most.
+    tol : float
+        By how much training has to get on, in the solver's own measure.
+    """
+
+    alpha: float
+    max_iter: int
+    tol: float
+
+
+@dataclass(frozen=True)
 class Solution:
     """What came of a training, beside the parameters that it leaves in the network.
 
@@ -96,7 +115,7 @@ class Solver:
     ----------
     solve : callable
         Trains: ``solve(problem, settings) -> Solution``.
-    settings : type
+    settings : type of Settings
         Frozen dataclass of its settings, by the names of the estimators' parameters.
     is_stochastic : bool
         Whether it goes by mini-batches: then it can do a single epoch, be judged by rows that are held out,
@@ -104,7 +123,7 @@ class Solver:
     """
 
     solve: Callable[[Problem, Any], Solution]
-    settings: type
+    settings: type[Settings]
     is_stochastic: bool
 
 

@@ -8,29 +8,20 @@ from scipy.optimize import minimize
 from sklearn.exceptions import ConvergenceWarning
 
 from fastnn.kernels.shared.threads import one_blas_thread
-from fastnn.networks.solvers.interface import Problem, Solution, what_is_not_finite
+from fastnn.networks.solvers.interface import Problem, Settings, Solution, what_is_not_finite
 
 
 @dataclass(frozen=True)
-class LbfgsSettings:
+class LbfgsSettings(Settings):
     """Settings of L-BFGS.
 
     Parameters
     ----------
-    alpha : float
-        L2 penalty.
-    max_iter : int
-        Iterations at most.
     max_fun : int
-        Losses and gradients at most.
-    tol : float
-        Largest element of the gradient at which the search ends.
+        Losses and gradients at most. The search ends by `tol` when no element of the gradient is larger.
     """
 
-    alpha: float
-    max_iter: int
     max_fun: int
-    tol: float
 
 
 def train_lbfgs(problem: Problem, settings: LbfgsSettings) -> Solution:

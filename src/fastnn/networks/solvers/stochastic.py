@@ -2,7 +2,6 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -10,39 +9,32 @@ from sklearn.exceptions import ConvergenceWarning
 from fastnn.kernels.shared.user_warnings import warn
 from fastnn.networks.network import Network
 from fastnn.networks.schedules import SCHEDULES, Constant
-from fastnn.networks.solvers.interface import REMEDY, Problem, Solution, what_is_not_finite
+from fastnn.networks.solvers.interface import REMEDY, Problem, Settings, Solution, what_is_not_finite
 from fastnn.tables.optimizers import Optimizer
 
 
 @dataclass(frozen=True)
-class StochasticSettings(ABC):
+class StochasticSettings(Settings, ABC):
     """Settings of every solver that goes by mini-batches.
+
+    An epoch has to be better by `tol` than the best before it.
 
     Parameters
     ----------
-    alpha : float
-        L2 penalty.
     batch_size : int or "auto"
     learning_rate_init : float
     power_t : float
         Exponent of a schedule that scales.
-    max_iter : int
-        Epochs at most.
     shuffle : bool
         Whether each epoch has an order of its own.
-    tol : float
-        By how much an epoch has to be better than the best before it.
     n_iter_no_change : float
         So many epochs in a row may be no better.
     """
 
-    alpha: float
-    batch_size: int | Any
+    batch_size: int | str
     learning_rate_init: float
     power_t: float
-    max_iter: int
     shuffle: bool
-    tol: float
     n_iter_no_change: float
 
     @property
@@ -264,8 +256,8 @@ def _diverged(losses: list[float], broken: str | None, *, scored: bool) -> Warni
     return ConvergenceWarning(f"Training diverged: {what} The parameters of {kept} are kept. {REMEDY}")
 
 
-def _batch_size(wanted: Any, n: int) -> int:
-    if wanted == "auto":
+def _batch_size(wanted: int | str, n: int) -> int:
+    if isinstance(wanted, str):  # "auto"
         return min(200, n)
     if wanted > n:
         warn("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped")

@@ -92,6 +92,23 @@ def test_the_best_parameters_by_the_score_are_kept():
     assert solution.progress.validation_scores == [0.1, 0.9, 0.5]
 
 
+def test_an_interruption_while_the_score_is_told_leaves_the_best_parameters():
+    scores, seen = iter([0.1, 0.9, 0.5]), []
+
+    def tell(line):
+        if line == "Validation score: 0.900000":
+            raise KeyboardInterrupt
+
+    task = problem(
+        scored=True, score=lambda: seen.append(task.network.parameters.copy()) or next(scores), tell=tell
+    )
+    solution = solve("adam", task, max_iter=3)
+    assert str(solution.remark) == "Training interrupted by user."
+    assert solution.progress.best_validation_score == 0.9
+    assert len(seen) == 2
+    np.testing.assert_array_equal(task.network.parameters, seen[1])
+
+
 def test_rows_that_are_held_out_are_not_trained_on():
     rows = np.arange(0, N, 2)
     spoilt = Y.copy()

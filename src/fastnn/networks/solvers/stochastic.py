@@ -179,16 +179,18 @@ class _Judge:
 
     def epoch(self, loss: float) -> None:
         """Judge the epoch that has ended, with this loss."""
-        problem, tol = self._problem, self._settings.tol
+        problem, tol, score = self._problem, self._settings.tol, None
         if problem.score is None:
             problem.progress.judge_loss(loss, tol)
             self._bounded = keep = self._bounded and not np.isinf(loss)
         else:
             score = problem.score()
             keep = problem.progress.judge_score(score, tol)
-            problem.tell(f"Validation score: {score:f}")
         if keep:
             self._kept[:] = problem.network.parameters
+        # Told last: Ctrl-C may come meanwhile, and the best score is that of the parameters kept.
+        if score is not None:
+            problem.tell(f"Validation score: {score:f}")
 
     def tell_of_stall(self, note: str) -> None:
         """Tell that there is no progress, and what comes of it."""

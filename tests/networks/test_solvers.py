@@ -128,6 +128,24 @@ def test_the_stopping_rule_ends_it():
     assert solution.n_iter == 4
 
 
+@pytest.mark.parametrize("name", SOLVERS)
+def test_the_number_of_iterations_ends_it(name):
+    solution = solve(name, problem(), max_iter=2)
+    assert not solution.has_converged
+    assert solution.n_iter == 2
+    # A run of epochs may be one of several; of L-BFGS it is a whole fit.
+    told = solution.unfinished if name in STOCHASTIC_SOLVERS else solution.remark
+    assert isinstance(told, ConvergenceWarning)
+    assert "(2) reached" in str(told) or "max_iter=2" in str(told)
+
+
+def test_lbfgs_that_reaches_its_aim_has_converged():
+    solution = solve("lbfgs", problem(), max_iter=500, tol=0.1)
+    assert solution.has_converged
+    assert solution.remark is None
+    assert solution.unfinished is None
+
+
 def test_what_is_told():
     lines = []
     solve("sgd", problem(tell=lines.append), learning_rate="adaptive", tol=1e9, n_iter_no_change=1)

@@ -89,8 +89,11 @@ class Solution:
         What is not, so that nothing usable came of it; None for a usable model.
     remark : Warning or None
         To be given once the model has been taken over.
-    has_converged : bool, default=True
-        Whether a stopping rule has ended the training, rather than the number of iterations allowed.
+    has_converged : bool
+        Whether the solver's stopping rule, or the user, has ended the training, rather than the number of
+        iterations allowed.
+    unfinished : Warning, default=None
+        To be given of a whole fit, where there is no other remark.
     progress : Progress, default=None
         Of a solver that goes by epochs.
     optimizer, schedule : Optimizer and schedule, default=None
@@ -101,7 +104,8 @@ class Solution:
     loss: float | None
     not_finite: str | None
     remark: Warning | None
-    has_converged: bool = True
+    has_converged: bool
+    unfinished: Warning | None = None
     progress: Progress | None = None
     optimizer: Optimizer | None = None
     schedule: Constant | None = None

@@ -71,7 +71,8 @@ def train_lbfgs(problem: Problem, settings: LbfgsSettings) -> Solution:
     if broken:
         parameters[:] = kept
     n_iter = min(result.nit, settings.max_iter)
-    return Solution(n_iter, float(result.fun), broken, _remark(result, n_iter, settings.max_iter))
+    remark = _remark(result, n_iter, settings.max_iter)
+    return Solution(n_iter, float(result.fun), broken, remark, has_converged=result.status == 0)
 
 
 def _remark(result: Any, n_iter: int, max_iter: int) -> Warning | None:

@@ -154,7 +154,7 @@ def train_stochastic(problem: Problem, settings: StochasticSettings) -> Solution
         end.broken, end.interrupted = what_is_not_finite(network.parameters), True
     if bound is not None:
         bound.finish()
-    return _solution(problem, judge, end, n, optimizer, schedule)
+    return _solution(problem, judge, end, n, settings.max_iter, optimizer, schedule)
 
 
 @dataclass
@@ -206,7 +206,13 @@ class _Judge:
 
 
 def _solution(
-    problem: Problem, judge: _Judge, end: _End, n: int, optimizer: Optimizer, schedule: Constant
+    problem: Problem,
+    judge: _Judge,
+    end: _End,
+    n: int,
+    max_iter: int,
+    optimizer: Optimizer,
+    schedule: Constant,
 ) -> Solution:
     """What has come of a training that has ended; the network gets the parameters that count."""
     network, progress, broken = problem.network, problem.progress, end.broken
@@ -234,10 +240,19 @@ def _solution(
         failure,
         remark,
         has_converged=not end.by_number,
+        unfinished=_unfinished(max_iter) if end.by_number else None,
         progress=progress,
         # After a divergence there is no state worth going on from.
         optimizer=optimizer if going_on else None,
         schedule=schedule if going_on else None,
+    )
+
+
+def _unfinished(max_iter: int) -> Warning:
+    """What to tell of a fit that no stopping rule has ended, in the words of scikit-learn."""
+    return ConvergenceWarning(
+        f"Stochastic Optimizer: Maximum iterations ({max_iter}) reached and the optimization hasn't "
+        "converged yet."
     )
 
 

@@ -165,6 +165,17 @@ def test_warnings_are_given_for_the_users_line(path):
         assert name.partition(".")[0] != "warnings", f"{path} warns by itself"
 
 
+@pytest.mark.parametrize("path", FILES, ids=module_name)
+def test_the_length_of_calls_is_settled_in_one_file(path):
+    if module_name(path) == "fastnn.kernels.shared.pacing":
+        return
+    private = {"Pace", "CALL_SECONDS"}
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Attribute | ast.alias | ast.Name):
+            name = {ast.Attribute: "attr", ast.alias: "name", ast.Name: "id"}[type(node)]
+            assert getattr(node, name) not in private, f"{path} paces its calls by itself"
+
+
 def test_an_estimator_holds_no_arithmetic_kernels():
     for path in (ROOT / "estimators").rglob("*.py"):
         assert not any(name.startswith(("numba", "llvmlite")) for name in imports(path)), path

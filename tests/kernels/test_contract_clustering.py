@@ -291,8 +291,9 @@ def test_iterations_with_an_empty_cluster(rows_there):
 
 
 def mini_batches_over(rows, k, batch_size):
-    loop = clustering_backend(rows).mini_batches(rows, k, batch_size)
-    return mini_batch.MiniBatchesOneByOne(rows, k, batch_size) if loop is None else loop
+    there = clustering_backend(rows)
+    loop = there.mini_batches(rows, k, batch_size)
+    return mini_batch.MiniBatchesOneByOne(there, rows, k, batch_size) if loop is None else loop
 
 
 def test_mini_batch_steps(rows_there):
@@ -345,7 +346,8 @@ def test_gradient_steps(rows_there, batch_size):
     numbers = np.flatnonzero(w)
     rows = rows_there(X)
     where = rows, w, K, len(numbers), batch_size
-    run = clustering_backend(rows).gradient_steps(*where) or epochs.GradientStepsOneByOne(*where)
+    there = clustering_backend(rows)
+    run = there.gradient_steps(*where) or epochs.GradientStepsOneByOne(there, *where)
     C = X[[0, 8, 15]].copy()
     expected, safe, motion = C.copy(), C.copy(), Motion.zeros(K, 2)
     progress = epochs._progress(1e6)

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from fastnn.kernels import device_rows
+from fastnn.kernels import device_rows, networks_on_device
 from fastnn.kernels.contract import network as contract
 from fastnn.kernels.shared.device_rows import DeviceRows
 from fastnn.networks.backends import rows_and_backend
@@ -30,6 +30,16 @@ KEPT = {
     contract.EngineNetwork: (Network,),
 }
 SIZES, N = (3, 4, 2), 21
+
+
+def gpu():
+    """Skip where there is neither a GPU nor its simulator."""
+    if find_spec("numba_cuda") is None:
+        pytest.skip("numba-cuda is not installed")
+    from fastnn.kernels.cuda.runtime.compat import SIMULATED, cuda
+
+    if not SIMULATED and not cuda.is_available():
+        pytest.skip("no GPU, and no simulator")
 
 
 def public_methods(protocol):
@@ -56,6 +66,21 @@ def test_names_arguments_and_defaults(protocol, kind):
         assert all(default is not inspect.Parameter.empty for _, _, default in given[len(wanted) :]), name
 
 
+@pytest.mark.gpu
+def test_names_and_arguments_of_the_kernels_behind_a_backend():
+    gpu()
+    from fastnn.kernels.cuda.network import backend
+    from fastnn.kernels.cuda.network.streamed_training import StreamedTraining
+    from fastnn.kernels.cuda.network.training import DeviceTraining
+
+    for kind in (DeviceTraining, StreamedTraining):
+        for name, method in public_methods(contract.NetworkTraining).items():
+            assert asked(getattr(kind, name)) == asked(method), name
+    for name, method in public_methods(contract.DeviceNetworks).items():
+        assert asked(getattr(backend, name)) == asked(method)[1:], name  # functions of a module
+    assert networks_on_device() is backend
+
+
 def test_a_network_has_what_a_backend_reads():
     net = Network(SIZES, hidden_activation="tanh", loss="log_loss", dtype=np.float64)
     names = [name for name, value in vars(contract.EngineNetwork).items() if isinstance(value, property)]
@@ -68,12 +93,7 @@ def on_device(request):
     """A function that gives an array's rows on a device, and their backend."""
     if request.param == "cpu":
         return rows_and_backend
-    if find_spec("numba_cuda") is None:
-        pytest.skip("numba-cuda is not installed")
-    from fastnn.kernels.cuda.runtime.compat import SIMULATED, cuda
-
-    if not SIMULATED and not cuda.is_available():
-        pytest.skip("no GPU, and no simulator")
+    gpu()
     return lambda X: rows_and_backend(device_rows(X, 0))
 
 

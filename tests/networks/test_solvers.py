@@ -92,6 +92,23 @@ def test_the_best_parameters_by_the_score_are_kept():
     assert solution.progress.validation_scores == [0.1, 0.9, 0.5]
 
 
+def test_an_interruption_while_the_score_is_told_leaves_the_best_parameters():
+    scores, seen = iter([0.1, 0.9, 0.5]), []
+
+    def tell(line):
+        if line == "Validation score: 0.900000":
+            raise KeyboardInterrupt
+
+    task = problem(
+        scored=True, score=lambda: seen.append(task.network.parameters.copy()) or next(scores), tell=tell
+    )
+    solution = solve("adam", task, max_iter=3)
+    assert str(solution.remark) == "Training interrupted by user."
+    assert solution.progress.best_validation_score == 0.9
+    assert len(seen) == 2
+    np.testing.assert_array_equal(task.network.parameters, seen[1])
+
+
 def test_rows_that_are_held_out_are_not_trained_on():
     rows = np.arange(0, N, 2)
     spoilt = Y.copy()
@@ -109,6 +126,24 @@ def test_the_stopping_rule_ends_it():
     assert solution.has_converged
     # The first epoch is better than infinity; of the others three in a row are not better by so much.
     assert solution.n_iter == 4
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_the_number_of_iterations_ends_it(name):
+    solution = solve(name, problem(), max_iter=2)
+    assert not solution.has_converged
+    assert solution.n_iter == 2
+    # A run of epochs may be one of several; of L-BFGS it is a whole fit.
+    told = solution.unfinished if name in STOCHASTIC_SOLVERS else solution.remark
+    assert isinstance(told, ConvergenceWarning)
+    assert "(2) reached" in str(told) or "max_iter=2" in str(told)
+
+
+def test_lbfgs_that_reaches_its_aim_has_converged():
+    solution = solve("lbfgs", problem(), max_iter=500, tol=0.1)
+    assert solution.has_converged
+    assert solution.remark is None
+    assert solution.unfinished is None
 
 
 def test_what_is_told():

@@ -9,7 +9,7 @@ from fastnn.clustering.passes import Rows, some_rows, weights_or_empty
 from fastnn.clustering.seeding import dense_rows, farthest_rows
 from fastnn.clustering.sphere import with_direction
 from fastnn.kernels import clustering_backend, device
-from fastnn.kernels.contract.clustering import Sweeps
+from fastnn.kernels.contract.clustering import ClusteringBackend, Sweeps
 from fastnn.kernels.shared.arrays import Csr, plain
 from fastnn.kernels.shared.center_arguments import CenterRule, Motion
 from fastnn.kernels.shared.codes import (
@@ -85,6 +85,8 @@ class GradientStepsOneByOne:
 
     Parameters
     ----------
+    backend : ClusteringBackend
+        Where the rows lie.
     X : ndarray of shape (n, d), C-contiguous, Csr or DeviceRows
     weights : ndarray of shape (n,) or None
         None stands for ones.
@@ -97,11 +99,16 @@ class GradientStepsOneByOne:
     """
 
     def __init__(
-        self, X: Rows, weights: np.ndarray | None, k: int, n_rows: int, batch_size: int | None
+        self,
+        backend: ClusteringBackend,
+        X: Rows,
+        weights: np.ndarray | None,
+        k: int,
+        n_rows: int,
+        batch_size: int | None,
     ) -> None:
-        self._X, self._weights, self._batch_size = X, weights, batch_size
+        self._backend, self._X, self._weights, self._batch_size = backend, X, weights, batch_size
         size = X.shape[0] if batch_size is None else batch_size
-        backend = clustering_backend(X)
         self._sweeps = self._last_sweeps = backend.sweeps(X, k, size)
         # A sweep over such rows is one over as many as there are labels.
         if rest := n_rows % size if batch_size is not None else 0:
@@ -164,7 +171,7 @@ class GradientStepsOneByOne:
 
     def _some(self, rows: np.ndarray) -> Rows:
         if self._matrix is None:
-            return some_rows(self._X, rows)
+            return some_rows(self._backend, self._X, rows)
         batch = self._matrix[rows]
         return Csr(
             plain(batch.data, self._X.dtype),
@@ -208,8 +215,9 @@ class Epochs:
         self.chunks = Chunks()
         self.status = RUNNING
         where = X, weights, k, len(rows), self.batch_size
-        steps = clustering_backend(X).gradient_steps(*where)
-        self.steps = GradientStepsOneByOne(*where) if steps is None else steps
+        backend = clustering_backend(X)
+        steps = backend.gradient_steps(*where)
+        self.steps = GradientStepsOneByOne(backend, *where) if steps is None else steps
         self.steps.load(self.C, self.safe, *self.motion)
 
     def until(self, max_iter: int, tol: float, report: Callable[..., bool] | None) -> tuple[list[float], int]:
@@ -239,6 +247,7 @@ class Epochs:
         self.steps.begin(self.rows, self.rule.hyper, self.progress)
         while done < n_batches and status == RUNNING:
             last = done + self.chunks.begin(n_batches - done)
+            self.chunks.start()
             reached, status = self.steps.run(done, last, self.rule, self.patience, losses)
             self.chunks.end(last - done)
             done = reached

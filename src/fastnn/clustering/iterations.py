@@ -4,15 +4,13 @@ Each is a ``LloydIterations`` of the contract, as those are whose centres stay o
 one loop over all of them.
 """
 
-from typing import Any
-
 import numpy as np
 
 from fastnn.clustering.bounds import Bounds
 from fastnn.clustering.leading import Leading
 from fastnn.clustering.passes import Rows, weights_or_empty
 from fastnn.kernels import clustering_backend, device
-from fastnn.kernels.contract.clustering import LloydIterations
+from fastnn.kernels.contract.clustering import LloydIterations, Sweeps
 
 
 class PlainIterations:
@@ -27,6 +25,8 @@ class PlainIterations:
         Initial centres; not changed.
     on_sphere : bool
         Spherical k-means.
+    sweeps : Sweeps
+        Over rows like those of X, and as many centres.
 
     Attributes
     ----------
@@ -34,10 +34,11 @@ class PlainIterations:
         Those that the last iteration has led to; they change in the one after the next.
     """
 
-    def __init__(self, X: Rows, weights: np.ndarray | None, C: np.ndarray, on_sphere: bool) -> None:
+    def __init__(
+        self, X: Rows, weights: np.ndarray | None, C: np.ndarray, on_sphere: bool, sweeps: Sweeps
+    ) -> None:
         self._X, self._weights, self._on_sphere = X, weights_or_empty(weights, X), on_sphere
-        # Of the host or of a device.
-        self._sweeps: Any = clustering_backend(X).sweeps(X, len(C))
+        self._sweeps = sweeps
         self.centers = self._before = C
         # The initial centres are the caller's: from then on two arrays take turns.
         self._next, self._spare = np.empty_like(C), np.empty_like(C)
@@ -95,10 +96,18 @@ class PlainIterations:
 class LeadingIterations(PlainIterations):
     """Most centres are ruled out by the leading dimensions of long rows, see ``Leading``."""
 
+    _sweeps: device.HostSweeps
+
     def __init__(
-        self, X: np.ndarray, weights: np.ndarray | None, C: np.ndarray, on_sphere: bool, leading: Leading
+        self,
+        X: np.ndarray,
+        weights: np.ndarray | None,
+        C: np.ndarray,
+        on_sphere: bool,
+        sweeps: device.HostSweeps,
+        leading: Leading,
     ) -> None:
-        super().__init__(X, weights, C, on_sphere)
+        super().__init__(X, weights, C, on_sphere, sweeps)
         self._leading = leading
 
     def _sweep(self, *, summing: bool) -> float:
@@ -110,16 +119,24 @@ class BoundedIterations(PlainIterations):
 
     Parameters
     ----------
-    X, weights, C, on_sphere
+    X, weights, C, on_sphere, sweeps
         As of ``PlainIterations``; X is an ndarray.
     max_iter : int
         Iterations at most.
     """
 
+    _sweeps: device.HostSweeps
+
     def __init__(
-        self, X: np.ndarray, weights: np.ndarray | None, C: np.ndarray, on_sphere: bool, max_iter: int
+        self,
+        X: np.ndarray,
+        weights: np.ndarray | None,
+        C: np.ndarray,
+        on_sphere: bool,
+        sweeps: device.HostSweeps,
+        max_iter: int,
     ) -> None:
-        super().__init__(X, weights, C, on_sphere)
+        super().__init__(X, weights, C, on_sphere, sweeps)
         self._bounds, self._left = Bounds(X, len(C)), max_iter
         # Whether the last iteration had bounds, and whether its sums were corrected ones.
         self._bounded = self._corrected = False
@@ -182,13 +199,16 @@ def iterations_over(
     accelerate: bool,
 ) -> LloydIterations:
     """Lloyd's iterations by the strategy that suits the rows, where these lie; arguments as of ``lloyd``."""
-    on_device = clustering_backend(X).iterations(X, weights, C, on_sphere)
+    backend = clustering_backend(X)
+    on_device = backend.iterations(X, weights, C, on_sphere)
     if on_device is not None:
         return on_device
+    sweeps = backend.sweeps(X, len(C))
     if accelerate and isinstance(X, np.ndarray):
+        assert isinstance(sweeps, device.HostSweeps)
         leading = Leading.of(X, C)
         if leading is not None:
-            return LeadingIterations(X, weights, C, on_sphere, leading)
+            return LeadingIterations(X, weights, C, on_sphere, sweeps, leading)
         if Bounds.may_pay(*X.shape[:1], *C.shape):
-            return BoundedIterations(X, weights, C, on_sphere, max_iter)
-    return PlainIterations(X, weights, C, on_sphere)
+            return BoundedIterations(X, weights, C, on_sphere, sweeps, max_iter)
+    return PlainIterations(X, weights, C, on_sphere, sweeps)

@@ -18,6 +18,7 @@ from fastnn.clustering.draws import Draws
 from fastnn.clustering.passes import as_rows, some_rows, total_weight, weights_or_empty
 from fastnn.clustering.sphere import have_direction
 from fastnn.kernels import clustering_backend, device
+from fastnn.kernels.contract.clustering import ClusteringBackend
 from fastnn.kernels.shared.center_arguments import MiniBatchRule
 from fastnn.kernels.shared.codes import (
     INERTIA,
@@ -222,15 +223,17 @@ class MiniBatchesOneByOne:
 
     Parameters
     ----------
+    backend : ClusteringBackend
+        Where the rows lie.
     X : CSR matrix, DeviceRows or ndarray, of shape (n, d)
     k : int
         Centres.
     batch_size : int
     """
 
-    def __init__(self, X: Any, k: int, batch_size: int) -> None:
-        self._X, self._batch_size = X, batch_size
-        self._sweeps = clustering_backend(X).sweeps(X, k, batch_size)
+    def __init__(self, backend: ClusteringBackend, X: Any, k: int, batch_size: int) -> None:
+        self._backend, self._X, self._batch_size = backend, X, batch_size
+        self._sweeps = backend.sweeps(X, k, batch_size)
         self._before = np.empty((k, X.shape[1]), X.dtype)
 
     def load(self, C: np.ndarray) -> None:
@@ -250,7 +253,7 @@ class MiniBatchesOneByOne:
         """As ``MiniBatchSteps.run``."""
         before, sweeps = self._before[: len(self._C) if rule.tol > 0 else 0], self._sweeps
         for b in range(n_batches):
-            batch = some_rows(self._X, rows[b * self._batch_size : (b + 1) * self._batch_size])
+            batch = some_rows(self._backend, self._X, rows[b * self._batch_size : (b + 1) * self._batch_size])
             inertia = sweeps.sweep(batch, weights_or_empty(None, batch), self._C, summing=True)
             inertia /= self._batch_size
             if device.absorb_batch(
@@ -273,8 +276,9 @@ class _Run:
         k, d = C.shape
         self.seen, self.progress = np.zeros(k), _progress()
         self.before = np.empty((k if rule.tol > 0 else 0, d), C.dtype)
-        steps = clustering_backend(X).mini_batches(X, k, batch_size)
-        self.steps = MiniBatchesOneByOne(X, k, batch_size) if steps is None else steps
+        backend = clustering_backend(X)
+        steps = backend.mini_batches(X, k, batch_size)
+        self.steps = MiniBatchesOneByOne(backend, X, k, batch_size) if steps is None else steps
         self.steps.load(C)
 
     def until(self, n_steps: int, verbose: bool) -> int:
@@ -285,6 +289,7 @@ class _Run:
         while done < n_steps and status == RUNNING:
             size = chunks.begin(min(most, n_steps - done))
             rows = self.draws.rows(size * self.batch_size)
+            chunks.start()
             reached, status = self.steps.run(rows, size, self.rule, self.seen, self.progress)
             chunks.end(reached)
             if reached < size:

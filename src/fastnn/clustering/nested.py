@@ -81,7 +81,7 @@ class _Batch:
 
     def _gather(self, rows: np.ndarray) -> Rows:
         if not isinstance(self.X, np.ndarray):
-            return some_rows(self.X, rows)
+            return some_rows(self.backend, self.X, rows)
         return self.X.take(rows, axis=0, out=self.spare[: rows.size], mode="clip")
 
     def is_settled(self, C: np.ndarray, before: np.ndarray) -> bool:

@@ -6,6 +6,7 @@ import numpy as np
 from scipy import sparse
 
 from fastnn.kernels import clustering_backend
+from fastnn.kernels.contract.clustering import ClusteringBackend
 from fastnn.kernels.shared.arrays import Csr
 from fastnn.kernels.shared.device_rows import DeviceRows
 
@@ -17,9 +18,8 @@ def as_rows(X: Any, dtype: Any = None) -> Rows:
     return clustering_backend(X).as_rows(X, dtype)
 
 
-def some_rows(X: Any, rows: np.ndarray) -> Rows:
+def some_rows(backend: ClusteringBackend, X: Any, rows: np.ndarray) -> Rows:
     """A copy of some rows, where these lie, as the engines take it."""
-    backend = clustering_backend(X)
     return backend.as_rows(backend.take(X, rows))
 
 

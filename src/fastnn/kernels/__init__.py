@@ -38,6 +38,7 @@ if numba.config.DISABLE_JIT:
 
 from fastnn.kernels import cpu
 from fastnn.kernels.contract.clustering import ClusteringBackend
+from fastnn.kernels.contract.network import DeviceNetworks
 from fastnn.kernels.cpu import elementary
 from fastnn.kernels.cpu.clustering import kmeans
 from fastnn.kernels.cpu.network import linear
@@ -177,7 +178,7 @@ def to_kind_of(like: Any, array: np.ndarray, device: str | None) -> Any:
     return _cuda().to_kind_of(like, array, number)
 
 
-def networks_on_device() -> Any:
+def networks_on_device() -> DeviceNetworks:
     """Networks on the rows of a CUDA device: ``fastnn.kernels.cuda.network.backend``."""
     return _cuda().device_networks
 

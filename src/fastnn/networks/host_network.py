@@ -1,6 +1,5 @@
 """Networks on the CPU: the epoch in compiled calls, the gradient over all rows, prediction."""
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -8,7 +7,7 @@ import numpy as np
 from fastnn.kernels import device
 from fastnn.kernels.contract.network import EngineNetwork, TargetMatrix
 from fastnn.kernels.shared.arrays import plain
-from fastnn.kernels.shared.pacing import Chunks
+from fastnn.kernels.shared.pacing import ThreadedChunks
 from fastnn.kernels.shared.threads import threads_for, workers
 from fastnn.networks.data import batch_entries, entries_of_a_row, kept_targets, rows_of
 from fastnn.networks.layout import Layout, layout_of
@@ -104,7 +103,7 @@ class HostNetwork:
             self._layout, network.dtype, self._gradients.keep_z, network.dropout.threshold > 0
         )
         # Lasts from epoch to epoch.
-        self._chunks = Chunks(growth=math.inf, most_threaded=MAX_THREADED)
+        self._chunks = ThreadedChunks(MAX_THREADED)
 
     def run_epoch(self, order: np.ndarray | None, batch_size: int) -> float:
         rows, optimizer = self._rows, self._optimizer
@@ -126,6 +125,7 @@ class HostNetwork:
                 workspace, n_workers = self._buffers.for_batches(batch_size, workers(parallel), n_entries)
                 workspace.counts[device.STEPS] = optimizer.t
                 workspace.sums[device.TOTAL] = total
+                chunks.start()
                 try:
                     device.run_batches(
                         parallel, n_workers, patience, batch, stop, batch_size, n, self._model, rows,

@@ -122,52 +122,6 @@ def test_little_work_stays_on_one_thread():
         assert not parallel
 
 
-def launches(pace, seconds, n):
-    """Which of n launches used threads, when a step takes seconds[parallel]."""
-    used = []
-    for _ in range(n):
-        used.append(pace.allows())
-        pace.report(used[-1], seconds[used[-1]])
-    return used
-
-
-def test_pace_settles_on_the_faster_way():
-    pace = _threads.Pace()
-    used = launches(pace, {True: 1.0, False: 1.8}, 300)
-    trials = [i for i, parallel in enumerate(used) if not parallel]
-    first = pace.FIRST_PAUSE
-    assert trials[:3] == [first, 3 * first + 1, 7 * first + 2]  # ever more rarely
-    used = launches(pace, {True: 1.0, False: 0.5}, 300)
-    assert used[-100:].count(True) <= 2
-    used = launches(pace, {True: 0.5, False: 1.0}, 300)
-    assert used[-100:].count(True) >= 98
-
-
-def test_pace_learns_nothing_where_no_threads_are_to_be_had():
-    pace = _threads.Pace()
-    for _ in range(100):
-        assert pace.allows()
-        pace.report(False, 1.0)
-
-
-def test_a_trial_is_short():
-    pace = _threads.Pace()
-    launches(pace, {True: 1e-3, False: 1e-3}, pace.FIRST_PAUSE)
-    assert not pace.allows()
-    assert pace.steps(1000) == int(pace.TRIAL_SECONDS / 1e-3)
-    pace.report(False, 1e-3)
-    assert pace.steps(1000) == 1000
-
-
-def test_one_disturbed_launch_changes_nothing():
-    pace = _threads.Pace()
-    launches(pace, {True: 1.0, False: 1.7}, pace.FIRST_PAUSE - 1)
-    pace.report(True, 2.0)
-    assert not pace.allows()
-    pace.report(False, 1.7)
-    assert pace.allows()
-
-
 def test_workqueue_launches_one_region_at_a_time(monkeypatch):
     monkeypatch.setattr(_threads, "threading_layer", lambda: "workqueue")
     monkeypatch.setattr(_threads.numba, "get_num_threads", lambda: 2)

@@ -114,7 +114,7 @@ class BaseMLP(Drafting, MLPParameters, BaseEstimator, ABC):
             self.n_outputs_ = data.Y.shape[1]
             self.out_activation_ = network.loss.output_activation
             if solution.not_finite is None:
-                return solution.remark if incremental else remark_on_a_fit(solution, self.max_iter)
+                return solution.remark if incremental else remark_on_a_fit(solution)
             error = ValueError(f"Solver produced non-finite {solution.not_finite}. {REMEDY}")
             if not first_fit:
                 raise error

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.base import is_classifier
-from sklearn.exceptions import ConvergenceWarning
 
 from fastnn.networks.data import Data
 from fastnn.networks.held_out import hold_out
@@ -88,14 +87,9 @@ def fitted_attributes(solution: Solution) -> dict[str, Any]:
     return attributes
 
 
-def remark_on_a_fit(solution: Solution, max_iter: int) -> Warning | None:
+def remark_on_a_fit(solution: Solution) -> Warning | None:
     """What to tell the user of a whole fit."""
-    if solution.remark is not None or solution.has_converged:
-        return solution.remark
-    return ConvergenceWarning(
-        f"Stochastic Optimizer: Maximum iterations ({max_iter}) reached and the optimization hasn't "
-        "converged yet."
-    )
+    return solution.unfinished if solution.remark is None else solution.remark
 
 
 def _progress(model: "BaseMLP", first_pass: bool, scored: bool) -> Progress:

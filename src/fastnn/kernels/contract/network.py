@@ -8,9 +8,9 @@
         bound.finish()                        what was kept elsewhere comes back
     backend.outputs(X, parameters, ...)   a forward pass over all rows
 
-The networks choose a backend once, by the rows (``networks.backends``). A test
-(``tests/kernels/test_contract_network.py``) holds every backend to these names, arguments and defaults, and
-to the results of the NumPy twins.
+The networks choose a backend once, by the rows (``networks.backends``). Behind that of a GPU stands
+``DeviceNetworks``. A test (``tests/kernels/test_contract_network.py``) holds every backend to these names,
+arguments and defaults, and to the results of the NumPy twins.
 """
 
 from collections.abc import Sequence
@@ -169,3 +169,53 @@ class NetworkBackend(Protocol):
         output_activation: str,
     ) -> np.ndarray:
         """Outputs (n, n_outputs) of a network for rows of the parameters' dtype."""
+
+
+class NetworkTraining(Protocol):
+    """A network in training on a device that is not the host, where its parameters stay."""
+
+    def load(self, parameters: np.ndarray) -> None:
+        """Take these parameters."""
+
+    def save(self, parameters: np.ndarray) -> None:
+        """Copy the parameters to where they are wanted."""
+
+    def load_state(self, state: np.ndarray) -> None:
+        """Take the state of an update rule (n_slots, n_parameters)."""
+
+    def save_state(self, state: np.ndarray) -> None:
+        """Copy the state of the update rule to where it is wanted."""
+
+    def epoch(
+        self, optimizer: Optimizer, order: np.ndarray, batch_size: int, alpha: float, dropout: Dropout
+    ) -> float:
+        """One pass over the rows of an order; the loss, as of ``BoundNetwork.run_epoch``.
+
+        The optimiser's count of steps is set; its state is that which has been loaded.
+        """
+
+    def loss_and_gradient(self) -> tuple[float, float, np.ndarray]:
+        """Over all rows: the loss summed, the weight of the rows, and the gradient's sum; without penalty."""
+
+
+class DeviceNetworks(Protocol):
+    """Networks on the rows of such a device: ``kernels.networks_on_device``.
+
+    Activations and losses are given by their codes, but for the output's, which is a name.
+    """
+
+    def training(
+        self,
+        X: Any,
+        Y: np.ndarray,
+        weights: np.ndarray | None,
+        layer_sizes: Sequence[int],
+        hidden: int,
+        loss: int,
+    ) -> NetworkTraining:
+        """A network in training on these rows."""
+
+    def outputs(
+        self, X: Any, parameters: np.ndarray, layer_sizes: Sequence[int], hidden: int, output: str
+    ) -> np.ndarray:
+        """Outputs (n, n_outputs) of a network for these rows."""

@@ -29,14 +29,17 @@ Rows that a device has no memory for (``capacity``) stand beside those that it h
 Imported only when a CUDA device is asked for. ``compat`` alone imports numba.cuda and cuda.core.
 """
 
+from fastnn.kernels.contract.network import DeviceNetworks
 from fastnn.kernels.cuda.clustering.backend import device_clustering
 from fastnn.kernels.cuda.clustering.kmeans import assign, update_centers
 from fastnn.kernels.cuda.elementary import exp, log, logistic, tanh
-from fastnn.kernels.cuda.network import backend as device_networks
+from fastnn.kernels.cuda.network import backend as _networks
 from fastnn.kernels.cuda.network.linear import linear_backward, linear_forward
 from fastnn.kernels.cuda.rows.resident import device_rows, to_kind_of
 from fastnn.kernels.cuda.runtime.compat import on_device
 from fastnn.kernels.cuda.runtime.memory import to_host
+
+device_networks: DeviceNetworks = _networks
 
 __all__ = [
     "assign",

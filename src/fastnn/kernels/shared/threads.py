@@ -6,7 +6,6 @@ the time, never the result.
 
 import os
 import threading
-from collections import deque
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
@@ -22,9 +21,6 @@ from fastnn._forks import inherited
 # FLOPs (or bytes moved) below which a second thread costs more than it saves. An empty parallel region takes
 # 2 us with OpenMP, in which one core does about 2e5 FLOPs; workqueue takes about 100 us.
 MIN_WORK = {"omp": 5e5, "tbb": 1e6, "workqueue": 2e7}
-
-# A compiled call of a long job should last about this long, so that Ctrl-C is answered.
-CALL_SECONDS = 0.2
 
 # Threads at most, where somebody has said so for a block of code; of this Python thread (or task) alone.
 _limit: ContextVar[int | None] = ContextVar("fastnn_threads", default=None)
@@ -231,54 +227,3 @@ def _region(work: float, forced: bool | None) -> Iterator[bool]:
 def workers(parallel: bool) -> int:
     """Threads of a launch, inside the block of ``threads_for`` that gave `parallel`."""
     return int(numba.get_num_threads()) if parallel else 1
-
-
-class Pace:
-    """Chooses between one thread and all by their measured pace, for a loop of many launches.
-
-    Several threads may be slower than one: where the cores are taken by others, so that a step of 50 us waits
-    10 ms for the scheduler, or where a small network's weights travel far between the cores, as between the
-    parts of a large processor. Kernels give the same result with and without threads, so a loop may try both.
-    Now and then, ever more rarely, one launch runs the other way; where that is faster, it stays.
-    """
-
-    # Launches between two trials: doubled as long as trials change nothing.
-    FIRST_PAUSE, LAST_PAUSE = 8, 64  # a first fit of a few epochs does not load code for a trial
-    # A trial that takes less than this share of the present way's time is a change for the better.
-    GAIN = 0.9
-    # Length of a trial, about.
-    TRIAL_SECONDS = 0.005
-
-    def __init__(self) -> None:
-        self._threads = True
-        # Seconds of a step of each way's last launches.
-        self._last: dict[bool, deque[float]] = {True: deque(maxlen=2), False: deque(maxlen=2)}
-        self._pause = self._waiting = self.FIRST_PAUSE
-
-    def _trial(self) -> bool:
-        return self._waiting == 0
-
-    def allows(self) -> bool:
-        """Whether the next launch may use threads."""
-        return self._threads != self._trial()
-
-    def steps(self, at_once: int) -> int:
-        """How many of `at_once` steps the next launch should do."""
-        if not self._trial():
-            return at_once
-        slowest = max(seconds for last in self._last.values() for seconds in last)
-        return min(at_once, max(1, int(self.TRIAL_SECONDS / slowest)))
-
-    def report(self, parallel: bool, seconds: float) -> None:
-        """Tell whether a launch has used threads, and how many seconds a step of it took."""
-        self._last[parallel].append(max(seconds, 1e-9))
-        if self._threads and not parallel and not self._trial():
-            return  # none are to be had
-        if not self._trial():
-            self._waiting -= 1
-            return
-        self._pause = min(2 * self._pause, self.LAST_PAUSE)
-        # Of the present way the better launch counts: one may have been disturbed.
-        if parallel != self._threads and seconds < self.GAIN * min(self._last[self._threads]):
-            self._threads, self._pause = parallel, self.FIRST_PAUSE
-        self._waiting = self._pause

@@ -57,6 +57,25 @@ class Problem:
 
 
 @dataclass(frozen=True)
+class Settings:
+    """Settings of every solver; each has more, by the names of the estimators' parameters.
+
+    Parameters
+    ----------
+    alpha : float
+        L2 penalty.
+    max_iter : int
+        Epochs, or iterations, at most.
+    tol : float
+        By how much training has to get on, in the solver's own measure.
+    """
+
+    alpha: float
+    max_iter: int
+    tol: float
+
+
+@dataclass(frozen=True)
 class Solution:
     """What came of a training, beside the parameters that it leaves in the network.
 
@@ -70,8 +89,11 @@ class Solution:
         What is not, so that nothing usable came of it; None for a usable model.
     remark : Warning or None
         To be given once the model has been taken over.
-    has_converged : bool, default=True
-        Whether a stopping rule has ended the training, rather than the number of iterations allowed.
+    has_converged : bool
+        Whether the solver's stopping rule, or the user, has ended the training, rather than the number of
+        iterations allowed.
+    unfinished : Warning, default=None
+        To be given of a whole fit, where there is no other remark.
     progress : Progress, default=None
         Of a solver that goes by epochs.
     optimizer, schedule : Optimizer and schedule, default=None
@@ -82,7 +104,8 @@ class Solution:
     loss: float | None
     not_finite: str | None
     remark: Warning | None
-    has_converged: bool = True
+    has_converged: bool
+    unfinished: Warning | None = None
     progress: Progress | None = None
     optimizer: Optimizer | None = None
     schedule: Constant | None = None
@@ -96,7 +119,7 @@ class Solver:
     ----------
     solve : callable
         Trains: ``solve(problem, settings) -> Solution``.
-    settings : type
+    settings : type of Settings
         Frozen dataclass of its settings, by the names of the estimators' parameters.
     is_stochastic : bool
         Whether it goes by mini-batches: then it can do a single epoch, be judged by rows that are held out,
@@ -104,7 +127,7 @@ class Solver:
     """
 
     solve: Callable[[Problem, Any], Solution]
-    settings: type
+    settings: type[Settings]
     is_stochastic: bool
 
 

@@ -8,29 +8,20 @@ from scipy.optimize import minimize
 from sklearn.exceptions import ConvergenceWarning
 
 from fastnn.kernels.shared.threads import one_blas_thread
-from fastnn.networks.solvers.interface import Problem, Solution, what_is_not_finite
+from fastnn.networks.solvers.interface import Problem, Settings, Solution, what_is_not_finite
 
 
 @dataclass(frozen=True)
-class LbfgsSettings:
+class LbfgsSettings(Settings):
     """Settings of L-BFGS.
 
     Parameters
     ----------
-    alpha : float
-        L2 penalty.
-    max_iter : int
-        Iterations at most.
     max_fun : int
-        Losses and gradients at most.
-    tol : float
-        Largest element of the gradient at which the search ends.
+        Losses and gradients at most. The search ends by `tol` when no element of the gradient is larger.
     """
 
-    alpha: float
-    max_iter: int
     max_fun: int
-    tol: float
 
 
 def train_lbfgs(problem: Problem, settings: LbfgsSettings) -> Solution:
@@ -80,7 +71,8 @@ def train_lbfgs(problem: Problem, settings: LbfgsSettings) -> Solution:
     if broken:
         parameters[:] = kept
     n_iter = min(result.nit, settings.max_iter)
-    return Solution(n_iter, float(result.fun), broken, _remark(result, n_iter, settings.max_iter))
+    remark = _remark(result, n_iter, settings.max_iter)
+    return Solution(n_iter, float(result.fun), broken, remark, has_converged=result.status == 0)
 
 
 def _remark(result: Any, n_iter: int, max_iter: int) -> Warning | None:

@@ -2,7 +2,6 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -10,39 +9,32 @@ from sklearn.exceptions import ConvergenceWarning
 from fastnn.kernels.shared.user_warnings import warn
 from fastnn.networks.network import Network
 from fastnn.networks.schedules import SCHEDULES, Constant
-from fastnn.networks.solvers.interface import REMEDY, Problem, Solution, what_is_not_finite
+from fastnn.networks.solvers.interface import REMEDY, Problem, Settings, Solution, what_is_not_finite
 from fastnn.tables.optimizers import Optimizer
 
 
 @dataclass(frozen=True)
-class StochasticSettings(ABC):
+class StochasticSettings(Settings, ABC):
     """Settings of every solver that goes by mini-batches.
+
+    An epoch has to be better by `tol` than the best before it.
 
     Parameters
     ----------
-    alpha : float
-        L2 penalty.
     batch_size : int or "auto"
     learning_rate_init : float
     power_t : float
         Exponent of a schedule that scales.
-    max_iter : int
-        Epochs at most.
     shuffle : bool
         Whether each epoch has an order of its own.
-    tol : float
-        By how much an epoch has to be better than the best before it.
     n_iter_no_change : float
         So many epochs in a row may be no better.
     """
 
-    alpha: float
-    batch_size: int | Any
+    batch_size: int | str
     learning_rate_init: float
     power_t: float
-    max_iter: int
     shuffle: bool
-    tol: float
     n_iter_no_change: float
 
     @property
@@ -162,7 +154,7 @@ def train_stochastic(problem: Problem, settings: StochasticSettings) -> Solution
         end.broken, end.interrupted = what_is_not_finite(network.parameters), True
     if bound is not None:
         bound.finish()
-    return _solution(problem, judge, end, n, optimizer, schedule)
+    return _solution(problem, judge, end, n, settings.max_iter, optimizer, schedule)
 
 
 @dataclass
@@ -187,16 +179,18 @@ class _Judge:
 
     def epoch(self, loss: float) -> None:
         """Judge the epoch that has ended, with this loss."""
-        problem, tol = self._problem, self._settings.tol
+        problem, tol, score = self._problem, self._settings.tol, None
         if problem.score is None:
             problem.progress.judge_loss(loss, tol)
             self._bounded = keep = self._bounded and not np.isinf(loss)
         else:
             score = problem.score()
             keep = problem.progress.judge_score(score, tol)
-            problem.tell(f"Validation score: {score:f}")
         if keep:
             self._kept[:] = problem.network.parameters
+        # Told last: Ctrl-C may come meanwhile, and the best score is that of the parameters kept.
+        if score is not None:
+            problem.tell(f"Validation score: {score:f}")
 
     def tell_of_stall(self, note: str) -> None:
         """Tell that there is no progress, and what comes of it."""
@@ -212,7 +206,13 @@ class _Judge:
 
 
 def _solution(
-    problem: Problem, judge: _Judge, end: _End, n: int, optimizer: Optimizer, schedule: Constant
+    problem: Problem,
+    judge: _Judge,
+    end: _End,
+    n: int,
+    max_iter: int,
+    optimizer: Optimizer,
+    schedule: Constant,
 ) -> Solution:
     """What has come of a training that has ended; the network gets the parameters that count."""
     network, progress, broken = problem.network, problem.progress, end.broken
@@ -240,10 +240,19 @@ def _solution(
         failure,
         remark,
         has_converged=not end.by_number,
+        unfinished=_unfinished(max_iter) if end.by_number else None,
         progress=progress,
         # After a divergence there is no state worth going on from.
         optimizer=optimizer if going_on else None,
         schedule=schedule if going_on else None,
+    )
+
+
+def _unfinished(max_iter: int) -> Warning:
+    """What to tell of a fit that no stopping rule has ended, in the words of scikit-learn."""
+    return ConvergenceWarning(
+        f"Stochastic Optimizer: Maximum iterations ({max_iter}) reached and the optimization hasn't "
+        "converged yet."
     )
 
 
@@ -264,8 +273,8 @@ def _diverged(losses: list[float], broken: str | None, *, scored: bool) -> Warni
     return ConvergenceWarning(f"Training diverged: {what} The parameters of {kept} are kept. {REMEDY}")
 
 
-def _batch_size(wanted: Any, n: int) -> int:
-    if wanted == "auto":
+def _batch_size(wanted: int | str, n: int) -> int:
+    if isinstance(wanted, str):  # "auto"
         return min(200, n)
     if wanted > n:
         warn("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped")

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from fastnn.kernels.contract.clustering import ClusteringBackend
 from fastnn.kernels.cpu.clustering.distances import distances_to
 from fastnn.kernels.cpu.clustering.passes import HostSeeding, HostSweeps
 from fastnn.kernels.cpu.clustering.sphere import have_direction, unit_rows
@@ -65,4 +66,4 @@ class HostClustering:
         return HostSeeding(X, weights, n_clusters, n_trials)
 
 
-host_clustering = HostClustering()
+host_clustering: ClusteringBackend = HostClustering()

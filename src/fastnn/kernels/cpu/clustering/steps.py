@@ -1,14 +1,13 @@
 """Steps of k-means on batches of rows on the host, many to a compiled call."""
 
-import time
-
 import numpy as np
 
 from fastnn.kernels.cpu.clustering.center_steps import run_center_batches
 from fastnn.kernels.cpu.clustering.mini_batch import run_mini_batches
 from fastnn.kernels.cpu.clustering.sweep import new_partials, sweep_work
 from fastnn.kernels.shared.center_arguments import BatchBuffers, CenterRule, Centers, MiniBatchRule, Motion
-from fastnn.kernels.shared.threads import Pace, threads_for, workers
+from fastnn.kernels.shared.pacing import ThreadedChunks
+from fastnn.kernels.shared.threads import threads_for, workers
 
 
 def _buffers(n: int, k: int, d: int, dtype: np.dtype, n_weights: int) -> BatchBuffers:
@@ -42,7 +41,7 @@ class HostMiniBatches:
         self._work = sweep_work(batch_size, k, d)
         # The threads wait for each other three times in a step of perhaps 100 us: for milliseconds where
         # another process has taken a core.
-        self._pace, self._called = Pace(), {True: False, False: False}
+        self._chunks = ThreadedChunks()
 
     def load(self, C: np.ndarray) -> None:
         """Take these centres, which change in place."""
@@ -62,17 +61,15 @@ class HostMiniBatches:
 
         Arguments and results are those of ``MiniBatchSteps.run``.
         """
-        n_batches = self._pace.steps(n_batches)
+        n_batches = self._chunks.begin(n_batches)
         before = self._before[: len(self._C) if rule.tol > 0 else 0]
-        with threads_for(self._work if self._pace.allows() else 0.0) as parallel:
-            started = time.perf_counter()
+        with threads_for(self._work if self._chunks.allow_threads() else 0.0) as parallel:
+            self._chunks.start()
             reached, status = run_mini_batches(
                 parallel, workers(parallel), self._X, rows, n_batches, rule, self._C, before, seen, progress,
                 self._buffers,
             )  # fmt: skip
-        if self._called[parallel]:  # the first call may have compiled
-            self._pace.report(parallel, (time.perf_counter() - started) / reached)
-        self._called[parallel] = True
+        self._chunks.end(reached, parallel)
         return reached, status
 
 

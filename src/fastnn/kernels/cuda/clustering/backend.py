@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from fastnn.kernels.contract.clustering import ClusteringBackend
 from fastnn.kernels.cuda.clustering.center_steps import CenterSteps
 from fastnn.kernels.cuda.clustering.distances import distances_to
 from fastnn.kernels.cuda.clustering.kmeans import assign
@@ -99,4 +100,4 @@ class DeviceClustering:
         return SeedingPasses(X.ordinal, X.array, weights, n_trials)
 
 
-device_clustering = DeviceClustering()
+device_clustering: ClusteringBackend = DeviceClustering()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from fastnn.kernels import cpu
 from fastnn.tables.activations import ACTIVATIONS, SOFTMAX
 
 ROOT = Path(__file__).resolve().parents[1] / "src" / "fastnn"
@@ -128,6 +129,19 @@ def test_what_both_families_use_on_cuda_knows_neither(room):
     for path in (ROOT / "kernels" / "cuda" / room).glob("*.py"):
         for name in imports(path):
             assert family(name) is None, f"{path} imports {name}"
+
+
+def test_the_processors_package_exports_what_is_used():
+    """Each name in ``__all__`` is asked for: as ``device.X`` by an engine, as ``cpu.X`` by the front door."""
+    used = set()
+    for path in FILES:
+        names = {"device", "cpu"} if "fastnn.kernels.device" in imports(path) else {"cpu"}
+        used |= {
+            node.attr
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in names
+        }
+    assert set(cpu.__all__) == used & set(vars(cpu))
 
 
 def test_every_module_has_a_room():

@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import tomllib
 from pathlib import Path
 
@@ -149,6 +150,20 @@ def test_every_module_has_a_room():
         module_name(path).split(".")[1] for path in FILES if path.parent != ROOT or path.stem != "__init__"
     }
     assert heads == ROOMS.keys() | ROOT_MODULES.keys()
+
+
+def test_the_pages_list_the_rooms():
+    kernel_rooms = {path.parent.name for path in (ROOT / "kernels").glob("*/__init__.py")}
+    assert kernel_rooms == {*KERNEL_ROOMS, "cuda"}
+    project = ROOT.parents[1]
+    contributing = (project / "CONTRIBUTING.md").read_text().partition("## Layout")[2]
+    for room in ROOMS:
+        assert f"\n  {room}/ " in contributing
+    (listed,) = re.findall(r"^  kernels/ .*;  (.*)$", contributing, re.M)
+    assert listed.split(", ") == [*KERNEL_ROOMS, "cuda"]
+    drawing = (project / "docs/architecture.md").read_text().split("```")[1]
+    for room in (*ROOMS, *kernel_rooms):
+        assert f"{room}/" in drawing
 
 
 @pytest.mark.parametrize("path", FILES, ids=module_name)

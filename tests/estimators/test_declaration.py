@@ -14,7 +14,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.utils._param_validation import InvalidParameterError
 
 from fastnn import GradKMeans, KMeans, MiniBatchKMeans, MLPClassifier, MLPRegressor
-from fastnn.estimators.declaration import BELOW_ONE, NOT_NEGATIVE, declared, estimator, parameter
+from fastnn.estimators.declaration import BELOW_ONE, NOT_NEGATIVE, declared, estimator, one_of, parameter
 from fastnn.estimators.draft import Drafting
 from fastnn.estimators.kmeans.parameters import KMeansParameters
 from fastnn.estimators.mlp.parameters import MLPParameters
@@ -87,6 +87,19 @@ def test_the_documentation():
         "Attributes\n----------\nsize_ : int\n    A size."
     )
     assert Shared._declared["rate"].stated_default == "1e-8"
+
+
+def test_a_default_may_be_shown_otherwise_and_a_type_be_a_table():
+    @declared
+    class Own:
+        tol: float = parameter(NOT_NEGATIVE, default=1e-4, shown="1e-4", doc="How near.")
+        alpha: float = parameter(NOT_NEGATIVE, default=0.0001, kind=one_of({"b": 0, "a": 1}), doc="How much.")
+
+    assert {name: each.stated_default for name, each in Own._declared.items()} == {
+        "tol": "1e-4",
+        "alpha": "0.0001",
+    }
+    assert Own._declared["alpha"].kind == '{"b", "a"}'
 
 
 def test_a_docstring_without_sections_and_none():

@@ -115,7 +115,7 @@ def check_methods(protocol, kind):
     for name in members(protocol):
         wanted = getattr(protocol, name)
         if isinstance(wanted, property):
-            continue  # an attribute of the instance may be one
+            continue  # an attribute of the instance may be one: see check_attributes
         have = inspect.getattr_static(kind, name)
         theirs = list(inspect.signature(wanted).parameters.values())
         ours = list(inspect.signature(getattr(kind, name)).parameters.values())
@@ -139,9 +139,23 @@ def test_methods_on_a_gpu(protocol, module, name):
     check_methods(protocol, kind)
 
 
-def test_there_is_nothing_that_the_contract_does_not_name():
+def check_attributes(protocol, instance):
+    """What the contract has as properties are arrays of NumPy, whether they are attributes or properties."""
+    names = [name for name in members(protocol) if isinstance(getattr(protocol, name), property)]
+    assert names
+    for name in names:
+        assert isinstance(getattr(instance, name), np.ndarray), f"{type(instance).__name__}.{name}"
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def test_there_is_nothing_that_the_contract_does_not_name(device):
     """What is public in a backend is part of the contract."""
-    assert members(backend.HostClustering) == members(contract.ClusteringBackend)
+    if device == "cpu":
+        kind = backend.HostClustering
+    else:
+        gpu()
+        from fastnn.kernels.cuda.clustering.backend import DeviceClustering as kind
+    assert members(kind) == members(contract.ClusteringBackend)
 
 
 @pytest.mark.parametrize("room", ["clustering", "estimators/kmeans"])
@@ -210,6 +224,7 @@ def test_sweeps(rows_there, dtype, weighted):
         for ours, theirs in zip((sweeps.sums, sweeps.counts), summed(X, ones, labels), strict=True):
             assert_allclose(ours, theirs, rtol=1e-12, atol=1e-12)
     assert sweeps.sweep(rows, w, C, summing=False) == inertia
+    check_attributes(contract.Sweeps, sweeps)
 
 
 def test_sweeps_over_fewer_rows_and_over_one_cluster(rows_there):
@@ -267,6 +282,7 @@ def test_iterations(rows_there, weighted):
         assert run.confirm(inertia, moved) == (inertia, moved)
         assert_allclose(run.centers, means, rtol=1e-12)
         assert_array_equal(run.labels, labels)
+        check_attributes(contract.LloydIterations, run)
         centers = run.centers.copy()
     assert_allclose(run.assign(), (ones * nearest(X, centers)[1]).sum(), rtol=1e-12)
     assert_array_equal(C, X[[0, 1, 8]])

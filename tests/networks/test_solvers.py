@@ -40,7 +40,7 @@ def solve(name, task, **changes):
 
 
 def test_the_table():
-    assert list(SOLVERS) == ["sgd", "adam", "lbfgs"]
+    assert list(SOLVERS) == ["lbfgs", "sgd", "adam"]
     assert STOCHASTIC_SOLVERS == ("sgd", "adam")
 
 

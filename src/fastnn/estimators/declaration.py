@@ -7,7 +7,7 @@ as they read the fields of a dataclass, so that editors complete and type checke
 
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from numbers import Integral, Real
 from typing import Any, TypeVar, cast, dataclass_transform
@@ -33,16 +33,32 @@ class Parameter:
     doc: str
     kind: str | None
     kw_only: bool
+    shown: str | None
 
     @property
     def stated_default(self) -> str:
         """The default as documentation writes it: in the quotes of the type, and 1e-8 for Python's 1e-08."""
+        if self.shown is not None:
+            return self.shown
         if isinstance(self.default, str) and "'" not in str(self.kind):
             return f'"{self.default}"'
         return re.sub(r"e-0(\d)$", r"e-\1", repr(self.default))
 
 
-def parameter(*allowed: Any, default: T, doc: str = "", kind: str | None = None, kw_only: bool = True) -> T:
+def one_of(names: Iterable[str]) -> str:
+    """The names of a table, in its order, as documentation writes a type: ``{"a", "b"}``."""
+    listed = ", ".join(f'"{name}"' for name in names)
+    return f"{{{listed}}}"
+
+
+def parameter(
+    *allowed: Any,
+    default: T,
+    doc: str = "",
+    kind: str | None = None,
+    kw_only: bool = True,
+    shown: str | None = None,
+) -> T:
     """Declare a parameter in the body of a class that is ``declared``: ``alpha: float = parameter(...)``.
 
     Parameters
@@ -57,13 +73,15 @@ def parameter(*allowed: Any, default: T, doc: str = "", kind: str | None = None,
         Type as the documentation names it; None stands for the annotation.
     kw_only : bool, default=True
         Whether it is given by name alone. Static tools read the value: True or False, spelled out.
+    shown : str, default=None
+        The default as the documentation writes it, where it is to be another text than Python's.
 
     Returns
     -------
     parameter : object
         For static tools the default, whose type they hold against the annotation.
     """
-    return cast(T, Parameter(allowed, default, doc, kind, kw_only))
+    return cast(T, Parameter(allowed, default, doc, kind, kw_only, shown))
 
 
 @dataclass_transform(eq_default=False, kw_only_default=True, field_specifiers=(parameter,))

@@ -8,7 +8,8 @@ from numba.core import types
 
 from fastnn.kernels.compiler import link, linked
 from fastnn.kernels.compiler.jit import jit
-from fastnn.kernels.compiler.signature import (
+from fastnn.kernels.compiler.signature import address_type, parameters_of, view_type
+from fastnn.kernels.shared.value_types import (
     Float64s,
     Int32,
     Int32s,
@@ -19,9 +20,6 @@ from fastnn.kernels.compiler.signature import (
     Reals,
     Reals2D,
     Reals3D,
-    address_type,
-    parameters_of,
-    view_type,
 )
 from fastnn.kernels.simd.tile import tile_distances
 

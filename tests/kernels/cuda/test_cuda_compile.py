@@ -39,6 +39,7 @@ from fastnn.kernels.cuda.rows import gather, lengths
 from fastnn.kernels.cuda.runtime import memory, structures
 from fastnn.kernels.cuda.runtime.compat import SIMULATED, compiled_for, cuda
 from fastnn.kernels.cuda.tiles import tile
+from fastnn.kernels.shared.value_types import Float64s, Int64s, Real, Reals2D
 
 if SIMULATED:
     pytest.skip("the simulator compiles nothing", allow_module_level=True)
@@ -357,18 +358,18 @@ def test_a_kernel_for_certain_types_finds_out_no_types(monkeypatch):
 
 def test_structures_have_the_types_of_their_fields():
     class Group(NamedTuple):
-        number: structures.Int
-        numbers: structures.Ints
-        real: structures.Real
-        matrix: structures.RealMatrix
+        number: int
+        numbers: Int64s
+        real: Real
+        matrix: Reals2D
 
     values = Group(3, np.zeros(2, np.int64), np.float32(1), np.zeros((2, 2), np.float32))
     assert structures.structure_type(Group, types.float32) == typeof(values)
     assert structures.structure_type(Group, types.float64) != typeof(values)
 
     class Vectors(NamedTuple):
-        first: structures.Doubles
-        second: structures.Doubles
+        first: Float64s
+        second: Float64s
 
     # Where all fields have one type Numba has a type of its own.
     assert structures.structure_type(Vectors, types.float32) == typeof(Vectors(np.zeros(1), np.zeros(1)))

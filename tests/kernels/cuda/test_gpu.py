@@ -14,7 +14,7 @@ from sklearn.base import clone
 from sklearn.datasets import make_blobs
 
 from fastnn import GradKMeans, KMeans, MiniBatchKMeans, MLPClassifier, MLPRegressor, kernels
-from tests.kernels.cuda.test_dlpack import OnlyDlpack
+from tests.kernels.cuda.runtime.test_dlpack import OnlyDlpack
 
 if find_spec("numba_cuda") is None:
     pytest.skip("numba-cuda is not installed", allow_module_level=True)

@@ -127,6 +127,7 @@ class GradientParameters(KMeansParameters):
     tol: float = parameter(
         NOT_NEGATIVE,
         default=1e-4,
+        shown="1e-4",
         doc="""
         Epochs end, and so do the final Lloyd iterations, when the centres' squared movement is at most this
         times the mean of the features' variances.

@@ -69,6 +69,7 @@ class LloydParameters(KMeansParameters):
     tol: float = parameter(
         NOT_NEGATIVE,
         default=1e-4,
+        shown="1e-4",
         doc="""
         A run ends when the centres' squared movement in an iteration is at most this times the mean of the
         features' variances.

@@ -6,7 +6,15 @@ from numbers import Real
 import numpy as np
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 
-from fastnn.estimators.declaration import AT_LEAST_ONE, BELOW_ONE, NOT_NEGATIVE, POSITIVE, declared, parameter
+from fastnn.estimators.declaration import (
+    AT_LEAST_ONE,
+    BELOW_ONE,
+    NOT_NEGATIVE,
+    POSITIVE,
+    declared,
+    one_of,
+    parameter,
+)
 from fastnn.networks.schedules import SCHEDULES
 from fastnn.networks.solvers import SOLVERS
 from fastnn.tables.activations import DEFAULT, HIDDEN
@@ -37,7 +45,7 @@ class MLPParameters:
     solver: str = parameter(
         StrOptions(set(SOLVERS)),
         default="adam",
-        kind='{"lbfgs", "sgd", "adam"}',
+        kind=one_of(SOLVERS),
         doc="""
         How the loss is minimised: ``"adam"`` [3]_ and ``"sgd"`` step after every mini-batch, ``"lbfgs"`` is a
         quasi-Newton method on all samples at once, which suits small data.
@@ -60,7 +68,7 @@ class MLPParameters:
     learning_rate: str = parameter(
         StrOptions(set(SCHEDULES)),
         default="constant",
-        kind='{"constant", "invscaling", "adaptive"}',
+        kind=one_of(SCHEDULES),
         doc="""
         Schedule of the rate of ``solver="sgd"``: constant; ``learning_rate_init / (t_ + 1)**power_t``; or
         divided by 5 each time that progress stalls as described at ``tol``, until it is 1e-6.
@@ -98,6 +106,7 @@ class MLPParameters:
     tol: float = parameter(
         NOT_NEGATIVE,
         default=1e-4,
+        shown="1e-4",
         doc="""
         An epoch counts as progress where the training loss (with ``early_stopping`` the validation score)
         improves on the best so far by ``tol``. Training stops after more than ``n_iter_no_change`` epochs

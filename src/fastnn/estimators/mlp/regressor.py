@@ -9,7 +9,7 @@ from sklearn.utils import check_array
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 
-from fastnn.estimators.declaration import declared, estimator, parameter
+from fastnn.estimators.declaration import declared, estimator, one_of, parameter
 from fastnn.estimators.mlp.base import BaseMLP
 from fastnn.estimators.mlp.parameters import MLPParameters
 from fastnn.estimators.mlp.targets import as_vector
@@ -26,7 +26,7 @@ class RegressorLoss:
     loss: str = parameter(
         StrOptions({loss.name for loss in LOSSES if loss.regression}),
         default="squared_error",
-        kind='{"squared_error", "poisson"}',
+        kind=one_of(loss.name for loss in LOSSES if loss.regression),
         kw_only=False,
         doc="""
         Half the squared error, averaged over outputs in ``loss_`` though summed in the gradient; or half

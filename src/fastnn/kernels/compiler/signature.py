@@ -1,18 +1,6 @@
-"""The types of a compiled function's parameters: written once, as annotations of parameters and of fields.
+"""The parameters of a compiled function, by their annotations (``shared.value_types``).
 
-=======================  =================================================================
-annotation               stands for
-=======================  =================================================================
-int, float               int64, float64
-bool                     a truth value
-Int32, Real              int32, and T: the float type that the function is compiled for
-Int64s, Int32s           an array; as Reals2D and so on, one with two or three axes
-Reals, Float64s          the same, of T and of float64
-Offset                   where the array before it begins, in elements
-a named tuple            its fields, one after the other
-=======================  =================================================================
-
-Arrays are contiguous. How they reach a function depends on who wrote it:
+How arrays reach a function depends on who wrote it:
 
 * ``view_type``: one that is compiled from Python (``linked``) takes a pointer and the lengths of the axes,
   and truth values as int64;
@@ -22,46 +10,15 @@ Arrays are contiguous. How they reach a function depends on who wrote it:
 
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
-import numpy as np
 from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-_T = "T"  # the float type that a function is compiled for
+from fastnn.kernels.shared.value_types import FLOAT, ValueType, fields_of, value_type
+
 _LENGTH = ir.IntType(64)
-
-
-class ValueType(NamedTuple):
-    """What an annotation stands for: an element type, and the axes of an array."""
-
-    element: str
-    ndim: int = 0  # 0 for a scalar
-    is_offset: bool = False
-
-    def element_type(self, dtype: Any) -> Any:
-        """Numba's type of a scalar or element, for T = `dtype`."""
-        return dtype if self.element == _T else getattr(types, self.element)
-
-    def __str__(self) -> str:
-        return f"{self.element}[{', '.join(':' * self.ndim)}]" if self.ndim else self.element
-
-
-Int32 = Annotated[int, ValueType("int32")]
-Real = Annotated[float, ValueType(_T)]
-Offset = Annotated[int, ValueType("int64", is_offset=True)]
-Int32s = Annotated[np.ndarray, ValueType("int32", 1)]
-Int64s = Annotated[np.ndarray, ValueType("int64", 1)]
-Int64s2D = Annotated[np.ndarray, ValueType("int64", 2)]
-Reals = Annotated[np.ndarray, ValueType(_T, 1)]
-Reals2D = Annotated[np.ndarray, ValueType(_T, 2)]
-Reals3D = Annotated[np.ndarray, ValueType(_T, 3)]
-Float64s = Annotated[np.ndarray, ValueType("float64", 1)]
-Float64s2D = Annotated[np.ndarray, ValueType("float64", 2)]
-Float64s3D = Annotated[np.ndarray, ValueType("float64", 3)]
-
-_PLAIN = {int: ValueType("int64"), float: ValueType("float64"), bool: ValueType("boolean")}
 
 
 class KernelParameter(NamedTuple):
@@ -93,7 +50,7 @@ def parameters_of(function: Callable[..., Any]) -> tuple[KernelParameter, ...]:
     Raises
     ------
     TypeError
-        A parameter has no annotation, or one that the table above does not know.
+        A parameter has no annotation, or one that ``value_types`` does not know.
     """
     hints, code = function.__annotations__, function.__code__
     return tuple(_parameter(name, hints.get(name), function) for name in code.co_varnames[: code.co_argcount])
@@ -101,22 +58,8 @@ def parameters_of(function: Callable[..., Any]) -> tuple[KernelParameter, ...]:
 
 def _parameter(name: str, hint: Any, owner: Any) -> KernelParameter:
     if isinstance(hint, type) and hasattr(hint, "_fields"):
-        return KernelParameter(name, hint, _fields_of(hint))
-    return KernelParameter(name, None, (_value(name, hint, owner),))
-
-
-@cache
-def _fields_of(structure: Any) -> tuple[ValueType, ...]:
-    return tuple(_value(name, structure.__annotations__[name], structure) for name in structure._fields)
-
-
-def _value(name: str, hint: Any, owner: Any) -> ValueType:
-    found = (
-        _PLAIN.get(hint) if isinstance(hint, type) else next(iter(getattr(hint, "__metadata__", ())), None)
-    )
-    if not isinstance(found, ValueType):
-        raise TypeError(f"{owner.__qualname__}: no compiled function takes {name} of type {hint}")
-    return found
+        return KernelParameter(name, hint, fields_of(hint))
+    return KernelParameter(name, None, (value_type(name, hint, owner),))
 
 
 def values_of(parameters: Sequence[KernelParameter]) -> list[ValueType]:
@@ -137,9 +80,9 @@ def float_type(parameters: Sequence[KernelParameter], arguments: Sequence[Any]) 
         for parameter, kind in zip(parameters, arguments, strict=True)
         for pair in zip(parameter.members(kind), parameter.values, strict=True)
     ]
-    dtype = next(member.dtype for member, value in pairs if value.element == _T and value.ndim)
+    dtype = next(member.dtype for member, value in pairs if value.element == FLOAT and value.ndim)
     for member, value in pairs:
-        if value.ndim and member != types.Array(value.element_type(dtype), value.ndim, "C"):
+        if value.ndim and member != value.numba_type(dtype):
             raise TypeError(f"a compiled function takes contiguous {value} with T = {dtype}, got {member}")
     return dtype
 

@@ -3,28 +3,15 @@
 from fastnn.kernels.cpu.clustering.backend import host_clustering
 from fastnn.kernels.cpu.clustering.bounded import bound_tasks, bounded_assign, move_rows
 from fastnn.kernels.cpu.clustering.candidates import pick_rows, seeding_tasks, try_candidates
-from fastnn.kernels.cpu.clustering.center_steps import (
-    advance,
-    cluster_means,
-    improved,
-    run_center_batches,
-    shuffle,
-)
+from fastnn.kernels.cpu.clustering.center_steps import advance, cluster_means, improved, shuffle
 from fastnn.kernels.cpu.clustering.distances import distances_to
-from fastnn.kernels.cpu.clustering.kmeans import assign
 from fastnn.kernels.cpu.clustering.leading import leading_assign, leading_slack, leading_tasks, pack_leading
 from fastnn.kernels.cpu.clustering.local_search import place_center, swap_costs, swap_tasks
-from fastnn.kernels.cpu.clustering.mini_batch import (
-    absorb_batch,
-    judge_batch,
-    run_mini_batches,
-    squared_movement,
-)
+from fastnn.kernels.cpu.clustering.mini_batch import absorb_batch, judge_batch, squared_movement
 from fastnn.kernels.cpu.clustering.movement import Movement, center_movement
 from fastnn.kernels.cpu.clustering.nearest import is_small
 from fastnn.kernels.cpu.clustering.passes import HostSweeps, seeding_work
-from fastnn.kernels.cpu.clustering.sweep import new_partials, sweep, sweep_work
-from fastnn.kernels.cpu.clustering.sweep_csr import sweep_csr
+from fastnn.kernels.cpu.clustering.sweep import sweep_work
 from fastnn.kernels.cpu.dispatch import (
     activation_loops,
     coefficient_loops,
@@ -65,7 +52,6 @@ __all__ = [
     "absorb_batch",
     "activation_loops",
     "advance",
-    "assign",
     "bound_tasks",
     "bounded_assign",
     "center_movement",
@@ -86,23 +72,18 @@ __all__ = [
     "leading_tasks",
     "loss_loops",
     "move_rows",
-    "new_partials",
     "new_step_buffers",
     "pack_leading",
     "pick_rows",
     "place_center",
     "predict_rows",
     "run_batches",
-    "run_center_batches",
-    "run_mini_batches",
     "seeding_tasks",
     "seeding_work",
     "shuffle",
     "squared_movement",
     "swap_costs",
     "swap_tasks",
-    "sweep",
-    "sweep_csr",
     "sweep_work",
     "try_candidates",
     "update_loops",

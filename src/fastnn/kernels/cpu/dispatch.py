@@ -11,7 +11,7 @@ from typing import Any
 from numba.extending import register_jitable
 
 from fastnn.kernels.compiler.linked import LoopTable
-from fastnn.kernels.compiler.signature import Float64s, Real, Reals
+from fastnn.kernels.shared.value_types import Float64s, Real, Reals
 from fastnn.tables.activations import ACTIVATIONS, IDENTITY
 from fastnn.tables.losses import LOSSES
 from fastnn.tables.optimizers import RULES, UpdateRule

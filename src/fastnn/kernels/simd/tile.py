@@ -26,8 +26,8 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic, register_jitable
 
-from fastnn.kernels.compiler.signature import Float64s, Int32, Int32s, Int64s, Offset, Reals
 from fastnn.kernels.compiler.targets import ROW
+from fastnn.kernels.shared.value_types import Float64s, Int32, Int32s, Int64s, Offset, Reals
 from fastnn.kernels.simd.ir_combine import STRIP_VECTORS
 from fastnn.kernels.simd.ir_nearest import AHEAD_BYTES, PAIR_ROWS
 from fastnn.kernels.simd.ir_vectors import emit_prefetch, width_of

@@ -25,7 +25,6 @@ from numba.extending import register_jitable
 
 from fastnn.kernels.compiler.jit import jit, parallel_jit
 from fastnn.kernels.compiler.linked import linked
-from fastnn.kernels.compiler.signature import Int32s, Int64s, Reals, Reals2D
 from fastnn.kernels.cpu.clustering.buffers import thread_buffers
 from fastnn.kernels.cpu.clustering.movement import ROUNDING, Movement, distance_margin
 from fastnn.kernels.cpu.clustering.nearest import is_long, settle_rows
@@ -33,6 +32,7 @@ from fastnn.kernels.cpu.clustering.pairs import distances_in_lanes
 from fastnn.kernels.cpu.clustering.sweep import prepare_centers
 from fastnn.kernels.cpu.clustering.transpose import transpose_differences
 from fastnn.kernels.shared.brackets import BLUR, is_certain
+from fastnn.kernels.shared.value_types import Int32s, Int64s, Reals, Reals2D
 from fastnn.kernels.simd.tile import (
     prefetch_range,
     tile_argmin_two,

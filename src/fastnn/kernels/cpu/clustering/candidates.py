@@ -15,12 +15,12 @@ from numba.extending import register_jitable
 
 from fastnn.kernels.compiler.jit import jit, parallel_jit
 from fastnn.kernels.compiler.linked import linked
-from fastnn.kernels.compiler.signature import Float64s2D, Reals, Reals2D
 from fastnn.kernels.cpu.clustering.buffers import thread_buffers
 from fastnn.kernels.cpu.clustering.distances import squared_distance
 from fastnn.kernels.cpu.clustering.pairs import distances_in_lanes
 from fastnn.kernels.cpu.clustering.sweep import clear
 from fastnn.kernels.cpu.clustering.transpose import transpose_rows
+from fastnn.kernels.shared.value_types import Float64s2D, Reals, Reals2D
 from fastnn.kernels.simd.tile import (
     AHEAD_BYTES,
     TILE_ROWS,

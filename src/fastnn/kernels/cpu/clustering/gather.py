@@ -1,7 +1,7 @@
 """Rows of a mini-batch, copied to where they lie one after the other."""
 
 from fastnn.kernels.compiler.linked import linked
-from fastnn.kernels.compiler.signature import Int64s, Reals, Reals2D
+from fastnn.kernels.shared.value_types import Int64s, Reals, Reals2D
 from fastnn.kernels.simd.tile import prefetch_range
 
 # How far ahead rows are asked for: some 100 ns of copying, in which memory answers, and no more lines at once

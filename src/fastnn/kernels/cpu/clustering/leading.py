@@ -19,9 +19,9 @@ from numba import prange
 
 from fastnn.kernels.compiler.jit import parallel_jit
 from fastnn.kernels.compiler.linked import linked
-from fastnn.kernels.compiler.signature import Int32s, Int64s, Real, Reals, Reals2D, Reals3D
 from fastnn.kernels.cpu.clustering.buffers import thread_buffers
 from fastnn.kernels.cpu.clustering.transpose import transpose_rows
+from fastnn.kernels.shared.value_types import Int32s, Int64s, Real, Reals, Reals2D, Reals3D
 from fastnn.kernels.simd.tile import TILE_ROWS, tile_columns, tile_distances, tile_lowest, tile_product
 
 # Rows of one task.

@@ -21,11 +21,11 @@ from numba.extending import register_jitable
 
 from fastnn.kernels.compiler.jit import sums_in_any_order
 from fastnn.kernels.compiler.linked import linked
-from fastnn.kernels.compiler.signature import Float64s, Int32s, Real, Reals, Reals2D
 from fastnn.kernels.cpu.clustering.distances import squared_distance
 from fastnn.kernels.cpu.clustering.pairs import distances_in_lanes
 from fastnn.kernels.cpu.clustering.transpose import transpose_differences, transpose_rows
 from fastnn.kernels.shared.brackets import BLUR, is_certain, is_small
+from fastnn.kernels.shared.value_types import Float64s, Int32s, Real, Reals, Reals2D
 from fastnn.kernels.simd.tile import (
     PAIR_ROWS,
     TILE_ROWS,

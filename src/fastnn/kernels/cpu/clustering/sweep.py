@@ -16,10 +16,10 @@ from numba.extending import register_jitable
 
 from fastnn.kernels.compiler.jit import parallel_jit, sums_in_any_order
 from fastnn.kernels.compiler.linked import linked
-from fastnn.kernels.compiler.signature import Float64s, Float64s2D, Float64s3D, Int32s, Int64s, Reals, Reals2D
 from fastnn.kernels.cpu.clustering.buffers import thread_buffers
 from fastnn.kernels.cpu.clustering.gather import gather_rows
 from fastnn.kernels.cpu.clustering.nearest import nearest_rows, pack_centers
+from fastnn.kernels.shared.value_types import Float64s, Float64s2D, Float64s3D, Int32s, Int64s, Reals, Reals2D
 from fastnn.kernels.simd.tile import SUM_LANES, TILE_ROWS, tile_add_rows, tile_columns, vector_width
 
 # Rows per task when nothing has to be summed: enough to hide the launch, few enough to balance the threads.

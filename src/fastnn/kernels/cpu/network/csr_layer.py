@@ -22,12 +22,12 @@ import numpy as np
 from numba.extending import register_jitable
 
 from fastnn.kernels.compiler.linked import NOTHING, LoopTable
-from fastnn.kernels.compiler.signature import Int32s, Int64s, Reals
 from fastnn.kernels.cpu.dispatch import activate, update_parameters
 from fastnn.kernels.cpu.network.panel_products import sum_of_squares
 from fastnn.kernels.cpu.network.panels import copy_elements, fill_ones, lanes_of_rows, panel_width, row_stride
 from fastnn.kernels.cpu.network.step_buffers import WEIGHT, StepBuffers
 from fastnn.kernels.cpu.network.structures import LayerStack, LossTargets, OrderedRows, UpdatePlan
+from fastnn.kernels.shared.value_types import Int32s, Int64s, Reals
 from fastnn.kernels.simd.denormals import flush_subnormals, restore_subnormals
 from fastnn.kernels.simd.tile import TILE_ROWS, combine_rows, tile_columns, vector_width
 

@@ -26,12 +26,12 @@ from numba.extending import register_jitable
 
 from fastnn.kernels.compiler.jit import parallel_jit
 from fastnn.kernels.compiler.linked import NOTHING
-from fastnn.kernels.compiler.signature import Reals
 from fastnn.kernels.cpu.dispatch import activate, activation_loops, chain_rule, derivative_loops
 from fastnn.kernels.cpu.network.packing import DEPTH_BLOCK, must_pack, pack_rows, panel_size
 from fastnn.kernels.shared.arrays import checked, output_array, plain, working_dtype
 from fastnn.kernels.shared.layer_arguments import activation_code, backward_arguments
 from fastnn.kernels.shared.threads import threads_for, workers
+from fastnn.kernels.shared.value_types import Reals
 from fastnn.kernels.simd.tile import (
     TILE_ROWS,
     tile_columns,

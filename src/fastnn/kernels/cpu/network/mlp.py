@@ -27,7 +27,6 @@ from numba.extending import register_jitable
 
 from fastnn.kernels.compiler.jit import parallel_jit
 from fastnn.kernels.compiler.linked import NOTHING, linked
-from fastnn.kernels.compiler.signature import Reals
 from fastnn.kernels.cpu.dispatch import step_coefficients, update_parameters
 from fastnn.kernels.cpu.network.csr_layer import csr_forward, csr_weights
 from fastnn.kernels.cpu.network.dropout import drop_units
@@ -68,6 +67,7 @@ from fastnn.kernels.cpu.network.team import (
     open_phase,
     wait_for_phase,
 )
+from fastnn.kernels.shared.value_types import Reals
 from fastnn.kernels.simd.denormals import flush_subnormals, restore_subnormals
 from fastnn.kernels.simd.tile import TILE_ROWS, vector_width
 

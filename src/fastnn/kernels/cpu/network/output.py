@@ -5,10 +5,10 @@ from typing import NamedTuple
 from numba.extending import register_jitable
 
 from fastnn.kernels.compiler.linked import NOTHING, LoopTable, linked
-from fastnn.kernels.compiler.signature import Float64s, Int32s, Int64s, Reals
 from fastnn.kernels.cpu.dispatch import activate, losses_and_dz
 from fastnn.kernels.cpu.network.panels import panel_width
 from fastnn.kernels.cpu.network.structures import LossTargets
+from fastnn.kernels.shared.value_types import Float64s, Int32s, Int64s, Reals
 from fastnn.kernels.simd.tile import divide_by_sum, subtract_max, tile_columns, tile_gather, vector_width
 from fastnn.tables.activations import SOFTMAX
 

@@ -21,7 +21,6 @@ from numba.extending import register_jitable
 
 from fastnn.kernels.compiler.jit import sums_in_any_order
 from fastnn.kernels.compiler.linked import NOTHING, linked
-from fastnn.kernels.compiler.signature import Reals
 from fastnn.kernels.cpu.dispatch import activate, chain_rule
 from fastnn.kernels.cpu.network.packing import DEPTH_BLOCK, must_pack, pack_rows
 from fastnn.kernels.cpu.network.panels import (
@@ -31,6 +30,7 @@ from fastnn.kernels.cpu.network.panels import (
     panel_width,
     prefetch_lines,
 )
+from fastnn.kernels.shared.value_types import Reals
 from fastnn.kernels.simd.tile import (
     TILE_ROWS,
     tile_blocks_product,

@@ -23,7 +23,7 @@ multiple of a vector.
 from numba.extending import register_jitable
 
 from fastnn.kernels.compiler.linked import linked
-from fastnn.kernels.compiler.signature import Int32s, Int64s, Reals
+from fastnn.kernels.shared.value_types import Int32s, Int64s, Reals
 from fastnn.kernels.simd.tile import prefetch_range, tile_columns, tile_gather, tile_transpose, vector_width
 
 

@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba.extending import register_jitable
 
-from fastnn.kernels.compiler.signature import Float64s, Int32s, Int64s, Int64s2D, Reals, Reals2D, Reals3D
 from fastnn.kernels.compiler.targets import ROW
 from fastnn.kernels.cpu.network.packing import DEPTH_BLOCK
 from fastnn.kernels.cpu.network.team import signals_size
+from fastnn.kernels.shared.value_types import Float64s, Int32s, Int64s, Int64s2D, Reals, Reals2D, Reals3D
 from fastnn.tables.optimizers import N_COEFFICIENTS
 
 # Samples of one chunk of the rows' phase at most: a block of DEPTH_BLOCK inputs of them lies in the

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from fastnn.kernels.compiler.signature import Float64s, Int32s, Int64s, Reals, Reals2D
+from fastnn.kernels.shared.value_types import Float64s, Int32s, Int64s, Reals, Reals2D
 
 
 class LayerStack(NamedTuple):

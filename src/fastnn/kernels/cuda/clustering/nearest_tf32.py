@@ -33,7 +33,6 @@ from numba import types
 from fastnn.kernels.cuda.reduction import THREADS, block_largest
 from fastnn.kernels.cuda.runtime.compat import ALIGNMENT, cuda, kernel
 from fastnn.kernels.cuda.runtime.memory import Scratch
-from fastnn.kernels.cuda.runtime.structures import Real
 from fastnn.kernels.cuda.tiles.tensor_cores import TF32_ROUNDING
 from fastnn.kernels.cuda.tiles.tile import (
     count_tiles,
@@ -44,6 +43,7 @@ from fastnn.kernels.cuda.tiles.tile import (
     tile_kernel,
 )
 from fastnn.kernels.cuda.tiles.tile_shape import Factor, ProductTiles, Tile
+from fastnn.kernels.shared.value_types import Real
 
 # Tensor cores cut off the ends of the 9 numbers that they add in a step of 8 of the depth: less than 9 units
 # in the last place of the largest, or 1.2 * 2^-23 of |x| |c| for each of the depth. Here it is more.

@@ -5,16 +5,8 @@ The phases are compiled into the kernel, so a group costs no more there than its
 
 from typing import Any, NamedTuple
 
-from fastnn.kernels.cuda.runtime.structures import (
-    Doubles,
-    Int,
-    Ints,
-    Real,
-    RealMatrix,
-    Reals,
-    field_type,
-    structure_type,
-)
+from fastnn.kernels.cuda.runtime.structures import structure_type
+from fastnn.kernels.shared.value_types import Float64s, Int64s, Real, Reals, Reals2D, value_type
 from fastnn.tables.optimizers import N_COEFFICIENTS
 
 # A row of the table of steps: the rule's coefficients, the gradient's factor, the penalty's.
@@ -25,21 +17,21 @@ class Batches(NamedTuple):
     """The rows in training, and which of them each step takes."""
 
     X: Reals  # (n_rows * n_inputs,)
-    order: Ints  # (n,) numbers of the rows, in the order of training
+    order: Int64s  # (n,) numbers of the rows, in the order of training
     Y: Reals  # (n_rows * n_outputs,)
     weights: Reals  # (n_rows,), or any array
-    weighted: Int  # whether the weights count
-    numbers: Ints  # (n_steps,) the batch of each step
-    size: Int  # rows of a batch, of which the last may have fewer
-    n: Int
+    weighted: int  # whether the weights count
+    numbers: Int64s  # (n_steps,) the batch of each step
+    size: int  # rows of a batch, of which the last may have fewer
+    n: int
 
 
 class LayerLayout(NamedTuple):
     """Units of each layer, the inputs first, and where what belongs to a layer begins."""
 
-    sizes: Ints  # (n_layers + 1,)
-    w_at: Ints  # (n_layers,) in the parameters: W, then b
-    a_at: Ints  # (n_layers + 1,) in the units
+    sizes: Int64s  # (n_layers + 1,)
+    w_at: Int64s  # (n_layers,) in the parameters: W, then b
+    a_at: Int64s  # (n_layers + 1,) in the units
 
 
 class Parameters(NamedTuple):
@@ -56,15 +48,15 @@ class Units(NamedTuple):
     A: Reals
     Z: Reals  # A itself where no derivative needs z
     D: Reals  # the loss's derivative by z
-    row_loss: Doubles  # (batch_size,)
+    row_loss: Float64s  # (batch_size,)
 
 
 class DropoutMask(NamedTuple):
     """As ``tables.dropout.Dropout``, with the steps that had been done before the first of the table."""
 
-    before: Int
-    seed: Int
-    threshold: Int
+    before: int
+    seed: int
+    threshold: int
     scale: Real
     kept: Real
 
@@ -72,16 +64,16 @@ class DropoutMask(NamedTuple):
 class Results(NamedTuple):
     """What the host reads after a launch."""
 
-    losses: Doubles  # (n_steps,)
-    squares: Doubles  # (n_blocks,)
-    done: Ints  # (1,)
+    losses: Float64s  # (n_steps,)
+    squares: Float64s  # (n_blocks,)
+    done: Int64s  # (1,)
 
 
 def signature(real: Any) -> tuple[Any, ...]:
     """Types of the arguments of ``train_kernel``: see there."""
     groups = (Batches, LayerLayout, Parameters, Units, DropoutMask, Results)
-    others = (RealMatrix, Real, Int, Int)
+    others = {"steps": Reals2D, "decay": Real, "begin": int, "end": int}
     return (
         *[structure_type(group, real) for group in groups],
-        *[field_type(kind, real) for kind in others],
+        *[value_type(name, kind, signature).numba_type(real) for name, kind in others.items()],
     )

@@ -20,7 +20,7 @@ from fastnn.kernels.cuda.runtime.compat import SIMULATED, cuda
 from fastnn.kernels.cuda.runtime.memory import Scratch
 from fastnn.kernels.cuda.tiles.tensor_cores import TF32_ROUNDING
 from fastnn.kernels.cuda.tiles.tile import TENSOR_TILES
-from tests.kernels.cuda.test_cuda_network import steps_beside_the_reference
+from tests.kernels.cuda.network.test_cuda_network import steps_beside_the_reference
 
 pytestmark = [
     pytest.mark.gpu,

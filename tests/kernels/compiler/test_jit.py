@@ -33,10 +33,10 @@ from fastnn.kernels.cpu import dispatch
 
 def outcome(table, code):
     kinds, values, arrays = [], [], []
-    for letter in table.parameters:
-        dtype = np.float32 if letter in "tT" else np.float64
-        if letter in "td":
-            kinds.append(ctypes.c_float if letter == "t" else ctypes.c_double)
+    for value in (value for parameter in table.parameters for value in parameter.values):
+        dtype = np.dtype(np.float32 if value.element == "T" else value.element)
+        if value.ndim == 0:
+            kinds.append(np.ctypeslib.as_ctypes_type(dtype))
             values.append(0.25 + len(values) / 64)
         else:
             arrays.append(np.linspace(0.1, 0.9, 7).astype(dtype) + len(arrays) / 64)
@@ -53,6 +53,7 @@ for table, code in cases:
     if os.fork() == 0:
         os.write(writer, outcome(table, code))
         os._exit(0)
+    os.close(writer)  # so that a child that fails leaves nothing to read, and is not waited for
     os.wait()
     wanted.append(os.read(reader, 10000))
 assert len(cases) > 20 and all(wanted)

@@ -3,12 +3,14 @@
 import ast
 import os
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 
-from fastnn.kernels import cpu
+from fastnn.kernels.cpu import clustering, network
 from fastnn.tables.activations import ACTIVATIONS, SOFTMAX
 
 ROOT = Path(__file__).resolve().parents[1] / "src" / "fastnn"
@@ -37,6 +39,7 @@ ROOT_MODULES = {
 FAMILIES = {
     "networks": (
         "networks",
+        "kernels.network",
         "kernels.contract.network",
         "kernels.cpu.network",
         "kernels.cuda.network",
@@ -44,6 +47,7 @@ FAMILIES = {
     ),
     "clustering": (
         "clustering",
+        "kernels.clustering",
         "kernels.contract.clustering",
         "kernels.cpu.clustering",
         "kernels.cuda.clustering",
@@ -132,17 +136,37 @@ def test_what_both_families_use_on_cuda_knows_neither(room):
             assert family(name) is None, f"{path} imports {name}"
 
 
-def test_the_processors_package_exports_what_is_used():
-    """Each name in ``__all__`` is asked for: as ``device.X`` by an engine, as ``cpu.X`` by the front door."""
+@pytest.mark.parametrize("package", [clustering, network], ids=["clustering", "network"])
+def test_the_processors_packages_export_what_is_used(package):
+    """Each name in ``__all__`` is asked for, as ``device.X``, by an engine of the family."""
+    door = package.__name__.replace(".cpu", "")
     used = set()
     for path in FILES:
-        names = {"device", "cpu"} if "fastnn.kernels.device" in imports(path) else {"cpu"}
-        used |= {
-            node.attr
-            for node in ast.walk(ast.parse(path.read_text()))
-            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in names
-        }
-    assert set(cpu.__all__) == used & set(vars(cpu))
+        if f"{door}.device" in imports(path) or module_name(path) == door:
+            used |= {
+                node.attr
+                for node in ast.walk(ast.parse(path.read_text()))
+                if isinstance(node, ast.Attribute)
+                and isinstance(node.value, ast.Name)
+                and node.value.id == "device"
+            }
+    assert set(package.__all__) == used
+
+
+# What is imported, and the family whose modules it has no use for.
+STRANGERS = {
+    "from fastnn import MLPClassifier, MLPRegressor": "clustering",
+    "from fastnn import KMeans, MiniBatchKMeans, GradKMeans, kmeans_plusplus": "networks",
+    "from fastnn.kernels import assign, update_centers": "networks",
+    "from fastnn.kernels import linear_forward, linear_backward": "clustering",
+}
+
+
+@pytest.mark.parametrize("statement", STRANGERS)
+def test_a_family_is_imported_without_the_other(statement):
+    code = f"{statement}; import sys; print(*(name for name in sys.modules if name.startswith('fastnn.')))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert not [name for name in loaded.split() if family(name) == STRANGERS[statement]]
 
 
 def test_every_module_has_a_room():

@@ -284,7 +284,8 @@ def lloyds(torch: Any, cuda: Any, shape: tuple[int, int, int]) -> Rows:
 
 def streamed(torch: Any, cuda: Any, shape: tuple[int, int, int]) -> Rows:
     """Sweeps over rows that stay on the host, as if the device had no room for them."""
-    from fastnn.kernels import clustering_backend, device_rows
+    from fastnn.kernels import device_rows
+    from fastnn.kernels.clustering import clustering_backend
     from fastnn.kernels.cuda.rows.streamed import StreamedRows
     from fastnn.kernels.cuda.runtime import capacity
 

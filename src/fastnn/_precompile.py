@@ -13,7 +13,7 @@ from fastnn.clustering.leading import Leading
 from fastnn.clustering.lloyd import lloyd
 from fastnn.clustering.mini_batch import mini_batches
 from fastnn.clustering.seeding import searched_plus_plus
-from fastnn.kernels import device
+from fastnn.kernels.clustering import device
 from fastnn.kernels.compiler.notice import stopwatch
 from fastnn.kernels.shared.arrays import Csr
 from fastnn.kernels.shared.threads import force_threads

@@ -7,7 +7,8 @@ from sklearn.datasets import load_digits, make_blobs
 from fastnn import KMeans
 from fastnn.clustering import bounds
 from fastnn.clustering.lloyd import lloyd
-from fastnn.kernels import assign, device
+from fastnn.kernels import assign
+from fastnn.kernels.clustering import device
 from tests.kernels.cpu.clustering.test_kmeans_kernels import on_threads
 
 DTYPES = [np.float32, np.float64]

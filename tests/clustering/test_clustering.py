@@ -14,7 +14,7 @@ from fastnn.clustering.lloyd import lloyd
 from fastnn.clustering.local_search import LocalSearch
 from fastnn.clustering.passes import labels_inertia, mean_variance
 from fastnn.clustering.rules import center_rule
-from fastnn.kernels import device
+from fastnn.kernels.clustering import device
 from fastnn.kernels.shared import pacing
 from fastnn.kernels.shared.center_arguments import Motion
 from tests import reference

@@ -7,7 +7,7 @@ from fastnn import KMeans
 from fastnn.clustering import leading
 from fastnn.clustering.lloyd import lloyd
 from fastnn.clustering.passes import labels_inertia
-from fastnn.kernels import device
+from fastnn.kernels.clustering import device
 from tests.kernels.cpu.clustering.test_kmeans_kernels import on_threads
 
 DTYPES = [np.float32, np.float64]

@@ -13,7 +13,7 @@ from fastnn.clustering.mini_batch import mini_batches, partial_step, reassign
 from fastnn.clustering.nested import nested_batches
 from fastnn.clustering.passes import labels_inertia
 from fastnn.clustering.starts import init_rows
-from fastnn.kernels import device
+from fastnn.kernels.clustering import device
 from fastnn.kernels.shared.center_arguments import MiniBatchRule
 from fastnn.kernels.shared.codes import (
     INERTIA,

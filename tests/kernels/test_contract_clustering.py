@@ -15,7 +15,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 import fastnn
 from fastnn.clustering import epochs, iterations, mini_batch
 from fastnn.clustering.rules import center_rule
-from fastnn.kernels import clustering_backend, device_rows, to_host
+from fastnn.kernels import device_rows, to_host
+from fastnn.kernels.clustering import clustering_backend
 from fastnn.kernels.contract import clustering as contract
 from fastnn.kernels.cpu.clustering import backend, passes, steps
 from fastnn.kernels.shared.center_arguments import MiniBatchRule, Motion

@@ -9,8 +9,9 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from fastnn.kernels import device_rows, networks_on_device
+from fastnn.kernels import device_rows
 from fastnn.kernels.contract import network as contract
+from fastnn.kernels.network import networks_on_device
 from fastnn.kernels.shared.device_rows import DeviceRows
 from fastnn.networks.backends import rows_and_backend
 from fastnn.networks.device_network import DEVICE, DeviceBackend, DeviceNetwork

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from fastnn.kernels import device
 from fastnn.kernels.compiler.jit import jit
 from fastnn.kernels.cpu.network.dropout import drop_units, dropout_loops
+from fastnn.kernels.network import device
 from fastnn.kernels.shared import pacing
 from fastnn.networks.network import Network
 from fastnn.tables.activations import HIDDEN

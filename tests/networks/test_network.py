@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from fastnn.kernels import device
+from fastnn.kernels.network import device
 from fastnn.kernels.shared import pacing
 from fastnn.networks import host_network
 from fastnn.networks.backends import predict

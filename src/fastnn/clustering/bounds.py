@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fastnn.kernels import device
+from fastnn.kernels.clustering import device
 from fastnn.kernels.shared.threads import threads_for, workers
 
 # Distances in a pass, times features, from which bounds may pay: below, a pass is over in the time that its

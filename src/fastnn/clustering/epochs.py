@@ -8,7 +8,7 @@ from scipy import sparse
 from fastnn.clustering.passes import Rows, some_rows, weights_or_empty
 from fastnn.clustering.seeding import dense_rows, farthest_rows
 from fastnn.clustering.sphere import with_direction
-from fastnn.kernels import clustering_backend, device
+from fastnn.kernels.clustering import clustering_backend, device
 from fastnn.kernels.contract.clustering import ClusteringBackend, Sweeps
 from fastnn.kernels.shared.arrays import Csr, plain
 from fastnn.kernels.shared.center_arguments import CenterRule, Motion
@@ -49,7 +49,7 @@ def step(
     safe : ndarray of shape (k, d), default=None
         Centres to go back to, replaced by `C` where its loss is within bounds.
     progress : ndarray of shape (LOSS_PROGRESS_SIZE,), default=None
-        As in ``kernels.device.improved`` and ``advance``; None bounds the loss by infinity.
+        As in ``kernels.cpu.clustering.improved`` and ``advance``; None bounds the loss by infinity.
     sweeps : Sweeps, default=None
         Buffers to use again.
 

@@ -9,7 +9,7 @@ import numpy as np
 from fastnn.clustering.bounds import Bounds
 from fastnn.clustering.leading import Leading
 from fastnn.clustering.passes import Rows, weights_or_empty
-from fastnn.kernels import clustering_backend, device
+from fastnn.kernels.clustering import clustering_backend, device
 from fastnn.kernels.contract.clustering import LloydIterations, Sweeps
 
 

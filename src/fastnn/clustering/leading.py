@@ -5,7 +5,8 @@ import operator
 import numpy as np
 from sklearn.utils.extmath import randomized_range_finder
 
-from fastnn.kernels import assign, device, linear_forward
+from fastnn import kernels
+from fastnn.kernels.clustering import device
 from fastnn.kernels.shared.threads import one_blas_thread, threads_for, workers
 
 # Rows of fewer features, or fewer centres (one for each leading dimension at least), leave little to save.
@@ -114,9 +115,9 @@ class Leading:
     def _turn(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Of rows less the mean: the leading dimensions, the length of the rest or a bit more, the square."""
         rows = rows - self._mean
-        turned = linear_forward(rows, self._axes)
-        squares = assign(rows, np.zeros((1, rows.shape[1]), rows.dtype))[1]
-        rest = squares - assign(turned, np.zeros((1, turned.shape[1]), rows.dtype))[1]
+        turned = kernels.linear_forward(rows, self._axes)
+        squares = kernels.assign(rows, np.zeros((1, rows.shape[1]), rows.dtype))[1]
+        rest = squares - kernels.assign(turned, np.zeros((1, turned.shape[1]), rows.dtype))[1]
         return turned, np.sqrt(np.maximum(rest, 0) + 2 * self._slack * squares), squares
 
 

@@ -8,7 +8,7 @@ Lattanzi and Sohler, "A better k-means++ algorithm via local search", ICML 2019,
 import numpy as np
 
 from fastnn.clustering.passes import weights_or_empty
-from fastnn.kernels import device
+from fastnn.kernels.clustering import device
 from fastnn.kernels.shared.threads import threads_for, workers
 
 

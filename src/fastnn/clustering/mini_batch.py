@@ -17,7 +17,7 @@ from scipy import sparse
 from fastnn.clustering.draws import Draws
 from fastnn.clustering.passes import as_rows, some_rows, total_weight, weights_or_empty
 from fastnn.clustering.sphere import have_direction
-from fastnn.kernels import clustering_backend, device
+from fastnn.kernels.clustering import clustering_backend, device
 from fastnn.kernels.contract.clustering import ClusteringBackend
 from fastnn.kernels.shared.center_arguments import MiniBatchRule
 from fastnn.kernels.shared.codes import (

@@ -23,7 +23,7 @@ import numpy as np
 from fastnn.clustering.lloyd import lloyd
 from fastnn.clustering.mini_batch import MiniBatchResult
 from fastnn.clustering.passes import Rows, as_rows, some_rows, total_weight, weights_or_empty
-from fastnn.kernels import clustering_backend, device
+from fastnn.kernels.clustering import clustering_backend, device
 
 # The paper's rho: on its data 100 and 1000 lead to the least inertia in the time of a few passes. A larger
 # number waits longer before a batch grows.

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from fastnn.kernels import clustering_backend
+from fastnn.kernels.clustering import clustering_backend
 from fastnn.kernels.contract.clustering import ClusteringBackend
 from fastnn.kernels.shared.arrays import Csr
 from fastnn.kernels.shared.device_rows import DeviceRows

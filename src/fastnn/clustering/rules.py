@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastnn.kernels import device
+from fastnn.kernels.clustering import device
 from fastnn.kernels.shared.center_arguments import CenterRule
 from fastnn.kernels.shared.center_arguments import Motion as Motion  # where pickled models find it
 from fastnn.kernels.shared.codes import CLUSTER, COUNT, MEAN, NEWTON, SQRT, SUM

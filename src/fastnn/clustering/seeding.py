@@ -23,7 +23,7 @@ from fastnn.clustering.passes import (
     dense_array,
     nearest_centers,
 )
-from fastnn.kernels import clustering_backend
+from fastnn.kernels.clustering import clustering_backend
 from fastnn.kernels.shared.arrays import Csr
 
 # Seeding costs about log(k) assignments of its rows, so on more rows than this it works on a sample.

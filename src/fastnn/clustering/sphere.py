@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.kernels import clustering_backend
+from fastnn.kernels.clustering import clustering_backend
 
 
 def unit_rows(X: Any) -> Any:

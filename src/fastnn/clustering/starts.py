@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.clustering.passes import as_rows, labels_inertia
-from fastnn.kernels import clustering_backend
+from fastnn.kernels.clustering import clustering_backend
 
 # Rows for the choice of initial centres: so many batches; so many for each cluster if that is too few.
 _INIT_BATCHES, _INIT_ROWS = 3, 3

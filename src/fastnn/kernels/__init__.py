@@ -36,12 +36,6 @@ import numpy as np
 if numba.config.DISABLE_JIT:
     raise ImportError("fastnn is compiled by Numba and cannot run with NUMBA_DISABLE_JIT=1")
 
-from fastnn.kernels import cpu
-from fastnn.kernels.contract.clustering import ClusteringBackend
-from fastnn.kernels.contract.network import DeviceNetworks
-from fastnn.kernels.cpu import elementary
-from fastnn.kernels.cpu.clustering import kmeans
-from fastnn.kernels.cpu.network import linear
 from fastnn.kernels.shared.device_rows import DeviceRows, dlpack_device, is_device_array
 
 _DEVICE_DOC = """device : {"cpu", "cuda", "cuda:0", "cuda:1", ...}, default=None
@@ -152,14 +146,6 @@ def device_rows(X: Any, number: int, precision: str | None = None) -> DeviceRows
     return _cuda().device_rows(X, number, precision)
 
 
-def clustering_backend(X: Any) -> ClusteringBackend:
-    """The device on which k-means works on these rows: asked once, at an engine's door."""
-    # The usual type first: an abstract class takes its time to know its own.
-    if type(X) is not np.ndarray and isinstance(X, DeviceRows):
-        return _cuda().device_clustering
-    return cpu.host_clustering
-
-
 def to_host(array: Any) -> Any:
     """An array that lies on a GPU as one of NumPy; any other as it is."""
     if not is_device_array(array):
@@ -176,11 +162,6 @@ def to_kind_of(like: Any, array: np.ndarray, device: str | None) -> Any:
     if number is None or not is_device_array(like) or not is_numbers:
         return array
     return _cuda().to_kind_of(like, array, number)
-
-
-def networks_on_device() -> DeviceNetworks:
-    """Networks on the rows of a CUDA device: ``fastnn.kernels.cuda.network.backend``."""
-    return _cuda().device_networks
 
 
 def _on_the_device_of_its_data(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -216,16 +197,38 @@ def _on_the_device_of_its_data(function: Callable[..., Any]) -> Callable[..., An
     return chosen
 
 
-exp = _on_the_device_of_its_data(elementary.exp)
-log = _on_the_device_of_its_data(elementary.log)
-tanh = _on_the_device_of_its_data(elementary.tanh)
-logistic = _on_the_device_of_its_data(elementary.logistic)
-assign = _on_the_device_of_its_data(kmeans.assign)
-update_centers = _on_the_device_of_its_data(kmeans.update_centers)
-linear_forward = _on_the_device_of_its_data(linear.linear_forward)
-linear_backward = _on_the_device_of_its_data(linear.linear_backward)
+# A function -> the module below `cpu` that holds it. Each is loaded when it is first asked for, so that one
+# who trains networks does not wait for the kernels of k-means.
+_HOMES = {
+    "assign": "clustering.kmeans",
+    "exp": "elementary",
+    "linear_backward": "network.linear",
+    "linear_forward": "network.linear",
+    "log": "elementary",
+    "logistic": "elementary",
+    "tanh": "elementary",
+    "update_centers": "clustering.kmeans",
+}
 
-# What the engines of the CPU build on: the names in `__all__` of its package.
-device = cpu
+assign: Callable[..., Any]
+exp: Callable[..., Any]
+linear_backward: Callable[..., Any]
+linear_forward: Callable[..., Any]
+log: Callable[..., Any]
+logistic: Callable[..., Any]
+tanh: Callable[..., Any]
+update_centers: Callable[..., Any]
 
 __all__ = ["assign", "exp", "linear_backward", "linear_forward", "log", "logistic", "tanh", "update_centers"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    home = import_module(f"fastnn.kernels.cpu.{_HOMES[name]}")
+    # Two threads that ask at once are given one function.
+    return globals().setdefault(name, _on_the_device_of_its_data(getattr(home, name)))
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import sparse
 
-from fastnn.kernels import device
 from fastnn.kernels.contract.network import EngineRows, TargetMatrix
+from fastnn.kernels.network import device
 from fastnn.kernels.shared.arrays import plain
 from fastnn.networks.one_hot import OneHot
 

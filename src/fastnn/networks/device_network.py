@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fastnn.kernels import networks_on_device
 from fastnn.kernels.contract.network import EngineNetwork, TargetMatrix
+from fastnn.kernels.network import networks_on_device
 from fastnn.kernels.shared.arrays import plain
 from fastnn.kernels.shared.device_rows import DeviceRows
 from fastnn.networks.layout import layout_of

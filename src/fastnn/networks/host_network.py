@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fastnn.kernels import device
 from fastnn.kernels.contract.network import EngineNetwork, TargetMatrix
+from fastnn.kernels.network import device
 from fastnn.kernels.shared.arrays import plain
 from fastnn.kernels.shared.pacing import ThreadedChunks
 from fastnn.kernels.shared.threads import threads_for, workers

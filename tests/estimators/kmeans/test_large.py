@@ -15,7 +15,7 @@ from fastnn.clustering.bounds import Bounds
 from fastnn.clustering.draws import Draws
 from fastnn.clustering.epochs import Epochs
 from fastnn.clustering.rules import center_rule
-from fastnn.kernels import device
+from fastnn.kernels.clustering import device
 from fastnn.kernels.cpu.clustering.nearest import is_small
 from fastnn.kernels.shared.arrays import plain
 from fastnn.kernels.shared.center_arguments import MiniBatchRule

@@ -68,23 +68,24 @@ import os
 
 os.chdir({first!r})
 {then}
-import fastnn.kernels
+from fastnn.kernels import exp
+from fastnn.kernels.compiler.places import places
 
 os.chdir({later!r})
-print(fastnn.kernels.compiler.places.places("stamp")[0].path)
+print(places("stamp")[0].path)
 """
 
 
 @pytest.fixture
 def from_a_relative_name(tmp_path):
-    """Where code goes if `NUMBA_CACHE_DIR` is "here" and the package is loaded in the directory "first"."""
+    """Where code goes if `NUMBA_CACHE_DIR` is "here" and kernels are loaded in the directory "first"."""
     folders = {name: str(tmp_path / name) for name in ("first", "later")}
     for folder in folders.values():
         os.mkdir(folder)
     return lambda then: run(RELATIVE.format(**folders, then=then), "here")
 
 
-def test_a_relative_name_counts_from_where_the_package_was_loaded(from_a_relative_name, tmp_path):
+def test_a_relative_name_counts_from_where_the_kernels_were_loaded(from_a_relative_name, tmp_path):
     assert from_a_relative_name("") == str(tmp_path / "first/here/fastnn/stamp")
 
 

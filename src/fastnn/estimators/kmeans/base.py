@@ -19,14 +19,8 @@ from fastnn.estimators.kmeans.parameters import KMeansParameters
 from fastnn.estimators.on_device import refuse_sparse, rows_in_place
 from fastnn.estimators.sparse_rows import canonical_csr
 from fastnn.estimators.weights import checked_weights
-from fastnn.kernels import (
-    check_precision,
-    clustering_backend,
-    device_number,
-    device_rows,
-    to_host,
-    to_kind_of,
-)
+from fastnn.kernels import check_precision, device_number, device_rows, to_host, to_kind_of
+from fastnn.kernels.clustering import clustering_backend
 from fastnn.kernels.shared.arrays import plain
 from fastnn.kernels.shared.device_rows import is_device_array
 from fastnn.kernels.shared.threads import use_threads

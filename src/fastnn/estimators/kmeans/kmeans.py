@@ -22,7 +22,7 @@ from fastnn.estimators.declaration import (
 )
 from fastnn.estimators.kmeans.base import BaseKMeans, Seed
 from fastnn.estimators.kmeans.parameters import METRICS, N_INIT, KMeansParameters
-from fastnn.kernels import clustering_backend
+from fastnn.kernels.clustering import clustering_backend
 from fastnn.kernels.shared.threads import use_threads
 from fastnn.kernels.shared.user_warnings import warn
 

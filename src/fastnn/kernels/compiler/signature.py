@@ -19,6 +19,13 @@ from numba.extending import intrinsic
 from fastnn.kernels.shared.value_types import FLOAT, ValueType, fields_of, value_type
 
 _LENGTH = ir.IntType(64)
+_LLVM_ELEMENTS = {
+    types.boolean: ir.IntType(1),
+    types.int32: ir.IntType(32),
+    types.int64: ir.IntType(64),
+    types.float32: ir.FloatType(),
+    types.float64: ir.DoubleType(),
+}
 
 
 class KernelParameter(NamedTuple):
@@ -87,16 +94,6 @@ def float_type(parameters: Sequence[KernelParameter], arguments: Sequence[Any]) 
     return dtype
 
 
-def _llvm_element(element: Any) -> ir.Type:
-    return {
-        types.boolean: ir.IntType(1),
-        types.int32: ir.IntType(32),
-        types.int64: ir.IntType(64),
-        types.float32: ir.FloatType(),
-        types.float64: ir.DoubleType(),
-    }[element]
-
-
 def view_element(value: ValueType, dtype: Any) -> Any:
     """Numba's type of a scalar or element of a function that is compiled from Python."""
     element = value.element_type(dtype)
@@ -107,7 +104,7 @@ def view_type(parameters: Sequence[KernelParameter], dtype: Any) -> ir.FunctionT
     """LLVM's type of a function that takes arrays as pointers and lengths, for T = `dtype`."""
     members: list[ir.Type] = []
     for value in values_of(parameters):
-        element = _llvm_element(view_element(value, dtype))
+        element = _LLVM_ELEMENTS[view_element(value, dtype)]
         members += [element.as_pointer(), *[_LENGTH] * value.ndim] if value.ndim else [element]
     return ir.FunctionType(ir.VoidType(), members)
 
@@ -117,7 +114,7 @@ def address_type(parameters: Sequence[KernelParameter], dtype: Any) -> ir.Functi
     members = []
     for value in values_of(parameters):
         if not value.is_offset:
-            element = _llvm_element(value.element_type(dtype))
+            element = _LLVM_ELEMENTS[value.element_type(dtype)]
             members.append(element.as_pointer() if value.ndim else element)
     return ir.FunctionType(ir.VoidType(), members)
 

@@ -4,6 +4,7 @@ Times of files are not looked at: container images cut them to seconds, and inst
 """
 
 import hashlib
+import os
 import platform
 import sys
 import sysconfig
@@ -34,11 +35,13 @@ NOT_COMPILED = frozenset(
         "kernels/compiler/places",
         "kernels/compiler/store",
         "kernels/cpu/__init__",
+        "kernels/cpu/clustering/__init__",
         "kernels/cpu/clustering/backend",
         "kernels/cpu/clustering/kmeans",
         "kernels/cpu/clustering/passes",
         "kernels/cpu/clustering/sphere",
         "kernels/cpu/clustering/steps",
+        "kernels/cpu/network/__init__",
     }
 )
 # What shapes code beside the sources. Numba's processor name and features are in each key.
@@ -61,26 +64,32 @@ def shapes_code(name: str) -> bool:
 @cache
 def sources_hash() -> str:
     """Hash of every source file that can shape code for the CPU."""
-    root = package_folder()
     digest = hashlib.sha256()
-    for path in _files(root):
-        inside = path.is_relative_to(root)
-        name = path.relative_to(root).as_posix() if inside else path.name
-        if not inside or shapes_code(name):
-            digest.update(name.encode())
-            with path.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
+    for name, path in _files(package_folder()).items():
+        digest.update(name.encode())
+        with open(path, "rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()
 
 
-def _files(root: Path) -> list[Path]:
-    """The package's sources; where it was installed without them, what stands for them."""
-    for pattern in ("*.py", "*.pyc"):
-        if found := sorted(root.rglob(pattern)):
-            return found
+def _files(root: Path) -> dict[str, str | Path]:
+    """Name and path of the sources that shape code; where there are none, of what stands for them."""
+    # Strings and no paths: these would take twice as long as the hash, at the start of every process.
+    start = len(str(root)) + 1
+    files = [
+        os.path.join(folder, file)
+        for room in COMPILED
+        for folder, _, names in os.walk(root / room)
+        for file in names
+    ]
+    for ending in (".py", ".pyc"):
+        named = {path[start:].replace(os.sep, "/"): path for path in sorted(files) if path.endswith(ending)}
+        if named:
+            return {name: path for name, path in named.items() if shapes_code(name)}
     # The modules lie in an archive: a ZIP file above the folder, or the executable of a frozen application.
     archives = [path for path in root.parents if path.is_file()]
-    return archives[:1] or [Path(sys.executable)]
+    found = archives[0] if archives else Path(sys.executable)
+    return {found.name: found}
 
 
 @cache

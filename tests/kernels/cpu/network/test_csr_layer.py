@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from fastnn.kernels import device
 from fastnn.kernels.compiler.jit import jit
 from fastnn.kernels.cpu.dispatch import activation_loops
 from fastnn.kernels.cpu.network import csr_layer
+from fastnn.kernels.network import device
 from fastnn.kernels.simd import tile
 from fastnn.networks import data as network_data
 from fastnn.networks import host_network

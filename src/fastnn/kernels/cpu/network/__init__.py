@@ -1,0 +1,50 @@
+"""Kernels of networks for the processor; ``__all__`` is what the engine uses."""
+
+from fastnn.kernels.cpu.dispatch import (
+    activation_loops,
+    coefficient_loops,
+    derivative_loops,
+    loss_loops,
+    update_loops,
+)
+from fastnn.kernels.cpu.network.csr_layer import csr_forward_loops, csr_weights_loops
+from fastnn.kernels.cpu.network.dropout import dropout_loops
+from fastnn.kernels.cpu.network.mlp import predict_rows, run_batches
+from fastnn.kernels.cpu.network.output import flag_loops
+from fastnn.kernels.cpu.network.step_buffers import (
+    DONE,
+    LOSS,
+    STEPS,
+    TOTAL,
+    TOTAL_WEIGHT,
+    StepBuffers,
+    new_step_buffers,
+)
+from fastnn.kernels.cpu.network.structures import LayerStack, LossTargets, OrderedRows, UpdatePlan
+from fastnn.kernels.cpu.network.team import TURNS_PER_MS
+
+__all__ = [
+    "DONE",
+    "LOSS",
+    "STEPS",
+    "TOTAL",
+    "TOTAL_WEIGHT",
+    "TURNS_PER_MS",
+    "LayerStack",
+    "LossTargets",
+    "OrderedRows",
+    "StepBuffers",
+    "UpdatePlan",
+    "activation_loops",
+    "coefficient_loops",
+    "csr_forward_loops",
+    "csr_weights_loops",
+    "derivative_loops",
+    "dropout_loops",
+    "flag_loops",
+    "loss_loops",
+    "new_step_buffers",
+    "predict_rows",
+    "run_batches",
+    "update_loops",
+]

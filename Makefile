@@ -3,21 +3,17 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-simulated test-compiled test-lowest lint bench peers gpu docs clean
+.PHONY: demo test test-simulated test-lowest lint bench peers gpu docs clean
 
 demo: $(VENV)/.examples
 	$(BIN)/python examples/quickstart.py
 
-# The CUDA kernels compile without a driver, and run in numba-cuda's simulator: each takes one core.
-test: $(VENV)/.test $(VENV)/.cuda
-	$(MAKE) --jobs=2 test-simulated test-compiled
-	$(BIN)/python -m pytest --ignore=tests/kernels/cuda/test_cuda_compile.py --numprocesses=2 --dist=worksteal
+# The CUDA kernels run in numba-cuda's simulator, which is chosen for a whole process; the rest needs no GPU.
+test: test-simulated
+	$(BIN)/python -m pytest --numprocesses=2 --dist=worksteal
 
 test-simulated: $(VENV)/.test $(VENV)/.cuda
-	NUMBA_ENABLE_CUDASIM=1 $(BIN)/python -m pytest -m gpu
-
-test-compiled: $(VENV)/.test $(VENV)/.cuda
-	$(BIN)/python -m pytest tests/kernels/cuda/test_cuda_compile.py
+	NUMBA_ENABLE_CUDASIM=1 $(BIN)/python -m pytest -m gpu --numprocesses=2 --dist=worksteal
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

@@ -17,6 +17,14 @@ if numba.config.ENABLE_CUDASIM:
     let_threads_sleep()
 
 
+def pytest_collection_modifyitems(items):
+    """Slow tests come first: several processes that share the tests then end at about the same time.
+
+    Most compile for a cache of their own. Meanwhile the other process fills the one of all other tests.
+    """
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 @pytest.fixture
 def any_size_uses_threads(monkeypatch):
     """Take away the floor below which a call runs on one thread; skip where there is one thread only."""

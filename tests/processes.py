@@ -17,6 +17,49 @@ from fastnn.kernels import linear_forward
 X = np.ones((3, 4), np.float32)
 linear_forward(X, X.T.copy(), activation="tanh")
 """
+# Prints a digest of what fits compute.
+FITS = """
+import hashlib, warnings
+import numpy as np
+from fastnn import GradKMeans, KMeans, MiniBatchKMeans, MLPClassifier, MLPRegressor
+from fastnn.clustering import bounds, leading
+from fastnn.clustering.passes import labels_inertia
+warnings.simplefilter("ignore")
+bounds._LEAST_WORK = bounds._LEAST_SHARE = leading._LEAST_WORK = 0
+bounds._LEAST_PASSES = bounds._FETCH = 0
+bounds._CHANGING = bounds._OPEN = 1.0
+digest = hashlib.sha256()
+for dtype in (np.float64, np.float32):
+    X = np.random.default_rng(0).normal(size=(400, 6)).astype(dtype)
+    for n in range(350, 400):
+        digest.update(np.float64(labels_inertia(X[:n], None, X[:10])[1]).tobytes())
+    for model in (
+        KMeans(20, random_state=0), GradKMeans(5, batch_size=64, random_state=0),
+        MLPClassifier((9,), activation="tanh", max_iter=3, random_state=0),
+        MLPRegressor(hidden_layer_sizes=(7, 5), max_iter=3, random_state=0),
+    ):
+        y = X[:, 0] > 0 if isinstance(model, MLPClassifier) else X[:, 0]
+        model.fit(X, y)
+        for name, value in sorted(vars(model).items()):
+            if name.endswith("_") and isinstance(value, (float, np.ndarray)):
+                digest.update(np.asarray(value).tobytes())
+            elif name in ("coefs_", "loss_curve_"):
+                digest.update(b"".join(np.asarray(v).tobytes() for v in value))
+    # Centres that are compared by the bracket, with bounds and without; mini-batches; long rows, in full
+    # and by their leading dimensions.
+    wide = np.random.default_rng(1).normal(size=(900, 256)) * np.arange(1, 257) ** -1.0
+    for X, model in (
+        (wide[:, :16], KMeans(70, random_state=0)),
+        (wide[:, :16], KMeans(70, random_state=0, algorithm="plain")),
+        (wide[:, :16], MiniBatchKMeans(40, batch_size=128, random_state=0)),
+        (wide[:, :60], KMeans(5, random_state=0)),
+        (wide, KMeans(100, max_iter=4, random_state=0)),
+    ):
+        model.fit(X.astype(dtype))
+        for value in (model.cluster_centers_, model.labels_, np.float64(model.inertia_)):
+            digest.update(value.tobytes())
+print(digest.hexdigest())
+"""
 # Prints, after `body`, how many functions were compiled.
 COUNT = """
 from numba.core import event

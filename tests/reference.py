@@ -167,7 +167,9 @@ def _forward(X, coefs, intercepts, hidden_activation, output_activation, factors
     zs, acts, dropped = [X], [X], [X]
     for layer, (W, b) in enumerate(zip(coefs, intercepts, strict=True)):
         last = layer == len(coefs) - 1
-        zs.append(np.asarray(dropped[-1] @ W) + b)
+        # BLAS computes in lanes beside the matrices as well; NumPy would warn of what lay there.
+        with np.errstate(invalid="ignore"):
+            zs.append(np.asarray(dropped[-1] @ W) + b)
         acts.append(ACTIVATIONS[output_activation if last else hidden_activation][0](zs[-1]))
         dropped.append(acts[-1] if last or not factors else acts[-1] * factors[layer])
     return zs, acts, dropped

@@ -1,9 +1,6 @@
 """The machine code of the float32 tiles, linked functions and loops: they compute in float32."""
 
-import os
 import re
-import subprocess
-import sys
 
 import pytest
 from llvmlite import binding as llvm
@@ -29,48 +26,15 @@ IN_FLOAT64 = {
     "csr-task": "weighted sums of rows, the winner's distance, and inertia",
 }
 
-LISTING = """
-import numpy as np
-from numba.core.compiler_lock import global_compiler_lock
-from fastnn.kernels.compiler import link as _link
-from fastnn.kernels.cpu import dispatch
-from fastnn.kernels.cpu.clustering import kmeans
-from fastnn.kernels.cpu.network import mlp, dropout
-from fastnn.kernels.simd import tile_ir
-
-def show(name, library):
-    print("FUNCTION", name)
-    print(library.get_asm_str())
-
-with global_compiler_lock:
-    for kind, address in _link._providers.items():
-        address("float32")
-        owner = _link._owners[-1]
-        show(kind, getattr(owner, "_library", owner))
-for table in (dispatch.activation_loops, dispatch.derivative_loops, dispatch.loss_loops,
-              dispatch.update_loops, dropout.dropout_loops):
-    for code, name in enumerate(table.loops):
-        compiled = table._compile(code, "float32")
-        if compiled:
-            show(f"{table.kind} {name}", compiled._library)
-"""
+pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def listings(tmp_path_factory):
-    """Assembly of every function that is compiled for itself, by name; nothing comes from a cache."""
+@pytest.fixture
+def listings(precompiled):
+    """Assembly of every function that is compiled for itself, by name."""
     if not llvm.get_process_triple().startswith("x86_64"):
         pytest.skip("the instructions looked for are those of x86")
-    done = subprocess.run(
-        [sys.executable, "-c", LISTING],
-        env={**os.environ, "FASTNN_CACHE": "0"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    parts = re.split(r"^FUNCTION (.*)$", done.stdout, flags=re.MULTILINE)[1:]
-    return dict(zip(parts[::2], parts[1::2], strict=True))
+    return precompiled.listings
 
 
 def test_float32_kernels_compute_in_float32(listings):

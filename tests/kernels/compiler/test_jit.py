@@ -7,7 +7,6 @@ import threading
 import numpy as np
 import pytest
 
-import fastnn
 from fastnn.kernels import linear_forward
 from fastnn.kernels.shared import threads as _threads
 from tests.processes import COUNT, LINKED, run
@@ -67,55 +66,6 @@ for (table, code), want in zip(cases, wanted):
 def test_functions_that_several_processes_have_compiled_are_told_apart(tmp_path):
     """Numba counts functions from 1 in every process: the cache brings together two of one number."""
     assert run(EACH_IN_ITS_PROCESS, tmp_path) == ""
-
-
-FITS = """
-import hashlib, warnings
-import numpy as np
-from fastnn import GradKMeans, KMeans, MiniBatchKMeans, MLPClassifier, MLPRegressor
-from fastnn.clustering import bounds, leading
-from fastnn.clustering.passes import labels_inertia
-warnings.simplefilter("ignore")
-bounds._LEAST_WORK = bounds._LEAST_SHARE = leading._LEAST_WORK = 0
-bounds._LEAST_PASSES = bounds._FETCH = 0
-bounds._CHANGING = bounds._OPEN = 1.0
-digest = hashlib.sha256()
-for dtype in (np.float64, np.float32):
-    X = np.random.default_rng(0).normal(size=(400, 6)).astype(dtype)
-    for n in range(350, 400):
-        digest.update(np.float64(labels_inertia(X[:n], None, X[:10])[1]).tobytes())
-    for model in (
-        KMeans(20, random_state=0), GradKMeans(5, batch_size=64, random_state=0),
-        MLPClassifier((9,), activation="tanh", max_iter=3, random_state=0),
-        MLPRegressor(hidden_layer_sizes=(7, 5), max_iter=3, random_state=0),
-    ):
-        y = X[:, 0] > 0 if isinstance(model, MLPClassifier) else X[:, 0]
-        model.fit(X, y)
-        for name, value in sorted(vars(model).items()):
-            if name.endswith("_") and isinstance(value, (float, np.ndarray)):
-                digest.update(np.asarray(value).tobytes())
-            elif name in ("coefs_", "loss_curve_"):
-                digest.update(b"".join(np.asarray(v).tobytes() for v in value))
-    # Centres that are compared by the bracket, with bounds and without; mini-batches; long rows, in full
-    # and by their leading dimensions.
-    wide = np.random.default_rng(1).normal(size=(900, 256)) * np.arange(1, 257) ** -1.0
-    for X, model in (
-        (wide[:, :16], KMeans(70, random_state=0)),
-        (wide[:, :16], KMeans(70, random_state=0, algorithm="plain")),
-        (wide[:, :16], MiniBatchKMeans(40, batch_size=128, random_state=0)),
-        (wide[:, :60], KMeans(5, random_state=0)),
-        (wide, KMeans(100, max_iter=4, random_state=0)),
-    ):
-        model.fit(X.astype(dtype))
-        for value in (model.cluster_centers_, model.labels_, np.float64(model.inertia_)):
-            digest.update(value.tobytes())
-print(digest.hexdigest())
-"""
-
-
-def test_the_process_that_compiles_computes_what_later_ones_do(tmp_path):
-    """To the last bit: no sum has two compiled forms."""
-    assert run(FITS, tmp_path) == run(FITS, tmp_path)
 
 
 def test_little_work_stays_on_one_thread():
@@ -221,58 +171,3 @@ def test_workqueue_layer_gives_the_same_result():
     by_workqueue = run(code, NUMBA_THREADING_LAYER="workqueue", NUMBA_NUM_THREADS="2").split()
     usual = run(code, NUMBA_NUM_THREADS="2").split()
     assert by_workqueue == ["workqueue", usual[1]]
-
-
-EVERYTHING = """
-import warnings
-import numpy as np
-from scipy import sparse
-from fastnn import GradKMeans, KMeans, MiniBatchKMeans, MLPClassifier, MLPRegressor, kernels
-from fastnn.kernels.shared import threads as _threads
-warnings.simplefilter("ignore")
-rng = np.random.default_rng(0)
-X = rng.normal(size=(3000, 5)).astype(np.float32)
-y = X[:, 0] > 0
-w = rng.random(3000)
-for layer in _threads.MIN_WORK:
-    _threads.MIN_WORK[layer] = 1e4  # some launches with threads, some without
-for data in (X, X[:20], sparse.csr_matrix(X)):
-    for activation in ("relu", "logistic", "silu"):
-        for solver in ("adam", "sgd", "lbfgs"):
-            model = MLPClassifier(activation=activation, solver=solver, max_iter=2, early_stopping=True)
-            model.fit(data, y[: data.shape[0]], w[: data.shape[0]]).predict_proba(data)
-wide = sparse.csr_matrix((np.ones(3000, np.float32), (np.arange(3000), np.arange(3000) % 400)))
-several = np.stack([y, ~y], axis=1)
-for data in (X, X[:20], wide, wide[:20]):
-    for solver in ("adam", "lbfgs"):
-        model = MLPClassifier(solver=solver, max_iter=2, early_stopping=True)
-        model.fit(data, several[: data.shape[0]], w[: data.shape[0]]).predict_proba(data)
-for loss in ("squared_error", "poisson"):
-    MLPRegressor(loss=loss, max_iter=2, dropout=0.5).fit(X, y, w).predict(X)
-for data in (X, X[:20], sparse.csr_matrix(X)):
-    for parameters in ({}, {"optimizer": "adam", "learning_rate": 0.1}, {"batch_size": None}):
-        kmeans = GradKMeans(7, **parameters).fit(data, sample_weight=w[: data.shape[0]]).partial_fit(data)
-        kmeans.predict(data), kmeans.transform(data), kmeans.score(data)
-for data in (X, X[:20], sparse.csr_matrix(X)):
-    kmeans = KMeans(7).fit(data, sample_weight=w[: data.shape[0]])
-    kmeans.predict(data), kmeans.transform(data), kmeans.score(data)
-    for parameters in ({}, {"nested": True}, {"tol": 1e-3, "reassignment_ratio": 0.5}):
-        kmeans = MiniBatchKMeans(7, batch_size=9, max_iter=2, **parameters)
-        kmeans.fit(data, sample_weight=w[: data.shape[0]]).partial_fit(data)
-GradKMeans(7).fit(rng.normal(size=(300, 50)).astype(np.float32))
-KMeans(130, tol=0).fit(rng.normal(size=(3000, 8)).astype(np.float32))
-A = kernels.linear_forward(X, X.T[:, :7].copy())
-kernels.linear_backward(A, X, X.T[:, :7].copy(), A)
-"""
-
-
-@pytest.mark.slow
-def test_after_precompile_nothing_is_compiled(tmp_path):
-    run("import fastnn; fastnn.precompile('float32')", tmp_path)
-    assert run(COUNT.format(body=EVERYTHING), tmp_path) == "0"
-
-
-def test_precompile_knows_two_dtypes():
-    for dtypes in ("int32", [np.float64, np.float16]):
-        with pytest.raises(ValueError, match="float32"):
-            fastnn.precompile(dtypes)

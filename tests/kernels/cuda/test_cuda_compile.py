@@ -44,6 +44,8 @@ from fastnn.kernels.shared.value_types import Float64s, Int64s, Real, Reals2D
 if SIMULATED:
     pytest.skip("the simulator compiles nothing", allow_module_level=True)
 
+pytestmark = pytest.mark.slow
+
 FOLDER = Path(memory.__file__).parents[1]
 ARCHITECTURES = [(8, 0), (9, 0)]
 # Registers of a thread at most. With 64, a multiprocessor (65,536 registers) holds 1,024 threads; with 128,
@@ -228,8 +230,9 @@ def tensor_kernels(V, M):
 TABLE = {real: kernels(real) for real in (types.float32, types.float64)}
 
 
-def compiled_to(output, kernel, signature, architecture, monkeypatch):
-    """The PTX ("ptx") or the code for the linker ("ltoir") of a kernel."""
+def compiled(kernel, signature, architecture, monkeypatch):
+    """The code of a kernel for the linker."""
+    from cuda.core import ObjectCode
     from numba.cuda import dispatcher
 
     class Device:
@@ -238,15 +241,16 @@ def compiled_to(output, kernel, signature, architecture, monkeypatch):
 
     # Device functions are compiled for the current device; there need not be one.
     monkeypatch.setattr(dispatcher, "get_current_device", lambda: Device)
-    return cuda.compile(
+    code, _ = cuda.compile(
         kernel.py_func,
         signature,
-        output=output,
+        output="ltoir",
         device=False,
         abi="numba",
         cc=architecture,
         launch_bounds=kernel.targetoptions.get("launch_bounds"),
-    )[0]
+    )
+    return ObjectCode.from_ltoir(code)
 
 
 def assembled(code, architecture):
@@ -255,15 +259,21 @@ def assembled(code, architecture):
     from cuda.pathfinder import locate_static_lib
 
     linker = Linker(
-        ObjectCode.from_ltoir(code),
+        code,
         # What blocks that wait for each other call.
         ObjectCode.from_library(locate_static_lib("cudadevrt").abs_path),
-        options=LinkerOptions(
-            arch="sm_{}{}".format(*architecture), link_time_optimization=True, ptxas_options=["-v"]
-        ),
+        options=LinkerOptions(arch=architecture, link_time_optimization=True, ptxas_options=["-v"]),
     )
     linker.link("cubin")
     return linker.get_info_log()
+
+
+def ptx(code, architecture):
+    """The instructions that the assembler gets."""
+    from cuda.core import Linker, LinkerOptions
+
+    options = LinkerOptions(arch=architecture, link_time_optimization=True, ptx=True)
+    return Linker(code, options=options).link("ptx").code.decode()
 
 
 def decorated_functions():
@@ -281,14 +291,27 @@ def test_the_table_has_every_kernel():
     assert sorted(decorated_functions()) == sorted(TABLE[types.float32])
 
 
+# Those that compute in the dtype of the data throughout; the others add up in float64 on purpose.
+IN_ONE_DTYPE = {
+    "forward", "chain_rule", "input_gradient", "weight_gradient", "softmax",
+    "gather_rows", "gather_weighted", "nearest", "_find_distances",
+}  # fmt: skip
+# Those that have a form for the tensor cores with either tile, which come last.
+ON_TENSOR_CORES = {"forward", "input_gradient", "weight_gradient", "two_nearest"}
+
+
+# One test, for most of its time goes into the code for the linker, from which all the rest is made.
 @pytest.mark.parametrize("architecture", ARCHITECTURES, ids=lambda cc: "sm_{}{}".format(*cc))
 @pytest.mark.parametrize(("real", "name"), [(real, name) for real in TABLE for name in TABLE[real]], ids=str)
-def test_registers_and_spills(name, real, architecture, monkeypatch):
-    compiled, signature, most = TABLE[real][name]
+def test_machine_code(name, real, architecture, monkeypatch):
+    """Few registers, no spills; float32 kernels hold no float64, and tensor cores multiply."""
+    kernels, signature, most = TABLE[real][name]
+    on_tensor_cores = kernels[-2:] if name in ON_TENSOR_CORES and real == types.float32 else []
     # Few activations are enough on the older architecture, with every tile; the larger ones come last.
-    for kernel in compiled if architecture == ARCHITECTURES[-1] else [compiled[0], *compiled[1:][-6:]]:
-        code = compiled_to("ltoir", kernel, signature, architecture, monkeypatch)
-        usage = assembled(code, architecture)
+    for kernel in kernels if architecture == ARCHITECTURES[-1] else [kernels[0], *kernels[1:][-6:]]:
+        code = compiled(kernel, signature, architecture, monkeypatch)
+        target = "sm_{}{}".format(*architecture)
+        usage = assembled(code, target)
         stack, stores, loads = (
             int(re.search(rf"(\d+) bytes {what}", usage)[1])
             for what in ("stack frame", "spill stores", "spill loads")
@@ -297,31 +320,13 @@ def test_registers_and_spills(name, real, architecture, monkeypatch):
         assert (stores, loads) == (0, 0), usage
         assert stack == 0, usage
         assert registers <= most, usage
-
-
-# Those that compute in the dtype of the data throughout; the others add up in float64 on purpose.
-@pytest.mark.parametrize(
-    "name",
-    [
-        "forward", "chain_rule", "input_gradient", "weight_gradient", "softmax",
-        "gather_rows", "gather_weighted", "nearest", "_find_distances",
-    ],
-)  # fmt: skip
-def test_float32_kernels_hold_no_float64(name, monkeypatch):
-    compiled, signature, _ = TABLE[types.float32][name]
-    for kernel in compiled:
-        ptx = compiled_to("ptx", kernel, signature, ARCHITECTURES[-1], monkeypatch)
-        assert not re.search(r"\.f64", ptx.decode() if isinstance(ptx, bytes) else ptx)
-
-
-@pytest.mark.parametrize("name", ["forward", "input_gradient", "weight_gradient", "two_nearest"])
-def test_tensor_cores_multiply(name, monkeypatch):
-    compiled, signature, _ = TABLE[types.float32][name]
-    ptx = [compiled_to("ptx", kernel, signature, ARCHITECTURES[-1], monkeypatch) for kernel in compiled[-2:]]
-    # From factors that are rounded.
-    for code in (code.decode() if isinstance(code, bytes) else code for code in ptx):
-        assert "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32" in code
-        assert "cvt.rna.tf32.f32" in code
+        if real == types.float32 and name in IN_ONE_DTYPE:
+            assert ".f64" not in ptx(code, target)
+        if kernel in on_tensor_cores:
+            instructions = ptx(code, target)
+            assert "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32" in instructions
+            # From factors that are rounded.
+            assert "cvt.rna.tf32.f32" in instructions
 
 
 def test_a_kernel_for_certain_types_finds_out_no_types(monkeypatch):

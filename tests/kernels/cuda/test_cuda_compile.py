@@ -44,8 +44,6 @@ from fastnn.kernels.shared.value_types import Float64s, Int64s, Real, Reals2D
 if SIMULATED:
     pytest.skip("the simulator compiles nothing", allow_module_level=True)
 
-pytestmark = pytest.mark.slow
-
 FOLDER = Path(memory.__file__).parents[1]
 ARCHITECTURES = [(8, 0), (9, 0)]
 # Registers of a thread at most. With 64, a multiprocessor (65,536 registers) holds 1,024 threads; with 128,

@@ -46,7 +46,7 @@ def test_suite_runs(kind, monkeypatch):
     assert names
     assert len(kind.param_names) == len(kind.params)
     if not kind.smoke:
-        return  # compiles everything anew: test_jit.py has such a test
+        return  # compiles everything anew: test_precompile.py has such a test
     benchmark = kind()
     benchmark.setup(*kind.smoke)
     for name in names:

@@ -265,6 +265,7 @@ def test_loops_are_packed(name, dtype):
 
 
 @compiled_only
+@pytest.mark.slow
 def test_other_processors():
     """The errors hold without FMA, too, where a product and a sum are two roundings."""
     if platform.machine() not in ("x86_64", "AMD64"):

@@ -62,6 +62,7 @@ for (table, code), want in zip(cases, wanted):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="starts processes by fork")
 def test_functions_that_several_processes_have_compiled_are_told_apart(tmp_path):
     """Numba counts functions from 1 in every process: the cache brings together two of one number."""

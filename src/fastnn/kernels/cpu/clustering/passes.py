@@ -31,12 +31,10 @@ class HostSweeps:
         (n, d), k = X.shape, C.shape[0]
         if isinstance(X, Csr):
             with threads_for(sweep_work(1, k, X.data.size) + n) as parallel:
-                n_workers = workers(parallel)
                 return sweep_csr(
-                    parallel, n_workers, X.data, X.indices, X.indptr, weights, np.ascontiguousarray(C.T),
+                    parallel, workers(parallel), X, weights, np.ascontiguousarray(C.T),
                     (C.astype(np.float64) ** 2).sum(axis=1), self.labels, self.distances,
-                    self.sums, self.counts, self.partials, np.empty((n_workers, k), X.dtype),
-                    True, summing,
+                    self.sums, self.counts, self.partials, summing,
                 )  # fmt: skip
         with threads_for(sweep_work(n, k, d)) as parallel:
             return sweep(

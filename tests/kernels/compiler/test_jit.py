@@ -76,7 +76,7 @@ from fastnn import GradKMeans, KMeans, MiniBatchKMeans, MLPClassifier, MLPRegres
 from fastnn.clustering import bounds, leading
 from fastnn.clustering.passes import labels_inertia
 warnings.simplefilter("ignore")
-bounds._LEAST_WORK = bounds._LEAST_SHARE = leading._LEAST_WORK = 0
+bounds._LEAST_TERMS = bounds._LEAST_SHARE = leading._LEAST_TERMS = 0
 bounds._LEAST_PASSES = bounds._FETCH = 0
 bounds._CHANGING = bounds._OPEN = 1.0
 digest = hashlib.sha256()
@@ -208,7 +208,7 @@ def test_workqueue_layer_gives_the_same_result():
     warnings.simplefilter("ignore")
     from fastnn.kernels import linear_forward
     from fastnn.kernels.shared import threads as _threads
-    _threads.MIN_WORK.update(omp=0, tbb=0, workqueue=0)
+    _threads.MIN_FLOPS.update(omp=0, tbb=0, workqueue=0)
     host_network.MIN_STEP_FLOPS = 0
     with _threads.threads_for(1) as parallel:
         assert parallel
@@ -234,8 +234,8 @@ rng = np.random.default_rng(0)
 X = rng.normal(size=(3000, 5)).astype(np.float32)
 y = X[:, 0] > 0
 w = rng.random(3000)
-for layer in _threads.MIN_WORK:
-    _threads.MIN_WORK[layer] = 1e4  # some launches with threads, some without
+for layer in _threads.MIN_FLOPS:
+    _threads.MIN_FLOPS[layer] = 1e4  # some launches with threads, some without
 for data in (X, X[:20], sparse.csr_matrix(X)):
     for activation in ("relu", "logistic", "silu"):
         for solver in ("adam", "sgd", "lbfgs"):

@@ -43,7 +43,7 @@ from fastnn.kernels.simd.tile import (
 # points along the lanes takes longer than the subtractions of the direct form and the sums over the lanes.
 _LONG, _FEW = 48, 48
 # Centres times features between two requests for the next rows: few enough for the requests to be spread.
-_GROUP_WORK = 1024
+_GROUP_ELEMENTS = 1024
 
 
 @register_jitable
@@ -294,7 +294,7 @@ def nearest_rows(X, C, packed, first, last, buffers, labels, distances):
     # While one block of rows is compared with the centres, the next one is fetched from memory, a share of it
     # beside each group of centres.
     line = 64 // X.itemsize
-    group = (_GROUP_WORK // max(1, d) // TILE_ROWS + 1) * TILE_ROWS
+    group = (_GROUP_ELEMENTS // max(1, d) // TILE_ROWS + 1) * TILE_ROWS
     share = -(-columns * d // (-(-k // group) * line)) * line
     for start in range(first, last, columns):
         ahead = (start + columns) * d

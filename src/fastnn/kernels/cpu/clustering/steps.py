@@ -5,7 +5,7 @@ import numpy as np
 from fastnn.kernels.cpu.clustering.center_steps import run_center_batches
 from fastnn.kernels.cpu.clustering.mini_batch import run_mini_batches
 from fastnn.kernels.cpu.clustering.structures import RowsToCopy, SweptRows
-from fastnn.kernels.cpu.clustering.sweep import new_partials, sweep_work
+from fastnn.kernels.cpu.clustering.sweep import new_partials, sweep_flops
 from fastnn.kernels.shared.center_arguments import CenterRule, Centers, MiniBatchRule, Motion
 from fastnn.kernels.shared.pacing import ThreadedChunks
 from fastnn.kernels.shared.threads import threads_for, workers
@@ -39,7 +39,7 @@ class HostMiniBatches:
         self._X, d = X, X.shape[1]
         self._batch = _batch(batch_size, k, d, X.dtype, 0)
         self._before = np.empty((k, d), X.dtype)
-        self._work = sweep_work(batch_size, k, d)
+        self._flops = sweep_flops(batch_size, k, d)
         # The threads wait for each other three times in a step of perhaps 100 us: for milliseconds where
         # another process has taken a core.
         self._chunks = ThreadedChunks()
@@ -64,7 +64,7 @@ class HostMiniBatches:
         """
         n_batches = self._chunks.begin(n_batches)
         before = self._before[: len(self._C) if rule.tol > 0 else 0]
-        with threads_for(self._work if self._chunks.allow_threads() else 0.0) as parallel:
+        with threads_for(self._flops if self._chunks.allow_threads() else 0.0) as parallel:
             self._chunks.start()
             reached, status = run_mini_batches(
                 parallel, workers(parallel), self._X, rows, n_batches, rule, self._C, before, seen, progress,
@@ -92,7 +92,7 @@ class HostCenterSteps:
         d = X.shape[1]
         self._batch = _batch(batch_size, k, d, X.dtype, batch_size)
         self._touched = np.zeros(k)
-        self._work = sweep_work(batch_size, k, d)
+        self._flops = sweep_flops(batch_size, k, d)
 
     def load(
         self, C: np.ndarray, safe: np.ndarray, seen: np.ndarray, clock: np.ndarray, slots: np.ndarray
@@ -123,7 +123,7 @@ class HostCenterSteps:
         self, first: int, last: int, rule: CenterRule, patience: int, losses: np.ndarray
     ) -> tuple[int, int]:
         """Steps on the batches first..last of the epoch; as ``GradientSteps.run``."""
-        with threads_for(self._work) as parallel:
+        with threads_for(self._flops) as parallel:
             return run_center_batches(
                 parallel, workers(parallel), self._source, first, last, rule, self._centers, self._motion,
                 self._progress, patience, losses, self._batch,

@@ -230,7 +230,7 @@ def new_partials(n: int, k: int, d: int) -> np.ndarray:
     return np.empty((sum_chunks(n, k, d), k, sum_columns(d)))
 
 
-def sweep_work(n: int, k: int, d: int) -> float:
+def sweep_flops(n: int, k: int, d: int) -> float:
     """What ``threads_for`` is told about a sweep over n rows: an eighth of its FLOPs.
 
     A fit is thousands of sweeps. On few rows a second thread saves 10 us of each, but where another process

@@ -58,7 +58,8 @@ def parts(csr):
 
 @jit
 def combine(columns, depth, values, indices, b, stride, out, has_begin):
-    tile.combine_rows(columns, depth, values, 2, indices, 2, b, 3, stride, out, 1, has_begin)
+    panel = tile.TilePanel(b, 3, stride)
+    tile.combine_rows(columns, depth, values, 2, indices, 2, panel, out, 1, has_begin)
 
 
 @jit

@@ -35,6 +35,7 @@ from fastnn.kernels.cpu.clustering.transpose import transpose_differences
 from fastnn.kernels.shared.brackets import BLUR, is_certain
 from fastnn.kernels.shared.value_types import Int32s, Int64s, Reals, Reals2D
 from fastnn.kernels.simd.tile import (
+    TilePanel,
     prefetch_range,
     tile_argmin_two,
     tile_columns,
@@ -90,7 +91,7 @@ def _search(X, first, count, C, packed, buffers, labels, upper, lower):
         rows = min(columns, count - start)
         transpose_differences(X, start, rows, packed.shift, buffers.panel)
         tile_argmin_two(
-            k, d, packed.panels, 0, packed.starts, 0, buffers.panel, 0, columns,
+            k, d, packed.panels, 0, packed.starts, 0, TilePanel(buffers.panel, 0, columns),
             buffers.best, 0, buffers.winner, 0, np.int32(0), buffers.second, 0,
         )  # fmt: skip
         tile_distances(rows, d, X, start * d, C, buffers.winner, 0, buffers.nearest, 0)

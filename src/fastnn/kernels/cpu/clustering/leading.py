@@ -24,7 +24,15 @@ from fastnn.kernels.compiler.linked import linked
 from fastnn.kernels.cpu.clustering.buffers import thread_buffers
 from fastnn.kernels.cpu.clustering.transpose import transpose_rows
 from fastnn.kernels.shared.value_types import Int32s, Int64s, Real, Reals, Reals2D, Reals3D
-from fastnn.kernels.simd.tile import TILE_ROWS, tile_columns, tile_distances, tile_lowest, tile_product
+from fastnn.kernels.simd.tile import (
+    TILE_ROWS,
+    TilePanel,
+    scalars_of,
+    tile_columns,
+    tile_distances,
+    tile_lowest,
+    tile_product,
+)
 
 # Rows of one task.
 _ROWS = 512
@@ -98,9 +106,11 @@ def _task(
         rows = min(columns, n - start)
         transpose_rows(lead, start, rows, panel)
         for tile in range(panels.shape[0]):
+            scalars = scalars_of(panels, tile * depth * TILE_ROWS, TILE_ROWS, 1, depth)
+            out = TilePanel(values, tile * TILE_ROWS * columns, columns)
             tile_product(
-                min(TILE_ROWS, k - tile * TILE_ROWS), depth, panels, tile * depth * TILE_ROWS, TILE_ROWS,
-                panel, 0, columns, values, 0, 0, values, tile * TILE_ROWS * columns, columns, columns, False,
+                min(TILE_ROWS, k - tile * TILE_ROWS), depth, scalars, TilePanel(panel, 0, columns), out, out,
+                columns, False,
             )  # fmt: skip
         tile_lowest(k, values, 0, limits, winner)
         tile_distances(rows, d, X, start * d, C, winner, 0, near, 0)

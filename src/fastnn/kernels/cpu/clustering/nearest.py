@@ -29,6 +29,7 @@ from fastnn.kernels.shared.value_types import Float64s, Int32s, Real, Reals, Rea
 from fastnn.kernels.simd.tile import (
     PAIR_ROWS,
     TILE_ROWS,
+    TilePanel,
     prefetch,
     tile_argmin,
     tile_argmin_squares,
@@ -223,17 +224,16 @@ def _nearest_of_few(X, C, packed, first, last, buffers, labels, distances):
     (k, d), columns = C.shape, tile_columns(X)
     panels, starts, zero = packed.panels, packed.starts, X.dtype.type(0)
     panel, best, winner = buffers.panel, buffers.best, buffers.winner
+    lanes = TilePanel(panel, 0, tile_columns(X))
     for start in range(first, last, columns):
         rows = min(columns, last - start)
         own, near = labels[start : start + rows], distances[start : start + rows]
         transpose_rows(X, start, rows, panel)
         if rows == columns:
-            tile_argmin_squares(k, d, panels, 0, starts, 0, panel, 0, columns, near, 0, own, 0, np.int32(0))
+            tile_argmin_squares(k, d, panels, 0, starts, 0, lanes, near, 0, own, 0, np.int32(0))
             finite = _are_finite(near)
         else:
-            tile_argmin_squares(
-                k, d, panels, 0, starts, 0, panel, 0, columns, best, 0, winner, 0, np.int32(0)
-            )
+            tile_argmin_squares(k, d, panels, 0, starts, 0, lanes, best, 0, winner, 0, np.int32(0))
             for i in range(rows):
                 own[i], near[i] = winner[i], best[i]
             finite = _are_finite(best)
@@ -289,6 +289,7 @@ def nearest_rows(X, C, packed, first, last, buffers, labels, distances):
         return
     shift, panels, starts = packed.shift, packed.panels, packed.starts
     panel, best, winner = buffers.panel, buffers.best, buffers.winner
+    lanes = TilePanel(panel, 0, tile_columns(X))
     columns = tile_columns(X)
     blur = X.dtype.type((BLUR + d) * np.finfo(X.dtype).eps)
     # While one block of rows is compared with the centres, the next one is fetched from memory, a share of it
@@ -304,7 +305,7 @@ def nearest_rows(X, C, packed, first, last, buffers, labels, distances):
         transpose_differences(X, start, rows, shift, panel)
         for j in range(0, k, group):
             tile_argmin(
-                min(group, k - j), d, panels, j * d, starts, j, panel, 0, columns,
+                min(group, k - j), d, panels, j * d, starts, j, lanes,
                 best, 0, winner, 0, np.int32(j),
             )  # fmt: skip
             for offset in range(ahead, min(ahead + share, end), line):

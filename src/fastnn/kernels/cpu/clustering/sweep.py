@@ -21,7 +21,14 @@ from fastnn.kernels.cpu.clustering.gather import gather_rows
 from fastnn.kernels.cpu.clustering.nearest import nearest_rows, pack_centers
 from fastnn.kernels.cpu.clustering.structures import PackedCenters, RowsToCopy, SweptRows, TileBuffers
 from fastnn.kernels.shared.value_types import Float64s, Reals2D
-from fastnn.kernels.simd.tile import SUM_LANES, TILE_ROWS, tile_add_rows, tile_columns, vector_width
+from fastnn.kernels.simd.tile import (
+    SUM_LANES,
+    TILE_ROWS,
+    TilePanel,
+    tile_add_rows,
+    tile_columns,
+    vector_width,
+)
 
 # Rows per task when nothing has to be summed: enough to hide the launch, few enough to balance the threads.
 _ROWS = 256
@@ -60,7 +67,7 @@ def accumulate_rows(X, weights, labels, first, last, begin, end, sums):
     weighted, d = weights.size > 0, X.shape[1]
     if last > first:
         tile_add_rows(
-            last - first, end - begin, X, first * d + begin, d, labels, first,
+            last - first, end - begin, TilePanel(X, first * d + begin, d), labels, first,
             weights, first if weighted else 0, weighted, end == d, sums, begin, sums.shape[1],
         )  # fmt: skip
 

@@ -30,8 +30,8 @@ def any_size_uses_threads(monkeypatch):
     """Take away the floor below which a call runs on one thread; skip where there is one thread only."""
     if numba.config.NUMBA_NUM_THREADS < 2:
         pytest.skip("one thread only")
-    monkeypatch.setitem(threads.MIN_WORK, "omp", 0)
-    monkeypatch.setitem(threads.MIN_WORK, threads.threading_layer(), 0)
+    monkeypatch.setitem(threads.MIN_FLOPS, "omp", 0)
+    monkeypatch.setitem(threads.MIN_FLOPS, threads.threading_layer(), 0)
     monkeypatch.setattr(host_network, "MIN_STEP_FLOPS", 0)
     before = numba.get_num_threads()
     numba.set_num_threads(2)

@@ -25,7 +25,7 @@ from fastnn import GradKMeans, KMeans, MiniBatchKMeans, MLPClassifier, MLPRegres
 from fastnn.clustering import bounds, leading
 from fastnn.clustering.passes import labels_inertia
 warnings.simplefilter("ignore")
-bounds._LEAST_WORK = bounds._LEAST_SHARE = leading._LEAST_WORK = 0
+bounds._LEAST_TERMS = bounds._LEAST_SHARE = leading._LEAST_TERMS = 0
 bounds._LEAST_PASSES = bounds._FETCH = 0
 bounds._CHANGING = bounds._OPEN = 1.0
 digest = hashlib.sha256()

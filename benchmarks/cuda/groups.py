@@ -42,7 +42,7 @@ NETWORKS = [
 # Rows, features, clusters, of rows that stay on the host; and rows of a block of PyTorch's.
 STREAMED, STREAMED_BLOCK = [(4_000_000, 128, 256)], 500_000
 # Of more products (rows, features, clusters) than this the CPU has only a part of the rows.
-CPU_WORK, CPU_ROWS = 1e11, 200_000
+CPU_PRODUCTS, CPU_ROWS = 1e11, 200_000
 # Relative error of what is checked; sums in float32, of batches and in another order.
 TOLERATED = 1e-3
 # Of products, and of the loss of an epoch, with factors of 11 bits.
@@ -86,7 +86,7 @@ def layers(torch: Any, cuda: Any, shape: tuple[int, int, int]) -> Rows:
         dZ = dA.double() * (A > 0)
         for ours, reference in zip(out, (dZ @ W.double().T, X.double().T @ dZ, dZ.sum(0)), strict=True):
             errors.append(relative_error(ours, reference))
-        for name, ours, theirs, work in (
+        for name, ours, theirs, done in (
             ("linear_forward", forward, torch_forward, flops),
             ("linear_backward", backward, torch_backward, 2 * flops),
         ):
@@ -95,7 +95,7 @@ def layers(torch: Any, cuda: Any, shape: tuple[int, int, int]) -> Rows:
             rows.append(
                 {
                     "what": f"{name} ({n}, {n_in}, {n_out}) relu" + bool(precision) * ", TF32",
-                    "tflops": work / times["fastnn"] / 1e9,
+                    "tflops": done / times["fastnn"] / 1e9,
                     "error": float(np.max(errors)),
                     "tolerated": TOLERATED_TF32 if precision else TOLERATED,
                 }
@@ -274,7 +274,7 @@ def lloyds(torch: Any, cuda: Any, shape: tuple[int, int, int]) -> Rows:
         "peak_bytes": peak[0],
         "note": f"at most {peak[0] / 2**20:.0f} MiB beside X, {peak[0] / (4 * n):.1f} words a row",
     }
-    rows = n if n * d * k < CPU_WORK else min(n, CPU_ROWS)
+    rows = n if n * d * k < CPU_PRODUCTS else min(n, CPU_ROWS)
     on_host = X[:rows].cpu().numpy()
     # Initial centres that are some of these rows: no cluster is empty.
     options = model.get_params() | {"init": on_host[:k], "n_threads": 2}
@@ -294,8 +294,8 @@ def streamed(torch: Any, cuda: Any, shape: tuple[int, int, int]) -> Rows:
     C, no_weights = X[:k].copy(), np.empty(0, np.float32)
 
     def sweeps(rows: Any) -> tuple[Any, Callable[[], float]]:
-        work = clustering_backend(rows).sweeps(rows, k)
-        return work, lambda: work.sweep(rows, no_weights, C, summing=True)
+        passes = clustering_backend(rows).sweeps(rows, k)
+        return passes, lambda: passes.sweep(rows, no_weights, C, summing=True)
 
     share, capacity.SHARE = capacity.SHARE, 0.0
     try:

@@ -133,14 +133,14 @@ def _accelerated(dtype: np.dtype) -> None:
     """What Lloyd's iterations and k-means++ do for many rows, and for long ones."""
     X = np.random.RandomState(0).normal(size=(60, 48)).astype(dtype)
     searched_plus_plus(X, 3, None, np.random.RandomState(0))
-    bounds, work = Bounds(X, 6), device.HostSweeps(60, 6, 48, dtype)
-    work.labels[:] = 0
+    bounds, sweeps = Bounds(X, 6), device.HostSweeps(60, 6, 48, dtype)
+    sweeps.labels[:] = 0
     bounds.begin()
     none = np.empty(0, dtype)
-    bounds.sweep(none, X[:6], X[:6], work)
-    device.move_rows(X, work.labels.copy(), work.labels, work.sums, work.counts)
+    bounds.sweep(none, X[:6], X[:6], sweeps)
+    device.move_rows(X, sweeps.labels.copy(), sweeps.labels, sweeps.sums, sweeps.counts)
     axes = np.eye(48, 4, dtype=dtype)
-    Leading(X, X[0], axes, 4).sweep(none, X[:6], work, summing=True)
+    Leading(X, X[0], axes, 4).sweep(none, X[:6], sweeps, summing=True)
 
 
 def _functions(dtype: np.dtype) -> None:

@@ -17,7 +17,7 @@ DTYPES = [np.float32, np.float64]
 @pytest.fixture
 def bounds_may_pay(monkeypatch):
     """However small the data are."""
-    for name in ("_LEAST_WORK", "_LEAST_ROW", "_LEAST_SHARE", "_LEAST_PASSES", "_FETCH"):
+    for name in ("_LEAST_TERMS", "_LEAST_ROW", "_LEAST_SHARE", "_LEAST_PASSES", "_FETCH"):
         monkeypatch.setattr(bounds, name, 0)
 
 
@@ -93,14 +93,14 @@ def test_moved_rows_correct_the_sums(dtype):
     X = rng.normal(size=(300, 7)).astype(dtype)
     before, labels = rng.integers(0, 5, size=(2, 300)).astype(np.int32)
     labels[:200] = before[:200]
-    work, after = (device.HostSweeps(300, 5, 7, np.dtype(dtype)) for _ in range(2))
-    for each, own in ((work, before), (after, labels)):
+    sweeps, after = (device.HostSweeps(300, 5, 7, np.dtype(dtype)) for _ in range(2))
+    for each, own in ((sweeps, before), (after, labels)):
         each.labels[:] = own
         each.add_up(X, np.empty(0, dtype))
-    device.move_rows(X, before, labels, work.sums, work.counts)
+    device.move_rows(X, before, labels, sweeps.sums, sweeps.counts)
     np.testing.assert_array_equal(before, labels)
-    np.testing.assert_allclose(work.sums, after.sums, atol=1e-12)
-    np.testing.assert_array_equal(work.counts, after.counts)
+    np.testing.assert_allclose(sweeps.sums, after.sums, atol=1e-12)
+    np.testing.assert_array_equal(sweeps.counts, after.counts)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

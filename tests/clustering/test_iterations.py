@@ -27,7 +27,7 @@ def test_the_strategy_follows_the_rows(monkeypatch):
     assert type(strategy(X, X[:64].copy())) is BoundedIterations
     assert type(strategy(X, X[:64].copy(), accelerate=False)) is PlainIterations
     assert type(strategy(as_rows(sparse.csr_matrix(X)), X[:64].copy())) is PlainIterations
-    monkeypatch.setattr(leading, "_LEAST_WORK", 1)
+    monkeypatch.setattr(leading, "_LEAST_TERMS", 1)
     decay = np.arange(1.0, 241) ** -1.5
     long = np.random.default_rng(0).normal(size=(1000, 240)) * decay
     assert type(strategy(long, long[:80].copy())) is LeadingIterations

@@ -23,7 +23,7 @@ def rows_that_decay(n, d, dtype, *, power=0.7, offset=0.0):
 @pytest.fixture
 def always(monkeypatch):
     """Leading dimensions for any data, however many centres they leave."""
-    for name, value in (("_LONG", 1), ("_MANY", 1), ("_LEAST_WORK", 1), ("_WORTH", np.inf)):
+    for name, value in (("_LONG", 1), ("_MANY", 1), ("_LEAST_TERMS", 1), ("_WORTH", np.inf)):
         monkeypatch.setattr(leading, name, value)
     monkeypatch.setattr(leading, "_directions", lambda X: 0)
 
@@ -38,12 +38,12 @@ def test_labels_are_the_nearest(n, d, k, power, offset, dtype, always):
     X = rows_that_decay(n, d, dtype, power=power, offset=offset)
     C = X[:k] + np.asarray(0.01, dtype)
     turned = leading.Leading.of(X, C)
-    work = device.HostSweeps(n, 0, d, X.dtype)
-    inertia = turned.sweep(np.empty(0, dtype), C, work, summing=False)
+    sweeps = device.HostSweeps(n, 0, d, X.dtype)
+    inertia = turned.sweep(np.empty(0, dtype), C, sweeps, summing=False)
     exact = ((X[:, None].astype(np.float64) - C[None].astype(np.float64)) ** 2).sum(axis=2)
-    own = exact[np.arange(n), work.labels]
+    own = exact[np.arange(n), sweeps.labels]
     np.testing.assert_allclose(own, exact.min(axis=1), rtol=d * np.finfo(dtype).eps)
-    np.testing.assert_allclose(work.distances, own, rtol=d * np.finfo(dtype).eps)
+    np.testing.assert_allclose(sweeps.distances, own, rtol=d * np.finfo(dtype).eps)
     np.testing.assert_allclose(inertia, own.sum(), rtol=1e-5)
 
 
@@ -67,15 +67,15 @@ def test_bounds_are_below_the_distances(dtype, always):
 def test_centers_that_are_equal_share_the_lowest_label(always):
     X = rows_that_decay(500, 64, np.float32)
     C = np.repeat(X[:20], 2, axis=0)
-    work = device.HostSweeps(500, 0, 64, X.dtype)
-    leading.Leading.of(X, C).sweep(np.empty(0, X.dtype), C, work, summing=False)
-    assert (work.labels % 2 == 0).all()
+    sweeps = device.HostSweeps(500, 0, 64, X.dtype)
+    leading.Leading.of(X, C).sweep(np.empty(0, X.dtype), C, sweeps, summing=False)
+    assert (sweeps.labels % 2 == 0).all()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("weighted", [False, True])
 def test_a_run_is_that_of_the_plain_passes(weighted, dtype, monkeypatch):
-    monkeypatch.setattr(leading, "_LEAST_WORK", 1)
+    monkeypatch.setattr(leading, "_LEAST_TERMS", 1)
     used = []
     assigned = leading.Leading._assign
     monkeypatch.setattr(
@@ -96,7 +96,7 @@ def test_a_run_is_that_of_the_plain_passes(weighted, dtype, monkeypatch):
 
 
 def test_rows_that_vary_in_all_directions_are_left_to_the_plain_pass(monkeypatch):
-    monkeypatch.setattr(leading, "_LEAST_WORK", 1)
+    monkeypatch.setattr(leading, "_LEAST_TERMS", 1)
     X = np.random.default_rng(0).normal(size=(2000, 240)).astype(np.float32)
     assert leading.Leading.of(X, X[:80]) is None
     # Two directions hold most of the variance, but do not tell the centres apart.
@@ -120,7 +120,7 @@ def test_any_number_of_threads(always):
 
 
 def test_kmeans_takes_the_short_way(monkeypatch):
-    monkeypatch.setattr(leading, "_LEAST_WORK", 1)
+    monkeypatch.setattr(leading, "_LEAST_TERMS", 1)
     X = rows_that_decay(2000, 256, np.float64)
     fast = KMeans(70, init=X[:70], tol=0, max_iter=6).fit(X)
     plain = KMeans(70, init=X[:70], tol=0, max_iter=6, algorithm="plain").fit(X)

@@ -282,16 +282,17 @@ def test_results_do_not_depend_on_who_does_the_work(sizes, batch, dtype, paralle
         net, _ = pair(sizes, "tanh", loss, dtype, Dropout(0.2, SEED))
         optimizer = optimizer_for(net)
         training = bound(net, X, Y, alpha=1e-3, optimizer=optimizer)
-        work = device.new_step_buffers(
+        buffers = device.new_step_buffers(
             net.layout.sizes, batch, net.dtype, keep_z=False, n_threads=how[1], keep_whole=True
         )
-        work.counts[device.STEPS] = 5
+        buffers.counts[device.STEPS] = 5
         n_batches = -(-450 // batch)
+        places = min(how[1], len(buffers.scratch))
         device.run_batches(
-            how[0], min(how[1], len(work.scratch)), how[2], 0, n_batches, batch, 450, training._model,
-            training._rows, training._targets, training._steps, work, True, 1e-3,
+            how[0], device.BatchRun(places, how[2], 0, n_batches, batch, 450, True, 1e-3),
+            training._model, training._rows, training._targets, training._steps, buffers,
         )  # fmt: skip
-        results.append((net.parameters, work.sums[device.TOTAL], optimizer.state))
+        results.append((net.parameters, buffers.sums[device.TOTAL], optimizer.state))
     for a, b in zip(*results, strict=True):
         assert_array_equal(a, b)
 

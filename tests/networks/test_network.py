@@ -153,8 +153,8 @@ SHAPES = [([64, 100, 10], 200), ([64, 100, 37, 10], 173), ([50, 100, 1], 200), (
 def test_shapes_are_of_both_kinds(dtype):
     kinds = set()
     for sizes, batch in SHAPES:
-        work = device.new_step_buffers(Layout(sizes).sizes, batch, dtype, keep_z=False, n_threads=2)
-        kinds.add(work.partials.size > 0)
+        buffers = device.new_step_buffers(Layout(sizes).sizes, batch, dtype, keep_z=False, n_threads=2)
+        kinds.add(buffers.partials.size > 0)
     assert kinds == {True, False}
 
 
@@ -193,15 +193,15 @@ def test_results_do_not_depend_on_who_does_the_work(sizes, batch, dtype, paralle
         net, _ = pair(sizes, loss=loss, dtype=dtype)
         optimizer = optimizer_for(net)
         training = bound(net, X, Y, alpha=1e-3, optimizer=optimizer)
-        work = device.new_step_buffers(net.layout.sizes, batch, net.dtype, keep_z=False, n_threads=how[1])
-        places = min(how[1], len(work.scratch))
+        buffers = device.new_step_buffers(net.layout.sizes, batch, net.dtype, keep_z=False, n_threads=how[1])
+        places = min(how[1], len(buffers.scratch))
         n_batches = -(-450 // batch)
         device.run_batches(
-            how[0], places, how[2], 0, n_batches, batch, 450, training._model, training._rows,
-            training._targets, training._steps, work, True, 1e-3,
+            how[0], device.BatchRun(places, how[2], 0, n_batches, batch, 450, True, 1e-3),
+            training._model, training._rows, training._targets, training._steps, buffers,
         )  # fmt: skip
-        assert work.counts[device.DONE] == n_batches
-        results.append((net.parameters, work.sums[device.TOTAL], optimizer.state))
+        assert buffers.counts[device.DONE] == n_batches
+        results.append((net.parameters, buffers.sums[device.TOTAL], optimizer.state))
     for a, b in zip(*results, strict=True):
         np.testing.assert_array_equal(a, b)
 

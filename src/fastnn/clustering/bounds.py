@@ -5,9 +5,9 @@ import numpy as np
 from fastnn.kernels.clustering import device
 from fastnn.kernels.shared.threads import threads_for, workers
 
-# Distances in a pass, times features, from which bounds may pay: below, a pass is over in the time that its
-# preparations take.
-_LEAST_WORK = 1 << 21
+# Terms of the distances of a pass, one for each feature, from which bounds may pay: below, a pass is over in
+# the time that its preparations take.
+_LEAST_TERMS = 1 << 21
 # The same for a row: to follow its two numbers, and to read it again where they do not settle it, takes the
 # time of half as much.
 _LEAST_ROW = 1 << 8
@@ -67,7 +67,7 @@ class Bounds:
         self._movement = device.Movement(*np.zeros((4, k), X.dtype))
         # Rows whose labels have changed since the sums were added up; None while there are no such sums.
         self._moved_rows: int | None = None
-        self._work = device.sweep_work(n, k, X.shape[1])
+        self._flops = device.sweep_flops(n, k, X.shape[1])
 
     @property
     def corrected(self) -> bool:
@@ -79,7 +79,7 @@ class Bounds:
         """Whether there is so much to compute for a row that bounds could save time."""
         return (
             k * d >= _LEAST_ROW
-            and n * k * d >= _LEAST_WORK
+            and n * k * d >= _LEAST_TERMS
             and n * d >= k * _LEAST_SHARE
             and not device.is_small(k, d)
         )
@@ -125,7 +125,7 @@ class Bounds:
         self._moved_rows = 0
 
     def _assign(self, C: np.ndarray, before: np.ndarray, labels: np.ndarray) -> None:
-        with threads_for(self._work) as parallel:
+        with threads_for(self._flops) as parallel:
             if not self._fresh:
                 device.center_movement(parallel, workers(parallel), C, before, self._movement)
             device.bounded_assign(

@@ -10,8 +10,8 @@ from fastnn.kernels.clustering import device
 from fastnn.kernels.shared.threads import one_blas_thread, threads_for, workers
 
 # Rows of fewer features, or fewer centres (one for each leading dimension at least), leave little to save.
-# Smaller problems are over before the axes are found.
-_LONG, _MANY, _LEAST_WORK = 192, 64, 1 << 28
+# With fewer terms of distances in a pass, one for each feature, all is over before the axes are found.
+_LONG, _MANY, _LEAST_TERMS = 192, 64, 1 << 28
 # Of the features, the leading dimensions: the largest share is what may be copied of the data.
 _SHARES = (24, 12, 6)
 # Rows that tell in how many directions the data vary, and rows that the axes are found from.
@@ -54,7 +54,7 @@ class Leading:
     def of(cls, X: np.ndarray, C: np.ndarray) -> "Leading | None":
         """For these data and initial centres, or None where it would not pay."""
         (n, d), n_clusters = X.shape, C.shape[0]
-        if d < _LONG or n_clusters < max(_MANY, d // _SHARES[-1]) or n * d * n_clusters < _LEAST_WORK:
+        if d < _LONG or n_clusters < max(_MANY, d // _SHARES[-1]) or n * d * n_clusters < _LEAST_TERMS:
             return None
         if _directions(X) >= d / (2 * _SHARES[-1]):
             return None
@@ -104,7 +104,7 @@ class Leading:
         (n, d), k, m = self._X.shape, C.shape[0], self._axes.shape[1]
         panels = device.pack_leading(*self._turn(C), self._slack)
         counts = np.empty(device.leading_tasks(n), np.int64)
-        with threads_for(device.sweep_work(n, k, m)) as parallel:
+        with threads_for(device.sweep_flops(n, k, m)) as parallel:
             device.leading_assign(
                 parallel, workers(parallel), self._X, C, self._lead, self._squares, panels,
                 self._X.dtype.type(self._slack), sweeps.labels, sweeps.distances, counts,

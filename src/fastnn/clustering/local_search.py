@@ -39,8 +39,8 @@ class LocalSearch:
         n = X.shape[0]
         self.closest, self.second = np.empty((2, n), X.dtype)
         self.nearest, self.next_nearest = np.empty((2, n), np.int32)
-        self._work = device.seeding_work(n, *centers.shape)
-        with threads_for(self._work) as parallel:
+        self._flops = device.seeding_flops(n, *centers.shape)
+        with threads_for(self._flops) as parallel:
             self._place(parallel, -1, np.empty(0, X.dtype))
 
     def run(self, n_steps: int) -> None:
@@ -56,7 +56,7 @@ class LocalSearch:
             device.pick_rows(self.X, self.weights, self.centers[0], self.closest, potential, targets, picked)
             candidate = self.X[picked]
             far = self._quarter_distances(candidate)
-            with threads_for(self._work) as parallel:
+            with threads_for(self._flops) as parallel:
                 device.swap_costs(
                     parallel, self.X, self.weights, candidate, far,
                     self.closest, self.nearest, self.second, costs,
@@ -66,7 +66,7 @@ class LocalSearch:
             if not total[k] + total[j] < potential.sum():
                 continue
             self.centers[j] = candidate[0]
-            with threads_for(self._work) as parallel:
+            with threads_for(self._flops) as parallel:
                 self._place(parallel, j, far)
             potential = self._potential()
 
@@ -79,7 +79,7 @@ class LocalSearch:
     def _potential(self) -> np.ndarray:
         """Each task's part of the potential: what a centre that is there already leaves of it."""
         potentials = np.empty((device.seeding_tasks(len(self.X)), 1))
-        with threads_for(self._work) as parallel:
+        with threads_for(self._flops) as parallel:
             device.try_candidates(
                 parallel, workers(parallel), self.X, self.weights, self.centers[:1], self.closest, potentials
             )

@@ -35,16 +35,16 @@ def total_weight(n: int, weights: np.ndarray | None) -> float:
 
 def nearest_centers(X: Rows, C: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Nearest centre of every row, and the squared distance to it."""
-    work = clustering_backend(X).sweeps(X, 0)
-    work.sweep(X, weights_or_empty(None, X), C, summing=False)
-    return work.labels, work.distances
+    sweeps = clustering_backend(X).sweeps(X, 0)
+    sweeps.sweep(X, weights_or_empty(None, X), C, summing=False)
+    return sweeps.labels, sweeps.distances
 
 
 def labels_inertia(X: Rows, weights: np.ndarray | None, C: np.ndarray) -> tuple[np.ndarray, float]:
     """Nearest centre of every row and the weighted sum of squared distances to them."""
-    work = clustering_backend(X).sweeps(X, 0)
-    inertia = work.sweep(X, weights_or_empty(weights, X), C, summing=False)
-    return work.labels, inertia
+    sweeps = clustering_backend(X).sweeps(X, 0)
+    inertia = sweeps.sweep(X, weights_or_empty(weights, X), C, summing=False)
+    return sweeps.labels, inertia
 
 
 def mean_variance(X: Rows) -> float:
@@ -58,10 +58,10 @@ def mean_variance(X: Rows) -> float:
         stored = np.bincount(columns, minlength=d)
         squares = np.bincount(columns, (values - mean[columns]) ** 2, minlength=d)
         return float((squares + (n - stored) * mean**2).mean() / n)
-    work = clustering_backend(X).sweeps(X, 1)
-    work.sum_all(X)
-    mean = (work.sums / n).astype(X.dtype)
-    return work.sweep(X, weights_or_empty(None, X), mean, summing=False) / (n * d)
+    sweeps = clustering_backend(X).sweeps(X, 1)
+    sweeps.sum_all(X)
+    mean = (sweeps.sums / n).astype(X.dtype)
+    return sweeps.sweep(X, weights_or_empty(None, X), mean, summing=False) / (n * d)
 
 
 def weights_or_empty(weights: np.ndarray | None, X: Rows) -> np.ndarray:

@@ -122,20 +122,20 @@ class HostNetwork:
             stop = batch + chunks.begin(n_batches - batch)
             threaded = step_flops >= MIN_STEP_FLOPS and chunks.allow_threads()
             with threads_for(step_flops * (stop - batch) if threaded else 0.0) as parallel:
-                workspace, n_workers = self._buffers.for_batches(batch_size, workers(parallel), n_entries)
-                workspace.counts[device.STEPS] = optimizer.t
-                workspace.sums[device.TOTAL] = total
+                buffers, n_workers = self._buffers.for_batches(batch_size, workers(parallel), n_entries)
+                buffers.counts[device.STEPS] = optimizer.t
+                buffers.sums[device.TOTAL] = total
                 chunks.start()
                 try:
-                    device.run_batches(
-                        parallel, n_workers, patience, batch, stop, batch_size, n, self._model, rows,
-                        self._targets, self._steps, workspace, True, optimizer.learning_rate,
-                    )  # fmt: skip
+                    run = device.BatchRun(
+                        n_workers, patience, batch, stop, batch_size, n, True, optimizer.learning_rate
+                    )
+                    device.run_batches(parallel, run, self._model, rows, self._targets, self._steps, buffers)
                 finally:
                     # Ctrl-C is raised when the compiled call is over, whose steps are done.
-                    optimizer.t = int(workspace.counts[device.STEPS])
-            chunks.end(int(workspace.counts[device.DONE]), parallel)
-            total, loss = workspace.sums[device.TOTAL], workspace.sums[device.LOSS]
+                    optimizer.t = int(buffers.counts[device.STEPS])
+            chunks.end(int(buffers.counts[device.DONE]), parallel)
+            total, loss = buffers.sums[device.TOTAL], buffers.sums[device.LOSS]
             if np.isnan(loss):
                 return float(loss)
             batch = stop
@@ -155,13 +155,11 @@ class HostNetwork:
         for first in range(0, n_blocks, at_once):
             stop = min(n_blocks, first + at_once)
             with threads_for(step_flops * (stop - first)) as parallel:
-                workspace, n_workers = self._buffers.for_batches(block, workers(parallel), n_entries)
-                workspace.sums[[device.TOTAL, device.TOTAL_WEIGHT]] = total, weight
-                device.run_batches(
-                    parallel, n_workers, _patience(step_flops), first, stop, block, n,
-                    self._model, rows, self._targets, gradients, workspace, False, 0.0,
-                )  # fmt: skip
-            loss, total, weight = workspace.sums[[device.LOSS, device.TOTAL, device.TOTAL_WEIGHT]]
+                buffers, n_workers = self._buffers.for_batches(block, workers(parallel), n_entries)
+                buffers.sums[[device.TOTAL, device.TOTAL_WEIGHT]] = total, weight
+                run = device.BatchRun(n_workers, _patience(step_flops), first, stop, block, n, False, 0.0)
+                device.run_batches(parallel, run, self._model, rows, self._targets, gradients, buffers)
+            loss, total, weight = buffers.sums[[device.LOSS, device.TOTAL, device.TOTAL_WEIGHT]]
             if np.isnan(loss):
                 break
         gradient = gradients.gradient.copy() if copy else gradients.gradient
@@ -184,23 +182,23 @@ class _Buffers:
 
     def __init__(self, layout: Layout, dtype: np.dtype, keep_z: bool, keep_whole: bool) -> None:
         self._layout, self._dtype, self._keep_z, self._keep_whole = layout, dtype, keep_z, keep_whole
-        self._workspace: device.StepBuffers | None = None
+        self._buffers: device.StepBuffers | None = None
         self._made_for: tuple[int, int, int | None] = 0, 0, None
 
     def for_batches(
         self, n_rows: int, n_workers: int, n_entries: int | None
     ) -> tuple[device.StepBuffers, int]:
-        """A workspace for batches of `n_rows`, and how many of the `n_workers` have places in it."""
+        """Buffers for batches of `n_rows`, and how many of the `n_workers` have places in them."""
         held_rows, held_workers, held_entries = self._made_for
         # One worker can use what was made for several, and few entries what was made for many.
         wanted = n_workers if n_workers > 1 else max(1, held_workers)
         fits = held_entries == n_entries
         if held_entries is not None and n_entries is not None:
             fits = held_entries >= n_entries
-        if self._workspace is None or not fits or (held_rows, held_workers) != (n_rows, wanted):
+        if self._buffers is None or not fits or (held_rows, held_workers) != (n_rows, wanted):
             # The next epoch's longest batch may be somewhat longer.
             held_entries = n_entries if n_entries is None else n_entries + n_entries // 8
-            self._workspace = device.new_step_buffers(
+            self._buffers = device.new_step_buffers(
                 self._layout.sizes,
                 n_rows,
                 self._dtype,
@@ -211,8 +209,8 @@ class _Buffers:
             )
             self._made_for = n_rows, wanted, held_entries
         if n_workers == 1:
-            return self._workspace.on_one_thread(), 1
-        return self._workspace, min(n_workers, len(self._workspace.scratch))
+            return self._buffers.on_one_thread(), 1
+        return self._buffers, min(n_workers, len(self._buffers.scratch))
 
 
 def _patience(step_flops: float) -> int:

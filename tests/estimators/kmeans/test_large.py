@@ -149,9 +149,9 @@ def centers(many_elements):
 
 def swept(X, C):
     n, k, d = len(X), *C.shape
-    work = device.HostSweeps(n, k, d, X.dtype)
-    work.sweep(X, np.empty(0, X.dtype), C, summing=True)
-    return work
+    sweeps = device.HostSweeps(n, k, d, X.dtype)
+    sweeps.sweep(X, np.empty(0, X.dtype), C, summing=True)
+    return sweeps
 
 
 @pytest.mark.parametrize("k", [2, 4, CLUSTERS])
@@ -160,14 +160,14 @@ def test_all_of_many_elements(k, many_elements, centers):
     C = np.ascontiguousarray(centers[:k])
     if k == 2:
         assert is_small(k, FEATURES)
-    work, end = swept(many_elements, C), swept(many_elements[-LAST:].copy(), C)
-    np.testing.assert_array_equal(work.labels[-LAST:], end.labels)
-    np.testing.assert_allclose(work.distances[-LAST:], end.distances, rtol=1e-6)
-    assert not work.labels[:-LAST].any()
-    assert not work.distances[:-LAST].any()
-    np.testing.assert_allclose(work.sums, end.sums, rtol=1e-9, atol=1e-9)
+    sweeps, end = swept(many_elements, C), swept(many_elements[-LAST:].copy(), C)
+    np.testing.assert_array_equal(sweeps.labels[-LAST:], end.labels)
+    np.testing.assert_allclose(sweeps.distances[-LAST:], end.distances, rtol=1e-6)
+    assert not sweeps.labels[:-LAST].any()
+    assert not sweeps.distances[:-LAST].any()
+    np.testing.assert_allclose(sweeps.sums, end.sums, rtol=1e-9, atol=1e-9)
     end.counts[0] += len(many_elements) - LAST
-    np.testing.assert_array_equal(work.counts, end.counts)
+    np.testing.assert_array_equal(sweeps.counts, end.counts)
 
 
 def test_bounds_of_many_elements(many_elements, centers):

@@ -159,7 +159,7 @@ def test_workqueue_layer_gives_the_same_result():
     warnings.simplefilter("ignore")
     from fastnn.kernels import linear_forward
     from fastnn.kernels.shared import threads as _threads
-    _threads.MIN_WORK.update(omp=0, tbb=0, workqueue=0)
+    _threads.MIN_FLOPS.update(omp=0, tbb=0, workqueue=0)
     host_network.MIN_STEP_FLOPS = 0
     with _threads.threads_for(1) as parallel:
         assert parallel

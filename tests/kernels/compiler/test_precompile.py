@@ -17,8 +17,8 @@ rng = np.random.default_rng(0)
 X = rng.normal(size=(3000, 5)).astype(np.float32)
 y = X[:, 0] > 0
 w = rng.random(3000)
-for layer in _threads.MIN_WORK:
-    _threads.MIN_WORK[layer] = 1e4  # some launches with threads, some without
+for layer in _threads.MIN_FLOPS:
+    _threads.MIN_FLOPS[layer] = 1e4  # some launches with threads, some without
 for data in (X, X[:20], sparse.csr_matrix(X)):
     for activation in ("relu", "logistic", "silu"):
         for solver in ("adam", "sgd", "lbfgs"):

@@ -55,8 +55,8 @@ def launches(monkeypatch, any_size_uses_threads):
     plain = _threads.threads_for
 
     class Spy:
-        def __init__(self, work):
-            self.block = plain(work)
+        def __init__(self, flops):
+            self.block = plain(flops)
 
         def __enter__(self):
             parallel = self.block.__enter__()

@@ -13,7 +13,9 @@ from fastnn.kernels.simd.tile import (
     PAIR_ROWS,
     SUM_LANES,
     TILE_ROWS,
+    TilePanel,
     divide_by_sum,
+    scalars_of,
     subtract_max,
     tile_add_least,
     tile_add_rows,
@@ -38,18 +40,21 @@ DTYPES = [np.float32, np.float64]
 @jit
 def product(A, B, begin, begin_stride, C, rows, depth, columns, has_begin):
     tile_product(
-        rows, depth, A, 0, TILE_ROWS, B, 0, columns, begin, 0, begin_stride, C, 0, columns, columns, has_begin
-    )
+        rows, depth, scalars_of(A, 0, TILE_ROWS, 1, depth), TilePanel(B, 0, columns),
+        TilePanel(begin, 0, begin_stride), TilePanel(C, 0, columns), columns, has_begin,
+    )  # fmt: skip
 
 
 @jit
 def argmin(A, start, B, best, labels, count, depth, columns, first):
-    tile_argmin(count, depth, A, 0, start, 0, B, 0, columns, best, 0, labels, 0, np.int32(first))
+    tile_argmin(count, depth, A, 0, start, 0, TilePanel(B, 0, columns), best, 0, labels, 0, np.int32(first))
 
 
 @jit
 def argmin_squares(A, start, B, best, labels, count, depth, columns, first):
-    tile_argmin_squares(count, depth, A, 0, start, 0, B, 0, columns, best, 0, labels, 0, np.int32(first))
+    tile_argmin_squares(
+        count, depth, A, 0, start, 0, TilePanel(B, 0, columns), best, 0, labels, 0, np.int32(first)
+    )
 
 
 @jit
@@ -75,7 +80,18 @@ def all_distances(X, C, out, rows, count, depth):
 @jit
 def add_rows(x, labels, weights, sums, rows, n_columns, stride, is_weighted, counting):
     tile_add_rows(
-        rows, n_columns, x, 1, stride, labels, 0, weights, 0, is_weighted, counting, sums, 0, sums.shape[1]
+        rows,
+        n_columns,
+        TilePanel(x, 1, stride),
+        labels,
+        0,
+        weights,
+        0,
+        is_weighted,
+        counting,
+        sums,
+        0,
+        sums.shape[1],
     )
 
 

@@ -34,6 +34,7 @@ from fastnn.kernels.compiler.signature import (
     float_type,
     intrinsic_of,
     parameters_of,
+    unpacked,
     view_element,
     view_type,
 )
@@ -85,21 +86,6 @@ def _compile(function: Callable[..., Any], dtype_name: str, key: Any) -> Any:
     return compiled
 
 
-def _flat(
-    context: Any, builder: ir.IRBuilder, parameter: KernelParameter, kind: Any, argument: ir.Value, dtype: Any
-) -> list[ir.Value]:
-    """What a C function takes for one argument of a call."""
-    flat: list[ir.Value] = []
-    parts = [argument] if parameter.structure is None else cgutils.unpack_tuple(builder, argument)
-    for part, member, value in zip(parts, parameter.members(kind), parameter.values, strict=True):
-        if value.ndim:
-            view = context.make_array(member)(context, builder, part)
-            flat += [view.data, *cgutils.unpack_tuple(builder, view.shape)]
-        else:
-            flat.append(context.cast(builder, part, member, view_element(value, dtype)))
-    return flat
-
-
 def _caller(
     parameters: Sequence[KernelParameter], callee: Callable[..., ir.Value], *, by_address: bool
 ) -> Any:
@@ -118,8 +104,12 @@ def _caller(
         def codegen(context: Any, builder: ir.IRBuilder, signature: Any, values: Sequence[ir.Value]) -> Any:
             where, values = (values[0], values[1:]) if by_address else (None, values)
             flat: list[ir.Value] = []
-            for parameter, kind, value in zip(parameters, expected, values, strict=True):
-                flat += _flat(context, builder, parameter, kind, value, dtype)
+            for value, kind, part in unpacked(builder, parameters, expected, values):
+                if value.ndim:
+                    view = context.make_array(kind)(context, builder, part)
+                    flat += [view.data, *cgutils.unpack_tuple(builder, view.shape)]
+                else:
+                    flat.append(context.cast(builder, part, kind, view_element(value, dtype)))
             builder.call(callee(builder, dtype, view_type(parameters, dtype), where), flat)
             return context.get_dummy_value()
 

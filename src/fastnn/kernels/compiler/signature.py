@@ -8,12 +8,12 @@ How arrays reach a function depends on who wrote it:
   is added before, and truth values as bits.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
 from llvmlite import ir
-from numba.core import types
+from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from fastnn.kernels.shared.value_types import FLOAT, ValueType, fields_of, value_type
@@ -74,8 +74,10 @@ def values_of(parameters: Sequence[KernelParameter]) -> list[ValueType]:
     return [value for parameter in parameters for value in parameter.values]
 
 
-def float_type(parameters: Sequence[KernelParameter], arguments: Sequence[Any]) -> Any:
-    """T, from the arguments' Numba types.
+def float_type(
+    parameters: Sequence[KernelParameter], arguments: Sequence[Any], *, any_axes: bool = False
+) -> Any:
+    """T, from the arguments' Numba types; with `any_axes` one axis stands for any number of them.
 
     Raises
     ------
@@ -89,9 +91,29 @@ def float_type(parameters: Sequence[KernelParameter], arguments: Sequence[Any]) 
     ]
     dtype = next(member.dtype for member, value in pairs if value.element == FLOAT and value.ndim)
     for member, value in pairs:
-        if value.ndim and member != value.numba_type(dtype):
+        found = _flattened(member) if any_axes else member
+        if value.ndim and found != value.numba_type(dtype):
             raise TypeError(f"a compiled function takes contiguous {value} with T = {dtype}, got {member}")
     return dtype
+
+
+def _flattened(kind: Any) -> Any:
+    """The type of an array's elements one after the other, where they lie so."""
+    if isinstance(kind, types.Array) and kind.layout == "C":
+        return types.Array(kind.dtype, 1, "C")
+    return kind
+
+
+def unpacked(
+    builder: ir.IRBuilder,
+    parameters: Sequence[KernelParameter],
+    kinds: Sequence[Any],
+    arguments: Sequence[ir.Value],
+) -> Iterator[tuple[ValueType, Any, ir.Value]]:
+    """All scalars and arrays of a call's arguments, with their Numba types, in order."""
+    for parameter, kind, argument in zip(parameters, kinds, arguments, strict=True):
+        parts = [argument] if parameter.structure is None else cgutils.unpack_tuple(builder, argument)
+        yield from zip(parameter.values, parameter.members(kind), parts, strict=True)
 
 
 def view_element(value: ValueType, dtype: Any) -> Any:

@@ -57,15 +57,3 @@ class MiniBatchRule(NamedTuple):
     tol: float  # least squared movement of the centres; 0 for any
     patience: int  # steps without a smoothed inertia below all before; negative for any number
     on_sphere: bool = False
-
-
-class BatchBuffers(NamedTuple):
-    """What a step on a batch works with."""
-
-    X: np.ndarray  # (batch_size, d) its rows
-    weights: np.ndarray  # (batch_size,), or (0,) for ones
-    labels: np.ndarray  # (batch_size,) int32
-    distances: np.ndarray  # (batch_size,)
-    sums: np.ndarray  # (k, d) float64
-    counts: np.ndarray  # (k,) float64
-    partials: np.ndarray  # of ``new_partials``

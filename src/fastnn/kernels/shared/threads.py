@@ -20,7 +20,7 @@ from fastnn._forks import inherited
 
 # FLOPs (or bytes moved) below which a second thread costs more than it saves. An empty parallel region takes
 # 2 us with OpenMP, in which one core does about 2e5 FLOPs; workqueue takes about 100 us.
-MIN_WORK = {"omp": 5e5, "tbb": 1e6, "workqueue": 2e7}
+MIN_FLOPS = {"omp": 5e5, "tbb": 1e6, "workqueue": 2e7}
 
 # Threads at most, where somebody has said so for a block of code; of this Python thread (or task) alone.
 _limit: ContextVar[int | None] = ContextVar("fastnn_threads", default=None)
@@ -85,7 +85,7 @@ def use_threads(n: int | None) -> Iterator[None]:
 
 @contextmanager
 def force_threads(parallel: bool) -> Iterator[None]:
-    """Let every launch inside the block use threads, or none, whatever its work: to compile both forms.
+    """Let every launch inside the block use threads, or none, however few its FLOPs: to compile both forms.
 
     In a forked child, and beside a region of the workqueue layer, none are used all the same.
     """
@@ -163,26 +163,26 @@ def _allowed_threads() -> int:
     return min(numba.config.NUMBA_NUM_THREADS, usable_cores() if limit is None else limit)
 
 
-def threads_for(work: float) -> AbstractContextManager[bool]:
+def threads_for(flops: float) -> AbstractContextManager[bool]:
     """Whether the launch inside the ``with`` block may use threads; inside it, Numba is set to their number.
 
     Parameters
     ----------
-    work : float
+    flops : float
         FLOPs or bytes of the parallel region, whichever is larger.
 
     Yields
     ------
     parallel : bool
-        False for little work, for one thread, in a forked child whose parent had loaded the runtime of these
+        False for few FLOPs, for one thread, in a forked child whose parent had loaded the runtime of these
         threads, and while another Python thread is inside a region of the workqueue layer, which is not
         thread-safe.
     """
     forced = _forced.get()
     # OpenMP's floor is the lowest: below it no layer has to be started to know the answer.
-    if forced is False or inherited.pool or (forced is None and work < MIN_WORK["omp"]):
+    if forced is False or inherited.pool or (forced is None and flops < MIN_FLOPS["omp"]):
         return _SERIAL
-    return _region(work, forced)
+    return _region(flops, forced)
 
 
 # A generator would cost 2 us, and the fit of a small table asks some thirty times.
@@ -190,11 +190,11 @@ _SERIAL = nullcontext(False)
 
 
 @contextmanager
-def _region(work: float, forced: bool | None) -> Iterator[bool]:
+def _region(flops: float, forced: bool | None) -> Iterator[bool]:
     """What ``threads_for`` gives, where there is enough to do for threads."""
     if forced is None:
         n = _allowed_threads()
-        if n == 1 or work < MIN_WORK[threading_layer()]:
+        if n == 1 or flops < MIN_FLOPS[threading_layer()]:
             yield False
             return
     else:

@@ -87,7 +87,7 @@ def emit_product(
 
 
 def _emit_store_tile(v: Vectors, f: ir.Function, rows: int, masks: list[ir.Value | None]) -> None:
-    """One row count and one column pattern of ``tile_blocks_product``, up to its ``ret``."""
+    """One row count and one column pattern of ``tile_product``, up to its ``ret``."""
     builder = v.builder
     _, depth, a, step, row, block, jump, b, b_stride, begin, begin_stride, c, c_stride, _, has_begin = f.args
 

@@ -22,6 +22,8 @@ Arrays are C-contiguous and passed with offsets and strides in elements. Nothing
 themselves stand in ``tile_ir``.
 """
 
+from typing import NamedTuple
+
 from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic, register_jitable
@@ -62,16 +64,35 @@ def tile_columns(typingctx, array):
     return types.int64(array), codegen
 
 
+class TilePanel(NamedTuple):
+    """A matrix that is read or written along its rows: element [i, j] is array[at + i * stride + j]."""
+
+    array: Reals
+    at: Offset
+    stride: int
+
+
+class TileScalars(NamedTuple):
+    """A matrix of which scalars are read, in blocks of `block` steps of p, `jump` elements apart.
+
+    A[p, i] = array[at + p // block * jump + p % block * step + i * row].
+    """
+
+    array: Reals
+    at: Offset
+    step: int
+    row: int
+    block: int
+    jump: int
+
+
 @tile_function("product")
-def tile_blocks_product(
-    rows: int, depth: int, a: Reals, a_offset: Offset, a_step: int, a_row: int, block: int, a_jump: int,
-    b: Reals, b_offset: Offset, b_stride: int, begin: Reals, begin_offset: Offset, begin_stride: int,
-    c: Reals, c_offset: Offset, c_stride: int, columns: int, has_begin: bool,
+def tile_product(
+    rows: int, depth: int, a: TileScalars, b: TilePanel, begin: TilePanel, c: TilePanel, columns: int,
+    has_begin: bool,
 ):  # fmt: skip
     """C[i, j] = begin[i, j] + sum_p A[p, i] B[p, j] for one tile; begin counts as 0 without `has_begin`.
 
-    A lies in blocks of `block` steps of p, `a_jump` elements from one to the next:
-    A[p, i] = a[a_offset + p // block * a_jump + p % block * a_step + i * a_row].
     With `begin` = C the product is added to C; with a vector and stride 0 every row starts from a bias.
     1 <= rows <= TILE_ROWS, 1 <= columns <= tile_columns(a), depth >= 0.
     FLOPs: 2 rows columns depth. Bytes: (rows + columns) depth + rows columns elements.
@@ -79,10 +100,7 @@ def tile_blocks_product(
 
 
 @tile_function("squares")
-def tile_squares(
-    rows: int, depth: int, a: Reals, a_offset: Offset, b: Reals, b_offset: Offset, b_stride: int, c: Reals,
-    c_offset: Offset, c_stride: int,
-):  # fmt: skip
+def tile_squares(rows: int, depth: int, a: Reals, a_offset: Offset, b: TilePanel, c: TilePanel):
     """C[i, j] = sum_p (A[p, i] - B[p, j])^2 for a full tile's columns; A is a panel (depth, TILE_ROWS).
 
     1 <= rows <= TILE_ROWS. FLOPs: 3 rows tile_columns depth.
@@ -90,42 +108,22 @@ def tile_squares(
 
 
 @register_jitable
-def tile_rows_product(
-    rows, depth, a, a_offset, a_step, a_row, b, b_offset, b_stride,
-    begin, begin_offset, begin_stride, c, c_offset, c_stride, columns, has_begin,
-):  # fmt: skip
-    """``tile_blocks_product`` of one block: A[p, i] = a[a_offset + p * a_step + i * a_row]."""
-    tile_blocks_product(
-        rows, depth, a, a_offset, a_step, a_row, depth, 0, b, b_offset, b_stride,
-        begin, begin_offset, begin_stride, c, c_offset, c_stride, columns, has_begin,
-    )  # fmt: skip
-
-
-@register_jitable
-def tile_product(
-    rows, depth, a, a_offset, a_stride, b, b_offset, b_stride,
-    begin, begin_offset, begin_stride, c, c_offset, c_stride, columns, has_begin,
-):  # fmt: skip
-    """``tile_rows_product`` of scalars side by side: A[p, i] = a[a_offset + p * a_stride + i]."""
-    tile_rows_product(
-        rows, depth, a, a_offset, a_stride, 1, b, b_offset, b_stride,
-        begin, begin_offset, begin_stride, c, c_offset, c_stride, columns, has_begin,
-    )  # fmt: skip
+def scalars_of(array, at, step, row, depth):
+    """``TileScalars`` that lie in one block, of `depth` steps: A[p, i] = array[at + p * step + i * row]."""
+    return TileScalars(array, at, step, row, depth, 0)
 
 
 @tile_function("combine")
 def _tile_combine(
     columns: int, depth: int, values: Reals, values_offset: Offset, indices: Int32s, indices_offset: Offset,
-    b: Reals, b_offset: Offset, b_stride: int, begin: Reals, begin_offset: Offset, out: Reals,
-    out_offset: Offset, has_begin: bool,
+    b: TilePanel, begin: Reals, begin_offset: Offset, out: Reals, out_offset: Offset, has_begin: bool,
 ):  # fmt: skip
     """``combine_rows`` of STRIP_VECTORS vectors of columns at most."""
 
 
 @register_jitable
 def combine_rows(
-    columns, depth, values, values_offset, indices, indices_offset, b, b_offset, b_stride,
-    out, out_offset, has_begin,
+    columns, depth, values, values_offset, indices, indices_offset, b, out, out_offset, has_begin
 ):  # fmt: skip
     """out[j] = begin[j] + sum_p values[p] B[indices[p], j] for j < columns; begin is out itself, or 0.
 
@@ -137,15 +135,14 @@ def combine_rows(
     for j in range(0, columns, strip):
         _tile_combine(
             min(strip, columns - j), depth, values, values_offset, indices, indices_offset,
-            b, b_offset + j, b_stride, out, out_offset + j, out, out_offset + j, has_begin,
+            TilePanel(b.array, b.at + j, b.stride), out, out_offset + j, out, out_offset + j, has_begin,
         )  # fmt: skip
 
 
 @tile_function("argmin")
 def tile_argmin(
-    count: int, depth: int, a: Reals, a_offset: Offset, start: Reals, start_offset: Offset, b: Reals,
-    b_offset: Offset, b_stride: int, best: Reals, best_offset: Offset, labels: Int32s, labels_offset: Offset,
-    first: Int32,
+    count: int, depth: int, a: Reals, a_offset: Offset, start: Reals, start_offset: Offset, b: TilePanel,
+    best: Reals, best_offset: Offset, labels: Int32s, labels_offset: Offset, first: Int32,
 ):  # fmt: skip
     """Fold `count` candidates into the running minimum of every column of a full tile.
 
@@ -158,9 +155,8 @@ def tile_argmin(
 
 @tile_function("argmin-squares")
 def tile_argmin_squares(
-    count: int, depth: int, a: Reals, a_offset: Offset, start: Reals, start_offset: Offset, b: Reals,
-    b_offset: Offset, b_stride: int, best: Reals, best_offset: Offset, labels: Int32s, labels_offset: Offset,
-    first: Int32,
+    count: int, depth: int, a: Reals, a_offset: Offset, start: Reals, start_offset: Offset, b: TilePanel,
+    best: Reals, best_offset: Offset, labels: Int32s, labels_offset: Offset, first: Int32,
 ):  # fmt: skip
     """``tile_argmin`` with value[i, j] = start[i] + sum_p (A[p, i] - B[p, j])^2.
 
@@ -170,9 +166,9 @@ def tile_argmin_squares(
 
 @tile_function("argmin-two")
 def tile_argmin_two(
-    count: int, depth: int, a: Reals, a_offset: Offset, start: Reals, start_offset: Offset, b: Reals,
-    b_offset: Offset, b_stride: int, best: Reals, best_offset: Offset, labels: Int32s, labels_offset: Offset,
-    first: Int32, second: Reals, second_offset: Offset,
+    count: int, depth: int, a: Reals, a_offset: Offset, start: Reals, start_offset: Offset, b: TilePanel,
+    best: Reals, best_offset: Offset, labels: Int32s, labels_offset: Offset, first: Int32, second: Reals,
+    second_offset: Offset,
 ):  # fmt: skip
     """``tile_argmin`` that keeps the second smallest value of every column too."""
 
@@ -217,9 +213,9 @@ def tile_all_distances(
 
 @tile_function("add-rows")
 def tile_add_rows(
-    rows: int, n_columns: int, x: Reals, x_offset: Offset, x_stride: int, labels: Int32s,
-    labels_offset: Offset, weights: Reals, weights_offset: Offset, is_weighted: bool, counting: bool,
-    sums: Float64s, sums_offset: Offset, sums_stride: int,
+    rows: int, n_columns: int, x: TilePanel, labels: Int32s, labels_offset: Offset, weights: Reals,
+    weights_offset: Offset, is_weighted: bool, counting: bool, sums: Float64s, sums_offset: Offset,
+    sums_stride: int,
 ):  # fmt: skip
     """sums[labels[i], f] += weights[i] x[i, f] for i < rows, at least one, and f < n_columns; in float64.
 
@@ -336,10 +332,13 @@ __all__ = [
     "STRIP_VECTORS",
     "SUM_LANES",
     "TILE_ROWS",
+    "TilePanel",
+    "TileScalars",
     "combine_rows",
     "divide_by_sum",
     "prefetch",
     "prefetch_range",
+    "scalars_of",
     "subtract_max",
     "tile_add_least",
     "tile_add_rows",
@@ -347,7 +346,6 @@ __all__ = [
     "tile_argmin",
     "tile_argmin_squares",
     "tile_argmin_two",
-    "tile_blocks_product",
     "tile_columns",
     "tile_difference",
     "tile_distances",
@@ -357,7 +355,6 @@ __all__ = [
     "tile_lowest",
     "tile_lowest_two",
     "tile_product",
-    "tile_rows_product",
     "tile_squares",
     "tile_transpose",
     "vector_width",

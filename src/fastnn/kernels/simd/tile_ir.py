@@ -7,6 +7,7 @@ their minimum, sums, moves between rows and lanes.
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import zip_longest
 from typing import Any
 
 from llvmlite import ir
@@ -21,7 +22,7 @@ from fastnn.kernels.compiler.signature import (
     float_type,
     intrinsic_of,
     parameters_of,
-    values_of,
+    unpacked,
 )
 from fastnn.kernels.simd import ir_combine, ir_moves, ir_nearest, ir_product, ir_sums
 
@@ -77,32 +78,34 @@ def pointer(
 def tile_function(kind: str) -> Callable[[Callable[..., None]], Any]:
     """Decorator: the function's parameters and docstring, with the loop of this kind as its body.
 
-    Arrays may have any number of axes; an offset is that of the array before it.
+    Arrays may have any number of axes, in structures too; an offset is that of the array before it.
     """
 
     def decorate(function: Callable[..., None]) -> Any:
         parameters = _parameters[kind] = parameters_of(function)
         link.provide(kind, partial(_compile, kind), partial(_c_type, kind))
-        values = values_of(parameters)
 
         def define(*arguments: Any) -> Any:
-            dtype = float_type(parameters, [_flattened(argument) for argument in arguments])
+            dtype = float_type(parameters, arguments, any_axes=True)
             expected = [
-                argument if value.ndim else value.element_type(dtype)
-                for argument, value in zip(arguments, values, strict=True)
+                argument if parameter.structure or value.ndim else value.element_type(dtype)
+                for argument, parameter in zip(arguments, parameters, strict=True)
+                for value in parameter.values[:1]
             ]
 
             def codegen(
                 context: Any, builder: ir.IRBuilder, signature: Any, given: Sequence[ir.Value]
             ) -> Any:
+                parts = list(unpacked(builder, parameters, expected, given))
                 passed: list[ir.Value] = []
-                for i, value in enumerate(values):
+                for (value, member, part), behind in zip_longest(parts, parts[1:]):
                     if value.ndim:
-                        behind = values[i + 1 : i + 2]
-                        offset = given[i + 1] if behind and behind[0].is_offset else ir.Constant(_I64, 0)
-                        passed.append(pointer(context, builder, expected[i], given[i], offset))
+                        offset = ir.Constant(_I64, 0)
+                        if behind and behind[0].is_offset:
+                            offset = context.cast(builder, behind[2], behind[1], types.int64)
+                        passed.append(pointer(context, builder, member, part, offset))
                     elif not value.is_offset:
-                        passed.append(given[i])
+                        passed.append(context.cast(builder, part, member, value.element_type(dtype)))
                 name = link.symbol(kind, dtype)
                 callee = link.declare(builder.module, name, address_type(parameters, dtype))
                 builder.call(callee, passed)
@@ -113,10 +116,3 @@ def tile_function(kind: str) -> Callable[[Callable[..., None]], Any]:
         return intrinsic_of([parameter.name for parameter in parameters], define, function)
 
     return decorate
-
-
-def _flattened(argument: Any) -> Any:
-    """The type of an array's elements one after the other, where they lie so."""
-    if isinstance(argument, types.Array) and argument.layout == "C":
-        return types.Array(argument.dtype, 1, "C")
-    return argument

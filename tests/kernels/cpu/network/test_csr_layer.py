@@ -58,7 +58,8 @@ def parts(csr):
 
 @jit
 def combine(columns, depth, values, indices, b, stride, out, has_begin):
-    tile.combine_rows(columns, depth, values, 2, indices, 2, b, 3, stride, out, 1, has_begin)
+    panel = tile.TilePanel(b, 3, stride)
+    tile.combine_rows(columns, depth, values, 2, indices, 2, panel, out, 1, has_begin)
 
 
 @jit
@@ -313,17 +314,17 @@ def test_results_do_not_depend_on_who_does_the_work(sizes, batch, dtype, paralle
         net, _ = networks(sizes, loss=loss, dtype=dtype)
         optimizer = optimizer_for(net)
         training = bound(net, X, Y, alpha=1e-3, optimizer=optimizer)
-        work = device.new_step_buffers(
+        buffers = device.new_step_buffers(
             net.layout.sizes, batch, net.dtype, keep_z=False, n_threads=how[1], n_entries=X.nnz
         )
-        places = min(how[1], len(work.scratch))
+        places = min(how[1], len(buffers.scratch))
         n_batches = -(-450 // batch)
         device.run_batches(
-            how[0], places, how[2], 0, n_batches, batch, 450, training._model, training._rows,
-            training._targets, training._steps, work, True, 1e-3,
+            how[0], device.BatchRun(places, how[2], 0, n_batches, batch, 450, True, 1e-3),
+            training._model, training._rows, training._targets, training._steps, buffers,
         )  # fmt: skip
-        assert work.counts[device.DONE] == n_batches
-        results.append((net.parameters, work.sums[device.TOTAL], optimizer.state))
+        assert buffers.counts[device.DONE] == n_batches
+        results.append((net.parameters, buffers.sums[device.TOTAL], optimizer.state))
     for a, b in zip(*results, strict=True):
         np.testing.assert_array_equal(a, b)
 

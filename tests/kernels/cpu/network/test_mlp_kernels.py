@@ -281,49 +281,60 @@ def test_weight_gradient_does_not_depend_on_the_chunks(dtype, n_out):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("n_threads", [1, 2, 5, 64])
 @pytest.mark.parametrize("sizes", [[4, 3], [64, 100, 10], [300, 333, 7], [1, 1, 1]])
-def test_workspace_is_cut_whole(dtype, n_threads, sizes):
+def test_step_buffers_are_cut_whole(dtype, n_threads, sizes):
     for n_rows in (1, 16, 173, 1000):
-        work = new_step_buffers(np.array(sizes), n_rows, dtype, keep_z=False, n_threads=n_threads)
-        assert work.capacity % width_of(dtype) == 0
-        assert work.capacity >= n_rows
-        assert work.zs is work.in_lanes
-        n_workers = len(work.scratch)
+        buffers = new_step_buffers(np.array(sizes), n_rows, dtype, keep_z=False, n_threads=n_threads)
+        assert buffers.capacity % width_of(dtype) == 0
+        assert buffers.capacity >= n_rows
+        assert buffers.zs is buffers.in_lanes
+        n_workers = len(buffers.scratch)
         assert 1 <= n_workers <= n_threads
-        assert (work.cuts[0], work.cuts[-1], work.cuts.size) == (0, len(work.tiles), n_workers + 1)
-        assert (np.diff(work.cuts) >= 0).all()
+        assert (buffers.cuts[0], buffers.cuts[-1], buffers.cuts.size) == (
+            0,
+            len(buffers.tiles),
+            n_workers + 1,
+        )
+        assert (np.diff(buffers.cuts) >= 0).all()
         want = [
             (layer, t) for layer, n in enumerate(sizes[:-1]) for t in range(n // targets.ROW.tile_rows + 1)
         ]
-        np.testing.assert_array_equal(work.tiles, want)
-        for buffer in (work.in_lanes, work.in_columns, *work.scratch, *work.dz.reshape(2 * n_workers, -1)):
+        np.testing.assert_array_equal(buffers.tiles, want)
+        for buffer in (
+            buffers.in_lanes,
+            buffers.in_columns,
+            *buffers.scratch,
+            *buffers.dz.reshape(2 * n_workers, -1),
+        ):
             assert buffer.ctypes.data % 64 == 0
-        activations = work.capacity * (sum(sizes) + len(sizes)) + 64 * 2 * n_threads  # with ones and slack
-        assert work.in_lanes.size + work.in_columns.size + work.dz.size <= 4 * activations
-        alone = work.on_one_thread()
+        activations = buffers.capacity * (sum(sizes) + len(sizes)) + 64 * 2 * n_threads  # with ones and slack
+        assert buffers.in_lanes.size + buffers.in_columns.size + buffers.dz.size <= 4 * activations
+        alone = buffers.on_one_thread()
         assert alone.cuts.size == 2
         # How many gradients are added up is a function of the shape: the result does not depend on threads.
         one = new_step_buffers(np.array(sizes), n_rows, dtype, keep_z=False, n_threads=1)
-        assert work.partials.shape == alone.partials.shape == one.partials.shape
+        assert buffers.partials.shape == alone.partials.shape == one.partials.shape
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("n_threads", [1, 2, 5])
 @pytest.mark.parametrize("sizes", [[4, 3], [5000, 100, 10], [300, 1], [12, 1, 1]])
-def test_workspace_for_entries_has_no_place_for_a_dense_batch(dtype, n_threads, sizes):
+def test_step_buffers_for_entries_have_no_place_for_a_dense_batch(dtype, n_threads, sizes):
     n_rows, n_entries = 173, 700
     arguments = {"keep_z": True, "n_threads": n_threads, "keep_whole": True, "n_entries": n_entries}
-    work = new_step_buffers(np.array(sizes), n_rows, dtype, **arguments)
-    assert (work.cuts[0], work.cuts[-1]) == (0, len(work.tiles))
-    assert (np.diff(work.cuts) >= 0).all()
-    assert work.partials.size == 0
-    assert work.places.size >= work.capacity + sizes[0] + work.cuts.size
-    assert work.samples.size == work.in_columns.size - work.columns_at[-1] == n_entries
+    buffers = new_step_buffers(np.array(sizes), n_rows, dtype, **arguments)
+    assert (buffers.cuts[0], buffers.cuts[-1]) == (0, len(buffers.tiles))
+    assert (np.diff(buffers.cuts) >= 0).all()
+    assert buffers.partials.size == 0
+    assert buffers.places.size >= buffers.capacity + sizes[0] + buffers.cuts.size
+    assert buffers.samples.size == buffers.in_columns.size - buffers.columns_at[-1] == n_entries
     units = max(sizes[1:])
     # A gradient's rows are whole vectors.
-    most = work.capacity * (sum(sizes[1:]) + len(sizes)) + work.capacity * (width_of(dtype) - 1) * len(sizes)
-    assert max(work.in_lanes.size, work.columns_at[-1], work.zs.size, work.whole.size) <= most
-    assert work.scratch.shape[1] <= 64 + (DEPTH_BLOCK + 1 + 2 * units) * 2 * columns_of(dtype)
-    assert work.on_one_thread().row_chunks == 1
+    most = buffers.capacity * (sum(sizes[1:]) + len(sizes)) + buffers.capacity * (width_of(dtype) - 1) * len(
+        sizes
+    )
+    assert max(buffers.in_lanes.size, buffers.columns_at[-1], buffers.zs.size, buffers.whole.size) <= most
+    assert buffers.scratch.shape[1] <= 64 + (DEPTH_BLOCK + 1 + 2 * units) * 2 * columns_of(dtype)
+    assert buffers.on_one_thread().row_chunks == 1
 
 
 def test_a_row_of_the_layout_rows_is_whole_vectors():

@@ -269,13 +269,13 @@ def test_many_blocks(monkeypatch):
     monkeypatch.setattr(capacity, "SHARE", 0.0)
     monkeypatch.setattr(capacity, "BLOCK_BYTES", 1 << 20)
     rows = device_rows(X, 0)
-    work = kernels.clustering_backend(rows).sweeps(rows, len(C))
+    sweeps = kernels.clustering_backend(rows).sweeps(rows, len(C))
     for _ in range(5):
-        work.sweep(rows, np.empty(0, X.dtype), C, summing=True)
-        assert np.count_nonzero(work.labels != expected[0]) <= 1e-4 * len(X)  # ties, by rounding
-        np.testing.assert_allclose(work.distances, expected[1], rtol=1e-4)
-        assert work.counts.sum() == len(X)
-        np.testing.assert_allclose(work.sums.sum(axis=0), sums.sum(axis=0), rtol=1e-9)
+        sweeps.sweep(rows, np.empty(0, X.dtype), C, summing=True)
+        assert np.count_nonzero(sweeps.labels != expected[0]) <= 1e-4 * len(X)  # ties, by rounding
+        np.testing.assert_allclose(sweeps.distances, expected[1], rtol=1e-4)
+        assert sweeps.counts.sum() == len(X)
+        np.testing.assert_allclose(sweeps.sums.sum(axis=0), sums.sum(axis=0), rtol=1e-9)
 
 
 @pytest.mark.filterwarnings("ignore:(overflow|invalid value|divide by zero):RuntimeWarning")

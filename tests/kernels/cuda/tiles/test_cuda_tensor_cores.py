@@ -109,11 +109,11 @@ def test_labels_are_exact(n, d, k, chosen_tiles):
 def test_float32_decides_for_few_rows():
     X, C = rows_between_centers(70, 5, 9)
     there = cuda.to_device(X), cuda.to_device(C)
-    work = Scratch()
+    scratch = Scratch()
     labels, distances = cuda.device_array(70, np.int32), cuda.device_array(70, np.float32)
-    nearest_rows(*there, labels, distances, work, "tf32")
-    count = work.array("count of the list", 1, np.int32).copy_to_host()[0]
-    listed = set(work.array("list", 70, np.int32).copy_to_host()[:count].tolist())
+    nearest_rows(*there, labels, distances, scratch, "tf32")
+    count = scratch.array("count of the list", 1, np.int32).copy_to_host()[0]
+    listed = set(scratch.array("list", 70, np.int32).copy_to_host()[:count].tolist())
     assert len(listed) == count
     squares = ((X[:, None].astype(float) - C) ** 2).sum(axis=2)
     first, second = np.sort(squares, axis=1)[:, :2].T

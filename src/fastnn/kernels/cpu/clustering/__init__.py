@@ -10,8 +10,8 @@ from fastnn.kernels.cpu.clustering.local_search import place_center, swap_costs,
 from fastnn.kernels.cpu.clustering.mini_batch import absorb_batch, judge_batch, squared_movement
 from fastnn.kernels.cpu.clustering.movement import Movement, center_movement
 from fastnn.kernels.cpu.clustering.nearest import is_small
-from fastnn.kernels.cpu.clustering.passes import HostSweeps, seeding_work
-from fastnn.kernels.cpu.clustering.sweep import sweep_work
+from fastnn.kernels.cpu.clustering.passes import HostSweeps, seeding_flops
+from fastnn.kernels.cpu.clustering.sweep import sweep_flops
 from fastnn.kernels.cpu.dispatch import coefficient_loops, update_loops
 
 __all__ = [
@@ -36,13 +36,13 @@ __all__ = [
     "pack_leading",
     "pick_rows",
     "place_center",
+    "seeding_flops",
     "seeding_tasks",
-    "seeding_work",
     "shuffle",
     "squared_movement",
     "swap_costs",
     "swap_tasks",
-    "sweep_work",
+    "sweep_flops",
     "try_candidates",
     "update_loops",
 ]

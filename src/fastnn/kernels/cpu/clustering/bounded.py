@@ -29,11 +29,13 @@ from fastnn.kernels.cpu.clustering.buffers import thread_buffers
 from fastnn.kernels.cpu.clustering.movement import ROUNDING, Movement, distance_margin
 from fastnn.kernels.cpu.clustering.nearest import is_long, settle_rows
 from fastnn.kernels.cpu.clustering.pairs import distances_in_lanes
+from fastnn.kernels.cpu.clustering.structures import PackedCenters
 from fastnn.kernels.cpu.clustering.sweep import prepare_centers
 from fastnn.kernels.cpu.clustering.transpose import transpose_differences
 from fastnn.kernels.shared.brackets import BLUR, is_certain
 from fastnn.kernels.shared.value_types import Int32s, Int64s, Reals, Reals2D
 from fastnn.kernels.simd.tile import (
+    TilePanel,
     prefetch_range,
     tile_argmin_two,
     tile_columns,
@@ -61,14 +63,6 @@ def _block_rows(X):
     return max(columns, min(_ROWS, _BLOCK // max(1, X.shape[1])) // columns * columns)
 
 
-class Packed(NamedTuple):
-    """The centres as ``pack_centers`` leaves them."""
-
-    shift: Reals
-    panels: Reals
-    starts: Reals
-
-
 class Buffers(NamedTuple):
     """What a thread works with: which rows of a block are open, rows that wait in the queue, and a tile."""
 
@@ -85,8 +79,8 @@ class Buffers(NamedTuple):
 
 
 @register_jitable
-def _search(X, first, count, C, packed, work, labels, upper, lower):
-    """Compare `count` rows with all centres: their labels and bounds. X : IN, rows of work.waiting."""
+def _search(X, first, count, C, packed, buffers, labels, upper, lower):
+    """Compare `count` rows with all centres: their labels and bounds. X : IN, rows of buffers.waiting."""
     (k, d), columns = C.shape, tile_columns(C)
     real = C.dtype.type
     eps = np.finfo(C.dtype).eps
@@ -95,61 +89,61 @@ def _search(X, first, count, C, packed, work, labels, upper, lower):
     grow, shrink = real(1 + distance_margin(C)), real(1 - distance_margin(C))
     for start in range(0, count, columns):
         rows = min(columns, count - start)
-        transpose_differences(X, start, rows, packed.shift, work.panel)
+        transpose_differences(X, start, rows, packed.shift, buffers.panel)
         tile_argmin_two(
-            k, d, packed.panels, 0, packed.starts, 0, work.panel, 0, columns,
-            work.best, 0, work.winner, 0, np.int32(0), work.second, 0,
+            k, d, packed.panels, 0, packed.starts, 0, TilePanel(buffers.panel, 0, columns),
+            buffers.best, 0, buffers.winner, 0, np.int32(0), buffers.second, 0,
         )  # fmt: skip
-        tile_distances(rows, d, X, start * d, C, work.winner, 0, work.nearest, 0)
+        tile_distances(rows, d, X, start * d, C, buffers.winner, 0, buffers.nearest, 0)
         doubtful = 0
         for i in range(rows):
-            work.labels[i] = work.winner[i]
-            doubtful += 0 if is_certain(work.nearest[i], work.best[i], blur) else 1
+            buffers.labels[i] = buffers.winner[i]
+            doubtful += 0 if is_certain(buffers.nearest[i], buffers.best[i], blur) else 1
         if doubtful > 0:
-            settle_rows(np.int64(0), rows, X[start:], C, work.best, blur, work.labels, work.nearest)
+            settle_rows(np.int64(0), rows, X[start:], C, buffers.best, blur, buffers.labels, buffers.nearest)
         for i in range(rows):
             # |x - shift|^2 is the distance less twice the bracket, for the second nearest centre as well.
-            distance, best = work.nearest[i], work.best[i]
-            gap = work.second[i] - best
+            distance, best = buffers.nearest[i], buffers.best[i]
+            gap = buffers.second[i] - best
             other = (distance + (gap + gap)) * (one - slack) - slack * (distance - (best + best))
             # Where another centre than the bracket's was nearest the brackets say nothing about the others.
-            known = (work.labels[i] == work.winner[i]) & (other > zero) & (other < infinity)
-            row = first + work.waiting[start + i]
-            labels[row] = work.labels[i]
+            known = (buffers.labels[i] == buffers.winner[i]) & (other > zero) & (other < infinity)
+            row = first + buffers.waiting[start + i]
+            labels[row] = buffers.labels[i]
             upper[row] = np.sqrt(distance) * grow
             lower[row] = np.sqrt(other) * shrink if known else zero
 
 
 @register_jitable
-def _search_along_features(X, first, count, C, work, labels, upper, lower):
+def _search_along_features(X, first, count, C, buffers, labels, upper, lower):
     """``_search`` where ``nearest_rows`` does without the bracket: the same distances as there."""
     k = C.shape[0]
     grow, shrink = C.dtype.type(1 + distance_margin(C)), C.dtype.type(1 - distance_margin(C))
     columns = tile_columns(C)
-    by_row, by_center = work.panel[: k * columns], work.panel[k * columns :]
+    by_row, by_center = buffers.panel[: k * columns], buffers.panel[k * columns :]
     for start in range(0, count, columns):
         rows = min(columns, count - start)
         distances_in_lanes(X, start, rows, C, by_row, by_center)
-        tile_lowest_two(k, by_center, 0, work.best, work.winner, work.second)
+        tile_lowest_two(k, by_center, 0, buffers.best, buffers.winner, buffers.second)
         for i in range(rows):
-            row, second = first + work.waiting[start + i], work.second[i]
-            labels[row], upper[row] = work.winner[i], np.sqrt(work.best[i]) * grow
+            row, second = first + buffers.waiting[start + i], buffers.second[i]
+            labels[row], upper[row] = buffers.winner[i], np.sqrt(buffers.best[i]) * grow
             # An infinite bound would never fall again.
             lower[row] = np.sqrt(second) * shrink if second < C.dtype.type(np.inf) else C.dtype.type(0)
 
 
 @register_jitable
-def _search_rows(rows, first, count, C, packed, work, labels, upper, lower):
+def _search_rows(rows, first, count, C, packed, buffers, labels, upper, lower):
     """``_search`` by the form that suits the shapes; how many of the rows change their centre."""
     for i in range(count):
-        work.owner[i] = labels[first + work.waiting[i]]
+        buffers.owner[i] = labels[first + buffers.waiting[i]]
     if is_long(C.shape[0], C.shape[1]):
-        _search_along_features(rows, first, count, C, work, labels, upper, lower)
+        _search_along_features(rows, first, count, C, buffers, labels, upper, lower)
     else:
-        _search(rows, first, count, C, packed, work, labels, upper, lower)
+        _search(rows, first, count, C, packed, buffers, labels, upper, lower)
     changed = 0
     for i in range(count):
-        changed += 0 if labels[first + work.waiting[i]] == work.owner[i] else 1
+        changed += 0 if labels[first + buffers.waiting[i]] == buffers.owner[i] else 1
     return changed
 
 
@@ -175,8 +169,8 @@ def _follow(own, upper, lower, movement):
 
 @linked("bounded-task")
 def _task(
-    t: int, X: Reals2D, C: Reals2D, packed: Packed, movement: Movement, labels: Int32s, upper: Reals,
-    lower: Reals, work: Buffers, searched: Int64s, changed: Int64s, fresh: int,
+    t: int, X: Reals2D, C: Reals2D, packed: PackedCenters, movement: Movement, labels: Int32s, upper: Reals,
+    lower: Reals, buffers: Buffers, searched: Int64s, changed: Int64s, fresh: int,
 ):  # fmt: skip
     """The rows of task t.
 
@@ -184,7 +178,7 @@ def _task(
     """
     n, d = X.shape
     first, last = t * _ROWS, min(n, (t + 1) * _ROWS)
-    room, columns = work.queue.shape[0], tile_columns(X)
+    room, columns = buffers.queue.shape[0], tile_columns(X)
     grow = X.dtype.type(1 + distance_margin(X))
     count, total, moved = 0, 0, 0
     for start in range(first, last, room):
@@ -192,8 +186,8 @@ def _task(
         if fresh:
             block = min(room, last - start)
             for i in range(block):
-                work.waiting[i] = start - first + i
-            moved += _search_rows(X[start:], first, block, C, packed, work, labels, upper, lower)
+                buffers.waiting[i] = start - first + i
+            moved += _search_rows(X[start:], first, block, C, packed, buffers, labels, upper, lower)
             total += block
             continue
         for tile in range(start, min(start + room, last), columns):
@@ -203,39 +197,39 @@ def _task(
             if rows < columns:
                 # A tile's copy: what lies behind the rows is not theirs.
                 for i in range(columns):
-                    work.labels[i], work.best[i], work.second[i] = own[0], above[0], below[0]
+                    buffers.labels[i], buffers.best[i], buffers.second[i] = own[0], above[0], below[0]
                 for i in range(rows):
-                    work.labels[i], work.best[i], work.second[i] = own[i], above[i], below[i]
-                hits = _follow(work.labels, work.best, work.second, movement)
+                    buffers.labels[i], buffers.best[i], buffers.second[i] = own[i], above[i], below[i]
+                hits = _follow(buffers.labels, buffers.best, buffers.second, movement)
                 for i in range(rows):
-                    above[i], below[i] = work.best[i], work.second[i]
+                    above[i], below[i] = buffers.best[i], buffers.second[i]
             else:
                 hits = _follow(own, above, below, movement)
             if hits > 0:
                 known = open_rows
                 for i in range(rows):
-                    work.found[open_rows] = tile - first + i
+                    buffers.found[open_rows] = tile - first + i
                     open_rows += 0 if above[i] < below[i] else 1
                 # They are read when the block has been gone through: no sooner than memory answers.
                 for i in range(known, open_rows):
-                    at = (first + work.found[i]) * d
+                    at = (first + buffers.found[i]) * d
                     prefetch_range(at, at + d, X)
         for i in range(open_rows):
-            row = first + work.found[i]
-            tile_distances(1, d, X, row * d, C, labels, row, work.nearest, 0)
-            above = np.sqrt(work.nearest[0]) * grow
+            row = first + buffers.found[i]
+            tile_distances(1, d, X, row * d, C, labels, row, buffers.nearest, 0)
+            above = np.sqrt(buffers.nearest[0]) * grow
             upper[row] = above
             if above < lower[row]:
                 continue
             for f in range(d):
-                work.queue[count, f] = X[row, f]
-            work.waiting[count] = work.found[i]
+                buffers.queue[count, f] = X[row, f]
+            buffers.waiting[count] = buffers.found[i]
             count += 1
             if count == room:
-                moved += _search_rows(work.queue, first, count, C, packed, work, labels, upper, lower)
+                moved += _search_rows(buffers.queue, first, count, C, packed, buffers, labels, upper, lower)
                 total += count
                 count = 0
-    moved += _search_rows(work.queue, first, count, C, packed, work, labels, upper, lower)
+    moved += _search_rows(buffers.queue, first, count, C, packed, buffers, labels, upper, lower)
     searched[t], changed[t] = total + count, moved
 
 
@@ -266,19 +260,19 @@ def bounded_assign(n_workers, X, C, movement, labels, upper, lower, searched, ch
     d, tasks = X.shape[1], searched.size
     columns, room = tile_columns(X), _block_rows(X)
     shift, panels, starts = prepare_centers(C, True)
+    packed = PackedCenters(shift, panels, starts)
     queue = np.empty((n_workers, room, d), X.dtype)
     numbers, panel = thread_buffers(3 * n_workers, room, labels), thread_buffers(n_workers, d * columns, X)
     tile, indices = thread_buffers(3 * n_workers, columns, X), thread_buffers(2 * n_workers, columns, labels)
     for w in prange(n_workers):
-        work = Buffers(
+        buffers = Buffers(
             numbers[3 * w], queue[w], numbers[3 * w + 1], numbers[3 * w + 2], panel[w],
             tile[3 * w], tile[3 * w + 1], tile[3 * w + 2], indices[2 * w], indices[2 * w + 1],
         )  # fmt: skip
         # Tasks by turns: open rows may come in crowds.
         for t in range(w, tasks, n_workers):
             _task(
-                np.int64(t), X, C, Packed(shift, panels, starts), movement, labels, upper, lower,
-                work, searched, changed, fresh,
+                np.int64(t), X, C, packed, movement, labels, upper, lower, buffers, searched, changed, fresh
             )  # fmt: skip
 
 

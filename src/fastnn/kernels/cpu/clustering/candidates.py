@@ -24,6 +24,7 @@ from fastnn.kernels.shared.value_types import Float64s2D, Reals, Reals2D
 from fastnn.kernels.simd.tile import (
     AHEAD_BYTES,
     TILE_ROWS,
+    TilePanel,
     prefetch_range,
     tile_add_least,
     tile_columns,
@@ -89,8 +90,8 @@ def _task_of_short_rows(
         transpose_rows(X, start, rows, panel)
         for c in range(0, count, TILE_ROWS):
             tile_squares(
-                min(TILE_ROWS, count - c), d, panels, c * d, panel, 0, columns,
-                values, c * columns, columns,
+                min(TILE_ROWS, count - c), d, panels, c * d, TilePanel(panel, 0, columns),
+                TilePanel(values, c * columns, columns),
             )  # fmt: skip
         _note(weights, start, rows, count, values, closest, sums)
     _total(count, sums, t, potentials)

@@ -4,6 +4,7 @@ import numpy as np
 from numba.extending import register_jitable
 
 from fastnn.kernels.compiler.jit import jit, parallel_jit
+from fastnn.kernels.cpu.clustering.structures import RowsToCopy, SweptRows
 from fastnn.kernels.cpu.clustering.sweep import sweep_rows
 from fastnn.kernels.cpu.dispatch import step_coefficients, update_parameters
 from fastnn.kernels.shared import centers, stopping
@@ -126,27 +127,29 @@ def _copy(source, target):
 
 @parallel_jit
 def run_center_batches(
-    n_workers, X, weights, rows, first, last, rule, moving, motion, progress, patience, losses, buffers
+    n_workers, source, first, last, rule, moving, motion, progress, patience, losses, batch
 ):  # fmt: skip
     """Steps on the batches first..last of an epoch; returns the number done and the status.
 
-    n_workers : threads. X : IN (n, d). weights : IN (n,), or (0,) for ones.
-    rows : IN, the epoch's permutation, int64, cut into batches of as many rows as the buffers have.
-    moving : IN/OUT, Centers. losses : OUT, one per batch. buffers : WORK, BatchBuffers. The rest as in
+    n_workers : threads. source : IN, RowsToCopy, whose order is the epoch's, cut into batches of as many rows
+    as `batch` has.
+    moving : IN/OUT, Centers. losses : OUT, one per batch. batch : WORK, SweptRows. The rest as in
     ``advance`` and ``improved``.
     """
-    n, batch_size = rows.shape[0], buffers.labels.shape[0]
+    n, batch_size = source.order.size, batch.labels.size
     # Members of a structure are taken out of it once, not at every step.
     C, safe, touched = moving.C, moving.safe, moving.touched
-    X_batch, weights_batch, labels, distances = buffers.X, buffers.weights, buffers.labels, buffers.distances
-    sums, counts, partials = buffers.sums, buffers.counts, buffers.partials
+    sums, counts = batch.sums, batch.counts
     for b in range(first, last):
         start = b * batch_size
         m = min(batch_size, n - start)
-        inertia = sweep_rows(
-            n_workers, X_batch[:m], weights_batch[: m if weights.size > 0 else 0], X, weights,
-            rows[start : start + m], C, labels[:m], distances[:m], sums, counts, partials, True, True,
+        m_weights = m if source.weights.size > 0 else 0
+        rows = SweptRows(
+            batch.X[:m], batch.weights[:m_weights], batch.labels[:m], batch.distances[:m],
+            sums, counts, batch.partials,
         )  # fmt: skip
+        copied = RowsToCopy(source.X, source.weights, source.order[start : start + m])
+        inertia = sweep_rows(n_workers, rows, copied, C, True, True)
         total = 0.0
         for j in range(counts.size):
             total += counts[j]

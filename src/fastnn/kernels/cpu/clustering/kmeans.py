@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.kernels.cpu.clustering.sweep import new_partials, sweep, sweep_work
+from fastnn.kernels.cpu.clustering.sweep import new_partials, sweep, sweep_flops
 from fastnn.kernels.shared.arrays import checked, output_array, plain, several, working_dtype
 from fastnn.kernels.shared.threads import threads_for, workers
 
@@ -62,7 +62,7 @@ def assign(X: Any, C: Any, *, out: Any = None) -> tuple[np.ndarray, np.ndarray]:
     given = several(out, 2)
     labels = output_array(given[0], (n,), np.int32, "out[0] (labels)", (X, C))
     distances = output_array(given[1], (n,), dtype, "out[1] (distances)", (X, C, labels))
-    with threads_for(sweep_work(n, k, d)) as parallel:
+    with threads_for(sweep_flops(n, k, d)) as parallel:
         sweep(
             parallel, workers(parallel), X, _ONES[dtype], C, labels, distances,
             np.empty((0, d)), np.empty(0), new_partials(0, 0, d), True, False,

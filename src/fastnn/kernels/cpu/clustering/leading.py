@@ -14,6 +14,8 @@ are compared in full too, so the result is exact: the bound is a lower one also 
     m + 1  --->  bounds, in a panel   --->   in full     --->   this distance: in full
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from numba import prange
 
@@ -22,7 +24,15 @@ from fastnn.kernels.compiler.linked import linked
 from fastnn.kernels.cpu.clustering.buffers import thread_buffers
 from fastnn.kernels.cpu.clustering.transpose import transpose_rows
 from fastnn.kernels.shared.value_types import Int32s, Int64s, Real, Reals, Reals2D, Reals3D
-from fastnn.kernels.simd.tile import TILE_ROWS, tile_columns, tile_distances, tile_lowest, tile_product
+from fastnn.kernels.simd.tile import (
+    TILE_ROWS,
+    TilePanel,
+    scalars_of,
+    tile_columns,
+    tile_distances,
+    tile_lowest,
+    tile_product,
+)
 
 # Rows of one task.
 _ROWS = 512
@@ -66,18 +76,26 @@ def pack_leading(turned: np.ndarray, lengths: np.ndarray, squares: np.ndarray, s
     return np.ascontiguousarray(rows.reshape(tiles, TILE_ROWS, m + 2).transpose(0, 2, 1))
 
 
+class LeadingBuffers(NamedTuple):
+    """What a thread works with, of a tile of rows; `near` and `winner` have a place more."""
+
+    panel: Reals  # (m + 2, columns), flat
+    values: Reals  # (k, columns), flat
+    near: Reals  # (columns + 1,)
+    limits: Reals  # (columns,)
+    winner: Int32s  # (columns + 1,)
+
+
 @linked("leading-task")
 def _task(
-    t: int, X: Reals2D, C: Reals2D, lead: Reals2D, squares: Reals, panels: Reals3D, slack: Real, panel: Reals,
-    values: Reals, near: Reals, limits: Reals, winner: Int32s, labels: Int32s, distances: Reals,
-    counts: Int64s,
+    t: int, X: Reals2D, C: Reals2D, lead: Reals2D, squares: Reals, panels: Reals3D, slack: Real,
+    buffers: LeadingBuffers, labels: Int32s, distances: Reals, counts: Int64s,
 ):  # fmt: skip
     """The rows of task t.
 
-    panel, values, near, limits, winner : WORK, of a tile of rows: (m + 2, columns), (k, columns), (columns,);
-    `near` and `winner` have a place more.
     counts : OUT (tasks,), comparisons in full besides those with the lowest bound.
     """
+    panel, values, near, limits, winner = buffers
     (n, d), k, depth = X.shape, C.shape[0], panels.shape[1]
     columns = tile_columns(X)
     half, one, zero = X.dtype.type(0.5), X.dtype.type(1), X.dtype.type(0)
@@ -88,9 +106,11 @@ def _task(
         rows = min(columns, n - start)
         transpose_rows(lead, start, rows, panel)
         for tile in range(panels.shape[0]):
+            scalars = scalars_of(panels, tile * depth * TILE_ROWS, TILE_ROWS, 1, depth)
+            out = TilePanel(values, tile * TILE_ROWS * columns, columns)
             tile_product(
-                min(TILE_ROWS, k - tile * TILE_ROWS), depth, panels, tile * depth * TILE_ROWS, TILE_ROWS,
-                panel, 0, columns, values, 0, 0, values, tile * TILE_ROWS * columns, columns, columns, False,
+                min(TILE_ROWS, k - tile * TILE_ROWS), depth, scalars, TilePanel(panel, 0, columns), out, out,
+                columns, False,
             )  # fmt: skip
         tile_lowest(k, values, 0, limits, winner)
         tile_distances(rows, d, X, start * d, C, winner, 0, near, 0)
@@ -155,7 +175,5 @@ def leading_assign(n_workers, X, C, lead, squares, panels, slack, labels, distan
     tasks = counts.size
     for w in prange(n_workers):
         for t in range(w, tasks, n_workers):
-            _task(
-                np.int64(t), X, C, lead, squares, panels, slack, panel[w], values[w], near[w], limits[w],
-                winner[w], labels, distances, counts,
-            )  # fmt: skip
+            buffers = LeadingBuffers(panel[w], values[w], near[w], limits[w], winner[w])
+            _task(np.int64(t), X, C, lead, squares, panels, slack, buffers, labels, distances, counts)

@@ -14,6 +14,7 @@ from numba.extending import register_jitable
 
 from fastnn.kernels.compiler.jit import jit, parallel_jit
 from fastnn.kernels.cpu.clustering.center_steps import to_sphere
+from fastnn.kernels.cpu.clustering.structures import RowsToCopy
 from fastnn.kernels.cpu.clustering.sweep import sweep_rows
 from fastnn.kernels.shared import centers, stopping
 from fastnn.kernels.shared.codes import INERTIA, RUNNING, STARVED
@@ -81,25 +82,19 @@ judge_batch = jit(stopping.judge_batch)
 
 
 @parallel_jit
-def run_mini_batches(n_workers, X, rows, n_batches, rule, C, before, seen, progress, buffers):
-    """Steps on batches of as many rows as the buffers have; the number of steps done and the status.
+def run_mini_batches(n_workers, X, rows, n_batches, rule, C, before, seen, progress, batch):
+    """Steps on batches of as many rows as `batch` has; the number of steps done and the status.
 
     n_workers : threads. X : IN (n, d). rows : IN (n_batches * batch_size,) int64, batch after batch.
-    rule : MiniBatchRule. buffers : WORK, BatchBuffers without weights. The rest as in ``absorb_batch`` and
+    rule : MiniBatchRule. batch : WORK, SweptRows without weights. The rest as in ``absorb_batch`` and
     ``judge_batch``. After STARVED the centres have moved, progress[INERTIA] is the batch's, and it has not
     been judged.
     """
     # Members of a structure are taken out of it once, not at every step.
-    X_batch, labels, distances = buffers.X, buffers.labels, buffers.distances
-    sums, counts, partials = buffers.sums, buffers.counts, buffers.partials
-    batch_size = X_batch.shape[0]
-    ones = np.empty(0, X.dtype)
+    sums, counts, batch_size = batch.sums, batch.counts, batch.X.shape[0]
     for b in range(n_batches):
-        batch = rows[b * batch_size : (b + 1) * batch_size]
-        inertia = sweep_rows(
-            n_workers, X_batch, ones, X, ones, batch, C, labels, distances, sums, counts, partials,
-            True, True,
-        )  # fmt: skip
+        order = rows[b * batch_size : (b + 1) * batch_size]
+        inertia = sweep_rows(n_workers, batch, RowsToCopy(X, batch.weights, order), C, True, True)
         inertia /= batch_size
         if absorb_batch(
             C, before, sums, counts, seen, np.float64(batch_size), rule.due_after, rule.ratio,

@@ -29,6 +29,7 @@ from fastnn.kernels.shared.value_types import Float64s, Int32s, Real, Reals, Rea
 from fastnn.kernels.simd.tile import (
     PAIR_ROWS,
     TILE_ROWS,
+    TilePanel,
     prefetch,
     tile_argmin,
     tile_argmin_squares,
@@ -43,7 +44,7 @@ from fastnn.kernels.simd.tile import (
 # points along the lanes takes longer than the subtractions of the direct form and the sums over the lanes.
 _LONG, _FEW = 48, 48
 # Centres times features between two requests for the next rows: few enough for the requests to be spread.
-_GROUP_WORK = 1024
+_GROUP_ELEMENTS = 1024
 
 
 @register_jitable
@@ -218,46 +219,49 @@ def _are_certain(distances, brackets, blur):
 
 
 @register_jitable
-def _nearest_of_few(X, C, panels, starts, first, last, panel, best, index, labels, distances):
+def _nearest_of_few(X, C, packed, first, last, buffers, labels, distances):
     """``nearest_rows`` in the direct form: what is compared is the distance."""
     (k, d), columns = C.shape, tile_columns(X)
-    zero = X.dtype.type(0)
+    panels, starts, zero = packed.panels, packed.starts, X.dtype.type(0)
+    panel, best, winner = buffers.panel, buffers.best, buffers.winner
+    lanes = TilePanel(panel, 0, tile_columns(X))
     for start in range(first, last, columns):
         rows = min(columns, last - start)
         own, near = labels[start : start + rows], distances[start : start + rows]
         transpose_rows(X, start, rows, panel)
         if rows == columns:
-            tile_argmin_squares(k, d, panels, 0, starts, 0, panel, 0, columns, near, 0, own, 0, np.int32(0))
+            tile_argmin_squares(k, d, panels, 0, starts, 0, lanes, near, 0, own, 0, np.int32(0))
             finite = _are_finite(near)
         else:
-            tile_argmin_squares(k, d, panels, 0, starts, 0, panel, 0, columns, best, 0, index, 0, np.int32(0))
+            tile_argmin_squares(k, d, panels, 0, starts, 0, lanes, best, 0, winner, 0, np.int32(0))
             for i in range(rows):
-                own[i], near[i] = index[i], best[i]
+                own[i], near[i] = winner[i], best[i]
             finite = _are_finite(best)
         if not finite:
             settle_rows(start, start + rows, X, C, best[:0], zero, labels, distances)
 
 
 @register_jitable
-def _nearest_along_features(X, C, first, last, panel, best, index, labels, distances):
+def _nearest_along_features(X, C, first, last, buffers, labels, distances):
     """``nearest_rows`` in the direct form, for long rows and few centres."""
     k, columns = C.shape[0], tile_columns(X)
     whole, zero = columns // PAIR_ROWS * PAIR_ROWS, X.dtype.type(0)
+    best, winner = buffers.best, buffers.winner
     # Two buffers: twice the centres are not more than the features.
-    by_row, by_center = panel[: k * columns], panel[k * columns :]
+    by_row, by_center = buffers.panel[: k * columns], buffers.panel[k * columns :]
     for start in range(first, last, whole):
         rows = min(whole, last - start)
         own, near = labels[start : start + rows], distances[start : start + rows]
         distances_in_lanes(X, start, rows, C, by_row, by_center)
-        tile_lowest(k, by_center, 0, best, index)
+        tile_lowest(k, by_center, 0, best, winner)
         for i in range(rows):
-            own[i], near[i] = index[i], best[i]
+            own[i], near[i] = winner[i], best[i]
         if not _are_finite(best):
             settle_rows(start, start + rows, X, C, best[:0], zero, labels, distances)
 
 
 @register_jitable
-def nearest_rows(X, C, shift, panels, starts, first, last, panel, best, index, labels, distances):
+def nearest_rows(X, C, packed, first, last, buffers, labels, distances):
     """labels[i] = argmin_j |x_i - c_j|^2 and distances[i] = that minimum, for first <= i < last.
 
     Ties in the bracket go to the lowest j. A centre that is not finite is passed over, and a row without a
@@ -267,11 +271,8 @@ def nearest_rows(X, C, shift, panels, starts, first, last, panel, best, index, l
     ----------
     X : array (n, d), C-contiguous   # IN
     C : array (k, d), C-contiguous   # IN
-    shift, panels, starts   # IN
-        Of ``pack_centers``.
-    panel : array (d * tile_columns,)   # WORK
-        X - shift, a row for every dimension.
-    best, index : arrays (tile_columns,) of X's dtype and int32   # WORK
+    packed : PackedCenters   # IN
+    buffers : TileBuffers   # WORK
     labels : array (n,) int32   # OUT
     distances : array (n,)   # OUT
 
@@ -281,17 +282,20 @@ def nearest_rows(X, C, shift, panels, starts, first, last, panel, best, index, l
     """
     k, d = C.shape
     if is_small(k, d):
-        _nearest_of_few(X, C, panels, starts, first, last, panel, best, index, labels, distances)
+        _nearest_of_few(X, C, packed, first, last, buffers, labels, distances)
         return
     if is_long(k, d):
-        _nearest_along_features(X, C, first, last, panel, best, index, labels, distances)
+        _nearest_along_features(X, C, first, last, buffers, labels, distances)
         return
+    shift, panels, starts = packed.shift, packed.panels, packed.starts
+    panel, best, winner = buffers.panel, buffers.best, buffers.winner
+    lanes = TilePanel(panel, 0, tile_columns(X))
     columns = tile_columns(X)
     blur = X.dtype.type((BLUR + d) * np.finfo(X.dtype).eps)
     # While one block of rows is compared with the centres, the next one is fetched from memory, a share of it
     # beside each group of centres.
     line = 64 // X.itemsize
-    group = (_GROUP_WORK // max(1, d) // TILE_ROWS + 1) * TILE_ROWS
+    group = (_GROUP_ELEMENTS // max(1, d) // TILE_ROWS + 1) * TILE_ROWS
     share = -(-columns * d // (-(-k // group) * line)) * line
     for start in range(first, last, columns):
         ahead = (start + columns) * d
@@ -301,20 +305,20 @@ def nearest_rows(X, C, shift, panels, starts, first, last, panel, best, index, l
         transpose_differences(X, start, rows, shift, panel)
         for j in range(0, k, group):
             tile_argmin(
-                min(group, k - j), d, panels, j * d, starts, j, panel, 0, columns,
-                best, 0, index, 0, np.int32(j),
+                min(group, k - j), d, panels, j * d, starts, j, lanes,
+                best, 0, winner, 0, np.int32(j),
             )  # fmt: skip
             for offset in range(ahead, min(ahead + share, end), line):
                 prefetch(X, offset)
             ahead += share
-        tile_distances(rows, d, X, start * d, C, index, 0, near, 0)
+        tile_distances(rows, d, X, start * d, C, winner, 0, near, 0)
         if rows == columns:
             for i in range(columns):
-                own[i] = index[i]
+                own[i] = winner[i]
             certain = _are_certain(near, best, blur)
         else:
             for i in range(rows):
-                own[i] = index[i]
+                own[i] = winner[i]
             certain = False
         if not certain:
             settle_rows(start, start + rows, X, C, best, blur, labels, distances)

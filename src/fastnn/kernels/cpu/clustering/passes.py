@@ -3,7 +3,7 @@
 import numpy as np
 
 from fastnn.kernels.cpu.clustering.candidates import pick_rows, seeding_tasks, try_candidates
-from fastnn.kernels.cpu.clustering.sweep import new_partials, sweep, sweep_work
+from fastnn.kernels.cpu.clustering.sweep import new_partials, sweep, sweep_flops
 from fastnn.kernels.cpu.clustering.sweep_csr import sweep_csr
 from fastnn.kernels.shared.arrays import Csr
 from fastnn.kernels.shared.threads import threads_for, workers
@@ -30,15 +30,13 @@ class HostSweeps:
         """Assign all rows of X, and add them up if `summing`; the inertia."""
         (n, d), k = X.shape, C.shape[0]
         if isinstance(X, Csr):
-            with threads_for(sweep_work(1, k, X.data.size) + n) as parallel:
-                n_workers = workers(parallel)
+            with threads_for(sweep_flops(1, k, X.data.size) + n) as parallel:
                 return sweep_csr(
-                    parallel, n_workers, X.data, X.indices, X.indptr, weights, np.ascontiguousarray(C.T),
+                    parallel, workers(parallel), X, weights, np.ascontiguousarray(C.T),
                     (C.astype(np.float64) ** 2).sum(axis=1), self.labels, self.distances,
-                    self.sums, self.counts, self.partials, np.empty((n_workers, k), X.dtype),
-                    True, summing,
+                    self.sums, self.counts, self.partials, summing,
                 )  # fmt: skip
-        with threads_for(sweep_work(n, k, d)) as parallel:
+        with threads_for(sweep_flops(n, k, d)) as parallel:
             return sweep(
                 parallel, workers(parallel), X, weights, C, self.labels, self.distances,
                 self.sums, self.counts, self.partials, True, summing,
@@ -46,7 +44,7 @@ class HostSweeps:
 
     def add_up(self, X: np.ndarray, weights: np.ndarray) -> None:
         """Add all rows up by the labels that they have."""
-        with threads_for(sweep_work(X.shape[0], len(self.counts), X.shape[1])) as parallel:
+        with threads_for(sweep_flops(X.shape[0], len(self.counts), X.shape[1])) as parallel:
             sweep(
                 parallel, workers(parallel), X, weights, X[:0], self.labels, self.distances,
                 self.sums, self.counts, self.partials, False, True,
@@ -77,12 +75,12 @@ class HostSeeding:
         self._closest = np.full(n, np.inf, X.dtype)
         self._potentials = {count: np.empty((seeding_tasks(n), count)) for count in (1, 1 + n_trials)}
         self._drawn = np.empty(n_trials, np.int64)
-        self._work = seeding_work(n, n_clusters, d)
+        self._flops = seeding_flops(n, n_clusters, d)
 
     def try_rows(self, rows: np.ndarray) -> np.ndarray:
         """Take the first of these rows as a centre; the potentials by task, and with each of the others."""
         potentials = self._potentials[len(rows)]
-        with threads_for(self._work) as parallel:
+        with threads_for(self._flops) as parallel:
             try_candidates(
                 parallel, workers(parallel), self._X, self._weights, self._X[rows], self._closest, potentials
             )
@@ -94,7 +92,7 @@ class HostSeeding:
         return self._drawn
 
 
-def seeding_work(n: int, k: int, d: int) -> float:
+def seeding_flops(n: int, k: int, d: int) -> float:
     """What ``threads_for`` is told about a pass of k-means++ or of its local search: the same about all of
     them, or both forms of their kernels were compiled."""
-    return sweep_work(n, 3 + int(np.log(k)), d)
+    return sweep_flops(n, 3 + int(np.log(k)), d)

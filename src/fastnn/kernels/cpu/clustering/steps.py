@@ -4,15 +4,16 @@ import numpy as np
 
 from fastnn.kernels.cpu.clustering.center_steps import run_center_batches
 from fastnn.kernels.cpu.clustering.mini_batch import run_mini_batches
-from fastnn.kernels.cpu.clustering.sweep import new_partials, sweep_work
-from fastnn.kernels.shared.center_arguments import BatchBuffers, CenterRule, Centers, MiniBatchRule, Motion
+from fastnn.kernels.cpu.clustering.structures import RowsToCopy, SweptRows
+from fastnn.kernels.cpu.clustering.sweep import new_partials, sweep_flops
+from fastnn.kernels.shared.center_arguments import CenterRule, Centers, MiniBatchRule, Motion
 from fastnn.kernels.shared.pacing import ThreadedChunks
 from fastnn.kernels.shared.threads import threads_for, workers
 
 
-def _buffers(n: int, k: int, d: int, dtype: np.dtype, n_weights: int) -> BatchBuffers:
-    """Buffers for steps on batches of n rows."""
-    return BatchBuffers(
+def _batch(n: int, k: int, d: int, dtype: np.dtype, n_weights: int) -> SweptRows:
+    """Places for a batch of n rows and what a step finds in it."""
+    return SweptRows(
         np.empty((n, d), dtype),
         np.empty(n_weights, dtype),
         np.empty(n, np.int32),
@@ -36,9 +37,9 @@ class HostMiniBatches:
 
     def __init__(self, X: np.ndarray, k: int, batch_size: int) -> None:
         self._X, d = X, X.shape[1]
-        self._buffers = _buffers(batch_size, k, d, X.dtype, 0)
+        self._batch = _batch(batch_size, k, d, X.dtype, 0)
         self._before = np.empty((k, d), X.dtype)
-        self._work = sweep_work(batch_size, k, d)
+        self._flops = sweep_flops(batch_size, k, d)
         # The threads wait for each other three times in a step of perhaps 100 us: for milliseconds where
         # another process has taken a core.
         self._chunks = ThreadedChunks()
@@ -63,11 +64,11 @@ class HostMiniBatches:
         """
         n_batches = self._chunks.begin(n_batches)
         before = self._before[: len(self._C) if rule.tol > 0 else 0]
-        with threads_for(self._work if self._chunks.allow_threads() else 0.0) as parallel:
+        with threads_for(self._flops if self._chunks.allow_threads() else 0.0) as parallel:
             self._chunks.start()
             reached, status = run_mini_batches(
                 parallel, workers(parallel), self._X, rows, n_batches, rule, self._C, before, seen, progress,
-                self._buffers,
+                self._batch,
             )  # fmt: skip
         self._chunks.end(reached, parallel)
         return reached, status
@@ -89,9 +90,9 @@ class HostCenterSteps:
     def __init__(self, X: np.ndarray, weights: np.ndarray | None, k: int, batch_size: int) -> None:
         self._X, self._weights = X, np.empty(0, X.dtype) if weights is None else weights
         d = X.shape[1]
-        self._buffers = _buffers(batch_size, k, d, X.dtype, batch_size)
+        self._batch = _batch(batch_size, k, d, X.dtype, batch_size)
         self._touched = np.zeros(k)
-        self._work = sweep_work(batch_size, k, d)
+        self._flops = sweep_flops(batch_size, k, d)
 
     def load(
         self, C: np.ndarray, safe: np.ndarray, seen: np.ndarray, clock: np.ndarray, slots: np.ndarray
@@ -115,15 +116,15 @@ class HostCenterSteps:
 
     def begin(self, rows: np.ndarray, hyper: np.ndarray, progress: np.ndarray) -> None:
         """An epoch begins, with the rows in this order, int64; `progress` is changed in place by ``run``."""
-        self._rows, self._progress = rows, progress
+        self._source, self._progress = RowsToCopy(self._X, self._weights, rows), progress
         self._touched[:] = 0
 
     def run(
         self, first: int, last: int, rule: CenterRule, patience: int, losses: np.ndarray
     ) -> tuple[int, int]:
         """Steps on the batches first..last of the epoch; as ``GradientSteps.run``."""
-        with threads_for(self._work) as parallel:
+        with threads_for(self._flops) as parallel:
             return run_center_batches(
-                parallel, workers(parallel), self._X, self._weights, self._rows, first, last, rule,
-                self._centers, self._motion, self._progress, patience, losses, self._buffers,
+                parallel, workers(parallel), self._source, first, last, rule, self._centers, self._motion,
+                self._progress, patience, losses, self._batch,
             )  # fmt: skip

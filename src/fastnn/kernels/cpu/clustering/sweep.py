@@ -19,8 +19,16 @@ from fastnn.kernels.compiler.linked import linked
 from fastnn.kernels.cpu.clustering.buffers import thread_buffers
 from fastnn.kernels.cpu.clustering.gather import gather_rows
 from fastnn.kernels.cpu.clustering.nearest import nearest_rows, pack_centers
-from fastnn.kernels.shared.value_types import Float64s, Float64s2D, Float64s3D, Int32s, Int64s, Reals, Reals2D
-from fastnn.kernels.simd.tile import SUM_LANES, TILE_ROWS, tile_add_rows, tile_columns, vector_width
+from fastnn.kernels.cpu.clustering.structures import PackedCenters, RowsToCopy, SweptRows, TileBuffers
+from fastnn.kernels.shared.value_types import Float64s, Reals2D
+from fastnn.kernels.simd.tile import (
+    SUM_LANES,
+    TILE_ROWS,
+    TilePanel,
+    tile_add_rows,
+    tile_columns,
+    vector_width,
+)
 
 # Rows per task when nothing has to be summed: enough to hide the launch, few enough to balance the threads.
 _ROWS = 256
@@ -59,7 +67,7 @@ def accumulate_rows(X, weights, labels, first, last, begin, end, sums):
     weighted, d = weights.size > 0, X.shape[1]
     if last > first:
         tile_add_rows(
-            last - first, end - begin, X, first * d + begin, d, labels, first,
+            last - first, end - begin, TilePanel(X, first * d + begin, d), labels, first,
             weights, first if weighted else 0, weighted, end == d, sums, begin, sums.shape[1],
         )  # fmt: skip
 
@@ -86,31 +94,25 @@ def _whole_tiles(row, n, columns):
 
 @linked("sweep-task")
 def _row_task(
-    t: int, X: Reals2D, weights: Reals, source: Reals2D, source_weights: Reals, order: Int64s, C: Reals2D,
-    shift: Reals, panels: Reals, starts: Reals, labels: Int32s, distances: Reals, partials: Float64s3D,
-    inertias: Float64s, panel: Reals, best: Reals, index: Int32s, assigning: bool, summing: bool,
+    t: int, rows: SweptRows, source: RowsToCopy, C: Reals2D, packed: PackedCenters, inertias: Float64s,
+    buffers: TileBuffers, assigning: bool, summing: bool,
 ):  # fmt: skip
-    """Rows of task t: assign them, or add them up in partials[t], or both; their part of the inertia.
-
-    order : IN, of the rows of `source` that are copied to X first; or (0,).
-    panel, best, index : WORK, as in ``nearest_rows``.
-    """
+    """Rows of task t: assign them, or add them up in partials[t], or both; their part of the inertia."""
+    X, weights, labels, distances = rows.X, rows.weights, rows.labels, rows.distances
     (n, d), tasks, columns = X.shape, inertias.shape[0], tile_columns(X)
     first, last = _whole_tiles(n * t // tasks, n, columns), _whole_tiles(n * (t + 1) // tasks, n, columns)
     block = max(_BLOCK_ROWS, _BLOCK_BYTES // max(1, d * X.itemsize) // columns * columns)
     # Without sums the first partials stand for an argument that nobody touches.
-    sums = partials[t if summing else np.int64(0)]
+    sums = rows.partials[t if summing else np.int64(0)]
     if summing:
         clear(sums)
     inertia = 0.0
     for start in range(first, last, block):
         stop = min(start + block, last)
-        if order.size > 0:
-            gather_rows(start, stop, order, source, source_weights, X, weights)
+        if source.order.size > 0:
+            gather_rows(start, stop, source.order, source.X, source.weights, X, weights)
         if assigning:
-            nearest_rows(
-                X, C, shift, panels, starts, start, stop, panel, best, index, labels, distances
-            )  # fmt: skip
+            nearest_rows(X, C, packed, start, stop, buffers, labels, distances)
             inertia += _weighted_sum(weights, distances, start, stop)
         if summing:
             accumulate_rows(X, weights, labels, start, stop, np.int64(0), d, sums)
@@ -118,11 +120,9 @@ def _row_task(
 
 
 @linked("sum-task")
-def _sum_task(
-    s: int, tasks: int, X: Reals2D, weights: Reals, labels: Int32s, partials: Float64s3D, sums: Float64s2D,
-    counts: Float64s, by_rows: bool,
-):  # fmt: skip
+def _sum_task(s: int, tasks: int, rows: SweptRows, by_rows: bool):
     """Share s of the sums: of the clusters, from the chunks' sums; or of the columns, from all rows."""
+    X, partials, sums, counts = rows.X, rows.partials, rows.sums, rows.counts
     d, k = X.shape[1], counts.size
     if by_rows:
         add_partials(partials, sums, counts, k * s // tasks, k * (s + 1) // tasks)
@@ -136,7 +136,7 @@ def _sum_task(
         own = partials[0, j, begin : end + 1 if end == d else end]
         for f in range(own.size):
             own[f] = 0.0
-    accumulate_rows(X, weights, labels, np.int64(0), X.shape[0], begin, end, partials[0])
+    accumulate_rows(X, rows.weights, rows.labels, np.int64(0), X.shape[0], begin, end, partials[0])
     for j in range(k):
         own, target = partials[0, j, begin:end], sums[j, begin:end]
         for f in range(target.size):
@@ -146,25 +146,19 @@ def _sum_task(
 
 
 @njit(inline="always")
-def sweep_rows(
-    n_workers, X, weights, source, source_weights, order, C, labels, distances, sums, counts, partials,
-    assigning, summing,
-):  # fmt: skip
+def sweep_rows(n_workers, rows, source, C, assigning, summing):
     """Assign all rows to their centres, or add them up by label, or both; returns the inertia.
 
     Inlined into its callers before Numba looks for `prange`, so that the loops are theirs; and, by ``njit``,
     before it looks at types: ``register_jitable`` would have it compiled by itself too, for 0.8 s.
 
-    X : IN (n, d). weights : IN (n,), or (0,) for ones. C : IN (k, d), read if `assigning`.
-    source, source_weights, order : IN, whose rows X and the weights are, and which: these are copied first,
-    and X and `weights` are OUT; only when `assigning`. Or any, with an `order` of (0,).
-    labels : OUT (n,) int32, or IN if not `assigning`. distances : OUT (n,) if `assigning`.
-    sums : OUT (k, d) float64. counts : OUT (k,) float64.
-    partials : WORK, of ``new_partials``.
+    rows : IN/OUT, SweptRows. C : IN (k, d), read if `assigning`.
+    source : IN, RowsToCopy. Only when `assigning` are there any, and the rows and their weights OUT.
     n_workers : threads, each with buffers of its own for task after task.
     """
+    X = rows.X
     n, d = X.shape
-    chunks = partials.shape[0]
+    chunks = rows.partials.shape[0]
     by_rows = summing and chunks > 1
     tasks = 0
     if by_rows:
@@ -172,24 +166,21 @@ def sweep_rows(
     elif assigning:
         tasks = (n + _ROWS - 1) // _ROWS
     inertias = np.empty(tasks)
+    # Numba takes a tuple into `prange` where it sees how it was made, not as a function has returned it.
     shift, panels, starts = prepare_centers(C, assigning)
-    columns = tile_columns(X)
+    packed, columns = PackedCenters(shift, panels, starts), tile_columns(X)
     panel = thread_buffers(n_workers, d * columns if assigning else 0, X)
-    best, index = thread_buffers(n_workers, columns, X), thread_buffers(n_workers, columns, labels)
+    best, winner = thread_buffers(n_workers, columns, X), thread_buffers(n_workers, columns, rows.labels)
     for w in prange(n_workers):
         for t in range(w * tasks // n_workers, (w + 1) * tasks // n_workers):
-            _row_task(
-                np.int64(t), X, weights, source, source_weights, order, C, shift, panels, starts, labels,
-                distances, partials, inertias, panel[w], best[w], index[w], assigning, by_rows,
-            )  # fmt: skip
-    if summing and by_rows and partials.size < _FEW_PARTIALS:
-        _sum_task(np.int64(0), np.int64(1), X, weights, labels, partials, sums, counts, by_rows)
+            buffers = TileBuffers(panel[w], best[w], winner[w])
+            _row_task(np.int64(t), rows, source, C, packed, inertias, buffers, assigning, by_rows)
+    if summing and by_rows and rows.partials.size < _FEW_PARTIALS:
+        _sum_task(np.int64(0), np.int64(1), rows, by_rows)
     elif summing:
         # Of few rows in many clusters no partial sums are made, these would cost more than the rows.
         for s in prange(n_workers):
-            _sum_task(
-                np.int64(s), np.int64(n_workers), X, weights, labels, partials, sums, counts, by_rows
-            )  # fmt: skip
+            _sum_task(np.int64(s), np.int64(n_workers), rows, by_rows)
     inertia = 0.0
     for t in range(tasks):
         inertia += inertias[t]
@@ -198,11 +189,10 @@ def sweep_rows(
 
 @parallel_jit
 def sweep(n_workers, X, weights, C, labels, distances, sums, counts, partials, assigning, summing):
-    """``sweep_rows``, for callers in Python."""
-    return sweep_rows(
-        n_workers, X, weights, X, weights, np.empty(0, np.int64), C, labels, distances, sums, counts,
-        partials, assigning, summing,
-    )  # fmt: skip
+    """``sweep_rows``, for callers in Python: a structure would cost them a microsecond."""
+    rows = SweptRows(X, weights, labels, distances, sums, counts, partials)
+    nothing = RowsToCopy(X, weights, np.empty(0, np.int64))
+    return sweep_rows(n_workers, rows, nothing, C, assigning, summing)
 
 
 # Loops, where an assignment to a slice would do: Numba compiles the check of its shapes and the message of
@@ -247,7 +237,7 @@ def new_partials(n: int, k: int, d: int) -> np.ndarray:
     return np.empty((sum_chunks(n, k, d), k, sum_columns(d)))
 
 
-def sweep_work(n: int, k: int, d: int) -> float:
+def sweep_flops(n: int, k: int, d: int) -> float:
     """What ``threads_for`` is told about a sweep over n rows: an eighth of its FLOPs.
 
     A fit is thousands of sweeps. On few rows a second thread saves 10 us of each, but where another process

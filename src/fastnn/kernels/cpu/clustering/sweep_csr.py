@@ -9,6 +9,8 @@ rounding of a score may have chosen the centre (``is_certain``), the row is comp
 direct form, in float64.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from numba import prange
 from numba.extending import register_jitable
@@ -63,75 +65,87 @@ def _nearest_directly(data, indices, begin, end, by_feature, norms, stored, rest
     return nearest, least
 
 
+class CsrRows(NamedTuple):
+    """CSR rows and their weights."""
+
+    data: Reals  # IN (nnz,)
+    indices: Int32s  # IN (nnz,)
+    indptr: Int32s  # IN (n + 1,)
+    weights: Reals  # IN (n,), or (0,) for ones
+
+
+class CsrBuffers(NamedTuple):
+    """What a thread works with."""
+
+    scores: Reals  # (k,)
+    stored: Float64s  # (k,)
+    rest: Float64s  # (k,)
+
+
 @linked("csr-task")
 def _row_task(
-    t: int, data: Reals, indices: Int32s, indptr: Int32s, weights: Reals, by_feature: Reals2D,
-    norms: Float64s, labels: Int32s, distances: Reals, partials: Float64s3D, inertias: Float64s,
-    scores: Reals, stored: Float64s, rest: Float64s, assigning: bool, summing: bool,
+    t: int, rows: CsrRows, by_feature: Reals2D, norms: Float64s, labels: Int32s, distances: Reals,
+    partials: Float64s3D, inertias: Float64s, buffers: CsrBuffers, summing: bool,
 ):  # fmt: skip
-    """Rows of task t: assign them, or add them up in partials[t], or both; their part of the inertia.
+    """Rows of task t: assign them, and add them up in partials[t] if `summing`; their part of the inertia.
 
-    by_feature : IN (d, k), the centres. norms : IN (k,), |c|^2. scores : WORK (k,). stored, rest : WORK (k,),
-    of float64.
+    by_feature : IN (d, k), the centres. norms : IN (k,), |c|^2.
     """
+    data, indices, indptr, scores = rows.data, rows.indices, rows.indptr, buffers.scores
     eps = np.finfo(data.dtype).eps
     if not norms.max() < np.finfo(data.dtype).max:
         eps = np.inf  # scores overflow: none is certain
     tasks, n, k = inertias.size, labels.size, by_feature.shape[1]
-    weighted = weights.size > 0
+    weighted = rows.weights.size > 0
     sums, d = partials[t if summing else np.int64(0)], by_feature.shape[0]
     if summing:
         clear(sums)
     inertia = 0.0
     for i in range(n * t // tasks, n * (t + 1) // tasks):
         begin, end = np.int64(indptr[i]), np.int64(indptr[i + 1])
-        w = np.float64(weights[i]) if weighted else 1.0
-        if assigning:
+        w = np.float64(rows.weights[i]) if weighted else 1.0
+        for j in range(k):
+            scores[j] = scores.dtype.type(0.5 * norms[j])
+        for q in range(begin, end):
+            value, row = data[q], by_feature[indices[q]]
             for j in range(k):
-                scores[j] = scores.dtype.type(0.5 * norms[j])
-            for q in range(begin, end):
-                value, row = data[q], by_feature[indices[q]]
-                for j in range(k):
-                    scores[j] -= value * row[j]
-            nearest = 0
-            for j in range(1, k):
-                if scores[j] < scores[nearest]:
-                    nearest = j
-            distance = _squared_distance(data, indices, begin, end, by_feature, nearest, norms[nearest])
-            if not is_certain(distance, np.float64(scores[nearest]), (BLUR + end - begin) * eps):
-                nearest, distance = _nearest_directly(
-                    data, indices, begin, end, by_feature, norms, stored, rest
-                )  # fmt: skip
-            labels[i], distances[i] = nearest, distance
-            inertia += w * distance
+                scores[j] -= value * row[j]
+        nearest = 0
+        for j in range(1, k):
+            if scores[j] < scores[nearest]:
+                nearest = j
+        distance = _squared_distance(data, indices, begin, end, by_feature, nearest, norms[nearest])
+        if not is_certain(distance, np.float64(scores[nearest]), (BLUR + end - begin) * eps):
+            nearest, distance = _nearest_directly(
+                data, indices, begin, end, by_feature, norms, buffers.stored, buffers.rest
+            )
+        labels[i], distances[i] = nearest, distance
+        inertia += w * distance
         if summing:
-            j = labels[i]
-            sums[j, d] += w
+            sums[nearest, d] += w
             for q in range(begin, end):
-                sums[j, indices[q]] += w * np.float64(data[q])
+                sums[nearest, indices[q]] += w * np.float64(data[q])
     inertias[t] = inertia
 
 
 @parallel_jit
-def sweep_csr(
-    n_workers, data, indices, indptr, weights, by_feature, norms, labels, distances, sums, counts,
-    partials, scores, assigning, summing,
-):  # fmt: skip
-    """Assign all rows to their centres, or add them up by label, or both; returns the inertia.
+def sweep_csr(n_workers, X, weights, by_feature, norms, labels, distances, sums, counts, partials, summing):
+    """Assign all rows to their centres, and add them up by label if `summing`; returns the inertia.
 
-    data, indices, indptr : IN, of a CSR matrix without duplicates. by_feature : IN (d, k), the centres.
-    norms : IN (k,) float64, their squared lengths. scores : WORK (n_workers, k). The rest as in
-    ``sweep.sweep_rows``.
+    X : IN, Csr. by_feature : IN (d, k), the centres. norms : IN (k,) float64, their squared lengths. The rest
+    as in ``sweep.sweep``.
     """
-    n, chunks = labels.size, partials.shape[0]
+    n, k, chunks = labels.size, norms.size, partials.shape[0]
     tasks = chunks if summing else max(1, (n + _ROWS - 1) // _ROWS)
-    inertias, direct = np.empty(tasks), np.empty((n_workers, 2, norms.size))
+    rows = CsrRows(X.data, X.indices, X.indptr, weights)
+    inertias, direct = np.empty(tasks), np.empty((n_workers, 2, k))
+    scores = np.empty((n_workers, k), distances.dtype)
     for w in prange(n_workers):
         for t in range(w * tasks // n_workers, (w + 1) * tasks // n_workers):
+            buffers = CsrBuffers(scores[w], direct[w, 0], direct[w, 1])
             _row_task(
-                np.int64(t), data, indices, indptr, weights, by_feature, norms, labels, distances,
-                partials, inertias, scores[w], direct[w, 0], direct[w, 1], assigning, summing,
-            )  # fmt: skip
+                np.int64(t), rows, by_feature, norms, labels, distances, partials, inertias, buffers, summing
+            )
     if summing:
         add_partials(partials, sums, counts, 0, counts.size)
     inertia = 0.0

@@ -20,7 +20,7 @@ from fastnn.kernels.cpu.network.step_buffers import (
     StepBuffers,
     new_step_buffers,
 )
-from fastnn.kernels.cpu.network.structures import LayerStack, LossTargets, OrderedRows, UpdatePlan
+from fastnn.kernels.cpu.network.structures import BatchRun, LayerStack, LossTargets, OrderedRows, UpdatePlan
 from fastnn.kernels.cpu.network.team import TURNS_PER_MS
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "TOTAL",
     "TOTAL_WEIGHT",
     "TURNS_PER_MS",
+    "BatchRun",
     "LayerStack",
     "LossTargets",
     "OrderedRows",

@@ -29,7 +29,7 @@ from fastnn.kernels.cpu.network.step_buffers import WEIGHT, StepBuffers
 from fastnn.kernels.cpu.network.structures import LayerStack, LossTargets, OrderedRows, UpdatePlan
 from fastnn.kernels.shared.value_types import Int32s, Int64s, Reals
 from fastnn.kernels.simd.denormals import flush_subnormals, restore_subnormals
-from fastnn.kernels.simd.tile import TILE_ROWS, combine_rows, tile_columns, vector_width
+from fastnn.kernels.simd.tile import TILE_ROWS, TilePanel, combine_rows, tile_columns, vector_width
 
 
 @register_jitable
@@ -63,7 +63,7 @@ def _csr_forward(
                 row, at = rows.order[first + s + block + i], i * n_out
                 begin, end = rows.indptr[row], rows.indptr[row + 1]
                 combine_rows(
-                    n_out, end - begin, rows.x, begin, rows.indices, begin, w, w_at, n_out,
+                    n_out, end - begin, rows.x, begin, rows.indices, begin, TilePanel(w, w_at, n_out),
                     staging, at, False,
                 )  # fmt: skip
                 for j in range(n_out):
@@ -172,7 +172,7 @@ def gradient_of_rows(
             begin, end = places[entries.at + row], places[entries.at + row + 1]
             combine_rows(
                 n_out, end - begin, in_rows, entries.values_at + begin, entries.samples, begin,
-                in_rows, dz_at, stride, gradient, g, add,
+                TilePanel(in_rows, dz_at, stride), gradient, g, add,
             )  # fmt: skip
         else:
             total = gradient[g : g + n_out]

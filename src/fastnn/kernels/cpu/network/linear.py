@@ -34,9 +34,10 @@ from fastnn.kernels.shared.threads import threads_for, workers
 from fastnn.kernels.shared.value_types import Reals
 from fastnn.kernels.simd.tile import (
     TILE_ROWS,
+    TilePanel,
+    scalars_of,
     tile_columns,
     tile_product,
-    tile_rows_product,
     tile_transpose,
     vector_width,
 )
@@ -124,16 +125,13 @@ def forward_rows(layer, start, rows, panel):
                 for j in range(g0, g1, columns):
                     tile_cols = min(columns, g1 - j)
                     at = p0 * n_out + j
+                    left = scalars_of(scalars, here, step, apart, block)
+                    right, out = TilePanel(w, at, n_out), TilePanel(z, row + j, n_out)
                     if p0 == 0:
-                        tile_rows_product(
-                            tile_rows, block, scalars, here, step, apart, w, at, n_out,
-                            layer.bias, j, 0, z, row + j, n_out, tile_cols, layer.has_bias,
-                        )  # fmt: skip
+                        bias = TilePanel(layer.bias, j, 0)
+                        tile_product(tile_rows, block, left, right, bias, out, tile_cols, layer.has_bias)
                     else:
-                        tile_rows_product(
-                            tile_rows, block, scalars, here, step, apart, w, at, n_out,
-                            z, row + j, n_out, z, row + j, n_out, tile_cols, True,
-                        )  # fmt: skip
+                        tile_product(tile_rows, block, left, right, out, out, tile_cols, True)
                 if last and activation != NOTHING:
                     for i in range(tile_rows):
                         strip, end = row + i * n_out + g0, row + i * n_out + g1
@@ -166,9 +164,11 @@ def weight_gradient_panel(x, x_offset, n_in, first, rows, dz, dz_offset, n_out, 
         block = min(DEPTH_BLOCK, n - s0)
         for j in range(0, n_out, columns):
             here = first * n_out + j
+            scalars = scalars_of(x, x_offset + s0 * n_in + first, n_in, 1, block)
+            out = TilePanel(dw, here, n_out)
             tile_product(
-                rows, block, x, x_offset + s0 * n_in + first, n_in, dz, dz_offset + s0 * n_out + j, n_out,
-                dw, here, n_out, dw, here, n_out, min(columns, n_out - j), add or s0 > 0,
+                rows, block, scalars, TilePanel(dz, dz_offset + s0 * n_out + j, n_out), out, out,
+                min(columns, n_out - j), add or s0 > 0,
             )  # fmt: skip
 
 

@@ -19,8 +19,6 @@ bitwise the same however the work is cut, and it is cut to suit the threads at h
 gradients of their own, whose number follows from the shape alone.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 from numba import prange
 from numba.extending import register_jitable
@@ -57,7 +55,7 @@ from fastnn.kernels.cpu.network.step_buffers import (
     StepBuffers,
     scratch_size,
 )
-from fastnn.kernels.cpu.network.structures import LayerStack, LossTargets, OrderedRows, UpdatePlan
+from fastnn.kernels.cpu.network.structures import BatchRun, LayerStack, LossTargets, OrderedRows, UpdatePlan
 from fastnn.kernels.cpu.network.team import (
     FINISHED,
     begin_phases,
@@ -281,19 +279,6 @@ def _phase_or_end(phase, n_batches, buffers):
     return phase if phase // 2 < n_batches else FINISHED
 
 
-class BatchRun(NamedTuple):
-    """Which batches a call of ``run_batches`` goes through, and how."""
-
-    n_workers: int
-    patience: int
-    first_batch: int
-    last_batch: int  # exclusive
-    batch_size: int
-    n_samples: int
-    learn: bool
-    learning_rate: float
-
-
 @linked("train-worker")
 def _train_worker(
     worker: int, run: BatchRun, model: LayerStack, rows: OrderedRows, targets: LossTargets,
@@ -335,26 +320,15 @@ def _train_worker(
 
 
 @parallel_jit
-def run_batches(
-    n_workers, patience, first_batch, last_batch, batch_size, n_samples,
-    model, rows, targets, training, buffers, learn, learning_rate,
-):  # fmt: skip
-    """Batches first_batch to last_batch (exclusive): train on each or, without `learn`, add their gradients.
+def run_batches(run, model, rows, targets, training, buffers):
+    """Batches of a BatchRun: train on each or, without `learn`, add their gradients.
 
     What it reports stands in ``buffers.sums`` and ``buffers.counts``. Sums go on from what is there: they do
     not depend on where an epoch is cut into calls.
-
-    Parameters
-    ----------
-    n_workers : int
-        Threads.
-    patience : int
-        Turns that one of them waits for the others, see ``team``.
     """
-    run = BatchRun(n_workers, patience, first_batch, last_batch, batch_size, n_samples, learn, learning_rate)
     buffers.counts[DONE] = 0
     begin_phases(buffers.signals)
-    for worker in prange(n_workers):
+    for worker in prange(run.n_workers):
         _train_worker(np.int64(worker), run, model, rows, targets, training, buffers)
 
 

@@ -33,11 +33,12 @@ from fastnn.kernels.cpu.network.panels import (
 from fastnn.kernels.shared.value_types import Reals
 from fastnn.kernels.simd.tile import (
     TILE_ROWS,
-    tile_blocks_product,
+    TilePanel,
+    TileScalars,
+    scalars_of,
     tile_columns,
     tile_dots,
     tile_product,
-    tile_rows_product,
     vector_width,
 )
 
@@ -103,10 +104,10 @@ def layer_forward(
             for s in range(start, stop, columns):
                 panel = panel_width(w, stop - s)
                 y = y_at + s * (n_out + 1) + t * panel
-                tile_product(
-                    rows, block, w, w_at + p * n_out + t, n_out, in_lanes, x_at + s * depth + p * panel,
-                    panel, in_lanes, y, panel, in_lanes, y, panel, panel, p > 0,
-                )  # fmt: skip
+                scalars = scalars_of(w, w_at + p * n_out + t, n_out, 1, block)
+                x = TilePanel(in_lanes, x_at + s * depth + p * panel, panel)
+                out = TilePanel(in_lanes, y, panel)
+                tile_product(rows, block, scalars, x, out, out, panel, p > 0)
                 if p + DEPTH_BLOCK >= depth:
                     cells = rows * panel
                     if keep_z:
@@ -158,11 +159,9 @@ def layer_backward(
             for s in range(start, stop, columns):
                 panel = panel_width(w, stop - s)
                 here = s * (n_in + 1) + t * panel
-                tile_rows_product(
-                    rows, block, scalars, at, step, row,
-                    d, d_at + s * (n_out + 1) + p * panel, panel,
-                    out, out_at + here, panel, out, out_at + here, panel, panel, p > 0,
-                )  # fmt: skip
+                dz = TilePanel(d, d_at + s * (n_out + 1) + p * panel, panel)
+                dx = TilePanel(out, out_at + here, panel)
+                tile_product(rows, block, scalars_of(scalars, at, step, row, block), dz, dx, dx, panel, p > 0)
                 if p + DEPTH_BLOCK >= n_out:
                     z, x, cells = out_at + here, x_at + here, rows * panel
                     chain_rule(derivative, out[z : z + cells], zs[x : x + cells], in_lanes[x : x + cells])
@@ -216,11 +215,11 @@ def weight_gradient(
                     for is_rest in range(2):
                         first, count, across = (wide, rest, narrow) if is_rest else (0, wide, columns)
                         if count > 0:
-                            tile_blocks_product(
-                                rows, count, in_lanes, x + first * depth + t * TILE_ROWS * across, 1, across,
-                                across, depth * across, in_columns, d + first * panel, panel,
-                                gradient, c, n_out, gradient, c, n_out, units, added or first > 0,
-                            )  # fmt: skip
+                            at = x + first * depth + t * TILE_ROWS * across
+                            samples = TileScalars(in_lanes, at, 1, across, across, depth * across)
+                            dz = TilePanel(in_columns, d + first * panel, panel)
+                            dw = TilePanel(gradient, c, n_out)
+                            tile_product(rows, count, samples, dz, dw, dw, units, added or first > 0)
             added = added or stop > start
 
 

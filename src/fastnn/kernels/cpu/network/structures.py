@@ -56,3 +56,16 @@ class UpdatePlan(NamedTuple):
     threshold: int  # of ``fastnn.tables.dropout.Dropout``
     scale: float
     seed: int
+
+
+class BatchRun(NamedTuple):
+    """Which batches a call of ``run_batches`` goes through, and how."""
+
+    n_workers: int  # threads
+    patience: int  # turns that one of them waits for the others, see ``team``
+    first_batch: int
+    last_batch: int  # exclusive
+    batch_size: int
+    n_samples: int
+    learn: bool
+    learning_rate: float

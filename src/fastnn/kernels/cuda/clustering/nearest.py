@@ -181,9 +181,9 @@ def nearest_rows(
     if is_small(k, d):
         nearest_of_few[blocks_per_grid(n, _THREADS), _THREADS](X, C, labels, distances)
         return
-    work = scratch or Scratch()
-    usable, starts = work.array("usable", k, np.int32), work.array("starts", k, dtype)
-    shift, shifted = work.array("shift", max(d, 1), dtype), work.array("shifted", (k, d), dtype)
+    scratch = scratch or Scratch()
+    usable, starts = scratch.array("usable", k, np.int32), scratch.array("starts", k, dtype)
+    shift, shifted = scratch.array("shift", max(d, 1), dtype), scratch.array("shifted", (k, d), dtype)
     find_usable[blocks_per_grid(k, _THREADS), _THREADS](C, usable)
     find_shift[blocks_per_grid(max(d, 1), _THREADS), _THREADS](C, usable, shift)
     shift_centers[blocks_per_grid(k, _THREADS), _THREADS](C, usable, shift, shifted, starts)
@@ -194,7 +194,7 @@ def nearest_rows(
     tiles = count_tiles(tile, n, 1)
     # The list counts in int32.
     if multiplies_tf32(precision, dtype) and n <= np.iinfo(np.int32).max:
-        rows, count = nearest_tf32(X, C, *flat, usable, shift, starts, labels, distances, work)
+        rows, count = nearest_tf32(X, C, *flat, usable, shift, starts, labels, distances, scratch)
         tiles = min(tiles, 2 * multiprocessors())  # which are enough to go through a list of any length
         kernel_of = nearest_kernel(tile, real, listed=True)
     else:

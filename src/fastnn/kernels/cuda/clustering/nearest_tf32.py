@@ -142,7 +142,7 @@ def two_nearest_kernel(tile: Tile, real: Any) -> Any:
 
 def nearest_tf32(
     X: Any, C: Any, x: Any, c: Any, usable: Any, shift: Any, starts: Any, labels: Any, distances: Any,
-    work: Scratch,
+    scratch: Scratch,
 ) -> tuple[Any, Any]:  # fmt: skip
     """Labels and distances of the rows that TF32 can tell; which ones are left; device arrays of float32.
 
@@ -152,7 +152,7 @@ def nearest_tf32(
     x, c : the rows, and the centres less `shift`, as flat arrays   # IN
     usable, shift, starts : as in ``nearest``   # IN
     labels, distances : (n,)   # OUT
-    work : Scratch
+    scratch : Scratch
 
     Returns
     -------
@@ -163,8 +163,8 @@ def nearest_tf32(
     """
     n, d = X.shape
     real = types.float32
-    reach, count = work.array("reach", 1, np.float32), work.array("count of the list", 1, np.int32)
-    rows = work.array("list", n, np.int32)
+    reach, count = scratch.array("reach", 1, np.float32), scratch.array("count of the list", 1, np.int32)
+    rows = scratch.array("list", n, np.int32)
     find_reach[1, THREADS](usable, starts, reach, count)
     bound = ErrorBound(
         np.float32((2.0 + TF32_ROUNDING) * TF32_ROUNDING + d * _STEP),

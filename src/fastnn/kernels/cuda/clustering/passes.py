@@ -58,7 +58,7 @@ class SweepBuffers:
             return weighted_sum(self._distances, w, self._scratch)
 
     def sum_all(self, X: Any) -> None:
-        """Add all rows up, as those of the one cluster of this workspace."""
+        """Add all rows up, as those of the one cluster of these buffers."""
         with on_device(self._ordinal):
             self._on_host.clear()
             self._labels.copy_to_device(np.zeros(self._labels.shape, np.int32))

@@ -145,19 +145,19 @@ def sum_rows(
         )
     k = counts.shape[0]
     weighted = weights is not None
-    work = scratch or Scratch()
+    scratch = scratch or Scratch()
     # Where there are no weights an array of their type stands in for them: one kernel for both.
-    row_weights = weights if weighted else work.array("no weights", 1, X.dtype)
+    row_weights = weights if weighted else scratch.array("no weights", 1, X.dtype)
     width = min(THREADS, 1 << (max(d, 1) - 1).bit_length())
     slabs = blocks_per_grid(max(d, 1), width)
     if n <= _FEW_ROWS and n * k * slabs * width <= _FEW_TURNS:
         part_rows = blocks_per_grid(n, THREADS // width)
         _sum_few[(k, slabs), THREADS](X, row_weights, int(weighted), labels, width, part_rows, sums, counts)
         return
-    order, starts = sort_by_cluster(labels, k, work)
+    order, starts = sort_by_cluster(labels, k, scratch)
     piece_rows = max(_LEAST, min(_MOST, _BY_FEATURE * d))
     pieces = blocks_per_grid(n, piece_rows)
-    parts = work.array("parts", (pieces, 2, d + 1), np.float64)
+    parts = scratch.array("parts", (pieces, 2, d + 1), np.float64)
     threads = min(_FEATURES, blocks_per_grid(d + 1, _WARP) * _WARP)
     across = blocks_per_grid(d + 1, threads)
     _sum_pieces[(pieces, across), threads](

@@ -246,7 +246,7 @@ ACTIVATIONS = (
     # Misra (2020).
     Activation("mish", _mish, _mish_derivative, needs_z=True),
     # Courbariaux, Bengio and David (2015), with the slope 1/6 of most libraries.
-    Activation("hard_sigmoid", _hard_sigmoid, _hard_sigmoid_derivative, glorot_factor=2.0),
+    Activation("hard_sigmoid", _hard_sigmoid, _hard_sigmoid_derivative),
     # McCulloch and Pitts (1943): for networks whose weights are set by hand.
     Activation("hard_limit", _hard_limit, _no_derivative, trainable=False),
     RELU_HALF,

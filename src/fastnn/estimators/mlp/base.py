@@ -162,7 +162,9 @@ class BaseMLP(Drafting, MLPParameters, BaseEstimator, ABC):
             lone = self.activation if isinstance(self.activation, str) else DEFAULT
             factors = initial_factors(activations, lone)
             coefs, intercepts = initialize(rng, sizes, factor=factors, dtype=dtype)
-            intercepts = [b if used else np.zeros_like(b) for b, used in zip(intercepts, has_bias, strict=True)]
+            intercepts = [
+                b if used else np.zeros_like(b) for b, used in zip(intercepts, has_bias, strict=True)
+            ]
         else:
             coefs, intercepts = self._checked_parameters()
             former = [len(coefs[0]), *map(len, intercepts)]
@@ -174,7 +176,7 @@ class BaseMLP(Drafting, MLPParameters, BaseEstimator, ABC):
             dtype = np.result_type(*coefs, *intercepts)
             if any(b.any() for b, used in zip(intercepts, has_bias, strict=True) if not used):
                 raise ValueError(
-                    f"Cannot continue training: use_bias={self.use_bias!r}, and the fitted network has biases."
+                    f"Cannot continue training: use_bias={self.use_bias!r}, and the fitted network has some."
                 )
         if sample_weight is not None:
             sample_weight = checked_weights(sample_weight, X, dtype)

@@ -99,8 +99,8 @@ def check_trainable(names: Sequence[str]) -> None:
     for name in names:
         if name in CODES and not ACTIVATIONS[CODES[name]].trainable:
             raise ValueError(
-                f"activation={name!r} has no derivative to learn by: it is for networks whose weights are set "
-                "by hand."
+                f"activation={name!r} has no derivative to learn by: it is for networks whose weights are "
+                "set by hand."
             )
 
 
@@ -142,7 +142,7 @@ def layers_with_bias(model: "BaseMLP", n_layers: int) -> tuple[bool, ...]:
     flags = tuple(given)
     if not all(isinstance(flag, bool | np.bool_) for flag in flags):
         raise ValueError(
-            f"use_bias must be True, False, or a sequence of True and False, one for each layer; got {given!r}."
+            f"use_bias must be True, False, or a sequence of these, one for each layer; got {given!r}."
         )
     if len(flags) != n_layers:
         raise ValueError(

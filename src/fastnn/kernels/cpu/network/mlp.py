@@ -57,7 +57,13 @@ from fastnn.kernels.cpu.network.step_buffers import (
     StepBuffers,
     scratch_size,
 )
-from fastnn.kernels.cpu.network.structures import SOFTMAX_LOOP, LayerStack, LossTargets, OrderedRows, UpdatePlan
+from fastnn.kernels.cpu.network.structures import (
+    SOFTMAX_LOOP,
+    LayerStack,
+    LossTargets,
+    OrderedRows,
+    UpdatePlan,
+)
 from fastnn.kernels.cpu.network.team import (
     FINISHED,
     begin_phases,
@@ -197,7 +203,7 @@ def _weights_task(
     worker: int, tile: int, stop: int, model: LayerStack, targets: LossTargets, training: UpdatePlan,
     buffers: StepBuffers, n: int, add: bool, update: bool,
 ):  # fmt: skip
-    """The weights' phase, for the tiles tile : stop: their gradients, += with `add`, and maybe their update."""
+    """The weights' phase, for the tiles tile : stop: their gradients, += with `add`, and with `update` it."""
     former = flush_subnormals()
     parameters, gradient, tiles = model.parameters, training.gradient, buffers.tiles
     real = parameters.dtype.type

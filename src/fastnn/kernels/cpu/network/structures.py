@@ -4,7 +4,6 @@ from typing import NamedTuple
 
 from fastnn.kernels.shared.value_types import Float64s, Int32s, Int64s, Reals, Reals2D
 
-
 # In place of the address of an activation's loop.
 SOFTMAX_LOOP = -1
 

@@ -79,7 +79,13 @@ def _normal_cdf(z):
 
 
 # Where the derivative of an activation, or the derivative of that, jumps: no place for central differences.
-KINKS = {"relu": 0.0, "leaky_relu": 0.0, "elu": 0.0}
+KINKS = {
+    **dict.fromkeys(["relu", "relu_half", "relu_one", "leaky_relu", "elu", "selu", "hard_limit"], (0.0,)),
+    "hard_sigmoid": (-3.0, 3.0),
+}
+
+# Appendix of Klambauer et al. (2017).
+_SELU = 1.6732632423543772848170429916717, 1.0507009873554804934193349852946
 
 # name -> (a of z, da/dz of z and a)
 ACTIVATIONS = {
@@ -105,6 +111,32 @@ ACTIVATIONS = {
     ),
     "softplus": (lambda z: np.logaddexp(z, z.dtype.type(0)), lambda z, a: special.expit(z)),
     "exp": (np.exp, lambda z, a: a),
+    "selu": (
+        lambda z: _SELU[1] * np.where(z > 0, z, _SELU[0] * np.expm1(np.minimum(z, 0))).astype(z.dtype),
+        lambda z, a: (_SELU[1] * np.where(z > 0, 1, _SELU[0] * np.exp(np.minimum(z, 0)))).astype(z.dtype),
+    ),
+    "mish": (
+        lambda z: z * np.tanh(np.logaddexp(z, z.dtype.type(0))),
+        lambda z, a: (
+            np.tanh(np.logaddexp(z, z.dtype.type(0)))
+            + z * special.expit(z) / np.cosh(np.logaddexp(z, z.dtype.type(0))) ** 2
+        ),
+    ),
+    "hard_sigmoid": (
+        lambda z: np.clip((z + 3) / 6, 0, 1).astype(z.dtype),
+        lambda z, a: np.where(abs(z) < 3, z.dtype.type(1 / 6), z.dtype.type(0)),
+    ),
+    "hard_limit": (
+        lambda z: np.where(np.isnan(z), z, z > 0).astype(z.dtype),
+        lambda z, a: np.zeros_like(z),
+    ),
+    **{
+        name: (
+            lambda z: np.maximum(z, 0),
+            lambda z, a, slope=slope: np.where(z == 0, z.dtype.type(slope), (z > 0).astype(z.dtype)),
+        )
+        for name, slope in (("relu_half", 0.5), ("relu_one", 1.0))
+    },
     "softmax": (softmax, None),
 }
 
@@ -162,15 +194,27 @@ def entries_by_feature(X, stored):
     return [(np.flatnonzero(stored[:, j]), X[stored[:, j], j]) for j in range(X.shape[1])]
 
 
+def back_through(name, d, z, a):
+    """dL/dz of a layer from dL/da: softmax has a Jacobian for each row, the others a derivative."""
+    if name != "softmax":
+        return d * ACTIVATIONS[name][1](z, a)
+    return np.array([(np.diag(row) - np.outer(row, row)) @ of_row for row, of_row in zip(a, d, strict=True)])
+
+
+def of_each_layer(names, n):
+    return [names] * n if isinstance(names, str) else list(names)
+
+
 def _forward(X, coefs, intercepts, hidden_activation, output_activation, factors=None):
     """z and a of every layer, the inputs first (as their own z), and a times the factors of dropout."""
     zs, acts, dropped = [X], [X], [X]
+    activations = [*of_each_layer(hidden_activation, len(coefs) - 1), output_activation]
     for layer, (W, b) in enumerate(zip(coefs, intercepts, strict=True)):
         last = layer == len(coefs) - 1
         # BLAS computes in lanes beside the matrices as well; NumPy would warn of what lay there.
         with np.errstate(invalid="ignore"):
             zs.append(np.asarray(dropped[-1] @ W) + b)
-        acts.append(ACTIVATIONS[output_activation if last else hidden_activation][0](zs[-1]))
+        acts.append(ACTIVATIONS[activations[layer]][0](zs[-1]))
         dropped.append(acts[-1] if last or not factors else acts[-1] * factors[layer])
     return zs, acts, dropped
 
@@ -206,10 +250,11 @@ RULES = {"momentum": _momentum, "nesterov": _nesterov, "adam": _adam, "rmsprop":
 
 
 class ReferenceNetwork:
-    def __init__(self, layer_sizes, *, hidden_activation, loss, dtype, dropout=(0.0, 0)):
+    def __init__(self, layer_sizes, *, hidden_activation, loss, dtype, dropout=(0.0, 0), bias_rates=None):
         self.dtype = np.dtype(dtype)
         self.rate, self.seed = dropout
-        self.hidden_activation = hidden_activation
+        self.hidden_activation = of_each_layer(hidden_activation, len(layer_sizes) - 2)
+        self.bias_rates = bias_rates or [1.0] * (len(layer_sizes) - 1)
         self.output_activation, self.row_loss = LOSSES[loss]
         self.dz = DZ.get(loss, lambda y, a: a - y)
         shapes = [shape for n_in, n_out in pairwise(layer_sizes) for shape in ((n_in, n_out), (n_out,))]
@@ -249,11 +294,12 @@ class ReferenceNetwork:
         gradients = []
         for layer in range(len(self.coefs) - 1, -1, -1):
             dW = (np.asarray(dropped[layer].T @ dz) + alpha * self.coefs[layer]) / total
-            gradients = [dW, dz.sum(axis=0) / total, *gradients]
+            db = dz.sum(axis=0) / total
+            gradients = [dW, db if self.bias_rates[layer] else 0 * db, *gradients]
             if layer > 0:
-                derivative = ACTIVATIONS[self.hidden_activation][1]
-                dz = (dz @ self.coefs[layer].T) * derivative(zs[layer], acts[layer])
-                dz = dz * factors[layer - 1] if factors else dz
+                d = np.asarray(dz @ self.coefs[layer].T)
+                d = d * factors[layer - 1] if factors else d
+                dz = back_through(self.hidden_activation[layer - 1], d, zs[layer], acts[layer])
         return float(loss), np.concatenate([g.ravel() for g in gradients]).astype(self.dtype)
 
     def bind(self, X, Y, *, sample_weight=None, alpha=0.0, optimizer=None):
@@ -279,9 +325,18 @@ class ReferenceNetwork:
 
     def _step(self, optimizer, gradient):
         optimizer.t += 1
+        before = self.parameters.copy()
         RULES[optimizer.name](
             self.parameters, gradient, optimizer.state, optimizer.learning_rate, optimizer.t, *optimizer.hyper
         )
+        steps = self._views(self.parameters - before, [array.shape for array in self.intercepts_and_coefs()])
+        for b, step, rate in zip(self.intercepts, steps[1::2], self.bias_rates, strict=True):
+            if rate != 1:
+                b += (rate - 1) * step
+
+    def intercepts_and_coefs(self):
+        """All arrays in the order of the flat vector."""
+        return [array for pair in zip(self.coefs, self.intercepts, strict=True) for array in pair]
 
 
 class ReferenceBoundNetwork:
@@ -292,8 +347,9 @@ class ReferenceBoundNetwork:
         self.X, self.Y = getattr(X, "X", X), Y
         self.options = {"sample_weight": sample_weight, "alpha": alpha}
 
-    def run_epoch(self, order, batch_size):
-        return self.network.train_epoch(self.optimizer, self.X, self.Y, order, batch_size, **self.options)
+    def run_epoch(self, order, batch_size, accumulate=1):
+        size = batch_size * accumulate  # which is what accumulation is to be
+        return self.network.train_epoch(self.optimizer, self.X, self.Y, order, size, **self.options)
 
     def loss_and_gradient(self, *, copy=True):
         return self.network.loss_and_gradient(self.X, self.Y, **self.options)

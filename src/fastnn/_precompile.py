@@ -21,7 +21,7 @@ from fastnn.networks.backends import predict
 from fastnn.networks.data import ENTRY_FEATURES
 from fastnn.networks.network import Network
 from fastnn.networks.rows import HostRows
-from fastnn.tables.activations import HIDDEN
+from fastnn.tables.activations import ACTIVATIONS, SOFTMAX
 from fastnn.tables.dropout import Dropout
 from fastnn.tables.losses import LOSSES
 from fastnn.tables.optimizers import RULES, Optimizer
@@ -70,12 +70,13 @@ def _networks(dtype: np.dtype) -> None:
     dense = np.linspace(0, 1, 40, dtype=dtype).reshape(20, 2)
     entries = sparse.csr_matrix((20, ENTRY_FEATURES), dtype=dtype)
     Y = np.ones((20, 2), bool)
-    for number, (hidden, loss, rule) in enumerate(zip_longest(HIDDEN, LOSSES, RULES)):
+    names = *(entry.name for entry in ACTIVATIONS), SOFTMAX
+    for number, (hidden, loss, rule) in enumerate(zip_longest(names, LOSSES, RULES)):
         loss, rule = loss or LOSSES[0], rule or RULES[0]
         X = dense if number else entries
         net = Network(
             [X.shape[1], 3, 2],
-            hidden_activation=hidden or HIDDEN[0],
+            hidden_activation=hidden or names[0],
             loss=loss.name,
             dtype=dtype,
             dropout=Dropout(0.5),
@@ -90,7 +91,7 @@ def _networks(dtype: np.dtype) -> None:
             X,
             net.coefs,
             net.intercepts,
-            hidden_activation=net.hidden_activation,
+            hidden_activation=net.hidden_activations,
             output_activation=net.loss.output_activation,
         )
 

@@ -85,7 +85,7 @@ def test_names_and_arguments_of_the_kernels_behind_a_backend():
 def test_a_network_has_what_a_backend_reads():
     net = Network(SIZES, hidden_activation="tanh", loss="log_loss", dtype=np.float64)
     names = [name for name, value in vars(contract.EngineNetwork).items() if isinstance(value, property)]
-    assert len(names) == 6
+    assert len(names) == 7
     assert all(hasattr(net, name) for name in names)
 
 
@@ -105,13 +105,15 @@ def test_the_door_looks_at_the_rows(on_device, request):
     assert rows.dtype == np.float64
 
 
-def trainings(on_device, loss, dtype=np.float64, dropout=None, weighted=True, rule="adam", scale=0.5):
+def trainings(
+    on_device, loss, dtype=np.float64, dropout=None, weighted=True, rule="adam", scale=0.5, **options
+):
     """A network on a device and its reference, bound to the same data, and their optimisers."""
     rng = np.random.default_rng(0)
     X, Y = rng.normal(size=(N, 3)).astype(dtype), targets_for(loss, N, 2, rng).astype(dtype)
     weight = rng.integers(0, 3, size=N).astype(dtype) if weighted else None
     rows, backend = on_device(X)
-    options = {"hidden_activation": "tanh", "loss": loss, "dtype": dtype}
+    options = {"hidden_activation": "tanh", "loss": loss, "dtype": dtype} | options
     if dropout is not None:
         options["dropout"] = dropout
     networks = Network(SIZES, **options, backend=backend), ReferenceNetwork(SIZES, **options)
@@ -151,6 +153,49 @@ def test_gradient_is_the_reference(on_device, loss):
     networks[0].parameters[:] = 0
     assert bound[0].loss_and_gradient(copy=False)[0] != value
     np.testing.assert_allclose(gradient, want_gradient, atol=1e-12)
+
+
+@pytest.mark.parametrize("rule", ["momentum", "adam"])
+@pytest.mark.parametrize("rates", [(0.0, 1.0), (0.25, 3.0)])
+def test_rates_of_biases(on_device, rule, rates):
+    networks, bound, _ = trainings(on_device, "log_loss", rule=rule, bias_rates=rates)
+    before = [b.copy() for b in networks[0].intercepts]
+    want = bound[1].loss_and_gradient()[1]
+    np.testing.assert_allclose(bound[0].loss_and_gradient()[1], want, atol=1e-12)
+    # One step: of the reference's the state is another one.
+    for one in bound:
+        one.run_epoch(None, N)
+    np.testing.assert_allclose(networks[0].parameters, networks[1].parameters, atol=1e-11)
+    for b, former, rate in zip(networks[0].intercepts, before, rates, strict=True):
+        assert (b == former).all() == (rate == 0)
+
+
+@pytest.mark.parametrize("hidden", [("softmax", "tanh"), ("mish", "softmax"), ("hard_limit", "selu")])
+def test_outputs_with_an_activation_for_each_layer(on_device, hidden):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(5, 3))
+    rows, backend = on_device(X)
+    net = Network((3, 4, 5, 2), hidden_activation=hidden, loss="log_loss", dtype=np.float64, backend=backend)
+    net.parameters[:] = rng.normal(size=net.parameters.size)
+    want = reference_predict(
+        X, net.coefs, net.intercepts, hidden_activation=hidden, output_activation="softmax"
+    )
+    np.testing.assert_allclose(net.outputs(rows), want, rtol=1e-12)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("hidden", [("softmax", "softmax"), ("tanh", "relu")])
+def test_what_is_not_trained_on_a_gpu(hidden):
+    gpu()
+    rows, backend = rows_and_backend(device_rows(np.ones((4, 3)), 0))
+    options = {"loss": "squared_error", "dtype": np.float64, "backend": backend}
+    net = Network((3, 4, 4, 2), hidden_activation=hidden, **options)
+    with pytest.raises(ValueError, match="On a GPU networks are trained with one activation"):
+        net.bind(rows, np.ones((4, 2)))
+    net = Network((3, 4, 2), hidden_activation="relu", **options)
+    bound = net.bind(rows, np.ones((4, 2)), optimizer=optimizer_for(net))
+    with pytest.raises(ValueError, match="accumulate_batches=2 needs the processor"):
+        bound.run_epoch(None, 2, 2)
 
 
 @pytest.mark.parametrize("output", ["log_loss", "squared_error"])

@@ -72,8 +72,8 @@ def test_value(activation, dtype):
 @each_activation
 def test_derivative_by_central_differences(activation):
     z = points()
-    if activation.name in reference.KINKS:
-        z = z[abs(z - reference.KINKS[activation.name]) > 1e-4]
+    for kink in reference.KINKS.get(activation.name, ()):
+        z = z[abs(z - kink) > 1e-4]
     _, d = evaluate(activation, z)
     h = 6e-6  # about the cube root of the machine epsilon: truncation and rounding are alike
     above, below = evaluate(activation, z + h)[0], evaluate(activation, z - h)[0]
@@ -111,7 +111,22 @@ def test_relu_is_numpys_maximum(dtype):
     np.testing.assert_array_equal(d, (a > 0).astype(dtype))
 
 
-@pytest.mark.parametrize("name", ["relu", "leaky_relu", "elu", "softplus", "exp"])
+@pytest.mark.parametrize(("slope", "activation"), activations.RELU_AT_ZERO.items())
+@each_dtype
+def test_relu_at_zero(slope, activation, dtype):
+    z = np.array([0.0, -0.0, 1, -1, 1e-30, -1e-30], dtype)
+    a, d = evaluate(activation, z)
+    np.testing.assert_array_equal(a, np.maximum(z, 0))
+    np.testing.assert_array_equal(d, [slope, slope, 1, 0, 1, 0])
+
+
+def test_hard_limit_is_one_above_zero():
+    a, d = evaluate(ACTIVATIONS[CODES["hard_limit"]], np.array([-np.inf, -1, -0.0, 0, 1e-300, 1, np.inf]))
+    np.testing.assert_array_equal(a, [0, 0, 0, 0, 1, 1, 1])
+    np.testing.assert_array_equal(d, 0)
+
+
+@pytest.mark.parametrize("name", ["relu", "leaky_relu", "elu", "selu", "softplus", "exp", "hard_sigmoid"])
 def test_large_arguments(name):
     activation = ACTIVATIONS[CODES[name]]
     a, d = evaluate(activation, np.array([-np.inf, -1e30, 1e30, np.inf], np.float32))

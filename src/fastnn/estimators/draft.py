@@ -30,11 +30,19 @@ def python_number(value: Any) -> Any:
 class Drafting:
     """What makes the methods of an estimator that change it succeed as a whole or change nothing."""
 
+    _parameter_defaults: dict[str, Any]
+
     @classmethod
     @cache
     def _get_param_names(cls) -> list[str]:
         """scikit-learn's, which looks at the signature of ``__init__`` anew in every fit: 30 of 500 us."""
         return super()._get_param_names()  # type: ignore[misc]
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Of a pickle; a parameter that its estimator did not know yet has its default."""
+        super().__setstate__(state)  # type: ignore[misc]
+        for name, default in self._parameter_defaults.items():
+            self.__dict__.setdefault(name, default)
 
     def _on_draft(self, work: Callable[[Self], Exception | None]) -> Self:
         """Do work on a draft of this estimator, and take over its attributes once all of it is done.

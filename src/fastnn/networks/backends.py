@@ -30,7 +30,7 @@ def predict(
     coefs: Sequence[np.ndarray],
     intercepts: Sequence[np.ndarray],
     *,
-    hidden_activation: str,
+    hidden_activation: str | Sequence[str],
     output_activation: str,
 ) -> np.ndarray:
     """Output of the network with the given weights.
@@ -43,8 +43,10 @@ def predict(
         Weights of each layer.
     intercepts : sequence of ndarray of shape (n_out,)
         Biases of each layer.
-    hidden_activation, output_activation : str
-        Names from ``fastnn.tables.activations``; the output's may also be ``SOFTMAX``.
+    hidden_activation : str or sequence of str
+        Name from ``fastnn.tables.activations``, of all hidden layers or of each.
+    output_activation : str
+        Name from there.
 
     Returns
     -------
@@ -54,10 +56,11 @@ def predict(
     dtype = np.result_type(rows.dtype, *(W.dtype for W in coefs))
     dtype = np.dtype(np.float32 if dtype == np.float32 else np.float64)
     sizes = coefs[0].shape[0], *[W.shape[1] for W in coefs]
+    if isinstance(hidden_activation, str):
+        hidden_activation = (hidden_activation,) * (len(coefs) - 1)
     return backend.outputs(
         rows.astype(dtype),
         layout_of(sizes).flat([*coefs, *intercepts], dtype),
         sizes,
-        hidden_activation=hidden_activation,
-        output_activation=output_activation,
+        activations=(*hidden_activation, output_activation),
     )

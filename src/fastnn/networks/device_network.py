@@ -10,6 +10,7 @@ from fastnn.kernels.shared.arrays import plain
 from fastnn.kernels.shared.device_rows import DeviceRows
 from fastnn.networks.layout import layout_of
 from fastnn.tables.activations import CODES as ACTIVATION_CODES
+from fastnn.tables.activations import IDENTITY, SOFTMAX
 from fastnn.tables.losses import CODES as LOSS_CODES
 from fastnn.tables.optimizers import Optimizer
 
@@ -35,11 +36,9 @@ class DeviceBackend:
         parameters: np.ndarray,
         layer_sizes: Sequence[int],
         *,
-        hidden_activation: str,
-        output_activation: str,
+        activations: Sequence[str],
     ) -> np.ndarray:
-        hidden = ACTIVATION_CODES[hidden_activation]
-        return networks_on_device().outputs(X, parameters, list(layer_sizes), hidden, output_activation)
+        return networks_on_device().outputs(X, parameters, list(layer_sizes), list(activations))
 
 
 DEVICE = DeviceBackend()
@@ -63,20 +62,29 @@ class DeviceNetwork:
     ) -> None:
         self._network, self._alpha, self._optimizer = network, alpha, optimizer
         self._n_rows = X.shape[0]
+        kinds = set(network.hidden_activations) or {IDENTITY.name}
+        if len(kinds) > 1 or SOFTMAX in kinds:
+            raise ValueError(
+                "On a GPU networks are trained with one activation for all hidden layers, and not with "
+                f"{SOFTMAX!r}; got activation={list(network.hidden_activations)}."
+            )
         self._training = networks_on_device().training(
             X.astype(network.dtype),
             plain(Y, network.dtype) if isinstance(Y, np.ndarray) else Y.dense(network.dtype),
             None if sample_weight is None else plain(sample_weight, network.dtype),
             list(network.layer_sizes),
-            ACTIVATION_CODES[network.hidden_activation],
+            ACTIVATION_CODES[kinds.pop()],
             LOSS_CODES[network.loss.name],
+            network.bias_rates,
         )
         self._training.load(network.parameters)
         if optimizer is not None:
             self._training.load_state(optimizer.state)
 
-    def run_epoch(self, order: np.ndarray | None, batch_size: int) -> float:
+    def run_epoch(self, order: np.ndarray | None, batch_size: int, accumulate: int = 1) -> float:
         assert self._optimizer is not None
+        if accumulate != 1:
+            raise ValueError(f"accumulate_batches={accumulate} needs the processor; on a GPU it is 1.")
         order = np.arange(self._n_rows) if order is None else np.ascontiguousarray(order, np.int64)
         size = min(int(batch_size), order.size)
         try:
@@ -91,6 +99,9 @@ class DeviceNetwork:
         if np.isnan(total):
             return total, gradient
         layout = layout_of(self._network.layer_sizes)
+        for rate, b in zip(self._network.bias_rates, layout.biases(gradient), strict=True):
+            if rate == 0:
+                b[:] = 0
         return layout.mean_with_penalty(parameters, total, weight, gradient, self._alpha)
 
     def finish(self) -> None:

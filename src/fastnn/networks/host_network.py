@@ -12,7 +12,7 @@ from fastnn.kernels.shared.threads import threads_for, workers
 from fastnn.networks.data import batch_entries, entries_of_a_row, kept_targets, rows_of
 from fastnn.networks.layout import Layout, layout_of
 from fastnn.networks.rows import HostRows
-from fastnn.tables.activations import ACTIVATIONS, EXP, SOFTMAX
+from fastnn.tables.activations import ACTIVATIONS, EXP, IDENTITY, SOFTMAX
 from fastnn.tables.activations import CODES as ACTIVATION_CODES
 from fastnn.tables.losses import CODES as LOSS_CODES
 from fastnn.tables.optimizers import MAX_HYPER, Optimizer
@@ -55,13 +55,12 @@ class HostBackend:
         parameters: np.ndarray,
         layer_sizes: Sequence[int],
         *,
-        hidden_activation: str,
-        output_activation: str,
+        activations: Sequence[str],
     ) -> np.ndarray:
         layout, rows = layout_of(tuple(layer_sizes)), rows_of(X.X, parameters.dtype)
         n = rows.order.size
         out = np.empty((n, int(layout.sizes[-1])), parameters.dtype)
-        model = _model(layout, parameters, hidden_activation, output_activation)
+        model = _model(layout, parameters, activations)
         entries = entries_of_a_row(rows)
         flops = layout.flops_of_a_row(entries)
         chunk_rows = layout.piece_rows(entries, PREDICT_ROWS)
@@ -91,21 +90,22 @@ class HostNetwork:
         optimizer: Optimizer | None,
     ) -> None:
         self._parameters, self._alpha, self._optimizer = network.parameters, alpha, optimizer
+        self._bias_rates = network.bias_rates
         self._layout = layout_of(network.layer_sizes)
         self._rows = rows_of(X.X, network.dtype)
         self._targets = _targets(network, Y, sample_weight, alpha)
         self._model = _model(
-            self._layout, network.parameters, network.hidden_activation, network.loss.output_activation
+            self._layout, network.parameters, (*network.hidden_activations, network.loss.output_activation)
         )
         self._gradients = _gradients(network)
         self._steps = None if optimizer is None else _steps(network, optimizer, self._gradients)
         self._buffers = _Buffers(
-            self._layout, network.dtype, self._gradients.keep_z, network.dropout.threshold > 0
+            self._layout, network.dtype, bool(self._gradients.keep_z.any()), network.dropout.threshold > 0
         )
         # Lasts from epoch to epoch.
         self._chunks = ThreadedChunks(MAX_THREADED)
 
-    def run_epoch(self, order: np.ndarray | None, batch_size: int) -> float:
+    def run_epoch(self, order: np.ndarray | None, batch_size: int, accumulate: int = 1) -> float:
         rows, optimizer = self._rows, self._optimizer
         assert optimizer is not None
         if order is not None:
@@ -113,13 +113,16 @@ class HostNetwork:
         n = rows.order.size
         batch_size = min(int(batch_size), n)
         n_batches = -(-n // batch_size)
+        accumulate = min(int(accumulate), n_batches)
         step_flops = self._step_flops(batch_size)
         patience = _patience(step_flops)
         n_entries = batch_entries(rows, batch_size)
         chunks = self._chunks
         total, batch = 0.0, 0
         while batch < n_batches:
-            stop = batch + chunks.begin(n_batches - batch)
+            # A call does whole steps.
+            stop = batch + -(-chunks.begin(n_batches - batch) // accumulate) * accumulate
+            stop = min(stop, n_batches)
             threaded = step_flops >= MIN_STEP_FLOPS and chunks.allow_threads()
             with threads_for(step_flops * (stop - batch) if threaded else 0.0) as parallel:
                 buffers, n_workers = self._buffers.for_batches(batch_size, workers(parallel), n_entries)
@@ -128,7 +131,15 @@ class HostNetwork:
                 chunks.start()
                 try:
                     run = device.BatchRun(
-                        n_workers, patience, batch, stop, batch_size, n, True, optimizer.learning_rate
+                        n_workers,
+                        patience,
+                        batch,
+                        stop,
+                        batch_size,
+                        n,
+                        True,
+                        optimizer.learning_rate,
+                        accumulate,
                     )
                     device.run_batches(parallel, run, self._model, rows, self._targets, self._steps, buffers)
                 finally:
@@ -157,7 +168,7 @@ class HostNetwork:
             with threads_for(step_flops * (stop - first)) as parallel:
                 buffers, n_workers = self._buffers.for_batches(block, workers(parallel), n_entries)
                 buffers.sums[[device.TOTAL, device.TOTAL_WEIGHT]] = total, weight
-                run = device.BatchRun(n_workers, _patience(step_flops), first, stop, block, n, False, 0.0)
+                run = device.BatchRun(n_workers, _patience(step_flops), first, stop, block, n, False, 0.0, 1)
                 device.run_batches(parallel, run, self._model, rows, self._targets, gradients, buffers)
             loss, total, weight = buffers.sums[[device.LOSS, device.TOTAL, device.TOTAL_WEIGHT]]
             if np.isnan(loss):
@@ -165,6 +176,9 @@ class HostNetwork:
         gradient = gradients.gradient.copy() if copy else gradients.gradient
         if np.isnan(loss):
             return float(loss), gradient
+        for rate, b in zip(self._bias_rates, self._layout.biases(gradient), strict=True):
+            if rate == 0:
+                b[:] = 0
         return self._layout.mean_with_penalty(self._parameters, total, weight, gradient, self._alpha)
 
     def finish(self) -> None:
@@ -222,14 +236,15 @@ def _patience(step_flops: float) -> int:
     return int(milliseconds * device.TURNS_PER_MS)
 
 
-def _model(layout: Layout, parameters: np.ndarray, hidden: str, output: str) -> device.LayerStack:
-    is_softmax = output == SOFTMAX
-    names = hidden, EXP.name if is_softmax else output
-    inner, last = (
-        device.activation_loops.address(ACTIVATION_CODES[name], parameters.dtype) for name in names
-    )
+def _model(layout: Layout, parameters: np.ndarray, activations: Sequence[str]) -> device.LayerStack:
+    loop_of, dtype = device.activation_loops.address, parameters.dtype
+    loops = [
+        device.SOFTMAX_LOOP if name == SOFTMAX else loop_of(ACTIVATION_CODES[name], dtype)
+        for name in activations
+    ]
+    exp = loop_of(ACTIVATION_CODES[EXP.name], dtype) if SOFTMAX in activations else 0
     return device.LayerStack(
-        layout.sizes, layout.w_at, plain(parameters, parameters.dtype), inner, last, is_softmax
+        layout.sizes, layout.w_at, plain(parameters, dtype), np.array(loops, np.int64), exp
     )
 
 
@@ -250,11 +265,18 @@ def _targets(
 
 def _gradients(network: EngineNetwork) -> device.UpdatePlan:
     """What makes gradients and updates nothing."""
-    gradient = np.empty_like(network.parameters)
-    code = ACTIVATION_CODES[network.hidden_activation]
+    gradient, dtype = np.empty_like(network.parameters), network.dtype
+    by_row = SOFTMAX in network.hidden_activations
+    # Softmax's Jacobian follows when the gradient of all units is there.
+    codes = [
+        ACTIVATION_CODES[IDENTITY.name if name == SOFTMAX else name] for name in network.hidden_activations
+    ]
+    loops = [device.derivative_loops.address(code, dtype) for code in codes]
     return device.UpdatePlan(
-        derivative=device.derivative_loops.address(code, network.dtype),
-        keep_z=ACTIVATIONS[code].needs_z,
+        derivatives=np.array(loops, np.int64),
+        keep_z=np.array([ACTIVATIONS[code].needs_z for code in codes], np.int64),
+        softmax_back=device.softmax_back_loops.address(0, dtype) if by_row else 0,
+        bias_rates=np.array(network.bias_rates, dtype),
         update=0,
         coefficients=0,
         hyper=np.zeros(MAX_HYPER),

@@ -21,8 +21,8 @@ class Network:
     ----------
     layer_sizes : sequence of int
         Units of each layer, inputs first: at least two numbers.
-    hidden_activation : str
-        Name of a hidden activation of ``fastnn.tables.activations``.
+    hidden_activation : str or sequence of str
+        Name from ``LAYER_ACTIVATIONS`` of ``fastnn.tables.activations``, of all hidden layers or of each.
     loss : str
         Name of an entry of ``fastnn.tables.losses``; the output activation follows from it.
     dtype : numpy dtype
@@ -30,6 +30,8 @@ class Network:
     dropout : Dropout, default=NO_DROPOUT
         Of every hidden layer in an epoch, and nowhere else. Its random numbers follow from the number of the
         optimiser's step.
+    bias_rates : sequence of float, default=None
+        Factor of the step of each layer's biases; where it is 0 they stay what they are. None: all 1.
     backend : NetworkBackend, default=HOST
         Where it is trained and predicts: that of its rows, see ``fastnn.networks.backends``.
 
@@ -47,17 +49,22 @@ class Network:
         self,
         layer_sizes: Sequence[int],
         *,
-        hidden_activation: str,
+        hidden_activation: str | Sequence[str],
         loss: str,
         dtype: Any,
         dropout: Dropout = NO_DROPOUT,
+        bias_rates: Sequence[float] | None = None,
         backend: NetworkBackend = HOST,
     ) -> None:
         self.dtype = np.dtype(dtype)
         self.dropout = dropout
         self.layer_sizes = tuple(layer_sizes)
         self.layout = layout_of(self.layer_sizes)
-        self.hidden_activation = hidden_activation
+        n_hidden = len(self.layer_sizes) - 2
+        if isinstance(hidden_activation, str):
+            hidden_activation = (hidden_activation,) * n_hidden
+        self.hidden_activations = tuple(hidden_activation)
+        self.bias_rates = (1.0,) * (n_hidden + 1) if bias_rates is None else tuple(bias_rates)
         self.loss = LOSSES[LOSS_CODES[loss]]
         self.parameters = np.zeros(self.layout.n_parameters, self.dtype)
         self.coefs = self.layout.weights(self.parameters)
@@ -87,6 +94,5 @@ class Network:
             X,
             self.parameters,
             self.layer_sizes,
-            hidden_activation=self.hidden_activation,
-            output_activation=self.loss.output_activation,
+            activations=(*self.hidden_activations, self.loss.output_activation),
         )

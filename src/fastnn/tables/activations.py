@@ -17,6 +17,9 @@ from numba.extending import register_jitable
 
 from fastnn.tables.elementary import erf, exp, expm1, log1p, logistic, tanh
 
+# Klambauer, Unterthiner, Mayr and Hochreiter (2017), appendix: with these, layers keep mean 0 and variance 1.
+_SELU_ALPHA, _SELU_SCALE = 1.6732632423543772, 1.0507009873554805
+
 # Inlined, or the loop around them would be a loop of calls.
 _scalar = register_jitable(forceinline=True)
 
@@ -32,6 +35,7 @@ class Activation(NamedTuple):
     # Glorot and Bengio (2010, equation 16) derive it, 2 for the logistic function, whose slope at 0 is 1/4.
     glorot_factor: float = 6.0
     hidden: bool = True  # may follow a hidden layer
+    trainable: bool = True  # has a derivative to learn by
 
 
 @_scalar
@@ -76,6 +80,17 @@ def _relu_derivative(z, a):
 
 
 @_scalar
+def _relu_derivative_half(z, a):
+    # `a` does not tell z = 0 from z < 0.
+    return type(z)(0.5) if z == type(z)(0) else _relu_derivative(z, a)
+
+
+@_scalar
+def _relu_derivative_one(z, a):
+    return type(z)(1) if z == type(z)(0) else _relu_derivative(z, a)
+
+
+@_scalar
 def _leaky_relu(z):
     return z if z > type(z)(0) else type(z)(0.01) * z
 
@@ -93,6 +108,16 @@ def _elu(z):
 @_scalar
 def _elu_derivative(z, a):
     return type(a)(1) if a > type(a)(0) else a + type(a)(1)
+
+
+@_scalar
+def _selu(z):
+    return type(z)(_SELU_SCALE) * (z if z > type(z)(0) else type(z)(_SELU_ALPHA) * expm1(z))
+
+
+@_scalar
+def _selu_derivative(z, a):
+    return type(a)(_SELU_SCALE) if a > type(a)(0) else a + type(a)(_SELU_SCALE * _SELU_ALPHA)
 
 
 @_scalar
@@ -137,6 +162,50 @@ def _softplus_derivative(z, a):
 
 
 @_scalar
+def _tanh_of_softplus(z):
+    """tanh(log(1 + exp(z))), from exp(-|z|), which does not overflow."""
+    e = exp(-abs(z))
+    one, two = type(z)(1), type(z)(2)
+    below = e * (e + two)
+    above = one + two * e
+    return above / (above + two * e * e) if z > type(z)(0) else below / (below + two)
+
+
+@_scalar
+def _mish(z):
+    return z * _tanh_of_softplus(z)
+
+
+@_scalar
+def _mish_derivative(z, a):
+    t = _tanh_of_softplus(z)
+    return t + z * logistic(z) * (type(z)(1) - t * t)
+
+
+@_scalar
+def _hard_sigmoid(z):
+    third = (z + type(z)(3)) * type(z)(1 / 6)
+    third = type(z)(0) if third < type(z)(0) else third
+    return type(z)(1) if third > type(z)(1) else third
+
+
+@_scalar
+def _hard_sigmoid_derivative(z, a):
+    return type(a)(1 / 6) if (a > type(a)(0)) & (a < type(a)(1)) else type(a)(0)
+
+
+@_scalar
+def _hard_limit(z):
+    # NaN stays NaN.
+    return type(z)(1) if z > type(z)(0) else (type(z)(0) if z <= type(z)(0) else z)
+
+
+@_scalar
+def _no_derivative(z, a):
+    return type(a)(0)
+
+
+@_scalar
 def _exp(z):
     return exp(z)
 
@@ -151,6 +220,10 @@ LOGISTIC = Activation("logistic", _logistic, _logistic_derivative, glorot_factor
 TANH = Activation("tanh", _tanh, _tanh_derivative)
 RELU = Activation("relu", _relu, _relu_derivative)
 EXP = Activation("exp", _exp, _exp_derivative, hidden=False)  # output of the Poisson loss
+# relu with another derivative at 0, by which of the two linear pieces counts there.
+RELU_HALF = Activation("relu_half", _relu, _relu_derivative_half, needs_z=True, hidden=False)
+RELU_ONE = Activation("relu_one", _relu, _relu_derivative_one, needs_z=True, hidden=False)
+RELU_AT_ZERO = {0.0: RELU, 0.5: RELU_HALF, 1.0: RELU_ONE}
 
 ACTIVATIONS = (
     IDENTITY,
@@ -168,9 +241,22 @@ ACTIVATIONS = (
     # Dugas et al. (2001).
     Activation("softplus", _softplus, _softplus_derivative),
     EXP,
+    # Klambauer, Unterthiner, Mayr and Hochreiter (2017).
+    Activation("selu", _selu, _selu_derivative),
+    # Misra (2020).
+    Activation("mish", _mish, _mish_derivative, needs_z=True),
+    # Courbariaux, Bengio and David (2015), with the slope 1/6 of most libraries.
+    Activation("hard_sigmoid", _hard_sigmoid, _hard_sigmoid_derivative),
+    # McCulloch and Pitts (1943): for networks whose weights are set by hand.
+    Activation("hard_limit", _hard_limit, _no_derivative, trainable=False),
+    RELU_HALF,
+    RELU_ONE,
 )
 CODES = {activation.name: code for code, activation in enumerate(ACTIVATIONS)}
-HIDDEN = tuple(activation.name for activation in ACTIVATIONS if activation.hidden)
+# Names of what a hidden layer is trained with.
+HIDDEN = tuple(activation.name for activation in ACTIVATIONS if activation.hidden and activation.trainable)
 DEFAULT = RELU.name
-# Output activation that works on a whole row, and so is no entry of the table.
+# Works on a whole row, and so is no entry of the table. After a hidden layer its Jacobian is that of the row.
 SOFTMAX = "softmax"
+# Names of all that a hidden layer may have.
+LAYER_ACTIVATIONS = (*(activation.name for activation in ACTIVATIONS if activation.hidden), SOFTMAX)

@@ -10,7 +10,7 @@ He, Zhang, Ren and Sun (2015), "Delving deep into rectifiers", eq. 10.
 """
 
 from collections.abc import Callable, Sequence
-from itertools import pairwise
+from itertools import pairwise, repeat
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -69,7 +69,7 @@ def initialize(
     rng: np.random.RandomState,
     layer_sizes: Sequence[int],
     *,
-    factor: float,
+    factor: float | Sequence[float],
     dtype: Any,
     weights: str = DEFAULT,
     biases: str = DEFAULT,
@@ -85,8 +85,8 @@ def initialize(
         Source of random numbers.
     layer_sizes : sequence of int
         Units of each layer, inputs first.
-    factor : float
-        ``glorot_factor`` of the hidden activation.
+    factor : float or sequence of float
+        ``glorot_factor`` of the hidden activation, or of each layer.
     dtype : numpy dtype
         Of the result.
     weights, biases : str, default="scikit-learn"
@@ -99,8 +99,9 @@ def initialize(
     """
     draw_weights, draw_biases = INITIALIZERS[CODES[weights]].draw, INITIALIZERS[CODES[biases]].draw
     coefs, intercepts = [], []
-    for fan_in, fan_out in pairwise(layer_sizes):
-        layer = Layer(fan_in, fan_out, factor)
+    factors = repeat(factor) if isinstance(factor, float) else factor
+    for (fan_in, fan_out), of_layer in zip(pairwise(layer_sizes), factors, strict=False):
+        layer = Layer(fan_in, fan_out, of_layer)
         coefs.append(draw_weights(rng, layer, (fan_in, fan_out)).astype(dtype, copy=False))
         intercepts.append(draw_biases(rng, layer, (fan_out,)).astype(dtype, copy=False))
     return coefs, intercepts

@@ -2,7 +2,8 @@
 
 A rule is two scalar functions, compiled into every kernel that updates parameters:
 
-* ``coefficients(learning_rate, hyper, t)``, once a step in float64: the numbers of this step;
+* ``coefficients(learning_rate, hyper, t)``, once a step in float64: the numbers of this step. The first is
+  the factor of the whole step, which is another one for biases with a rate of their own;
 * ``update(w, g, s0, s1, c0, ..., c5)``, once a parameter in the working precision: the new parameter and
   its new state.
 

@@ -13,6 +13,15 @@ from sklearn.utils.validation import _check_y, check_is_fitted, validate_data
 
 from fastnn.estimators.draft import Drafting
 from fastnn.estimators.few_rows import pass_checks
+from fastnn.estimators.mlp.layers import (
+    LayerParameters,
+    bias_rates,
+    check_trainable,
+    check_use,
+    hidden_activations,
+    initial_factors,
+    layers_with_bias,
+)
 from fastnn.estimators.mlp.parameters import MLPParameters
 from fastnn.estimators.mlp.training import fitted_attributes, remark_on_a_fit, trained
 from fastnn.estimators.on_device import refuse_sparse, rows_in_place
@@ -27,10 +36,12 @@ from fastnn.networks.network import Network
 from fastnn.networks.one_hot import OneHot
 from fastnn.networks.solvers import STOCHASTIC_SOLVERS
 from fastnn.networks.solvers.interface import REMEDY
-from fastnn.tables.activations import ACTIVATIONS, CODES, SOFTMAX
+from fastnn.tables.activations import CODES, DEFAULT, SOFTMAX
 from fastnn.tables.dropout import NO_DROPOUT, Dropout
 from fastnn.tables.initializers import initialize
 
+# Parameters that scikit-learn's classes lack: partial_fit of a fitted model does not check them by itself.
+_CHECKED_EACH_TIME = ("dropout", "precision", *vars(LayerParameters)["_declared"])
 # Attributes that a run sets or not, depending on the solver: a new model must not keep another one's.
 _OF_THE_LAST_STEP = ("_optimizer", "_schedule")
 _OF_ONE_RUN = (
@@ -127,10 +138,9 @@ class BaseMLP(Drafting, MLPParameters, BaseEstimator, ABC):
         hidden = self._hidden_layer_sizes()
         if incremental and self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True")
-        # Which partial_fit of a fitted model does not check.
         validate_parameter_constraints(
-            {name: self._parameter_constraints[name] for name in ("dropout", "precision")},
-            {"dropout": self.dropout, "precision": self.precision},
+            {name: self._parameter_constraints[name] for name in _CHECKED_EACH_TIME},
+            {name: getattr(self, name) for name in _CHECKED_EACH_TIME},
             type(self).__name__,
         )
         if self.dropout > 0 and self.solver not in STOCHASTIC_SOLVERS:
@@ -142,11 +152,19 @@ class BaseMLP(Drafting, MLPParameters, BaseEstimator, ABC):
         if isinstance(y, np.ndarray) and y.ndim == 1:
             y = y.reshape(-1, 1)
         sizes = [X.shape[1], *hidden, y.shape[1]]
+        n_layers = len(sizes) - 1
+        check_use(self)
+        activations, has_bias = hidden_activations(self, len(hidden)), layers_with_bias(self, n_layers)
+        check_trainable(activations)
         rng = self._random_state = check_random_state(self.random_state)
         if first_pass:
             dtype = X.dtype
-            factor = ACTIVATIONS[CODES[self.activation]].glorot_factor
-            coefs, intercepts = initialize(rng, sizes, factor=factor, dtype=dtype)
+            lone = self.activation if isinstance(self.activation, str) else DEFAULT
+            factors = initial_factors(activations, lone)
+            coefs, intercepts = initialize(rng, sizes, factor=factors, dtype=dtype)
+            intercepts = [
+                b if used else np.zeros_like(b) for b, used in zip(intercepts, has_bias, strict=True)
+            ]
         else:
             coefs, intercepts = self._checked_parameters()
             former = [len(coefs[0]), *map(len, intercepts)]
@@ -156,6 +174,10 @@ class BaseMLP(Drafting, MLPParameters, BaseEstimator, ABC):
                     f"the fitted network has {former}."
                 )
             dtype = np.result_type(*coefs, *intercepts)
+            if any(b.any() for b, used in zip(intercepts, has_bias, strict=True) if not used):
+                raise ValueError(
+                    f"Cannot continue training: use_bias={self.use_bias!r}, and the fitted network has some."
+                )
         if sample_weight is not None:
             sample_weight = checked_weights(sample_weight, X, dtype)
         dropout = NO_DROPOUT
@@ -168,10 +190,11 @@ class BaseMLP(Drafting, MLPParameters, BaseEstimator, ABC):
         rows, backend = rows_and_backend(X)
         network = Network(
             sizes,
-            hidden_activation=self.activation,
+            hidden_activation=activations,
             loss=self._network_loss(),
             dtype=dtype,
             dropout=dropout,
+            bias_rates=bias_rates(self, n_layers),
             backend=backend,
         )
         network.load(coefs, intercepts)
@@ -269,7 +292,7 @@ class BaseMLP(Drafting, MLPParameters, BaseEstimator, ABC):
             return predict(
                 X,
                 *self._checked_parameters(),
-                hidden_activation=self.activation,
+                hidden_activation=hidden_activations(self, self.n_layers_ - 2),
                 output_activation=self.out_activation_,
             )
 

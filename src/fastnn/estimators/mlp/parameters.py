@@ -15,13 +15,14 @@ from fastnn.estimators.declaration import (
     one_of,
     parameter,
 )
+from fastnn.estimators.mlp.layers import LayerParameters
 from fastnn.networks.schedules import SCHEDULES
 from fastnn.networks.solvers import SOLVERS
-from fastnn.tables.activations import DEFAULT, HIDDEN
+from fastnn.tables.activations import DEFAULT, LAYER_ACTIVATIONS
 
 
 @declared
-class MLPParameters:
+class MLPParameters(LayerParameters):
     """What every multi-layer perceptron can be told."""
 
     # References are those of the estimators: [3]_ is Adam's, [4]_ dropout's.
@@ -33,13 +34,17 @@ class MLPParameters:
         kw_only=False,
         doc="Units of each hidden layer; ``()`` makes a linear model.",
     )
-    activation: str = parameter(
-        StrOptions(set(HIDDEN)),
+    activation: str | Iterable[str] = parameter(
+        StrOptions(set(LAYER_ACTIVATIONS)),
+        "array-like",
         default=DEFAULT,
+        kind="str or sequence of str",
         kw_only=False,
         doc="""
-        Activation of the hidden layers: scikit-learn's ``"identity"``, ``"logistic"``, ``"tanh"`` and
-        ``"relu"``, or any other hidden activation of :mod:`fastnn.tables.activations`.
+        Activation of the hidden layers, or a sequence of one name for each: scikit-learn's ``"identity"``,
+        ``"logistic"``, ``"tanh"`` and ``"relu"``, ``"softmax"`` over the units of the layer, or any other
+        hidden activation of :mod:`fastnn.tables.activations`. ``"hard_limit"`` is for networks whose weights
+        are set by hand: ``fit`` refuses it. On a GPU ``fit`` takes one for all layers, and not softmax.
         """,
     )
     solver: str = parameter(

@@ -70,8 +70,12 @@ class EngineNetwork(Protocol):
         """Units of each layer, inputs first."""
 
     @property
-    def hidden_activation(self) -> str:
-        """Name of an entry of ``ACTIVATIONS``."""
+    def hidden_activations(self) -> tuple[str, ...]:
+        """Name of each hidden layer's activation, of ``LAYER_ACTIVATIONS``."""
+
+    @property
+    def bias_rates(self) -> tuple[float, ...]:
+        """Factor of the step of each layer's biases; 0 where they stay, and their gradient counts as 0."""
 
     @property
     def loss(self) -> Loss:
@@ -93,7 +97,7 @@ class BoundNetwork(Protocol):
     may change them; ``loss_and_gradient`` is that of the present ones.
     """
 
-    def run_epoch(self, order: np.ndarray | None, batch_size: int) -> float:
+    def run_epoch(self, order: np.ndarray | None, batch_size: int, accumulate: int = 1) -> float:
         """One pass over the rows in mini-batches, updating the parameters after each.
 
         Parameters
@@ -102,6 +106,8 @@ class BoundNetwork(Protocol):
             The rows in the order of training; None stands for all in their own order.
         batch_size : int
             Rows a batch; the last one of the epoch may be shorter.
+        accumulate : int, default=1
+            Batches whose gradients make an update together, as one batch of all their rows would.
 
         Returns
         -------
@@ -165,10 +171,12 @@ class NetworkBackend(Protocol):
         parameters: np.ndarray,
         layer_sizes: Sequence[int],
         *,
-        hidden_activation: str,
-        output_activation: str,
+        activations: Sequence[str],
     ) -> np.ndarray:
-        """Outputs (n, n_outputs) of a network for rows of the parameters' dtype."""
+        """Outputs (n, n_outputs) of a network for rows of the parameters' dtype.
+
+        activations : name of each layer's activation, the output's last
+        """
 
 
 class NetworkTraining(Protocol):
@@ -201,7 +209,7 @@ class NetworkTraining(Protocol):
 class DeviceNetworks(Protocol):
     """Networks on the rows of such a device: ``kernels.networks_on_device``.
 
-    Activations and losses are given by their codes, but for the output's, which is a name.
+    In training all hidden layers have one activation, of the table; it and the loss are given by their codes.
     """
 
     def training(
@@ -212,10 +220,11 @@ class DeviceNetworks(Protocol):
         layer_sizes: Sequence[int],
         hidden: int,
         loss: int,
+        bias_rates: Sequence[float],
     ) -> NetworkTraining:
         """A network in training on these rows."""
 
     def outputs(
-        self, X: Any, parameters: np.ndarray, layer_sizes: Sequence[int], hidden: int, output: str
+        self, X: Any, parameters: np.ndarray, layer_sizes: Sequence[int], activations: Sequence[str]
     ) -> np.ndarray:
-        """Outputs (n, n_outputs) of a network for these rows."""
+        """Outputs (n, n_outputs) of a network for these rows; each layer's activation by its name."""

@@ -29,6 +29,8 @@ class StochasticSettings(Settings, ABC):
         Whether each epoch has an order of its own.
     n_iter_no_change : float
         So many epochs in a row may be no better.
+    accumulate_batches : int
+        Batches whose gradients make a step together.
     """
 
     batch_size: int | str
@@ -36,6 +38,7 @@ class StochasticSettings(Settings, ABC):
     power_t: float
     shuffle: bool
     n_iter_no_change: float
+    accumulate_batches: int
 
     @property
     @abstractmethod
@@ -132,7 +135,7 @@ def train_stochastic(problem: Problem, settings: StochasticSettings) -> Solution
             if settings.shuffle:
                 assert rows is not None
                 rows = _shuffled(rows, problem.rng)
-            loss = bound.run_epoch(rows, batch_size)
+            loss = bound.run_epoch(rows, batch_size, settings.accumulate_batches)
             # An infinite loss may have finite gradients, with which training goes on.
             end.broken = what_is_not_finite(network.parameters, "losses" if np.isnan(loss) else None)
             if end.broken:

@@ -144,7 +144,7 @@ def test_forward(dtype, n_in, n_out, activation):
     indices, indptr, x = parts(csr)
     loops = csr_layer.csr_forward_loops.address(0, dtype), csr_layer.csr_weights_loops.address(0, dtype)
     rows = device.OrderedRows(True, x, indices, indptr, order, *loops)
-    model = device.LayerStack(np.array([n_in, n_out]), np.array([3]), w, address, address, False)
+    model = device.LayerStack(np.array([n_in, n_out]), np.array([3]), w, np.array([address]), 0)
     for n in (1, 15, 16, 17, 49, 113):
         size = 5 + whole(n, dtype) * (n_out + 1)
         lanes, zs, sums = (guarded(s, dtype) for s in (size, size, width_of(dtype) * n_out))
@@ -320,7 +320,7 @@ def test_results_do_not_depend_on_who_does_the_work(sizes, batch, dtype, paralle
         places = min(how[1], len(buffers.scratch))
         n_batches = -(-450 // batch)
         device.run_batches(
-            how[0], device.BatchRun(places, how[2], 0, n_batches, batch, 450, True, 1e-3),
+            how[0], device.BatchRun(places, how[2], 0, n_batches, batch, 450, True, 1e-3, 1),
             training._model, training._rows, training._targets, training._steps, buffers,
         )  # fmt: skip
         assert buffers.counts[device.DONE] == n_batches

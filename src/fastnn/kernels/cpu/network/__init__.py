@@ -10,7 +10,7 @@ from fastnn.kernels.cpu.dispatch import (
 from fastnn.kernels.cpu.network.csr_layer import csr_forward_loops, csr_weights_loops
 from fastnn.kernels.cpu.network.dropout import dropout_loops
 from fastnn.kernels.cpu.network.mlp import predict_rows, run_batches
-from fastnn.kernels.cpu.network.output import flag_loops
+from fastnn.kernels.cpu.network.output import flag_loops, softmax_back_loops
 from fastnn.kernels.cpu.network.step_buffers import (
     DONE,
     LOSS,
@@ -20,12 +20,20 @@ from fastnn.kernels.cpu.network.step_buffers import (
     StepBuffers,
     new_step_buffers,
 )
-from fastnn.kernels.cpu.network.structures import BatchRun, LayerStack, LossTargets, OrderedRows, UpdatePlan
+from fastnn.kernels.cpu.network.structures import (
+    SOFTMAX_LOOP,
+    BatchRun,
+    LayerStack,
+    LossTargets,
+    OrderedRows,
+    UpdatePlan,
+)
 from fastnn.kernels.cpu.network.team import TURNS_PER_MS
 
 __all__ = [
     "DONE",
     "LOSS",
+    "SOFTMAX_LOOP",
     "STEPS",
     "TOTAL",
     "TOTAL_WEIGHT",
@@ -47,5 +55,6 @@ __all__ = [
     "new_step_buffers",
     "predict_rows",
     "run_batches",
+    "softmax_back_loops",
     "update_loops",
 ]

@@ -188,12 +188,12 @@ def gradient_of_rows(
 @register_jitable
 def _csr_weights(
     worker: int, chunk: int, model: LayerStack, rows: OrderedRows, targets: LossTargets, training: UpdatePlan,
-    buffers: StepBuffers, first: int, n: int, learn: bool,
+    buffers: StepBuffers, first: int, n: int, add: bool, update: bool,
 ):  # fmt: skip
     """The weights' phase of the first layer, for the tiles of it that are in one chunk.
 
-    Of a batch whose n samples stand at `first` in the order. Without `learn` gradients are added to those in
-    ``training.gradient``; with it they go no farther than the first-level cache.
+    Of a batch whose n samples stand at `first` in the order. With `add` gradients are added to those in
+    ``training.gradient``; where an update follows at once they go no farther than the first-level cache.
 
     Notes
     -----
@@ -216,19 +216,19 @@ def _csr_weights(
     while tile < stop:
         row, end = tile * TILE_ROWS, min((tile + 1) * TILE_ROWS, n_in + 1)
         begin = model.w_at[0] + row * n_out
-        gradient, at = (buffers.scratch[worker], np.int64(0)) if learn else (training.gradient, begin)
-        gradient_of_rows(
-            row, end, n_in, n_out, n, entries, buffers.columns_at[1], stride, not learn, gradient, at
-        )
-        if learn:
+        passing = update and not add
+        gradient, at = (buffers.scratch[worker], np.int64(0)) if passing else (training.gradient, begin)
+        gradient_of_rows(row, end, n_in, n_out, n, entries, buffers.columns_at[1], stride, add, gradient, at)
+        if update:
             last = model.w_at[0] + min(end, n_in) * n_out
             if decay > 0:
                 buffers.squares[tile] = sum_of_squares(parameters[begin:last])
             # The rows of W, then b, if its row is in this tile: b has no penalty.
-            for part in range(2 if end > n_in else 1):
+            for is_bias in range(2 if end > n_in and training.bias_rates[0] > 0 else 1):
+                rate = c[0] * training.bias_rates[0] if is_bias else c[0]
                 update_parameters(
-                    training.update, real(0) if part == 1 else decay, scale,
-                    c[0], c[1], c[2], c[3], c[4], c[5],
+                    training.update, real(0) if is_bias else decay, scale,
+                    rate, c[1], c[2], c[3], c[4], c[5],
                     parameters[begin:last], gradient[at : at + last - begin],
                     state[0, begin:last], state[state.shape[0] - 1, begin:last],
                 )  # fmt: skip

@@ -28,7 +28,7 @@ from fastnn.kernels.compiler.linked import NOTHING, linked
 from fastnn.kernels.cpu.dispatch import step_coefficients, update_parameters
 from fastnn.kernels.cpu.network.csr_layer import csr_forward, csr_weights
 from fastnn.kernels.cpu.network.dropout import drop_units
-from fastnn.kernels.cpu.network.output import TargetPlaces, loss_and_gradient, softmax
+from fastnn.kernels.cpu.network.output import TargetPlaces, loss_and_gradient, softmax, softmax_back
 from fastnn.kernels.cpu.network.panel_products import (
     GROUP_TILES,
     GradientPart,
@@ -55,7 +55,14 @@ from fastnn.kernels.cpu.network.step_buffers import (
     StepBuffers,
     scratch_size,
 )
-from fastnn.kernels.cpu.network.structures import BatchRun, LayerStack, LossTargets, OrderedRows, UpdatePlan
+from fastnn.kernels.cpu.network.structures import (
+    SOFTMAX_LOOP,
+    BatchRun,
+    LayerStack,
+    LossTargets,
+    OrderedRows,
+    UpdatePlan,
+)
 from fastnn.kernels.cpu.network.team import (
     FINISHED,
     begin_phases,
@@ -71,30 +78,32 @@ from fastnn.kernels.simd.tile import TILE_ROWS, vector_width
 
 
 @register_jitable
-def _activation(model, is_last):
-    """Address of the elementwise activation of a layer."""
-    if not is_last:
-        return model.hidden
-    return NOTHING if model.is_softmax else model.output
+def _elementwise(model, layer):
+    """Address of the elementwise activation of a layer; softmax follows when all its units are there."""
+    activation = model.activations[layer]
+    return NOTHING if activation == SOFTMAX_LOOP else activation
 
 
 @register_jitable
-def _drop(layer, n_units, start, stop, at, training, step, values):
-    """Dropout of hidden layer `layer`, whose lanes are at `at` of `values`, before the optimiser's `step`."""
+def _drop(layer, n_units, start, stop, at, training, step, place, values):
+    """Dropout of hidden layer `layer`, whose lanes are at `at` of `values`, before the optimiser's `step`.
+
+    place : samples of the step before the batch
+    """
     drop_units(
-        training.drop, n_units, start, stop, at, training.seed, step, layer,
-        training.threshold, values.dtype.type(training.scale), values,
+        training.drop, n_units, place + start, place + stop, at - place * (n_units + 1), training.seed, step,
+        layer, training.threshold, values.dtype.type(training.scale), values,
     )  # fmt: skip
 
 
 @linked("rows-task")
 def _rows_task(
     worker: int, chunk: int, model: LayerStack, rows: OrderedRows, targets: LossTargets, training: UpdatePlan,
-    buffers: StepBuffers, first: int, n: int,
+    buffers: StepBuffers, first: int, n: int, place: int,
 ):  # fmt: skip
     """The rows' phase, for one chunk of the n samples that stand at `first` in the order.
 
-    The worker's number says whose buffers to use.
+    The worker's number says whose buffers to use; `place`, how many samples of the step came before.
     """
     sizes, at, in_lanes = model.sizes, buffers.lanes_at, buffers.in_lanes
     start, stop = chunk_samples(chunk, buffers.row_chunks, n, in_lanes)
@@ -111,7 +120,7 @@ def _rows_task(
         )  # fmt: skip
     for layer in range(n_layers):
         last = layer == n_layers - 1
-        activation, keep_z = _activation(model, last), training.keep_z and not last
+        activation, keep_z = _elementwise(model, layer), not last and training.keep_z[layer] != 0
         if layer == 0 and on_entries:
             csr_forward(
                 rows.forward, model, rows, first, start, stop, at[1], activation, keep_z,
@@ -120,15 +129,15 @@ def _rows_task(
         else:
             passed = LayerPass(sizes[layer], sizes[layer + 1], start, stop, model.w_at[layer], at[layer])
             layer_forward(passed, at[layer + 1], activation, keep_z, model.parameters, in_lanes, buffers.zs)
+        if model.activations[layer] == SOFTMAX_LOOP:
+            softmax(sizes[layer + 1], start, stop, at[layer + 1], model.exp, in_lanes)
         if drops and not last:
             # The way back takes the derivative at the activations as they are now.
             height, y = sizes[layer + 1] + 1, at[layer + 1]
             begin, cells = y + start * height, (stop - start + width - 1) // width * width * height
             copy_elements(cells, begin, begin, in_lanes, buffers.whole)
-            _drop(layer, height - 1, start, stop, y, training, step, in_lanes)
+            _drop(layer, height - 1, start, stop, y, training, step, place, in_lanes)
     n_out = sizes[n_layers]
-    if model.is_softmax:
-        softmax(n_out, start, stop, at[n_layers], model.output, in_lanes)
     places = TargetPlaces(rows.order, first, n_out)
     if targets.codes.size > 0 and targets.flags == NOTHING:
         for i in range(start, stop):
@@ -140,17 +149,20 @@ def _rows_task(
     )  # fmt: skip
     # dz of the last layer stands in place of the outputs, that of the others in two places by turns.
     d, d_at = in_lanes, at[n_layers]
+    whole = buffers.whole if drops else in_lanes
     for layer in range(n_layers, 0, -1):
         n_in, n_out = sizes[layer - 1], sizes[layer]
         if layer < n_layers:
             here, here_at = buffers.dz[worker, layer % 2], -start * (n_out + 1)
             passed = LayerPass(n_out, sizes[layer + 1], start, stop, model.w_at[layer], at[layer])
             layer_backward(
-                passed, d_at, here_at, training.derivative, model.parameters,
-                buffers.whole if drops else in_lanes, buffers.zs, d, here, scratch,
+                passed, d_at, here_at, training.derivatives[layer - 1], model.parameters,
+                whole, buffers.zs, d, here, scratch,
             )  # fmt: skip
             if drops:
-                _drop(layer - 1, n_out, start, stop, here_at, training, step, here)
+                _drop(layer - 1, n_out, start, stop, here_at, training, step, place, here)
+            if model.activations[layer - 1] == SOFTMAX_LOOP:
+                softmax_back(training.softmax_back, n_out, start, stop, here_at, at[layer], here, whole)
             d, d_at = here, here_at
         lanes_to_columns(
             on_entries and layer == 1, n_out, start, stop, capacity, d_at, buffers.columns_at[layer],
@@ -188,9 +200,9 @@ def _add_partials(buffers, n, add, begin, end, gradient):
 @linked("weights-task")
 def _weights_task(
     worker: int, tile: int, stop: int, model: LayerStack, targets: LossTargets, training: UpdatePlan,
-    buffers: StepBuffers, n: int, learn: bool,
+    buffers: StepBuffers, n: int, add: bool, update: bool,
 ):  # fmt: skip
-    """The weights' phase, for the tiles tile : stop: their gradients and, with `learn`, their update."""
+    """The weights' phase, for the tiles tile : stop: their gradients, += with `add`, and with `update` it."""
     former = flush_subnormals()
     parameters, gradient, tiles = model.parameters, training.gradient, buffers.tiles
     real = parameters.dtype.type
@@ -203,16 +215,16 @@ def _weights_task(
         n_in, n_out, w_at = model.sizes[layer], model.sizes[layer + 1], model.w_at[layer]
         begin, end = w_at + t * TILE_ROWS * n_out, w_at + min((t + count) * TILE_ROWS, n_in + 1) * n_out
         if buffers.partials.size > 0:
-            _add_partials(buffers, n, not learn, begin, end, gradient)
+            _add_partials(buffers, n, add, begin, end, gradient)
         else:
             part = GradientPart(
                 n_in, n_out, t, t + count, 0, buffers.row_chunks, buffers.row_chunks, n,
                 buffers.capacity, buffers.lanes_at[layer], buffers.columns_at[layer + 1], w_at,
             )  # fmt: skip
             weight_gradient(
-                part, not learn, buffers.in_lanes, buffers.in_columns, gradient, buffers.scratch[worker]
+                part, add, buffers.in_lanes, buffers.in_columns, gradient, buffers.scratch[worker]
             )
-        if learn:
+        if update:
             end = min(end, w_at + n_in * n_out)
             c, state = buffers.step, training.state
             if decay > 0:
@@ -222,10 +234,12 @@ def _weights_task(
                         parameters[here : min(here + TILE_ROWS * n_out, end)]
                     )
             # The rows of W, then b, if its row is among these tiles: b has no penalty.
-            for is_bias in range(2 if (t + count) * TILE_ROWS > n_in else 1):
+            has_bias = (t + count) * TILE_ROWS > n_in and training.bias_rates[layer] > 0
+            for is_bias in range(2 if has_bias else 1):
+                rate = c[0] * training.bias_rates[layer] if is_bias else c[0]
                 update_parameters(
                     training.update, real(0) if is_bias else decay, scale,
-                    c[0], c[1], c[2], c[3], c[4], c[5], parameters[begin:end], gradient[begin:end],
+                    rate, c[1], c[2], c[3], c[4], c[5], parameters[begin:end], gradient[begin:end],
                     state[0, begin:end], state[state.shape[0] - 1, begin:end],
                 )  # fmt: skip
                 begin, end = end, end + n_out
@@ -234,10 +248,10 @@ def _weights_task(
 
 
 @register_jitable
-def _after_rows(model, rows, targets, training, buffers, first, n, learn, learning_rate):
-    """Between a batch's phases: its loss and weight; return whether it has an update.
+def _after_rows(model, rows, targets, training, buffers, first, n, place, learn, update, learning_rate):
+    """Between a batch's phases: its loss and weight; return whether it has a weights' phase.
 
-    A batch none of whose rows counts, or so little that the mean cannot be formed, has none.
+    A step none of whose rows counts, or so little that the mean cannot be formed, has no update.
     """
     loss, weight = 0.0, float(n)
     for i in range(n):
@@ -246,8 +260,16 @@ def _after_rows(model, rows, targets, training, buffers, first, n, learn, learni
         weight = 0.0
         for i in range(n):
             weight += targets.weights[rows.order[first + i]]
-    buffers.sums[LOSS], buffers.sums[WEIGHT] = loss * targets.loss_scale, weight
-    if np.isnan(buffers.sums[LOSS]) or not np.isfinite(model.parameters.dtype.type(1.0 / weight)):
+    if place > 0:
+        buffers.sums[LOSS] += loss * targets.loss_scale
+        buffers.sums[WEIGHT] += weight
+    else:
+        buffers.sums[LOSS], buffers.sums[WEIGHT] = loss * targets.loss_scale, weight
+    if np.isnan(buffers.sums[LOSS]):
+        return False
+    if learn and not update:
+        return True
+    if not np.isfinite(model.parameters.dtype.type(1.0 / buffers.sums[WEIGHT])):
         return False
     if learn:
         buffers.counts[STEPS] += 1
@@ -259,7 +281,7 @@ def _after_rows(model, rows, targets, training, buffers, first, n, learn, learni
 
 @register_jitable
 def _after_weights(targets, buffers, n, learn):
-    """After a batch: add its loss to the totals."""
+    """After a step of n rows: add its loss to the totals."""
     loss, weight = buffers.sums[LOSS], buffers.sums[WEIGHT]
     if learn:
         penalty = 0.0
@@ -295,25 +317,35 @@ def _train_worker(
             if not wait_for_phase(signals, phase, run.patience):
                 return
         else:
-            first = (run.first_batch + phase // 2) * run.batch_size
+            batch = run.first_batch + phase // 2
+            first = batch * run.batch_size
             n = min(run.batch_size, run.n_samples - first)
+            # Batches whose gradients make an update together begin where the first of them does.
+            place = batch % run.accumulate * run.batch_size
+            update = learn and (
+                place + run.batch_size == run.accumulate * run.batch_size or first + n == run.n_samples
+            )
+            add = place > 0 or not learn
             if is_weights:
                 tile, stop = buffers.cuts[chunk], buffers.cuts[chunk + 1]
                 if rows.weights != NOTHING:
                     csr_weights(
-                        rows.weights, worker, chunk, model, rows, targets, training, buffers, first, n, learn
-                    )
+                        rows.weights, worker, chunk, model, rows, targets, training, buffers, first, n,
+                        add, update,
+                    )  # fmt: skip
                     tile = max(tile, min(stop, model.sizes[0] // TILE_ROWS + 1))
-                _weights_task(worker, tile, stop, model, targets, training, buffers, n, learn)
+                _weights_task(worker, tile, stop, model, targets, training, buffers, n, add, update)
             else:
-                _rows_task(worker, chunk, model, rows, targets, training, buffers, first, n)
+                _rows_task(worker, chunk, model, rows, targets, training, buffers, first, n, place)
             if finish_chunk(signals, n_chunks):
                 following = phase + 1
                 if is_weights:
-                    _after_weights(targets, buffers, n, learn)
+                    if update or not learn:
+                        _after_weights(targets, buffers, place + n, learn)
                 elif not _after_rows(
-                    model, rows, targets, training, buffers, first, n, learn, run.learning_rate
-                ):
+                    model, rows, targets, training, buffers, first, n, place, learn, update,
+                    run.learning_rate,
+                ):  # fmt: skip
                     following = phase + 2
                 enter_phase(signals, _phase_or_end(following, run.last_batch - run.first_batch, buffers))
         phase = open_phase(signals)
@@ -330,6 +362,13 @@ def run_batches(run, model, rows, targets, training, buffers):
     begin_phases(buffers.signals)
     for worker in prange(run.n_workers):
         _train_worker(np.int64(worker), run, model, rows, targets, training, buffers)
+
+
+@register_jitable
+def _softmax_of(model, layer, n, at, in_lanes):
+    """Softmax of the first n samples of a layer that has it."""
+    if model.activations[layer] == SOFTMAX_LOOP:
+        softmax(model.sizes[layer + 1], np.int64(0), n, at, model.exp, in_lanes)
 
 
 @linked("predict-task")
@@ -350,8 +389,9 @@ def _predict_task(
         first_layer = 1
         csr_forward(
             rows.forward, model, rows, first + start, np.int64(0), count, half,
-            _activation(model, n_layers == 1), False, scratch, in_lanes, in_lanes,
+            _elementwise(model, 0), False, scratch, in_lanes, in_lanes,
         )  # fmt: skip
+        _softmax_of(model, 0, count, half, in_lanes)
     else:
         gather_lanes(
             rows.is_sparse, sizes[0], first + start, np.int64(0), count,
@@ -360,12 +400,11 @@ def _predict_task(
     for layer in range(first_layer, n_layers):
         passed = LayerPass(sizes[layer], sizes[layer + 1], 0, count, model.w_at[layer], layer % 2 * half)
         layer_forward(
-            passed, (layer + 1) % 2 * half, _activation(model, layer == n_layers - 1), False,
+            passed, (layer + 1) % 2 * half, _elementwise(model, layer), False,
             model.parameters, in_lanes, in_lanes,
         )  # fmt: skip
+        _softmax_of(model, layer, count, (layer + 1) % 2 * half, in_lanes)
     n_out, at = sizes[n_layers], n_layers % 2 * half
-    if model.is_softmax:
-        softmax(n_out, np.int64(0), count, at, model.output, in_lanes)
     lanes_to_rows(n_out, np.int64(0), count, at, first + start, in_lanes, out)
 
 

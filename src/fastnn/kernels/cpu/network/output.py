@@ -30,6 +30,37 @@ def softmax(n_units: int, start: int, stop: int, lanes_at: int, exp: int, in_lan
 
 
 @register_jitable
+def _softmax_back(n_units: int, start: int, stop: int, d_at: int, lanes_at: int, d: Reals, in_lanes: Reals):
+    """d <- (diag(a) - a a^T) d over the units of each sample: from softmax's values a to its scores.
+
+    d : array   # INOUT, from `d_at` on
+    in_lanes : array   # IN, a from `lanes_at` on
+    """
+    columns = tile_columns(d)
+    for s in range(start, stop, columns):
+        panel = panel_width(d, stop - s)
+        at, a_at = d_at + s * (n_units + 1), lanes_at + s * (n_units + 1)
+        # In the place of the bias's input, which a gradient has none of.
+        dots = d[at + n_units * panel : at + (n_units + 1) * panel]
+        for i in range(panel):
+            dots[i] = 0
+        for j in range(n_units):
+            of_unit, a = d[at + j * panel : at + (j + 1) * panel], in_lanes[a_at + j * panel :]
+            for i in range(panel):
+                dots[i] += of_unit[i] * a[i]
+        for j in range(n_units):
+            of_unit, a = d[at + j * panel : at + (j + 1) * panel], in_lanes[a_at + j * panel :]
+            for i in range(panel):
+                of_unit[i] = a[i] * (of_unit[i] - dots[i])
+
+
+# softmax_back(address, ...), with address = softmax_back_loops.address(0, dtype): compiled where a hidden
+# layer has softmax.
+softmax_back_loops = LoopTable("softmax-back", {"rows": _softmax_back})
+softmax_back = softmax_back_loops.call
+
+
+@register_jitable
 def _gather_flags(
     n_units: int, first: int, samples: int, panel: int, order: Int64s, codes: Int32s, out: Reals,
 ):  # fmt: skip

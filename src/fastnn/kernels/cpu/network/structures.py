@@ -4,6 +4,9 @@ from typing import NamedTuple
 
 from fastnn.kernels.shared.value_types import Float64s, Int32s, Int64s, Reals, Reals2D
 
+# In place of the address of an activation's loop.
+SOFTMAX_LOOP = -1
+
 
 class LayerStack(NamedTuple):
     """What a forward pass needs. L layers of weights."""
@@ -11,9 +14,8 @@ class LayerStack(NamedTuple):
     sizes: Int64s  # IN (L + 1,): units of each layer, inputs first
     w_at: Int64s  # IN (L,): offset of each [W; b], (n_in + 1, n_out), in the parameters
     parameters: Reals  # IN, and OUT of training (n_parameters,)
-    hidden: int  # address of the loop of the hidden layers' activation
-    output: int  # address of that of the last one's; with softmax, of the exponential function
-    is_softmax: bool
+    activations: Int64s  # IN (L,): address of the loop of each layer's activation; NOTHING, or SOFTMAX_LOOP
+    exp: int  # address of that of the exponential function, where a layer has softmax
 
 
 class OrderedRows(NamedTuple):
@@ -45,8 +47,10 @@ class LossTargets(NamedTuple):
 class UpdatePlan(NamedTuple):
     """How gradients and updates are made, and where they go."""
 
-    derivative: int  # address of the loop of the hidden activation's derivative
-    keep_z: bool  # which needs the activation's argument
+    derivatives: Int64s  # IN (L - 1,): address of the loop of each hidden activation's derivative
+    keep_z: Int64s  # IN (L - 1,): whether that needs the activation's argument
+    softmax_back: int  # address of the loop of softmax's Jacobian, where a hidden layer has it
+    bias_rates: Reals  # IN (L,): factor of the step of each layer's biases; 0 where they stay
     update: int  # addresses of the loops of the update rule
     coefficients: int
     hyper: Float64s  # IN (MAX_HYPER,)
@@ -69,3 +73,4 @@ class BatchRun(NamedTuple):
     n_samples: int
     learn: bool
     learning_rate: float
+    accumulate: int  # batches whose gradients make an update together, where it learns

@@ -15,10 +15,16 @@ from fastnn.kernels.cuda.runtime.compat import on_device
 
 
 def training(
-    X: Any, Y: np.ndarray, weights: np.ndarray | None, layer_sizes: Sequence[int], hidden: int, loss: int
+    X: Any,
+    Y: np.ndarray,
+    weights: np.ndarray | None,
+    layer_sizes: Sequence[int],
+    hidden: int,
+    loss: int,
+    bias_rates: Sequence[float],
 ) -> DeviceTraining:
     """A network in training on these rows; arguments as of ``DeviceTraining``."""
-    network = layer_sizes, hidden, loss, X.precision
+    network = layer_sizes, hidden, loss, bias_rates, X.precision
     if not isinstance(X, StreamedRows):
         with on_device(X.ordinal):
             # Rows go there in blocks with their targets, where these are too many.
@@ -30,11 +36,11 @@ def training(
 
 
 def outputs(
-    X: RowsByBlocks, parameters: np.ndarray, layer_sizes: Sequence[int], hidden: int, output: str
+    X: RowsByBlocks, parameters: np.ndarray, layer_sizes: Sequence[int], activations: Sequence[str]
 ) -> np.ndarray:
-    """Outputs (n, n_outputs) of a network for these rows."""
+    """Outputs (n, n_outputs) of a network for these rows; each layer's activation by its name."""
     with on_device(X.ordinal):
         return X.on_host(
             layer_sizes[-1],
-            lambda block: outputs_of_a_block(block, parameters, layer_sizes, hidden, output, X.precision),
+            lambda block: outputs_of_a_block(block, parameters, layer_sizes, activations, X.precision),
         )

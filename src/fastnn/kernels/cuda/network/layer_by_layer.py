@@ -44,36 +44,31 @@ def layers_of(flat: Any, layer_sizes: Sequence[int]) -> list[LayerParameters]:
 
 def forward_pass(
     layers: Sequence[LayerParameters],
-    hidden: int,
-    output: str,
+    activations: Sequence[str],
     A: Sequence[Any],
     Z: Sequence[Any],
     precision: str | None = None,
 ) -> None:
-    """``A[i + 1] = act(A[i] W_i + b_i)``, and ``Z[i + 1]`` where the hidden activation's derivative needs it.
+    """``A[i + 1] = act(A[i] W_i + b_i)``, and ``Z[i + 1]`` where a hidden activation's derivative needs it.
 
     Parameters
     ----------
     layers : sequence of LayerParameters
-    hidden : int
-        Code of the hidden layers' activation.
-    output : str
-        Name of the output layer's.
+    activations : sequence of str
+        Name of each layer's.
     A, Z : sequences of device arrays (n, n_units)
         The inputs, and room for each layer; Z may be A.
     precision : str or None
         As of the kernels.
     """
-    # Of softmax, which is no function of one number, the layer leaves the scores.
-    last = CODES[IDENTITY.name if output == SOFTMAX else output]
-    for i, (W, b) in enumerate(layers):
-        is_last = i == len(layers) - 1
-        code = last if is_last else hidden
-        keep_z = not is_last and Z is not A and ACTIVATIONS[code].needs_z
+    for i, ((W, b), name) in enumerate(zip(layers, activations, strict=True)):
+        # Of softmax, which is no function of one number, the layer leaves the scores.
+        code = CODES[IDENTITY.name if name == SOFTMAX else name]
+        keep_z = i < len(layers) - 1 and Z is not A and ACTIVATIONS[code].needs_z
         forward(A[i], W, b, code, Z[i + 1] if keep_z else None, A[i + 1], precision)
-    if output == SOFTMAX:
-        n, n_out = A[-1].shape
-        softmax[blocks_per_grid(n, OUTPUT_THREADS), OUTPUT_THREADS](A[-1].reshape(n * n_out), n_out)
+        if name == SOFTMAX:
+            n, n_out = A[i + 1].shape
+            softmax[blocks_per_grid(n, OUTPUT_THREADS), OUTPUT_THREADS](A[i + 1].reshape(n * n_out), n_out)
 
 
 class Gradients:
@@ -131,7 +126,9 @@ class Gradients:
         rows = slice(first, first + n)
         A = [X[rows], *[array[:n] for array in self._A]]
         Z = [A[0], *[array[:n] for array in self._Z]] if self._Z is not self._A else A
-        forward_pass(self._layers, self._hidden, LOSSES[self._loss].output_activation, A, Z, self._precision)
+        hidden = [ACTIVATIONS[self._hidden].name] * (len(self._layers) - 1)
+        output = LOSSES[self._loss].output_activation
+        forward_pass(self._layers, [*hidden, output], A, Z, self._precision)
         weighted, n_out = weights is not None, Y.shape[1]
         # Where there are no weights an array of their type stands in for them: one kernel for both.
         loss_kernel(self._loss)[blocks_per_grid(n, OUTPUT_THREADS), OUTPUT_THREADS](

@@ -32,6 +32,7 @@ class LayerLayout(NamedTuple):
     sizes: Int64s  # (n_layers + 1,)
     w_at: Int64s  # (n_layers,) in the parameters: W, then b
     a_at: Int64s  # (n_layers + 1,) in the units
+    bias_rates: Reals  # (n_layers,) factor of the step of the biases; those with 0 stay
 
 
 class Parameters(NamedTuple):

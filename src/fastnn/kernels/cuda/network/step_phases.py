@@ -182,6 +182,7 @@ def update_phase(rule: int, tile: Tile, real: Any) -> Any:
         n_in, n_out = layout.sizes[layer], layout.sizes[layer + 1]
         w_at, out_at = layout.w_at[layer], layout.a_at[layer + 1]
         w, s0, s1, dots = parameters.w, parameters.first_slot, parameters.second_slot, tiles.dots
+        bias_rate = layout.bias_rates[layer]
         count, across = count_tiles(n_in + 1, n_out, height, width)
         for at in range(cuda.gridDim.x - 1 - cuda.blockIdx.x, count, cuda.gridDim.x):
             row, column = at // across * height, at % across * width
@@ -195,7 +196,8 @@ def update_phase(rule: int, tile: Tile, real: Any) -> Any:
             for i in range(n_rows):
                 for j in range(n_columns):
                     r, c = row + y + own_row(i), column + x + own_column(j)
-                    if r <= n_in and c < n_out:
+                    # The last row is the biases'.
+                    if c < n_out and (r < n_in or (r == n_in and bias_rate > 0)):
                         e = w_at + r * n_out + c
                         old = w[e]
                         gradient = dots[i, j]
@@ -204,7 +206,8 @@ def update_phase(rule: int, tile: Tile, real: Any) -> Any:
                             squares += np.float64(old) * np.float64(old)
                         gradient *= scale
                         second = s1[e] if two else gradient
-                        w[e], s0[e], second = update(old, gradient, s0[e], second, c0, c1, c2, c3, c4, c5)
+                        rate = c0 if r < n_in else c0 * bias_rate
+                        w[e], s0[e], second = update(old, gradient, s0[e], second, rate, c1, c2, c3, c4, c5)
                         if two:
                             s1[e] = second
             penalty += np.float64(steps[step, PENALTY]) * squares

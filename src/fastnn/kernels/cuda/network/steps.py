@@ -178,6 +178,8 @@ class Steps:
     dtype : numpy dtype
     precision : str or None
         As of the kernels.
+    bias_rates : sequence of float, default=None
+        Factor of the step of each layer's biases; those with 0 stay. None: all 1.
     """
 
     def __init__(
@@ -189,6 +191,8 @@ class Steps:
         batch_size: int,
         dtype: Any,
         precision: str | None = None,
+        *,
+        bias_rates: Sequence[float] | None = None,
     ) -> None:
         sizes = np.asarray(layer_sizes, np.int64)
         real = from_dtype(np.dtype(dtype))
@@ -203,7 +207,8 @@ class Steps:
         self.n_blocks = min(tiles, cooperative_blocks(self._train, signature(real), tile.threads))
         self._batch_size, self._real = batch_size, np.dtype(dtype).type
         starts = ends - (sizes[:-1] + 1) * sizes[1:]
-        self._layout = LayerLayout(*map(cuda.to_device, (sizes, starts, places[:-1].copy())))
+        rates = np.ones(sizes.size - 1, dtype) if bias_rates is None else np.asarray(bias_rates, dtype)
+        self._layout = LayerLayout(*map(cuda.to_device, (sizes, starts, places[:-1].copy(), rates)))
         size = int(places[-1])
         A, D = cuda.device_array(size, dtype), cuda.device_array(size, dtype)
         Z = cuda.device_array(size, dtype) if ACTIVATIONS[hidden].needs_z else A

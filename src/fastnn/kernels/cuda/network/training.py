@@ -50,6 +50,8 @@ class DeviceTraining:
         Code of the hidden layers' activation.
     loss : int
         Place in ``LOSSES``.
+    bias_rates : sequence of float
+        Factor of the step of each layer's biases; those with 0 stay.
     precision : str or None
         As of the kernels.
     """
@@ -63,11 +65,12 @@ class DeviceTraining:
         layer_sizes: Sequence[int],
         hidden: int,
         loss: int,
+        bias_rates: Sequence[float],
         precision: str | None = None,
     ) -> None:
         self._ordinal, self._X, self._batch_weights = ordinal, X, weights
         self._precision = precision
-        self._network = layer_sizes, hidden, loss
+        self._network, self._bias_rates = (layer_sizes, hidden, loss), bias_rates
         n_outputs = layer_sizes[-1]
         self._loss_scale = 1.0 / n_outputs if LOSSES[loss].mean_over_outputs else 1.0
         n_parameters = sum((n_in + 1) * n_out for n_in, n_out in pairwise(layer_sizes))
@@ -187,7 +190,9 @@ class DeviceTraining:
 
     def _steps_of(self, rule: int, batch_size: int) -> Steps:
         if self._steps is None or self._steps[0] != (rule, batch_size):
-            steps = Steps(*self._network, rule, batch_size, self._X.dtype, self._precision)
+            steps = Steps(
+                *self._network, rule, batch_size, self._X.dtype, self._precision, bias_rates=self._bias_rates
+            )
             self._steps = (rule, batch_size), steps
         return self._steps[1]
 
@@ -196,8 +201,7 @@ def outputs(
     X: Any,
     parameters: np.ndarray,
     layer_sizes: Sequence[int],
-    hidden: int,
-    output: str,
+    activations: Sequence[str],
     precision: str | None = None,
 ) -> Any:
     """Outputs of a network for all rows of a device array, on the current device."""
@@ -213,5 +217,5 @@ def outputs(
             *[array[:count] for array in buffers],
             out[first : first + count],
         ]
-        forward_pass(layers, hidden, output, A, A, precision)
+        forward_pass(layers, activations, A, A, precision)
     return out

@@ -12,9 +12,9 @@ import pytest
 from benchmarks import bench_startup, contestants, gpu, peers, peers_memory, peers_report, race
 from benchmarks.clustering import peers_scaling
 from benchmarks.common import Benchmark
-from benchmarks.cuda import groups as gpu_groups
-from benchmarks.cuda import report as gpu_report
 from benchmarks.kernels import bench_kernels
+from benchmarks.kernels.cuda import groups as gpu_groups
+from benchmarks.kernels.cuda import report as gpu_report
 from benchmarks.networks import bench_mlp, peers_linear, peers_mlp
 
 FOLDER = Path(peers.__file__).parent

@@ -216,7 +216,7 @@ def mini_batches(
     )
 
 
-class MiniBatchesOneByOne:
+class MiniBatchStepsOneByOne:
     """``MiniBatchSteps`` of a sweep each, for rows of which no device takes many batches at once.
 
     That is, CSR rows, and rows that do not all lie on the GPU. The centres are on the host.
@@ -278,7 +278,7 @@ class _Run:
         self.before = np.empty((k if rule.tol > 0 else 0, d), C.dtype)
         backend = clustering_backend(X)
         steps = backend.mini_batches(X, k, batch_size)
-        self.steps = MiniBatchesOneByOne(backend, X, k, batch_size) if steps is None else steps
+        self.steps = MiniBatchStepsOneByOne(backend, X, k, batch_size) if steps is None else steps
         self.steps.load(C)
 
     def until(self, n_steps: int, verbose: bool) -> int:

@@ -21,7 +21,7 @@ The functions of ``tables/elementary.py`` stand on ``scalars`` and ``memory`` al
 
 Rows that a device has no memory for (``capacity``) stand beside those that it has::
 
-    by_blocks.py:  resident.py   -> training.DeviceTraining   passes.SweepBuffers, SeedingPasses
+    by_blocks.py:  resident.py   -> training.DeviceTraining   passes.DeviceSweeps, DeviceSeeding
                    streamed.py   -> streamed_training         streamed_passes
                         |                  |
                         +--- block_pipeline.py (copies while kernels run)

@@ -8,7 +8,7 @@ from fastnn.kernels.contract.clustering import ClusteringBackend
 from fastnn.kernels.cpu.clustering.distances import distances_to
 from fastnn.kernels.cpu.clustering.passes import HostSeeding, HostSweeps
 from fastnn.kernels.cpu.clustering.sphere import have_direction, unit_rows
-from fastnn.kernels.cpu.clustering.steps import HostCenterSteps, HostMiniBatches
+from fastnn.kernels.cpu.clustering.steps import HostGradientSteps, HostMiniBatchSteps
 from fastnn.kernels.shared.arrays import Csr, plain
 
 
@@ -49,17 +49,17 @@ class HostClustering:
     def iterations(self, X: Any, weights: np.ndarray | None, C: np.ndarray, on_sphere: bool) -> None:
         """None: the centres of a sweep are on the host anyway."""
 
-    def mini_batches(self, X: Any, k: int, batch_size: int) -> HostMiniBatches | None:
+    def mini_batches(self, X: Any, k: int, batch_size: int) -> HostMiniBatchSteps | None:
         """Steps of mini-batch k-means, many to a call; None for sparse rows."""
-        return HostMiniBatches(X, k, batch_size) if isinstance(X, np.ndarray) else None
+        return HostMiniBatchSteps(X, k, batch_size) if isinstance(X, np.ndarray) else None
 
     def gradient_steps(
         self, X: Any, weights: np.ndarray | None, k: int, n_rows: int, batch_size: int | None
-    ) -> HostCenterSteps | None:
+    ) -> HostGradientSteps | None:
         """Gradient steps, many to a call; None for sparse rows, and for steps on all rows in place."""
         if batch_size is None or not isinstance(X, np.ndarray):
             return None
-        return HostCenterSteps(X, weights, k, batch_size)
+        return HostGradientSteps(X, weights, k, batch_size)
 
     def seeding(self, X: Any, weights: np.ndarray | None, n_clusters: int, n_trials: int) -> HostSeeding:
         """The passes of k-means++ over dense rows."""

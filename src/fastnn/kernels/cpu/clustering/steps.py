@@ -23,7 +23,7 @@ def _buffers(n: int, k: int, d: int, dtype: np.dtype, n_weights: int) -> BatchBu
     )
 
 
-class HostMiniBatches:
+class HostMiniBatchSteps:
     """Steps of mini-batch k-means over dense rows.
 
     Parameters
@@ -73,7 +73,7 @@ class HostMiniBatches:
         return reached, status
 
 
-class HostCenterSteps:
+class HostGradientSteps:
     """Gradient steps over dense rows, in batches.
 
     Parameters

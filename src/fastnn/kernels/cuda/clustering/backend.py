@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from fastnn.kernels.contract.clustering import ClusteringBackend
-from fastnn.kernels.cuda.clustering.center_steps import CenterSteps
+from fastnn.kernels.cuda.clustering.center_steps import DeviceGradientSteps
 from fastnn.kernels.cuda.clustering.distances import distances_to
 from fastnn.kernels.cuda.clustering.kmeans import assign
-from fastnn.kernels.cuda.clustering.lloyd import Iterations
-from fastnn.kernels.cuda.clustering.mini_batch import MiniBatches
-from fastnn.kernels.cuda.clustering.passes import SeedingPasses, SweepBuffers
-from fastnn.kernels.cuda.clustering.streamed_passes import StreamedSeedingPasses, StreamedSweepBuffers
+from fastnn.kernels.cuda.clustering.lloyd import DeviceIterations
+from fastnn.kernels.cuda.clustering.mini_batch import DeviceMiniBatchSteps
+from fastnn.kernels.cuda.clustering.passes import DeviceSeeding, DeviceSweeps
+from fastnn.kernels.cuda.clustering.streamed_passes import StreamedSeeding, StreamedSweeps
 from fastnn.kernels.cuda.rows.resident import ResidentRows
 from fastnn.kernels.cuda.runtime.compat import on_device
 from fastnn.kernels.cuda.runtime.memory import as_kind_of, upload
@@ -66,38 +66,38 @@ class DeviceClustering:
             centers = upload(C, X.dtype)
             return X.on_host(len(C), lambda block: distances_to(block, centers))
 
-    def sweeps(self, X: Any, k: int, n: int | None = None) -> SweepBuffers:
+    def sweeps(self, X: Any, k: int, n: int | None = None) -> DeviceSweeps:
         """Passes over rows like those of X: over all of them, or over `n`."""
-        (rows, d), kind = X.shape, SweepBuffers if isinstance(X, ResidentRows) else StreamedSweepBuffers
+        (rows, d), kind = X.shape, DeviceSweeps if isinstance(X, ResidentRows) else StreamedSweeps
         return kind(X.ordinal, rows if n is None else n, k, d, X.dtype, X.precision)
 
     def iterations(
         self, X: Any, weights: np.ndarray | None, C: np.ndarray, on_sphere: bool
-    ) -> Iterations | None:
+    ) -> DeviceIterations | None:
         """Lloyd's iterations whose centres stay on the GPU."""
         if not isinstance(X, ResidentRows):
             return None
-        return Iterations(X.ordinal, X.array, weights, C, on_sphere, X.precision)
+        return DeviceIterations(X.ordinal, X.array, weights, C, on_sphere, X.precision)
 
-    def mini_batches(self, X: Any, k: int, batch_size: int) -> MiniBatches | None:
+    def mini_batches(self, X: Any, k: int, batch_size: int) -> DeviceMiniBatchSteps | None:
         """Steps of mini-batch k-means that stay on the GPU."""
         if not isinstance(X, ResidentRows):
             return None
-        return MiniBatches(X.ordinal, X.array, k, batch_size, X.precision)
+        return DeviceMiniBatchSteps(X.ordinal, X.array, k, batch_size, X.precision)
 
     def gradient_steps(
         self, X: Any, weights: np.ndarray | None, k: int, n_rows: int, batch_size: int | None
-    ) -> CenterSteps | None:
+    ) -> DeviceGradientSteps | None:
         """Gradient steps that stay on the GPU."""
         if not isinstance(X, ResidentRows):
             return None
-        return CenterSteps(X.ordinal, X.array, weights, k, n_rows, batch_size, X.precision)
+        return DeviceGradientSteps(X.ordinal, X.array, weights, k, n_rows, batch_size, X.precision)
 
-    def seeding(self, X: Any, weights: np.ndarray | None, n_clusters: int, n_trials: int) -> SeedingPasses:
+    def seeding(self, X: Any, weights: np.ndarray | None, n_clusters: int, n_trials: int) -> DeviceSeeding:
         """The passes of k-means++."""
         if not isinstance(X, ResidentRows):
-            return StreamedSeedingPasses(X.ordinal, X, weights, n_trials)
-        return SeedingPasses(X.ordinal, X.array, weights, n_trials)
+            return StreamedSeeding(X.ordinal, X, weights, n_trials)
+        return DeviceSeeding(X.ordinal, X.array, weights, n_trials)
 
 
 device_clustering: ClusteringBackend = DeviceClustering()

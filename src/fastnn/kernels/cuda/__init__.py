@@ -6,7 +6,7 @@
     linear_backward         |                         |                               kmeans.py
           |            training.py     passes.py      lloyd.py, mini_batch.py,           |
           |                |           candidates,    center_steps.py (loops)            |
-          |            steps.py        lengths        sweep.py, gather, reduction        |
+          |            steps.py        sphere         sweep_buffers, gather, reduction   |
           |            step_phases         |             |          |                   |
           |            layer_by_layer      |             |          |                   |
        linear.py <-----  output.py          +---> nearest.py     sums.py  <--------------+

@@ -14,6 +14,7 @@ from fastnn.kernels.cuda.clustering.kmeans import assign
 from fastnn.kernels.cuda.clustering.lloyd import DeviceIterations
 from fastnn.kernels.cuda.clustering.mini_batch import DeviceMiniBatchSteps
 from fastnn.kernels.cuda.clustering.passes import DeviceSeeding, DeviceSweeps
+from fastnn.kernels.cuda.clustering.sphere import have_direction, unit_rows
 from fastnn.kernels.cuda.clustering.streamed_passes import StreamedSeeding, StreamedSweeps
 from fastnn.kernels.cuda.rows.resident import ResidentRows
 from fastnn.kernels.cuda.runtime.compat import on_device
@@ -23,6 +24,9 @@ from fastnn.kernels.shared.device_rows import is_device_array
 
 class DeviceClustering:
     """What the engine of k-means asks of a device, on a GPU; see ``ClusteringBackend``."""
+
+    have_direction = staticmethod(have_direction)
+    unit_rows = staticmethod(unit_rows)
 
     def as_rows(self, X: Any, dtype: Any = None) -> Any:
         """The rows; in their own dtype, unless another is given."""
@@ -39,14 +43,6 @@ class DeviceClustering:
     def as_given(self, X: Any) -> Any:
         """The rows as an array of the kind that the user gave."""
         return X.as_given()
-
-    def have_direction(self, X: Any) -> np.ndarray:
-        """Which rows are not all zeros: a mask (n,)."""
-        return X.have_direction()
-
-    def unit_rows(self, X: Any) -> Any:
-        """The rows divided by their lengths; X itself if all have unit length already."""
-        return X.unit_rows()
 
     def nearest(self, X: Any, C: np.ndarray) -> Any:
         """Number of the nearest centre of every row (n,) int32, as an array of the user's kind."""

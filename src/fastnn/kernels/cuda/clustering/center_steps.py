@@ -2,7 +2,7 @@
 
 Centres, what they carry from step to step, and the decisions stay on the device, as in ``mini_batch``::
 
-    gather, sweep   rows of the batch, their nearest centres, sums by cluster      (sweep_buffers.py)
+    gather, sweep   rows of the batch, their nearest centres, sums by cluster      (sweep_buffers)
     move            the centres, a block each, unless the loss of the batch is out of bounds
     _conclude       one block: back to the safe centres if the steps diverge; progress, status
 

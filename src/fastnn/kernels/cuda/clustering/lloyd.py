@@ -3,7 +3,7 @@
 An iteration tells the host three numbers: the inertia, how far the centres have moved, and how many clusters
 are empty. Labels, distances, sums and centres are copied when they are asked for::
 
-    sweep           nearest centres, sums by cluster      (sweep_buffers.py)
+    sweep           nearest centres, sums by cluster      (sweep_buffers)
     _find_means     the new centres, a block each; how far each has moved
     _summarize           one block: the three numbers
 """

@@ -4,7 +4,7 @@ Nothing that a step needs is known on the host: centres, their weights, the prog
 the device. Kernels are queued for many batches, and those that move the centres do nothing once the status
 says that the steps have ended. Then one vector tells the host all it wants to know::
 
-    gather, sweep   rows of the batch, their nearest centres, sums by cluster      (sweep_buffers.py)
+    gather, sweep   rows of the batch, their nearest centres, sums by cluster      (sweep_buffers)
     _absorb         the centres, a block each; how far each has moved
     _check_progress          one block: weights of the centres, progress, status
 

@@ -6,11 +6,8 @@ import numpy as np
 from scipy import sparse
 
 from fastnn.kernels.clustering import clustering_backend
-from fastnn.kernels.contract.clustering import ClusteringBackend
+from fastnn.kernels.contract.clustering import ClusteringBackend, Rows
 from fastnn.kernels.shared.arrays import Csr
-from fastnn.kernels.shared.device_rows import DeviceRows
-
-Rows = np.ndarray | Csr | DeviceRows
 
 
 def as_rows(X: Any, dtype: Any = None) -> Rows:

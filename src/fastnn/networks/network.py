@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from fastnn.kernels.contract.network import BoundNetwork, EngineRows, NetworkBackend, TargetMatrix
-from fastnn.networks.host_network import HOST
 from fastnn.networks.layout import layout_of
 from fastnn.tables.dropout import NO_DROPOUT, Dropout
 from fastnn.tables.losses import CODES as LOSS_CODES
@@ -27,11 +27,11 @@ class Network:
         Name of an entry of ``fastnn.tables.losses``; the output activation follows from it.
     dtype : numpy dtype
         float32 or float64: of parameters, activations and gradients.
+    backend : NetworkBackend
+        Where it is trained and predicts: that of its rows, see ``fastnn.networks.backends``.
     dropout : Dropout, default=NO_DROPOUT
         Of every hidden layer in an epoch, and nowhere else. Its random numbers follow from the number of the
         optimiser's step.
-    backend : NetworkBackend, default=HOST
-        Where it is trained and predicts: that of its rows, see ``fastnn.networks.backends``.
 
     Attributes
     ----------
@@ -49,9 +49,9 @@ class Network:
         *,
         hidden_activation: str,
         loss: str,
-        dtype: Any,
+        dtype: DTypeLike,
+        backend: NetworkBackend[EngineRows],
         dropout: Dropout = NO_DROPOUT,
-        backend: NetworkBackend = HOST,
     ) -> None:
         self.dtype = np.dtype(dtype)
         self.dropout = dropout

@@ -171,8 +171,8 @@ class BaseMLP(Drafting, MLPParameters, BaseEstimator, ABC):
             hidden_activation=self.activation,
             loss=self._network_loss(),
             dtype=dtype,
-            dropout=dropout,
             backend=backend,
+            dropout=dropout,
         )
         network.load(coefs, intercepts)
         if isinstance(y, np.ndarray) and y.dtype != np.bool_:

@@ -35,11 +35,12 @@ from fastnn.kernels.cuda.clustering.kmeans import assign, update_centers
 from fastnn.kernels.cuda.elementary import exp, log, logistic, tanh
 from fastnn.kernels.cuda.network import backend as _networks
 from fastnn.kernels.cuda.network.linear import linear_backward, linear_forward
+from fastnn.kernels.cuda.rows.by_blocks import RowsByBlocks
 from fastnn.kernels.cuda.rows.resident import device_rows, to_kind_of
 from fastnn.kernels.cuda.runtime.compat import on_device
 from fastnn.kernels.cuda.runtime.memory import to_host
 
-device_networks: DeviceNetworks = _networks
+device_networks: DeviceNetworks[RowsByBlocks] = _networks
 
 __all__ = [
     "assign",

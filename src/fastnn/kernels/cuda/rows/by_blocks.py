@@ -32,6 +32,12 @@ class RowsByBlocks(DeviceRows):
     precision: str | None
 
     @abstractmethod
+    def take(self, rows: np.ndarray) -> "RowsByBlocks": ...
+
+    @abstractmethod
+    def astype(self, dtype: Any, copy: bool = False) -> "RowsByBlocks": ...
+
+    @abstractmethod
     def iter_blocks(self, columns: int = 0) -> Iterator[tuple[int, Any]]:
         """The number of the first row of each block, and the block as a device array; on the current device.
 

@@ -14,7 +14,6 @@ from fastnn.kernels.cuda.rows.by_blocks import TASK_ROWS, Change, RowsByBlocks
 from fastnn.kernels.cuda.runtime.capacity import block_rows, fits, rows_with_results
 from fastnn.kernels.cuda.runtime.compat import on_device
 from fastnn.kernels.cuda.runtime.memory import as_dtype, upload
-from fastnn.kernels.shared.device_rows import DeviceRows
 
 
 class StreamedRows(RowsByBlocks):
@@ -39,7 +38,7 @@ class StreamedRows(RowsByBlocks):
         array: np.ndarray,
         ordinal: int,
         dtype: Any,
-        make: Callable[..., DeviceRows],
+        make: Callable[..., RowsByBlocks],
         precision: str | None = None,
     ) -> None:
         self.given, self.ordinal, self.precision = array, ordinal, precision
@@ -91,7 +90,7 @@ class StreamedRows(RowsByBlocks):
                 worked_on = some.on_host(self.shape[1], lambda block: block)
         return worked_on.reshape(found.shape)
 
-    def take(self, rows: np.ndarray) -> DeviceRows:
+    def take(self, rows: np.ndarray) -> RowsByBlocks:
         found = self._like(self._host[rows])
         with on_device(self.ordinal):
             if not fits(found.shape, self.dtype):

@@ -100,7 +100,7 @@ class GradientStepsOneByOne:
 
     def __init__(
         self,
-        backend: ClusteringBackend,
+        backend: ClusteringBackend[Rows],
         X: Rows,
         weights: np.ndarray | None,
         k: int,

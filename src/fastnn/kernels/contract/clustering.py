@@ -6,7 +6,7 @@ may stay on a device for many steps; where a backend gives None for one, the eng
 ``Sweeps``.
 """
 
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -16,10 +16,12 @@ from fastnn.kernels.shared.center_arguments import CenterRule, MiniBatchRule
 from fastnn.kernels.shared.device_rows import DeviceRows
 
 if TYPE_CHECKING:
-    from scipy.sparse import csr_matrix  # of a user's data; kernels do without
+    from scipy.sparse import csr_matrix  # kernels do without
 
 # Rows of any backend, as an engine has them.
 Rows = np.ndarray | Csr | DeviceRows
+# What they are made of: a user's data, checked.
+Data: TypeAlias = "np.ndarray | csr_matrix | DeviceRows"
 # Rows of one backend, and the same where a class only takes them.
 Own = TypeVar("Own")
 Taken = TypeVar("Taken", contravariant=True)

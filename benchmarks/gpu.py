@@ -20,8 +20,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # for `benchmarks`, when this file is run as a script
 
-from benchmarks.cuda.groups import GROUPS, is_wrong  # noqa: E402
-from benchmarks.cuda.report import Report, line, short, table, versions  # noqa: E402
+from benchmarks.kernels.cuda.groups import GROUPS, is_wrong  # noqa: E402
+from benchmarks.kernels.cuda.report import Report, line, short, table, versions  # noqa: E402
 
 
 def measure(report: Report, deadline: float, save: Callable[[], None], torch: Any, cuda: Any) -> None:

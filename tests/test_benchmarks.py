@@ -12,17 +12,26 @@ import pytest
 from benchmarks import bench_startup, contestants, gpu, peers, peers_memory, peers_report, race
 from benchmarks.clustering import peers_scaling
 from benchmarks.common import Benchmark
-from benchmarks.cuda import groups as gpu_groups
-from benchmarks.cuda import report as gpu_report
 from benchmarks.kernels import bench_kernels
+from benchmarks.kernels.cuda import groups as gpu_groups
+from benchmarks.kernels.cuda import report as gpu_report
 from benchmarks.networks import bench_mlp, peers_linear, peers_mlp
 
 FOLDER = Path(peers.__file__).parent
+
+
+def modules(pattern):
+    """Those of all rooms whose files have such names."""
+    for path in sorted(FOLDER.rglob(pattern)):
+        yield importlib.import_module(".".join(path.relative_to(FOLDER.parent).with_suffix("").parts))
+
+
 SUITE = [
     kind
-    for path in sorted(FOLDER.glob("bench_*.py"))
-    for name, kind in vars(importlib.import_module(f"benchmarks.{path.stem}")).items()
-    if inspect.isclass(kind) and issubclass(kind, Benchmark) and not inspect.isabstract(kind)
+    for module in modules("bench_*.py")
+    for kind in vars(module).values()
+    if inspect.isclass(kind) and kind.__module__ == module.__name__
+    if issubclass(kind, Benchmark) and not inspect.isabstract(kind)
 ]
 FIGURES = ("time_", "peakmem_", "track_")
 TINY = race.Settings(threads=1, quick=True, scale=0.0)
@@ -31,11 +40,14 @@ TINY = race.Settings(threads=1, quick=True, scale=0.0)
 @pytest.fixture(autouse=True)
 def _no_peers(monkeypatch):
     """As on a machine without the optional libraries; they would take seconds to load."""
-    for path in FOLDER.glob("peers_*.py"):
-        module = importlib.import_module(f"benchmarks.{path.stem}")
+    for module in modules("peers_*.py"):
         if hasattr(module, "optional"):
             monkeypatch.setattr(module, "optional", lambda name: None)
     monkeypatch.setattr(contestants, "optional", lambda name: None)
+
+
+def test_the_suite_has_classes_of_every_room():
+    assert {kind.__module__ for kind in SUITE} == {module.__name__ for module in modules("bench_*.py")}
 
 
 @pytest.mark.parametrize("kind", SUITE, ids=lambda kind: kind.__name__)
@@ -91,8 +103,7 @@ def test_groups_run(group, monkeypatch, request):
     monkeypatch.setattr(peers_report, "PACKAGES", ("numpy", "no-such-package"))
     monkeypatch.setattr(contestants, "check_threads", lambda n: None)
     monkeypatch.setattr(contestants, "limit_threads", lambda n: None)
-    for path in FOLDER.glob("peers_*.py"):
-        module = importlib.import_module(f"benchmarks.{path.stem}")
+    for module in modules("peers_*.py"):
         if hasattr(module, "limit_threads"):
             monkeypatch.setattr(module, "limit_threads", lambda n: None)
     tables = peers.measure(group, TINY)

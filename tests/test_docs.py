@@ -17,6 +17,7 @@ from fastnn import kernels
 from fastnn.estimators.declaration import declared, estimator
 from fastnn.estimators.mlp import parameters
 from fastnn.networks.data import Data
+from fastnn.networks.host_network import HOST
 from fastnn.networks.network import Network
 from fastnn.networks.progress import Progress
 from fastnn.networks.rows import HostRows
@@ -270,7 +271,7 @@ def test_the_guides_solver():
         **{field.name: parameters[field.name] for field in dataclasses.fields(solver.settings)}
     )
     X = np.random.default_rng(0).normal(size=(100, 3))
-    net = Network([3, 1], hidden_activation="relu", loss="squared_error", dtype=X.dtype)
+    net = Network([3, 1], hidden_activation="relu", loss="squared_error", dtype=X.dtype, backend=HOST)
     data = Data(HostRows(X), X[:, :1] - X[:, 1:2], None)
     solution = solver.solve(Problem(net, data, np.random.RandomState(0), Progress.begin(False)), settings)
     assert solution.loss < 0.01

@@ -12,6 +12,7 @@ from benchmarks.common import Benchmark, Estimator, Kernel, Predictor
 from benchmarks.contestants import normal
 from benchmarks.networks.peers_mlp import NETWORKS, Net, fitted_pair, make_data, make_model
 from fastnn import MLPClassifier, MLPRegressor
+from fastnn.networks.host_network import HOST
 from fastnn.networks.network import Network
 from fastnn.networks.rows import HostRows
 from fastnn.networks.solvers import SOLVERS, STOCHASTIC_SOLVERS
@@ -138,7 +139,7 @@ class Epoch(Benchmark):
     def setup(self, rule: str, loss: str, dtype: str) -> None:
         """A network of small weights; two epochs, of which the second must have the lower loss."""
         rng = np.random.default_rng(0)
-        self.network = Network(self.sizes, hidden_activation=DEFAULT, loss=loss, dtype=dtype)
+        self.network = Network(self.sizes, hidden_activation=DEFAULT, loss=loss, dtype=dtype, backend=HOST)
         self.network.parameters[...] = 0.05 * normal(rng, self.network.parameters.size, dtype)
         self.X = normal(rng, (self.n_rows, self.sizes[0]), dtype)
         # One class for each row is a valid target of every loss.

@@ -17,10 +17,9 @@ from fastnn.kernels.clustering import device
 from fastnn.kernels.compiler.notice import stopwatch
 from fastnn.kernels.shared.arrays import Csr
 from fastnn.kernels.shared.threads import force_threads
-from fastnn.networks.backends import predict
+from fastnn.networks.backends import predict, rows_and_backend
 from fastnn.networks.data import ENTRY_FEATURES
 from fastnn.networks.network import Network
-from fastnn.networks.rows import HostRows
 from fastnn.tables.activations import ACTIVATIONS, SOFTMAX
 from fastnn.tables.dropout import Dropout
 from fastnn.tables.losses import LOSSES
@@ -74,17 +73,19 @@ def _networks(dtype: np.dtype) -> None:
     for number, (hidden, loss, rule) in enumerate(zip_longest(names, LOSSES, RULES)):
         loss, rule = loss or LOSSES[0], rule or RULES[0]
         X = dense if number else entries
+        rows, backend = rows_and_backend(X)
         net = Network(
             [X.shape[1], 3, 2],
             hidden_activation=hidden or names[0],
             loss=loss.name,
             dtype=dtype,
+            backend=backend,
             dropout=Dropout(0.5),
         )
         optimizer = Optimizer(
             rule.name, rule.hyper, learning_rate=0.1, n_parameters=net.parameters.size, dtype=dtype
         )
-        bound = net.bind(HostRows(X), Y, optimizer=optimizer)
+        bound = net.bind(rows, Y, optimizer=optimizer)
         bound.run_epoch(None, 10)
         bound.loss_and_gradient()
         predict(

@@ -35,9 +35,9 @@ IMPLEMENTATIONS = [
     (contract.ClusteringBackend, backend.HostClustering),
     (contract.Sweeps, passes.HostSweeps),
     (contract.Seeding, passes.HostSeeding),
-    (contract.MiniBatchSteps, steps.HostMiniBatches),
-    (contract.MiniBatchSteps, mini_batch.MiniBatchesOneByOne),
-    (contract.GradientSteps, steps.HostCenterSteps),
+    (contract.MiniBatchSteps, steps.HostMiniBatchSteps),
+    (contract.MiniBatchSteps, mini_batch.MiniBatchStepsOneByOne),
+    (contract.GradientSteps, steps.HostGradientSteps),
     (contract.GradientSteps, epochs.GradientStepsOneByOne),
     (contract.LloydIterations, iterations.PlainIterations),
     (contract.LloydIterations, iterations.LeadingIterations),
@@ -46,13 +46,13 @@ IMPLEMENTATIONS = [
 # By name: who has no numba-cuda cannot import them.
 ON_A_GPU = [
     (contract.ClusteringBackend, "backend", "DeviceClustering"),
-    (contract.Sweeps, "passes", "SweepBuffers"),
-    (contract.Sweeps, "streamed_passes", "StreamedSweepBuffers"),
-    (contract.Seeding, "passes", "SeedingPasses"),
-    (contract.Seeding, "streamed_passes", "StreamedSeedingPasses"),
-    (contract.MiniBatchSteps, "mini_batch", "MiniBatches"),
-    (contract.GradientSteps, "center_steps", "CenterSteps"),
-    (contract.LloydIterations, "lloyd", "Iterations"),
+    (contract.Sweeps, "passes", "DeviceSweeps"),
+    (contract.Sweeps, "streamed_passes", "StreamedSweeps"),
+    (contract.Seeding, "passes", "DeviceSeeding"),
+    (contract.Seeding, "streamed_passes", "StreamedSeeding"),
+    (contract.MiniBatchSteps, "mini_batch", "DeviceMiniBatchSteps"),
+    (contract.GradientSteps, "center_steps", "DeviceGradientSteps"),
+    (contract.LloydIterations, "lloyd", "DeviceIterations"),
 ]
 K = 3
 
@@ -310,7 +310,7 @@ def test_iterations_with_an_empty_cluster(rows_there):
 def mini_batches_over(rows, k, batch_size):
     there = clustering_backend(rows)
     loop = there.mini_batches(rows, k, batch_size)
-    return mini_batch.MiniBatchesOneByOne(there, rows, k, batch_size) if loop is None else loop
+    return mini_batch.MiniBatchStepsOneByOne(there, rows, k, batch_size) if loop is None else loop
 
 
 def test_mini_batch_steps(rows_there):

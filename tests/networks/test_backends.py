@@ -64,7 +64,7 @@ def test_rows_that_are_as_they_should_be_are_not_copied():
 @pytest.mark.parametrize("before", [0, 3])
 def test_data_are_bound_once(before):
     """What changes in the network afterwards is seen; the data are those that were given."""
-    net = Network([3, 2, 1], hidden_activation="tanh", loss="squared_error", dtype=np.float64)
+    net = Network([3, 2, 1], hidden_activation="tanh", loss="squared_error", dtype=np.float64, backend=HOST)
     net.parameters[:] = np.linspace(-1, 1, net.parameters.size)
     optimizer = optimizer_for(net)
     bound = net.bind(HostRows(X / 10), X[:, :1].copy(), alpha=0.1, optimizer=optimizer)

@@ -8,6 +8,7 @@ from fastnn.kernels.compiler.jit import jit
 from fastnn.kernels.cpu.network.dropout import drop_units, dropout_loops
 from fastnn.kernels.network import device
 from fastnn.kernels.shared import pacing
+from fastnn.networks.host_network import HOST
 from fastnn.networks.network import Network
 from fastnn.tables.activations import HIDDEN
 from fastnn.tables.dropout import Dropout, is_dropped, philox, random_words
@@ -164,10 +165,8 @@ def test_units_are_dropped_in_place(dtype, n_units):
 
 def pair(sizes, activation, loss, dtype, dropout):
     """A compiled network and its twin, with the same parameters."""
-    networks = [
-        kind(sizes, hidden_activation=activation, loss=loss, dtype=dtype, dropout=dropout)
-        for kind in (Network, ReferenceNetwork)
-    ]
+    options = {"hidden_activation": activation, "loss": loss, "dtype": dtype, "dropout": dropout}
+    networks = Network(sizes, **options, backend=HOST), ReferenceNetwork(sizes, **options)
     values = np.random.default_rng(0).normal(size=networks[0].parameters.size) / np.sqrt(max(sizes))
     for one in networks:
         one.parameters[:] = values

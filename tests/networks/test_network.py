@@ -8,6 +8,7 @@ from fastnn.kernels.network import device
 from fastnn.kernels.shared import pacing
 from fastnn.networks import host_network
 from fastnn.networks.backends import predict
+from fastnn.networks.host_network import HOST
 from fastnn.networks.layout import Layout
 from fastnn.networks.network import Network
 from fastnn.networks.rows import HostRows
@@ -32,10 +33,8 @@ def targets_for(loss, n, k, rng):
 def pair(sizes, activation="tanh", loss="log_loss", dtype=np.float64, seed=0):
     """A compiled network and its reference with the same random parameters."""
     rng = np.random.default_rng(seed)
-    networks = [
-        kind(sizes, hidden_activation=activation, loss=loss, dtype=dtype)
-        for kind in (Network, ReferenceNetwork)
-    ]
+    options = {"hidden_activation": activation, "loss": loss, "dtype": dtype}
+    networks = Network(sizes, **options, backend=HOST), ReferenceNetwork(sizes, **options)
     values = rng.normal(size=networks[0].parameters.size) / np.sqrt(max(sizes))
     for one in networks:
         one.parameters[:] = values

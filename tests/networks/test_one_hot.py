@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from fastnn.networks.host_network import HOST
 from fastnn.networks.network import Network
 from fastnn.networks.one_hot import OneHot
 from tests.networks.test_network import bound, optimizer_for
@@ -39,7 +40,7 @@ def test_bits_are_those_of_numbers(form, k, dtype, n, batch, any_size_uses_threa
     results = []
     for one in (Y, numbers.astype(dtype)):
         loss = "log_loss" if form == "codes" else "binary_log_loss"
-        net = Network([6, 7, k], hidden_activation="tanh", loss=loss, dtype=dtype)
+        net = Network([6, 7, k], hidden_activation="tanh", loss=loss, dtype=dtype, backend=HOST)
         net.parameters[:] = np.random.default_rng(1).normal(size=net.parameters.size)
         optimizer = optimizer_for(net)
         order = np.random.default_rng(2).permutation(n)[: max(1, n - 7)]

@@ -9,6 +9,7 @@ from sklearn.exceptions import ConvergenceWarning
 from fastnn import MLPClassifier, MLPRegressor
 from fastnn.networks import host_network
 from fastnn.networks.data import Data
+from fastnn.networks.host_network import HOST
 from fastnn.networks.network import Network
 from fastnn.networks.progress import Progress
 from fastnn.networks.rows import HostRows
@@ -29,7 +30,7 @@ def settings_of(name, **changes):
 
 
 def problem(Y=Y, scored=False, **options):
-    net = Network([4, 5, 1], hidden_activation="tanh", loss="squared_error", dtype=np.float64)
+    net = Network([4, 5, 1], hidden_activation="tanh", loss="squared_error", dtype=np.float64, backend=HOST)
     net.parameters[:] = np.random.default_rng(1).normal(size=net.parameters.size) / 2
     data = Data(HostRows(X), np.ascontiguousarray(Y), None)
     return Problem(net, data, np.random.RandomState(0), Progress.begin(scored), **options)

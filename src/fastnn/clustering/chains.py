@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.clustering.passes import Rows, as_rows, dense_array, nearest_centers
+from fastnn.kernels.contract.clustering import Data
 
 # Candidates of a chain: the most in the experiments of the paper.
 _LENGTH = 200
@@ -31,7 +32,7 @@ _BLOCK, _BLOCK_ROWS = 1 << 20, 1 << 8
 
 
 def markov_chains(
-    X: Any,
+    X: Data,
     n_clusters: int,
     weights: np.ndarray | None,
     random_state: np.random.RandomState,
@@ -108,7 +109,7 @@ def _walk(values: np.ndarray, thresholds: np.ndarray) -> int:
     return at
 
 
-def _distances(X: Any, rows: np.ndarray, centers: np.ndarray) -> np.ndarray:
+def _distances(X: Data, rows: np.ndarray, centers: np.ndarray) -> np.ndarray:
     """Squared distances of some rows to the nearest of the centres; rows are copied in blocks."""
     distances = np.empty(rows.size, X.dtype)
     size = max(_BLOCK_ROWS, _BLOCK // X.shape[1])

@@ -31,7 +31,7 @@ def step(
     *,
     safe: np.ndarray | None = None,
     progress: np.ndarray | None = None,
-    sweeps: Sweeps | None = None,
+    sweeps: Sweeps[Rows] | None = None,
 ) -> tuple[float, bool]:
     """One step on all rows of X; `C` and `motion` change in place.
 
@@ -100,7 +100,7 @@ class GradientStepsOneByOne:
 
     def __init__(
         self,
-        backend: ClusteringBackend,
+        backend: ClusteringBackend[Rows],
         X: Rows,
         weights: np.ndarray | None,
         k: int,
@@ -160,7 +160,7 @@ class GradientStepsOneByOne:
                 return b + 1, NO_IMPROVEMENT
         return last, RUNNING
 
-    def _batch(self, b: int) -> tuple[Rows, np.ndarray | None, Sweeps, float]:
+    def _batch(self, b: int) -> tuple[Rows, np.ndarray | None, Sweeps[Rows], float]:
         """Rows and weights of a batch, the sweeps for so many rows, and which part they are of an epoch's."""
         if self._batch_size is None:
             return self._X, self._weights, self._sweeps, 1.0

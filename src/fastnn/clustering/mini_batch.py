@@ -9,16 +9,15 @@ References
 Sculley, "Web-scale k-means clustering", WWW 2010.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from scipy import sparse
 
 from fastnn.clustering.draws import Draws
-from fastnn.clustering.passes import as_rows, some_rows, total_weight, weights_or_empty
+from fastnn.clustering.passes import as_rows, dense_array, some_rows, total_weight, weights_or_empty
 from fastnn.clustering.sphere import have_direction
 from fastnn.kernels.clustering import clustering_backend, device
-from fastnn.kernels.contract.clustering import ClusteringBackend
+from fastnn.kernels.contract.clustering import ClusteringBackend, Data, Rows
 from fastnn.kernels.shared.center_arguments import MiniBatchRule
 from fastnn.kernels.shared.codes import (
     INERTIA,
@@ -53,7 +52,7 @@ class MiniBatchResult(NamedTuple):
 
 
 def reassign(
-    X: Any,
+    X: Data,
     rows: np.ndarray,
     C: np.ndarray,
     seen: np.ndarray,
@@ -95,13 +94,13 @@ def reassign(
         chosen = rows[random_state.choice(rows.size, replace=False, size=count)]
         if verbose:
             print(f"[MiniBatchKMeans] Reassigning {count} cluster centers.")
-        C[starved] = X[chosen].toarray() if sparse.issparse(X) else X[chosen]
+        C[starved] = dense_array(X[chosen])
     if not starved.all():
         seen[starved] = seen[~starved].min()
 
 
 def partial_step(
-    X: Any,
+    X: Data,
     weights: np.ndarray | None,
     C: np.ndarray,
     seen: np.ndarray,
@@ -150,7 +149,7 @@ def partial_step(
 
 
 def mini_batches(
-    X: Any,
+    X: Data,
     weights: np.ndarray | None,
     C: np.ndarray,
     *,
@@ -216,7 +215,7 @@ def mini_batches(
     )
 
 
-class MiniBatchesOneByOne:
+class MiniBatchStepsOneByOne:
     """``MiniBatchSteps`` of a sweep each, for rows of which no device takes many batches at once.
 
     That is, CSR rows, and rows that do not all lie on the GPU. The centres are on the host.
@@ -231,7 +230,7 @@ class MiniBatchesOneByOne:
     batch_size : int
     """
 
-    def __init__(self, backend: ClusteringBackend, X: Any, k: int, batch_size: int) -> None:
+    def __init__(self, backend: ClusteringBackend[Rows], X: Data, k: int, batch_size: int) -> None:
         self._backend, self._X, self._batch_size = backend, X, batch_size
         self._sweeps = backend.sweeps(X, k, batch_size)
         self._before = np.empty((k, X.shape[1]), X.dtype)
@@ -271,14 +270,14 @@ class MiniBatchesOneByOne:
 class _Run:
     """A run of steps: what lasts from call to call."""
 
-    def __init__(self, X: Any, C: np.ndarray, batch_size: int, rule: MiniBatchRule, draws: Draws) -> None:
+    def __init__(self, X: Data, C: np.ndarray, batch_size: int, rule: MiniBatchRule, draws: Draws) -> None:
         self.X, self.C, self.batch_size, self.rule, self.draws = X, C, batch_size, rule, draws
         k, d = C.shape
         self.seen, self.progress = np.zeros(k), _progress()
         self.before = np.empty((k if rule.tol > 0 else 0, d), C.dtype)
         backend = clustering_backend(X)
         steps = backend.mini_batches(X, k, batch_size)
-        self.steps = MiniBatchesOneByOne(backend, X, k, batch_size) if steps is None else steps
+        self.steps = MiniBatchStepsOneByOne(backend, X, k, batch_size) if steps is None else steps
         self.steps.load(C)
 
     def until(self, n_steps: int, verbose: bool) -> int:

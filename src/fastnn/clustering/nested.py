@@ -16,14 +16,13 @@ References
 Newling and Fleuret, "Nested mini-batch k-means", NIPS 2016: algorithm gb-rho, without its bounds.
 """
 
-from typing import Any
-
 import numpy as np
 
 from fastnn.clustering.lloyd import lloyd
 from fastnn.clustering.mini_batch import MiniBatchResult
 from fastnn.clustering.passes import Rows, as_rows, some_rows, total_weight, weights_or_empty
 from fastnn.kernels.clustering import clustering_backend, device
+from fastnn.kernels.contract.clustering import Data
 
 # The paper's rho: on its data 100 and 1000 lead to the least inertia in the time of a few passes. A larger
 # number waits longer before a batch grows.
@@ -37,7 +36,7 @@ class _Batch:
     """The rows of a growing batch, in ascending order, so that memory is read forwards."""
 
     def __init__(
-        self, X: Any, weights: np.ndarray | None, size: int, k: int, random_state: np.random.RandomState
+        self, X: Data, weights: np.ndarray | None, size: int, k: int, random_state: np.random.RandomState
     ) -> None:
         n, d = X.shape
         self.X, self.weights = X, weights
@@ -95,7 +94,7 @@ class _Batch:
 
 
 def nested_batches(
-    X: Any,
+    X: Data,
     weights: np.ndarray | None,
     C: np.ndarray,
     *,

@@ -3,22 +3,20 @@
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 from scipy import sparse
 
 from fastnn.kernels.clustering import clustering_backend
-from fastnn.kernels.contract.clustering import ClusteringBackend
+from fastnn.kernels.contract.clustering import ClusteringBackend, Data, Rows
 from fastnn.kernels.shared.arrays import Csr
-from fastnn.kernels.shared.device_rows import DeviceRows
-
-Rows = np.ndarray | Csr | DeviceRows
 
 
-def as_rows(X: Any, dtype: Any = None) -> Rows:
+def as_rows(X: "Data | Rows", dtype: DTypeLike | None = None) -> Rows:
     """Data as the engines take them; in their own dtype, unless another is given."""
     return clustering_backend(X).as_rows(X, dtype)
 
 
-def some_rows(backend: ClusteringBackend, X: Any, rows: np.ndarray) -> Rows:
+def some_rows(backend: ClusteringBackend[Rows], X: Data, rows: np.ndarray) -> Rows:
     """A copy of some rows, where these lie, as the engines take it."""
     return backend.as_rows(backend.take(X, rows))
 

@@ -11,7 +11,6 @@ Bahmani et al., "Scalable k-means++", VLDB 2012: k-means||.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from scipy import sparse
@@ -24,6 +23,7 @@ from fastnn.clustering.passes import (
     nearest_centers,
 )
 from fastnn.kernels.clustering import clustering_backend
+from fastnn.kernels.contract.clustering import Data
 from fastnn.kernels.shared.arrays import Csr
 
 # Seeding costs about log(k) assignments of its rows, so on more rows than this it works on a sample.
@@ -38,7 +38,7 @@ _ROUNDS, _OVERSAMPLING = 5, 0.5
 
 
 def plus_plus_rows(
-    X: Any,
+    X: Data,
     n_clusters: int,
     weights: np.ndarray | None,
     random_state: np.random.RandomState,
@@ -89,14 +89,14 @@ def plus_plus_rows(
 
 
 def plus_plus(
-    X: Any, n_clusters: int, weights: np.ndarray | None, random_state: np.random.RandomState
+    X: Data, n_clusters: int, weights: np.ndarray | None, random_state: np.random.RandomState
 ) -> np.ndarray:
     """The centres of ``plus_plus_rows``."""
     return plus_plus_rows(X, n_clusters, weights, random_state)[0]
 
 
 def searched_plus_plus(
-    X: Any, n_clusters: int, weights: np.ndarray | None, random_state: np.random.RandomState
+    X: Data, n_clusters: int, weights: np.ndarray | None, random_state: np.random.RandomState
 ) -> np.ndarray:
     """Greedy k-means++ and a local search, on a sample where there are many rows.
 
@@ -123,7 +123,7 @@ def searched_plus_plus(
 
 
 def parallel_plus_plus(
-    X: Any, n_clusters: int, weights: np.ndarray | None, random_state: np.random.RandomState
+    X: Data, n_clusters: int, weights: np.ndarray | None, random_state: np.random.RandomState
 ) -> np.ndarray:
     """k-means||: many candidates in a few passes, of which weighted k-means++ takes the centres.
 
@@ -157,7 +157,7 @@ def parallel_plus_plus(
 
 
 def random_rows(
-    X: Any, n_clusters: int, weights: np.ndarray | None, random_state: np.random.RandomState
+    X: Data, n_clusters: int, weights: np.ndarray | None, random_state: np.random.RandomState
 ) -> np.ndarray:
     """Rows at random, those that scikit-learn would take; no row twice.
 

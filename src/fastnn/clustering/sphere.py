@@ -1,13 +1,12 @@
 """Rows of unit length, for spherical k-means: there the nearest centre is that of the largest cosine."""
 
-from typing import Any
-
 import numpy as np
 
 from fastnn.kernels.clustering import clustering_backend
+from fastnn.kernels.contract.clustering import Data, Rows
 
 
-def unit_rows(X: Any) -> Any:
+def unit_rows(X: Data) -> Data:
     """The rows divided by their lengths, where they lie; X itself if all rows have unit length already.
 
     X : ndarray, CSR matrix or DeviceRows, of shape (n_samples, n_features). A row of zeros stays one: its
@@ -16,12 +15,12 @@ def unit_rows(X: Any) -> Any:
     return clustering_backend(X).unit_rows(X)
 
 
-def have_direction(X: Any) -> np.ndarray:
+def have_direction(X: Data) -> np.ndarray:
     """Which rows are not all zeros: a mask (n_samples,), of any kind of rows."""
     return clustering_backend(X).have_direction(X)
 
 
-def with_direction(X: Any, weights: np.ndarray | None) -> np.ndarray | None:
+def with_direction(X: "Data | Rows", weights: np.ndarray | None) -> np.ndarray | None:
     """Weights by which a row of zeros, which has no direction, can not become a centre.
 
     Parameters

@@ -1,12 +1,12 @@
 """Where mini-batches start: initial centres from a few of the rows, and the best of several."""
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
 from fastnn.clustering.passes import as_rows, labels_inertia
 from fastnn.kernels.clustering import clustering_backend
+from fastnn.kernels.contract.clustering import Data
 
 # Rows for the choice of initial centres: so many batches; so many for each cluster if that is too few.
 _INIT_BATCHES, _INIT_ROWS = 3, 3
@@ -19,12 +19,12 @@ def init_rows(n: int, n_clusters: int, batch_size: int, wanted: int | None) -> i
 
 
 def sample(
-    X: Any,
+    X: Data,
     weights: np.ndarray | None,
     size: int,
     random_state: np.random.RandomState,
     among: np.ndarray | None = None,
-) -> tuple[Any, np.ndarray | None]:
+) -> tuple[Data, np.ndarray | None]:
     """Rows drawn with replacement, of all or of the numbers `among`, with their weights."""
     rows = random_state.randint(0, X.shape[0] if among is None else len(among), size)
     rows = rows if among is None else among[rows]
@@ -33,9 +33,9 @@ def sample(
 
 
 def initial_centers(
-    X: Any,
+    X: Data,
     weights: np.ndarray | None,
-    make: Callable[[Any, np.ndarray | None], np.ndarray],
+    make: Callable[[Data, np.ndarray | None], np.ndarray],
     size: int,
     random_state: np.random.RandomState,
     among: np.ndarray | None = None,
@@ -50,9 +50,9 @@ def initial_centers(
 
 
 def best_centers(
-    X: Any,
+    X: Data,
     weights: np.ndarray | None,
-    make: Callable[[Any, np.ndarray | None], np.ndarray],
+    make: Callable[[Data, np.ndarray | None], np.ndarray],
     n_init: int,
     size: int,
     random_state: np.random.RandomState,

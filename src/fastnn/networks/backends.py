@@ -1,7 +1,7 @@
 """The door: which device works on a network follows from its rows, and is asked here alone."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -13,16 +13,17 @@ from fastnn.networks.layout import layout_of
 from fastnn.networks.rows import HostRows
 
 
-def rows_and_backend(X: Any) -> tuple[EngineRows, NetworkBackend]:
+def rows_and_backend(X: Any) -> tuple[EngineRows, NetworkBackend[EngineRows]]:
     """Data as rows that can be taken and cast, and the backend that works on them.
 
     Parameters
     ----------
     X : ndarray or CSR matrix of shape (n, n_features), or DeviceRows
     """
+    # A backend takes rows of its own kind alone: from here on the two go together.
     if isinstance(X, DeviceRows):
-        return X, DEVICE
-    return HostRows(X), HOST
+        return X, cast(NetworkBackend[EngineRows], DEVICE)
+    return HostRows(X), cast(NetworkBackend[EngineRows], HOST)
 
 
 def predict(

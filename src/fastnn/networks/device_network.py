@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fastnn.kernels.contract.network import EngineNetwork, TargetMatrix
+from fastnn.kernels.contract.network import EngineNetwork, NetworkBackend, TargetMatrix
 from fastnn.kernels.network import networks_on_device
 from fastnn.kernels.shared.arrays import plain
 from fastnn.kernels.shared.device_rows import DeviceRows
@@ -41,7 +41,7 @@ class DeviceBackend:
         return networks_on_device().outputs(X, parameters, list(layer_sizes), list(activations))
 
 
-DEVICE = DeviceBackend()
+DEVICE: NetworkBackend[DeviceRows] = DeviceBackend()
 
 
 class DeviceNetwork:

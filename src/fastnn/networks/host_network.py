@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fastnn.kernels.contract.network import EngineNetwork, TargetMatrix
+from fastnn.kernels.contract.network import EngineNetwork, NetworkBackend, TargetMatrix
 from fastnn.kernels.network import device
 from fastnn.kernels.shared.arrays import plain
 from fastnn.kernels.shared.pacing import ThreadedChunks
@@ -74,7 +74,7 @@ class HostBackend:
         return out
 
 
-HOST = HostBackend()
+HOST: NetworkBackend[HostRows] = HostBackend()
 
 
 class HostNetwork:

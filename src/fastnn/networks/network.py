@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from fastnn.kernels.contract.network import BoundNetwork, EngineRows, NetworkBackend, TargetMatrix
-from fastnn.networks.host_network import HOST
 from fastnn.networks.layout import layout_of
 from fastnn.tables.dropout import NO_DROPOUT, Dropout
 from fastnn.tables.losses import CODES as LOSS_CODES
@@ -27,13 +27,13 @@ class Network:
         Name of an entry of ``fastnn.tables.losses``; the output activation follows from it.
     dtype : numpy dtype
         float32 or float64: of parameters, activations and gradients.
+    backend : NetworkBackend
+        Where it is trained and predicts: that of its rows, see ``fastnn.networks.backends``.
     dropout : Dropout, default=NO_DROPOUT
         Of every hidden layer in an epoch, and nowhere else. Its random numbers follow from the number of the
         optimiser's step.
     bias_rates : sequence of float, default=None
         Factor of the step of each layer's biases; where it is 0 they stay what they are. None: all 1.
-    backend : NetworkBackend, default=HOST
-        Where it is trained and predicts: that of its rows, see ``fastnn.networks.backends``.
 
     Attributes
     ----------
@@ -51,10 +51,10 @@ class Network:
         *,
         hidden_activation: str | Sequence[str],
         loss: str,
-        dtype: Any,
+        dtype: DTypeLike,
+        backend: NetworkBackend[EngineRows],
         dropout: Dropout = NO_DROPOUT,
         bias_rates: Sequence[float] | None = None,
-        backend: NetworkBackend = HOST,
     ) -> None:
         self.dtype = np.dtype(dtype)
         self.dropout = dropout

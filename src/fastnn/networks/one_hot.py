@@ -1,8 +1,9 @@
 """Targets of classes: a one-hot matrix that is kept as the place of the 1 in each row."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 
 class OneHot(NamedTuple):
@@ -16,11 +17,11 @@ class OneHot(NamedTuple):
         """Rows and columns of the matrix."""
         return self.codes.size, self.n_classes
 
-    def take(self, rows: Any) -> "OneHot":
+    def take(self, rows: np.ndarray) -> "OneHot":
         """Some of the rows."""
         return self._replace(codes=self.codes[rows])
 
-    def dense(self, dtype: Any) -> np.ndarray:
+    def dense(self, dtype: DTypeLike) -> np.ndarray:
         """The matrix itself."""
         matrix = np.zeros(self.shape, dtype)
         matrix[np.arange(self.codes.size), self.codes] = 1

@@ -3,6 +3,7 @@
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import DTypeLike
 from scipy import sparse
 
 
@@ -28,7 +29,7 @@ class HostRows:
         """A copy of some rows."""
         return type(self)(self.X[rows])
 
-    def astype(self, dtype: Any) -> Self:
+    def astype(self, dtype: DTypeLike) -> Self:
         """The rows in another dtype, C-contiguous; without a copy where they are."""
         if sparse.issparse(self.X):
             return type(self)(self.X.astype(dtype, copy=False))

@@ -31,11 +31,12 @@ from fastnn.kernels.cuda.clustering import (
     nearest_tf32,
     scan,
     sorting,
+    sphere,
     streamed_passes,
     sums,
 )
 from fastnn.kernels.cuda.network import linear, output, step_arguments, steps
-from fastnn.kernels.cuda.rows import gather, lengths
+from fastnn.kernels.cuda.rows import finite, gather
 from fastnn.kernels.cuda.runtime import memory, structures
 from fastnn.kernels.cuda.runtime.compat import SIMULATED, compiled_for, cuda
 from fastnn.kernels.cuda.tiles import tile
@@ -86,9 +87,9 @@ def array_kernels(real):
             (V, V),
             FEW,
         ),
-        "_find_not_finite": ([lengths._find_not_finite], (M, I32), FEW),
-        "_measure": ([lengths._measure], (M, F64, F64, FLOAT, I32), FEW),
-        "_divide": ([lengths._divide], (M, F64, F64, M), FEW),
+        "_find_not_finite": ([finite._find_not_finite], (M, I32), FEW),
+        "_measure": ([sphere._measure], (M, F64, F64, FLOAT, I32), FEW),
+        "_divide": ([sphere._divide], (M, F64, F64, M), FEW),
         "gather_rows": ([gather.gather_rows], (I64, INT, M, M), FEW),
         "gather_weighted": ([gather.gather_weighted], (I64, INT, M, V, M, V), FEW),
         "_sum_products": ([reduction._sum_products], (V, INT, V, F64), FEW),

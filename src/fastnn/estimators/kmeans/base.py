@@ -205,6 +205,15 @@ class BaseKMeans(
             raise ValueError(f"cluster_centers_ must hold real numbers, got dtype {centers.dtype}.")
         return plain(centers, np.float32 if centers.dtype == np.float32 else np.float64)
 
+    def _centers_to_go_on(self, *carried: np.ndarray) -> np.ndarray:
+        """A copy of the centres; `carried` has what centres have from step to step, an entry for each."""
+        centers = self._centers().copy()
+        if any(len(array) != self.n_clusters for array in (centers, *carried)):
+            raise ValueError(
+                f"Cannot go on with n_clusters={self.n_clusters}: there are {len(centers)} centres."
+            )
+        return centers
+
     def _with_centers(self, X: Any) -> tuple[Rows, np.ndarray]:
         """X as the engines take it, and the centres, in one dtype."""
         centers = self._centers()

@@ -337,11 +337,7 @@ class GradKMeans(BaseKMeans, GradientParameters):
                 centers = self._initial_centers(init, X, weights, random_state)
                 motion = Motion.zeros(*centers.shape)
             else:
-                centers = self._centers().copy()
-                if len(centers) != self.n_clusters:
-                    raise ValueError(
-                        f"Cannot go on with n_clusters={self.n_clusters}: there are {len(centers)} centres."
-                    )
+                centers = self._centers_to_go_on()
                 # A state that another rule, or other centres, have left behind means nothing here.
                 fits = self._motion_rule == self._rule_name() and len(self._motion.seen) == len(centers)
                 motion = self._motion.copy() if fits else Motion.zeros(*centers.shape)

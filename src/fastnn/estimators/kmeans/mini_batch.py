@@ -350,11 +350,7 @@ class MiniBatchKMeans(BaseKMeans, MiniBatchParameters):
 
     def _to_go_on(self, X: Any, weights: np.ndarray | None) -> tuple[np.ndarray, Any, np.ndarray | None]:
         """A copy of the centres; X and the weights in their dtype."""
-        centers = self._centers().copy()
-        if len(centers) != self.n_clusters or len(self._counts) != len(centers):
-            raise ValueError(
-                f"Cannot go on with n_clusters={self.n_clusters}: there are {len(centers)} centres."
-            )
+        centers = self._centers_to_go_on(self._counts)
         X = plain(X, centers.dtype) if isinstance(X, np.ndarray) else X.astype(centers.dtype, copy=False)
         return centers, X, None if weights is None else plain(weights, centers.dtype)
 

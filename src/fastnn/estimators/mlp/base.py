@@ -1,9 +1,10 @@
 """What the two multi-layer perceptrons share: parameters, validation, fitting, the forward pass."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from itertools import pairwise
 from numbers import Integral
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, _fit_context
@@ -27,7 +28,7 @@ from fastnn.estimators.mlp.training import fitted_attributes, remark_on_a_fit, t
 from fastnn.estimators.on_device import refuse_sparse, rows_in_place
 from fastnn.estimators.sparse_rows import canonical_csr
 from fastnn.estimators.weights import checked_weights
-from fastnn.kernels import device_number, device_rows, to_host
+from fastnn.kernels import device_number, device_rows, to_host, to_kind_of
 from fastnn.kernels.shared.device_rows import is_device_array
 from fastnn.kernels.shared.threads import use_threads
 from fastnn.networks.backends import predict, rows_and_backend
@@ -59,6 +60,9 @@ class BaseMLP(Drafting, MLPParameters, BaseEstimator, ABC):
     """Base of ``MLPClassifier`` and ``MLPRegressor``."""
 
     # What the subclasses add.
+
+    # Of the true targets and of predictions; the higher the better.
+    _score_function: ClassVar[Callable[..., float]]
 
     @abstractmethod
     def _validate_input(
@@ -193,9 +197,9 @@ class BaseMLP(Drafting, MLPParameters, BaseEstimator, ABC):
             hidden_activation=activations,
             loss=self._network_loss(),
             dtype=dtype,
-            dropout=dropout,
             bias_rates=bias_rates(self, n_layers),
             backend=backend,
+            dropout=dropout,
         )
         network.load(coefs, intercepts)
         if isinstance(y, np.ndarray) and y.dtype != np.bool_:
@@ -295,6 +299,16 @@ class BaseMLP(Drafting, MLPParameters, BaseEstimator, ABC):
                 hidden_activation=hidden_activations(self, self.n_layers_ - 2),
                 output_activation=self.out_activation_,
             )
+
+    def _predict(self, X: Any) -> Any:
+        """Predictions for any data, of the kind of X."""
+        return to_kind_of(X, self._decide(self._outputs(X)), self.device)
+
+    def _score(self, X: Any, y: Any, sample_weight: Any) -> float:
+        if sample_weight is not None:
+            sample_weight = checked_weights(sample_weight, X)
+        y = canonical_csr(to_host(y), "y")
+        return self._score_function(y, self._decide(self._outputs(X)), sample_weight=sample_weight)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

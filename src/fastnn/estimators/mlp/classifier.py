@@ -14,7 +14,6 @@ from fastnn.estimators.declaration import estimator
 from fastnn.estimators.mlp.base import BaseMLP
 from fastnn.estimators.mlp.targets import as_vector
 from fastnn.estimators.sparse_rows import canonical_csr
-from fastnn.estimators.weights import checked_weights
 from fastnn.kernels import to_host, to_kind_of
 from fastnn.networks.one_hot import OneHot
 
@@ -97,8 +96,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     ) -> tuple[Any, np.ndarray | OneHot]:
         first_call = incremental and _check_partial_fit_first_call(self, classes)
         X, y = self._validated(X, y, reset=reset)
-        if y.ndim == 2 and y.shape[1] == 1:
-            y = as_vector(y)
+        y = as_vector(y)
 
         if first_call:
             # For multi-label targets `classes` numbers the columns, which y itself shows.
@@ -190,7 +188,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         y : ndarray of shape (n_samples,) or (n_samples, n_classes)
             Class labels; for multi-label models a 0/1 matrix.
         """
-        return to_kind_of(X, self._decide(self._outputs(X)), self.device)
+        return self._predict(X)
 
     def score(self, X, y, sample_weight=None):
         """Accuracy of the predictions; for several labels, the share of rows with all of them right.
@@ -208,10 +206,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         -------
         score : float
         """
-        if sample_weight is not None:
-            sample_weight = checked_weights(sample_weight, X)
-        y = canonical_csr(to_host(y), "y")
-        return self._score_function(y, self._decide(self._outputs(X)), sample_weight=sample_weight)
+        return self._score(X, y, sample_weight)
 
     def predict_proba(self, X):
         """Probabilities of the classes.

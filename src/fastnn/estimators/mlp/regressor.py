@@ -13,9 +13,6 @@ from fastnn.estimators.declaration import declared, estimator, one_of, parameter
 from fastnn.estimators.mlp.base import BaseMLP
 from fastnn.estimators.mlp.parameters import MLPParameters
 from fastnn.estimators.mlp.targets import as_vector
-from fastnn.estimators.sparse_rows import canonical_csr
-from fastnn.estimators.weights import checked_weights
-from fastnn.kernels import to_host, to_kind_of
 from fastnn.tables.losses import LOSSES
 
 
@@ -114,8 +111,7 @@ class MLPRegressor(RegressorMixin, BaseMLP, RegressorParameters):
         check_array(y, ensure_2d=False, dtype="numeric", input_name="y")  # no sparse matrix, no strings
         if y.dtype.kind not in "biuf":  # dates
             raise TypeError(f"y must hold real numbers, got dtype {y.dtype}.")
-        if y.ndim == 2 and y.shape[1] == 1:
-            y = as_vector(y)
+        y = as_vector(y)
         if self.loss == "poisson" and (y < 0).any():
             raise ValueError(f"Some value(s) of y are out of the valid range of the loss {self.loss!r}.")
         return X, y
@@ -168,7 +164,7 @@ class MLPRegressor(RegressorMixin, BaseMLP, RegressorParameters):
         y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
             Predictions; float32 where both X and the model are.
         """
-        return to_kind_of(X, self._decide(self._outputs(X)), self.device)
+        return self._predict(X)
 
     def score(self, X, y, sample_weight=None):
         """Coefficient of determination R^2 of the predictions.
@@ -186,7 +182,4 @@ class MLPRegressor(RegressorMixin, BaseMLP, RegressorParameters):
         -------
         score : float
         """
-        if sample_weight is not None:
-            sample_weight = checked_weights(sample_weight, X)
-        y = canonical_csr(to_host(y), "y")
-        return self._score_function(y, self._decide(self._outputs(X)), sample_weight=sample_weight)
+        return self._score(X, y, sample_weight)

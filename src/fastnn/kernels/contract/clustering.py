@@ -1,18 +1,33 @@
 """What the engine of k-means asks of a device: one class for each thing, and ``ClusteringBackend`` for all.
 
-Rows are what a backend's ``as_rows`` makes of a user's data. Centres, their sums and their weights are few:
-they are arrays of NumPy between two calls, on every device. Three loops may stay on a device for many steps;
-where a backend gives None for one, the engine goes step by step, by ``Sweeps``.
+Rows are what a backend's ``as_rows`` makes of a user's data; each backend takes its own kinds alone. Centres,
+their sums and their weights are few: they are arrays of NumPy between two calls, on every device. Three loops
+may stay on a device for many steps; where a backend gives None for one, the engine goes step by step, by
+``Sweeps``.
 """
 
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 import numpy as np
+from numpy.typing import DTypeLike
 
+from fastnn.kernels.shared.arrays import Csr
 from fastnn.kernels.shared.center_arguments import CenterRule, MiniBatchRule
+from fastnn.kernels.shared.device_rows import DeviceRows
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix  # kernels do without
+
+# Rows of any backend, as an engine has them.
+Rows = np.ndarray | Csr | DeviceRows
+# What they are made of: a user's data, checked.
+Data: TypeAlias = "np.ndarray | csr_matrix | DeviceRows"
+# Rows of one backend, and the same where a class only takes them.
+Own = TypeVar("Own")
+Taken = TypeVar("Taken", contravariant=True)
 
 
-class Sweeps(Protocol):
+class Sweeps(Protocol[Taken]):
     """Passes over rows, and what the last one has found.
 
     Attributes
@@ -37,11 +52,11 @@ class Sweeps(Protocol):
     @property
     def counts(self) -> np.ndarray: ...
 
-    def sweep(self, X: Any, weights: np.ndarray, C: np.ndarray, *, summing: bool) -> float:
+    def sweep(self, X: Taken, weights: np.ndarray, C: np.ndarray, *, summing: bool) -> float:
         """Assign all rows, and add them up if `summing`; the inertia. Weights of (0,) stand for ones."""
 
-    def sum_all(self, X: Any) -> None:
-        """Add all rows up, as those of one cluster."""
+    def sum_all(self, X: Taken) -> None:
+        """Add all rows up, as those of one cluster; dense ones."""
 
 
 class LloydIterations(Protocol):
@@ -140,51 +155,51 @@ class Seeding(Protocol):
         """Rows at which the running sum of the potential, that knows of row `last`, reaches the targets."""
 
 
-class ClusteringBackend(Protocol):
+class ClusteringBackend(Protocol[Own]):
     """A device for k-means."""
 
-    def as_rows(self, X: Any, dtype: Any = None) -> Any:
+    def as_rows(self, X: "Own | csr_matrix", dtype: DTypeLike | None = None) -> Own:
         """Data as rows that the other methods take; in their own dtype, unless another is given."""
 
-    def take(self, X: Any, rows: np.ndarray) -> Any:
+    def take(self, X: "Own | csr_matrix", rows: np.ndarray) -> "Own | csr_matrix":
         """A copy of some rows, on the device, of the kind of X."""
 
-    def on_host(self, X: Any) -> Any:
+    def on_host(self, X: "Own | csr_matrix") -> "np.ndarray | csr_matrix":
         """All rows on the host, for what works there alone."""
 
-    def as_given(self, X: Any) -> Any:
+    def as_given(self, X: "Own | csr_matrix") -> Any:
         """The rows as the kind of array that the user gave."""
 
-    def have_direction(self, X: Any) -> np.ndarray:
+    def have_direction(self, X: "Own | csr_matrix") -> np.ndarray:
         """Which rows are not all zeros: a mask (n,)."""
 
-    def unit_rows(self, X: Any) -> Any:
+    def unit_rows(self, X: "Own | csr_matrix") -> "Own | csr_matrix":
         """The rows divided by their lengths; X itself if all have unit length already."""
 
-    def nearest(self, X: Any, C: np.ndarray) -> Any:
+    def nearest(self, X: Own, C: np.ndarray) -> Any:
         """Number of the nearest centre of every row (n,) int32, as an array of the user's kind."""
 
-    def distances_to(self, X: Any, C: np.ndarray) -> Any:
-        """Distance of every row to every centre (n, k), as an array of the user's kind."""
+    def distances_to(self, X: Own, C: np.ndarray) -> Any:
+        """Distance of every row to every centre (n, k), as an array of the user's kind; of dense rows."""
 
-    def sweeps(self, X: Any, k: int, n: int | None = None) -> Sweeps:
+    def sweeps(self, X: Own, k: int, n: int | None = None) -> Sweeps[Own]:
         """Passes over rows like those of X: over all of them, or over `n`."""
 
     def iterations(
-        self, X: Any, weights: np.ndarray | None, C: np.ndarray, on_sphere: bool
+        self, X: Own, weights: np.ndarray | None, C: np.ndarray, on_sphere: bool
     ) -> LloydIterations | None:
         """Lloyd's iterations whose centres stay on the device, from these."""
 
-    def mini_batches(self, X: Any, k: int, batch_size: int) -> MiniBatchSteps | None:
+    def mini_batches(self, X: Own, k: int, batch_size: int) -> MiniBatchSteps | None:
         """Steps of mini-batch k-means that stay on the device."""
 
     def gradient_steps(
-        self, X: Any, weights: np.ndarray | None, k: int, n_rows: int, batch_size: int | None
+        self, X: Own, weights: np.ndarray | None, k: int, n_rows: int, batch_size: int | None
     ) -> GradientSteps | None:
         """Gradient steps that stay on the device.
 
         n_rows : rows of an epoch. batch_size : None for all rows of X, in place.
         """
 
-    def seeding(self, X: Any, weights: np.ndarray | None, n_clusters: int, n_trials: int) -> Seeding:
-        """The passes of k-means++ for so many centres, with so many candidates for each."""
+    def seeding(self, X: Own, weights: np.ndarray | None, n_clusters: int, n_trials: int) -> Seeding:
+        """The passes of k-means++ over dense rows, for so many centres, with so many candidates for each."""

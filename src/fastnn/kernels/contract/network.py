@@ -14,13 +14,17 @@ arguments and defaults, and to the results of the NumPy twins.
 """
 
 from collections.abc import Sequence
-from typing import Any, Protocol, Self
+from typing import Protocol, Self, TypeVar
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from fastnn.tables.dropout import Dropout
 from fastnn.tables.losses import Loss
 from fastnn.tables.optimizers import Optimizer
+
+# Rows of one device, which it alone takes.
+Taken = TypeVar("Taken", contravariant=True)
 
 
 class EngineRows(Protocol):
@@ -37,7 +41,7 @@ class EngineRows(Protocol):
     def take(self, rows: np.ndarray) -> "EngineRows":
         """A copy of some rows, on the same device."""
 
-    def astype(self, dtype: Any) -> "EngineRows":
+    def astype(self, dtype: DTypeLike) -> "EngineRows":
         """The rows in another dtype, as the backend takes them; the same ones where they are so."""
 
 
@@ -48,10 +52,10 @@ class PackedTargets(Protocol):
     def shape(self) -> tuple[int, int]:
         """Rows and columns of the matrix."""
 
-    def take(self, rows: Any) -> Self:
+    def take(self, rows: np.ndarray) -> Self:
         """Some of the rows."""
 
-    def dense(self, dtype: Any) -> np.ndarray:
+    def dense(self, dtype: DTypeLike) -> np.ndarray:
         """The matrix itself."""
 
 
@@ -135,13 +139,13 @@ class BoundNetwork(Protocol):
         """To be called after the last epoch: the optimiser's state is that of the training then."""
 
 
-class NetworkBackend(Protocol):
+class NetworkBackend(Protocol[Taken]):
     """A device on which networks are trained and predict."""
 
     def bind(
         self,
         network: EngineNetwork,
-        X: Any,
+        X: Taken,
         Y: TargetMatrix,
         *,
         sample_weight: np.ndarray | None = None,
@@ -167,7 +171,7 @@ class NetworkBackend(Protocol):
 
     def outputs(
         self,
-        X: Any,
+        X: Taken,
         parameters: np.ndarray,
         layer_sizes: Sequence[int],
         *,
@@ -206,7 +210,7 @@ class NetworkTraining(Protocol):
         """Over all rows: the loss summed, the weight of the rows, and the gradient's sum; without penalty."""
 
 
-class DeviceNetworks(Protocol):
+class DeviceNetworks(Protocol[Taken]):
     """Networks on the rows of such a device: ``kernels.networks_on_device``.
 
     In training all hidden layers have one activation, of the table; it and the loss are given by their codes.
@@ -214,7 +218,7 @@ class DeviceNetworks(Protocol):
 
     def training(
         self,
-        X: Any,
+        X: Taken,
         Y: np.ndarray,
         weights: np.ndarray | None,
         layer_sizes: Sequence[int],
@@ -225,6 +229,6 @@ class DeviceNetworks(Protocol):
         """A network in training on these rows."""
 
     def outputs(
-        self, X: Any, parameters: np.ndarray, layer_sizes: Sequence[int], activations: Sequence[str]
+        self, X: Taken, parameters: np.ndarray, layer_sizes: Sequence[int], activations: Sequence[str]
     ) -> np.ndarray:
         """Outputs (n, n_outputs) of a network for these rows; each layer's activation by its name."""

@@ -6,7 +6,7 @@
     linear_backward         |                         |                               kmeans.py
           |            training.py     passes.py      lloyd.py, mini_batch.py,           |
           |                |           candidates,    center_steps.py (loops)            |
-          |            steps.py        lengths        sweep.py, gather, reduction        |
+          |            steps.py        sphere         sweep_buffers, gather, reduction   |
           |            step_phases         |             |          |                   |
           |            layer_by_layer      |             |          |                   |
        linear.py <-----  output.py          +---> nearest.py     sums.py  <--------------+
@@ -21,7 +21,7 @@ The functions of ``tables/elementary.py`` stand on ``scalars`` and ``memory`` al
 
 Rows that a device has no memory for (``capacity``) stand beside those that it has::
 
-    by_blocks.py:  resident.py   -> training.DeviceTraining   passes.SweepBuffers, SeedingPasses
+    by_blocks.py:  resident.py   -> training.DeviceTraining   passes.DeviceSweeps, DeviceSeeding
                    streamed.py   -> streamed_training         streamed_passes
                         |                  |
                         +--- block_pipeline.py (copies while kernels run)
@@ -35,11 +35,12 @@ from fastnn.kernels.cuda.clustering.kmeans import assign, update_centers
 from fastnn.kernels.cuda.elementary import exp, log, logistic, tanh
 from fastnn.kernels.cuda.network import backend as _networks
 from fastnn.kernels.cuda.network.linear import linear_backward, linear_forward
+from fastnn.kernels.cuda.rows.by_blocks import RowsByBlocks
 from fastnn.kernels.cuda.rows.resident import device_rows, to_kind_of
 from fastnn.kernels.cuda.runtime.compat import on_device
 from fastnn.kernels.cuda.runtime.memory import to_host
 
-device_networks: DeviceNetworks = _networks
+device_networks: DeviceNetworks[RowsByBlocks] = _networks
 
 __all__ = [
     "assign",

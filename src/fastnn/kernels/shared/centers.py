@@ -12,6 +12,9 @@ from numba.extending import register_jitable
 
 from fastnn.kernels.shared.codes import CLUSTER, COUNT, MEAN, SQRT
 
+# How far the length of a row may be from 1, in eps of its dtype, for the row to be one of unit length.
+UNIT_ROUNDING = 8
+
 
 @register_jitable
 def mean_or_same(total, divisor, c):

@@ -5,10 +5,6 @@ from typing import Any
 
 import numpy as np
 
-# How far the length of a row may be from 1, in eps of its dtype, for the row to be one of unit length.
-UNIT_ROUNDING = 8
-
-
 # Memory of a GPU and managed memory, in DLPack's numbers of kinds of devices.
 _CUDA, _CUDA_MANAGED = 2, 13
 
@@ -67,11 +63,3 @@ class DeviceRows(ABC):
     @abstractmethod
     def as_given(self) -> Any:
         """The rows as an array of the kind that the user gave."""
-
-    @abstractmethod
-    def have_direction(self) -> np.ndarray:
-        """Which rows are not all zeros."""
-
-    @abstractmethod
-    def unit_rows(self) -> "DeviceRows":
-        """The rows divided by their lengths; the same ones where all have unit length."""

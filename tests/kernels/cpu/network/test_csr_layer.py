@@ -14,6 +14,7 @@ from fastnn.kernels.simd import tile
 from fastnn.networks import data as network_data
 from fastnn.networks import host_network
 from fastnn.networks.backends import predict
+from fastnn.networks.host_network import HOST
 from fastnn.networks.network import Network
 from fastnn.tables.activations import CODES, HIDDEN
 from fastnn.tables.dropout import Dropout
@@ -190,13 +191,11 @@ def test_gradient(dtype, n_in, n_out, n):
 
 def networks(sizes, activation="relu", loss="log_loss", dtype=np.float64, **arguments):
     """Two compiled networks and the reference, with the same parameters."""
-    values = np.random.default_rng(0).normal(size=Network(
-        sizes, hidden_activation=activation, loss=loss, dtype=dtype
-    ).parameters.size) / 4  # fmt: skip
     made = [
-        kind(sizes, hidden_activation=activation, loss=loss, dtype=dtype, **arguments)
-        for kind in (Network, Network)
+        Network(sizes, hidden_activation=activation, loss=loss, dtype=dtype, backend=HOST, **arguments)
+        for _ in range(2)
     ]
+    values = np.random.default_rng(0).normal(size=made[0].parameters.size) / 4
     for one in made:
         one.parameters[:] = values
     return made

@@ -24,7 +24,7 @@ from fastnn import (
 if find_spec("numba_cuda") is None:
     pytest.skip("numba-cuda is not installed", allow_module_level=True)
 
-from fastnn.kernels.cuda.clustering import streamed_passes
+from fastnn.kernels.cuda.clustering import sphere, streamed_passes
 from fastnn.kernels.cuda.network import backend, streamed_training, training
 from fastnn.kernels.cuda.rows import streamed
 from fastnn.kernels.cuda.rows.resident import ResidentRows, device_rows
@@ -308,14 +308,14 @@ def test_rows(blobs, little_room):
         assert type(many) is type(rows) is streamed.StreamedRows
         np.testing.assert_array_equal(few[:], X[wanted])
         np.testing.assert_array_equal(many[:], X[: N - 9][::-1])
-        np.testing.assert_array_equal(rows.have_direction(), X.any(axis=1))
+        np.testing.assert_array_equal(sphere.have_direction(rows), X.any(axis=1))
         assert rows.as_given() is not rows.astype(np.float32).as_given()
         np.testing.assert_array_equal(rows.as_given(), X)
         np.testing.assert_array_equal(rows.astype(np.float32)[:], X.astype(np.float32))
-        unit = rows.unit_rows()
-    whole = ResidentRows(cuda.to_device(X), 0, cuda.to_device(X)).unit_rows()
+        unit = sphere.unit_rows(rows)
+    whole = sphere.unit_rows(ResidentRows(cuda.to_device(X), 0, cuda.to_device(X)))
     with little_room:
-        assert unit.unit_rows() is unit
+        np.testing.assert_allclose(sphere.unit_rows(unit)[:], whole[:], rtol=1e-15)
         for dtype in (np.float64, np.float32):
             in_blocks = unit.astype(dtype)
             expected = whole.astype(dtype)[:]
@@ -333,7 +333,7 @@ def test_rows(blobs, little_room):
         assert streamed.TASK_ROWS in firsts
         # Rows that have unit length are as they were.
         even = device_rows(np.eye(D)[np.arange(N) % D], 0)
-        assert even.unit_rows() is even
+        assert sphere.unit_rows(even) is even
 
 
 def test_what_fits(monkeypatch):

@@ -50,8 +50,9 @@ class HostSweeps:
                 self.sums, self.counts, self.partials, False, True,
             )  # fmt: skip
 
-    def sum_all(self, X: np.ndarray) -> None:
-        """Add all rows up, as those of the one cluster of these buffers."""
+    def sum_all(self, X: np.ndarray | Csr) -> None:
+        """Add all rows up, as those of the one cluster of these buffers; dense ones."""
+        assert isinstance(X, np.ndarray)
         self.labels[:] = 0
         self.add_up(X, np.empty(0, X.dtype))
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.kernels.shared.device_rows import UNIT_ROUNDING
+from fastnn.kernels.shared.centers import UNIT_ROUNDING
 
 
 def unit_rows(X: Any) -> Any:

@@ -24,7 +24,7 @@ def _batch(n: int, k: int, d: int, dtype: np.dtype, n_weights: int) -> SweptRows
     )
 
 
-class HostMiniBatches:
+class HostMiniBatchSteps:
     """Steps of mini-batch k-means over dense rows.
 
     Parameters
@@ -74,7 +74,7 @@ class HostMiniBatches:
         return reached, status
 
 
-class HostCenterSteps:
+class HostGradientSteps:
     """Gradient steps over dense rows, in batches.
 
     Parameters

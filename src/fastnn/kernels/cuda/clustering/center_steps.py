@@ -2,7 +2,7 @@
 
 Centres, what they carry from step to step, and the decisions stay on the device, as in ``mini_batch``::
 
-    gather, sweep   rows of the batch, their nearest centres, sums by cluster      (sweep.py)
+    gather, sweep   rows of the batch, their nearest centres, sums by cluster      (sweep_buffers)
     move            the centres, a block each, unless the loss of the batch is out of bounds
     _conclude       one block: back to the safe centres if the steps diverge; progress, status
 
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from fastnn.kernels.cuda.clustering.sweep import Sweep
+from fastnn.kernels.cuda.clustering.sweep_buffers import SweepBuffers
 from fastnn.kernels.cuda.reduction import THREADS, block_sum
 from fastnn.kernels.cuda.runtime.compat import cuda, device_function, kernel, on_device
 from fastnn.kernels.cuda.runtime.memory import upload
@@ -171,7 +171,7 @@ def _conclude(b, at, fraction, kept, patience, C, safe, counts, inertias, state)
             state[_STATUS] = NO_IMPROVEMENT
 
 
-class CenterSteps:
+class DeviceGradientSteps:
     """Centres on a device that move by gradient steps.
 
     Parameters
@@ -210,10 +210,10 @@ class CenterSteps:
         self._order: Any = None
         with on_device(ordinal):
             self._weights = None if weights is None else upload(weights)
-            self._sweep = self._last = Sweep(self._batch_size, k, d, np.dtype(X.dtype), precision)
+            self._sweep = self._last = SweepBuffers(self._batch_size, k, d, np.dtype(X.dtype), precision)
             rest = 0 if self._whole else n_rows % self._batch_size
             if rest:
-                self._last = Sweep(rest, k, d, np.dtype(X.dtype), precision)
+                self._last = SweepBuffers(rest, k, d, np.dtype(X.dtype), precision)
             self._state = cuda.device_array(self._on_host.size, np.float64)
             self._C, self._safe = (cuda.device_array((k, d), X.dtype) for _ in range(2))
             # The rule's two, and a centre on its way.

@@ -3,7 +3,7 @@
 An iteration tells the host three numbers: the inertia, how far the centres have moved, and how many clusters
 are empty. Labels, distances, sums and centres are copied when they are asked for::
 
-    sweep           nearest centres, sums by cluster      (sweep.py)
+    sweep           nearest centres, sums by cluster      (sweep_buffers)
     _find_means     the new centres, a block each; how far each has moved
     _summarize           one block: the three numbers
 """
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from fastnn.kernels.cuda.clustering.sweep import Sweep
+from fastnn.kernels.cuda.clustering.sweep_buffers import SweepBuffers
 from fastnn.kernels.cuda.reduction import THREADS, block_sum
 from fastnn.kernels.cuda.runtime.compat import cuda, device_function, kernel, on_device
 from fastnn.kernels.cuda.runtime.memory import upload
@@ -67,7 +67,7 @@ def _summarize(inertias, moved, counts, summary):
         summary[0], summary[1], summary[2] = inertia, movement, empty
 
 
-class Iterations:
+class DeviceIterations:
     """Lloyd's iterations over rows on a device.
 
     Parameters
@@ -105,7 +105,7 @@ class Iterations:
         with on_device(ordinal):
             self._weights = None if weights is None else upload(weights)
             self._C, self._means = upload(C, X.dtype), cuda.device_array((k, d), X.dtype)
-            self._sweep = Sweep(X.shape[0], k, d, np.dtype(X.dtype), precision)
+            self._sweep = SweepBuffers(X.shape[0], k, d, np.dtype(X.dtype), precision)
             self._moved, self._summary = (cuda.device_array(size, np.float64) for size in (k, 3))
 
     @property

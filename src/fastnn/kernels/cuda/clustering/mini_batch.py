@@ -4,7 +4,7 @@ Nothing that a step needs is known on the host: centres, their weights, the prog
 the device. Kernels are queued for many batches, and those that move the centres do nothing once the status
 says that the steps have ended. Then one vector tells the host all it wants to know::
 
-    gather, sweep   rows of the batch, their nearest centres, sums by cluster      (sweep.py)
+    gather, sweep   rows of the batch, their nearest centres, sums by cluster      (sweep_buffers)
     _absorb         the centres, a block each; how far each has moved
     _check_progress          one block: weights of the centres, progress, status
 
@@ -17,7 +17,7 @@ import numpy as np
 from numba import types
 
 from fastnn.kernels.cuda.clustering.center_steps import divisor_of
-from fastnn.kernels.cuda.clustering.sweep import Sweep
+from fastnn.kernels.cuda.clustering.sweep_buffers import SweepBuffers
 from fastnn.kernels.cuda.reduction import THREADS, block_largest, block_sum
 from fastnn.kernels.cuda.runtime.compat import cuda, device_function, kernel, on_device
 from fastnn.kernels.cuda.runtime.memory import upload
@@ -108,7 +108,7 @@ def _check_progress(b, batch_size, due_after, ratio, alpha, tol, patience, inert
         state[_REACHED] = b + 1
 
 
-class MiniBatches:
+class DeviceMiniBatchSteps:
     """Centres on a device that move by mini-batches.
 
     Parameters
@@ -128,7 +128,7 @@ class MiniBatches:
         d, self._k = X.shape[1], k
         self._on_host = np.zeros(_SEEN + 2 * k)
         with on_device(ordinal):
-            self._sweep = Sweep(batch_size, k, d, np.dtype(X.dtype), precision)
+            self._sweep = SweepBuffers(batch_size, k, d, np.dtype(X.dtype), precision)
             self._state = cuda.device_array(self._on_host.size, np.float64)
             self._C, self._before = (cuda.device_array((k, d), X.dtype) for _ in range(2))
 

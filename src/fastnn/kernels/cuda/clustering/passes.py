@@ -17,7 +17,7 @@ from fastnn.kernels.cuda.runtime.compat import cuda, on_device
 from fastnn.kernels.cuda.runtime.memory import Scratch, upload
 
 
-class SweepBuffers:
+class DeviceSweeps:
     """Buffers on a device for sweeps over n rows, and what a sweep leaves on the host.
 
     Attributes
@@ -91,7 +91,7 @@ class SweepBuffers:
         return self._weights[1]
 
 
-class SeedingPasses:
+class DeviceSeeding:
     """The passes of k-means++ over rows on a device, each of which keeps the distance to its nearest centre.
 
     Parameters

@@ -16,7 +16,7 @@ from fastnn.kernels.cuda.clustering.candidates import (
     try_candidates,
 )
 from fastnn.kernels.cuda.clustering.nearest import nearest_rows
-from fastnn.kernels.cuda.clustering.passes import SeedingPasses, SweepBuffers
+from fastnn.kernels.cuda.clustering.passes import DeviceSeeding, DeviceSweeps
 from fastnn.kernels.cuda.clustering.sums import sum_rows
 from fastnn.kernels.cuda.reduction import weighted_sum
 from fastnn.kernels.cuda.rows.by_blocks import TASK_ROWS
@@ -35,8 +35,8 @@ def add_to(part, total):
         total[i] += part[i]
 
 
-class StreamedSweepBuffers(SweepBuffers):
-    """Buffers for sweeps over rows that come in blocks; their attributes are those of ``SweepBuffers``."""
+class StreamedSweeps(DeviceSweeps):
+    """Buffers for sweeps over rows that come in blocks; their attributes are those of ``DeviceSweeps``."""
 
     def __init__(
         self, ordinal: int, n: int, k: int, d: int, dtype: np.dtype, precision: str | None = None
@@ -46,7 +46,7 @@ class StreamedSweepBuffers(SweepBuffers):
         self._scratch_of: dict[int, Scratch] = defaultdict(Scratch)
 
     def sweep(self, X: Any, weights: np.ndarray, C: np.ndarray, *, summing: bool) -> float:
-        """As ``SweepBuffers.sweep``."""
+        """As ``DeviceSweeps.sweep``."""
         with on_device(self._ordinal):
             w, centers = self._begin(weights, C)
             for first, block in X.iter_blocks():
@@ -62,7 +62,7 @@ class StreamedSweepBuffers(SweepBuffers):
             return weighted_sum(self._distances, w, self._scratch)
 
     def sum_all(self, X: Any) -> None:
-        """As ``SweepBuffers.sum_all``."""
+        """As ``DeviceSweeps.sum_all``."""
         with on_device(self._ordinal):
             self._on_host.clear()
             self._labels.copy_to_device(np.zeros(self._labels.shape, np.int32))
@@ -91,11 +91,11 @@ class StreamedSweepBuffers(SweepBuffers):
         self._counts.copy_to_host(self.counts)
 
 
-class StreamedSeedingPasses(SeedingPasses):
-    """The passes of k-means++ over ``StreamedRows``; arguments as of ``SeedingPasses``."""
+class StreamedSeeding(DeviceSeeding):
+    """The passes of k-means++ over ``StreamedRows``; arguments as of ``DeviceSeeding``."""
 
     def try_rows(self, rows: np.ndarray) -> np.ndarray:
-        """As ``SeedingPasses.try_rows``."""
+        """As ``DeviceSeeding.try_rows``."""
         with on_device(self._ordinal):
             potentials = self._potentials[len(rows)]
             candidates = upload(self._X[rows])
@@ -109,7 +109,7 @@ class StreamedSeedingPasses(SeedingPasses):
             return potentials.copy_to_host()
 
     def pick(self, last: int, potential: np.ndarray, targets: np.ndarray) -> np.ndarray:
-        """As ``SeedingPasses.pick``, of which only the tasks that the targets fall in are copied."""
+        """As ``DeviceSeeding.pick``, of which only the tasks that the targets fall in are copied."""
         n = self._X.shape[0]
         tasks, rests = find_tasks(potential, targets)
         # In order, so that only the last of them may have fewer rows.

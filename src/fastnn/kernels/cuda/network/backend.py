@@ -1,7 +1,6 @@
 """A GPU as a device for networks, over rows that lie there, or go there in blocks."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -9,13 +8,13 @@ from fastnn.kernels.cuda.network.streamed_training import StreamedTraining
 from fastnn.kernels.cuda.network.training import DeviceTraining
 from fastnn.kernels.cuda.network.training import outputs as outputs_of_a_block
 from fastnn.kernels.cuda.rows.by_blocks import RowsByBlocks
-from fastnn.kernels.cuda.rows.streamed import StreamedRows
+from fastnn.kernels.cuda.rows.resident import ResidentRows
 from fastnn.kernels.cuda.runtime.capacity import fits
 from fastnn.kernels.cuda.runtime.compat import on_device
 
 
 def training(
-    X: Any,
+    X: RowsByBlocks,
     Y: np.ndarray,
     weights: np.ndarray | None,
     layer_sizes: Sequence[int],
@@ -25,7 +24,7 @@ def training(
 ) -> DeviceTraining:
     """A network in training on these rows; arguments as of ``DeviceTraining``."""
     network = layer_sizes, hidden, loss, bias_rates, X.precision
-    if not isinstance(X, StreamedRows):
+    if isinstance(X, ResidentRows):
         with on_device(X.ordinal):
             # Rows go there in blocks with their targets, where these are too many.
             in_blocks = None if fits(Y.shape, Y.dtype) else X.in_blocks()

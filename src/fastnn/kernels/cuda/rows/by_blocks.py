@@ -13,6 +13,9 @@ from fastnn.kernels.shared.device_rows import DeviceRows
 # of k-means++, is the same however rows are cut into blocks.
 TASK_ROWS = 2 * THREADS
 
+# Writes what becomes of a device array of whole rows to another one of its shape, which may be the same.
+Change = Callable[[Any, Any], None]
+
 
 class RowsByBlocks(DeviceRows):
     """Rows that come in blocks: results of many columns take no more room there than a block.
@@ -29,6 +32,12 @@ class RowsByBlocks(DeviceRows):
     precision: str | None
 
     @abstractmethod
+    def take(self, rows: np.ndarray) -> "RowsByBlocks": ...
+
+    @abstractmethod
+    def astype(self, dtype: Any, copy: bool = False) -> "RowsByBlocks": ...
+
+    @abstractmethod
     def iter_blocks(self, columns: int = 0) -> Iterator[tuple[int, Any]]:
         """The number of the first row of each block, and the block as a device array; on the current device.
 
@@ -36,6 +45,11 @@ class RowsByBlocks(DeviceRows):
         for so many results of each of its rows; without, all blocks but the last have a multiple of
         ``TASK_ROWS`` rows.
         """
+
+    @abstractmethod
+    def changed(self, change: Change) -> "RowsByBlocks":
+        """The rows as this leaves them: at once and in place if they lie on the device and are no user's, for
+        which there may be no other room; of rows on the host, each block when it has been copied."""
 
     def on_host(self, columns: int, work: Callable[[Any], Any]) -> np.ndarray:
         """What is computed from the rows: from a block an array of its rows and so many columns."""

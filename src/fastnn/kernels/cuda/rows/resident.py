@@ -5,18 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.kernels.cuda.rows.by_blocks import RowsByBlocks
+from fastnn.kernels.cuda.rows.by_blocks import Change, RowsByBlocks
+from fastnn.kernels.cuda.rows.finite import check_finite
 from fastnn.kernels.cuda.rows.gather import gathered
-from fastnn.kernels.cuda.rows.lengths import (
-    check_finite,
-    divide_by_lengths,
-    have_direction,
-    have_unit_length,
-    unit_rows,
-)
 from fastnn.kernels.cuda.rows.streamed import StreamedRows
 from fastnn.kernels.cuda.runtime.capacity import fits, rows_with_results
-from fastnn.kernels.cuda.runtime.compat import on_device
+from fastnn.kernels.cuda.runtime.compat import cuda, on_device
 from fastnn.kernels.cuda.runtime.memory import Arguments, as_dtype, as_kind_of, upload
 from fastnn.kernels.shared.device_rows import is_device_array
 
@@ -83,19 +77,13 @@ class ResidentRows(RowsByBlocks):
             return None
         return StreamedRows(self._host, self.ordinal, self.dtype, ResidentRows, self.precision)
 
-    def have_direction(self) -> np.ndarray:
+    def changed(self, change: Change) -> "ResidentRows":
         with on_device(self.ordinal):
-            return have_direction(self.array)
-
-    def unit_rows(self) -> "ResidentRows":
-        with on_device(self.ordinal):
-            if not is_device_array(self.given) and not have_unit_length(self.array):
-                # The array is no user's: there may be no room for another one.
-                divide_by_lengths(self.array, self.array)
-                self._host = None
-                return self
-            array = unit_rows(self.array)
-        return self if array is self.array else self._with(array)
+            is_users = is_device_array(self.given)
+            found = self._with(cuda.device_array(self.shape, self.dtype)) if is_users else self
+            change(self.array, found.array)
+        found._host = None
+        return found
 
     def _with(self, array: Any) -> "ResidentRows":
         return ResidentRows(array, self.ordinal, self.given, precision=self.precision)

@@ -10,12 +10,10 @@ from typing import Any
 import numpy as np
 
 from fastnn.kernels.cuda.rows.block_pipeline import BlockPipeline
-from fastnn.kernels.cuda.rows.by_blocks import TASK_ROWS, RowsByBlocks
-from fastnn.kernels.cuda.rows.lengths import divide_by_lengths, have_direction, have_unit_length
+from fastnn.kernels.cuda.rows.by_blocks import TASK_ROWS, Change, RowsByBlocks
 from fastnn.kernels.cuda.runtime.capacity import block_rows, fits, rows_with_results
 from fastnn.kernels.cuda.runtime.compat import on_device
 from fastnn.kernels.cuda.runtime.memory import as_dtype, upload
-from fastnn.kernels.shared.device_rows import DeviceRows
 
 
 class StreamedRows(RowsByBlocks):
@@ -40,14 +38,15 @@ class StreamedRows(RowsByBlocks):
         array: np.ndarray,
         ordinal: int,
         dtype: Any,
-        make: Callable[..., DeviceRows],
+        make: Callable[..., RowsByBlocks],
         precision: str | None = None,
     ) -> None:
         self.given, self.ordinal, self.precision = array, ordinal, precision
         self.shape, self.dtype = (array.shape[0], array.shape[1]), np.dtype(dtype)
         self._host, self._make = np.asarray(array), make
-        # In which they are copied; rows are divided by their lengths in that, before they get another one.
-        self._copied_as, self._at_unit_length = self.dtype, False
+        # In which they are copied, and what is done to each block then, before it gets another dtype.
+        self._copied_as = self.dtype
+        self._changes: list[Change] = []
         self._pipeline: BlockPipeline | None = None
 
     def iter_blocks(self, columns: int = 0) -> Iterator[tuple[int, Any]]:
@@ -75,13 +74,13 @@ class StreamedRows(RowsByBlocks):
 
     def _finished(self, array: Any) -> Any:
         """What was copied to the device as the rows that are worked on; it may change in place."""
-        if self._at_unit_length:
-            divide_by_lengths(array, array)
+        for change in self._changes:
+            change(array, array)
         return array if array.dtype == self.dtype else as_dtype(array, self.dtype)
 
     def __getitem__(self, rows: Any) -> np.ndarray:
         found = np.array(self._host[rows], self._copied_as)
-        if not self._at_unit_length:
+        if not self._changes:
             return found
         some = self._like(np.atleast_2d(found))
         with on_device(self.ordinal):
@@ -91,7 +90,7 @@ class StreamedRows(RowsByBlocks):
                 worked_on = some.on_host(self.shape[1], lambda block: block)
         return worked_on.reshape(found.shape)
 
-    def take(self, rows: np.ndarray) -> DeviceRows:
+    def take(self, rows: np.ndarray) -> RowsByBlocks:
         found = self._like(self._host[rows])
         with on_device(self.ordinal):
             if not fits(found.shape, self.dtype):
@@ -105,7 +104,7 @@ class StreamedRows(RowsByBlocks):
             return self
         found = self._like(self._host)
         found.dtype = dtype
-        if not self._at_unit_length and found._copied_as != dtype:
+        if not self._changes and found._copied_as != dtype:
             found._copied_as, found._pipeline = dtype, None
         return found
 
@@ -118,19 +117,10 @@ class StreamedRows(RowsByBlocks):
         return found
 
     def as_given(self) -> np.ndarray:
-        is_same = self._host.dtype == self.dtype and not self._at_unit_length
+        is_same = self._host.dtype == self.dtype and not self._changes
         return self._host if is_same else self[:]
 
-    def have_direction(self) -> np.ndarray:
-        with on_device(self.ordinal):
-            return np.concatenate([have_direction(block) for _, block in self.iter_blocks()])
-
-    def unit_rows(self) -> "StreamedRows":
-        if self._at_unit_length:
-            return self
-        with on_device(self.ordinal):
-            if all(have_unit_length(block) for _, block in self.iter_blocks()):
-                return self
+    def changed(self, change: Change) -> "StreamedRows":
         found = self._like(self._host)
-        found._at_unit_length = True
+        found._changes = [*self._changes, change]
         return found

@@ -12,7 +12,7 @@ from fastnn.kernels.cuda.runtime.compat import cuda
 from fastnn.kernels.cuda.runtime.memory import Scratch, blocks_per_grid
 
 
-class Sweep:
+class SweepBuffers:
     """Buffers on the current device for sweeps over n rows, with what the last one found.
 
     Parameters

@@ -1,46 +1,16 @@
-"""Rows by their values: whether these are finite, how long a row is, and rows of unit length."""
+"""Rows of unit length on a GPU: the twin of the CPU's ``sphere``."""
 
 import math
 from typing import Any
 
 import numpy as np
 
-from fastnn.kernels.cuda.runtime.compat import block_threads, cuda, kernel
+from fastnn.kernels.cuda.rows.by_blocks import RowsByBlocks
+from fastnn.kernels.cuda.runtime.compat import block_threads, cuda, kernel, on_device
 from fastnn.kernels.cuda.runtime.memory import blocks_per_grid
-from fastnn.kernels.shared.device_rows import UNIT_ROUNDING
+from fastnn.kernels.shared.centers import UNIT_ROUNDING
 
 _THREADS = block_threads(256)
-
-
-@kernel
-def _find_not_finite(X, found):
-    """found[0] = 1 where there is a NaN, found[1] = 1 where there is an infinity. A thread has an element."""
-    at = cuda.grid(1)
-    d = X.shape[1]
-    if at < X.shape[0] * d:
-        value = X[at // d, at % d]
-        if value != value:
-            found[0] = 1
-        elif not abs(value) < np.inf:
-            found[1] = 1
-
-
-def check_finite(X: Any) -> None:
-    """Make sure that a device array (n, d) holds no NaN and no infinity.
-
-    Raises
-    ------
-    ValueError
-        It does.
-    """
-    found = cuda.to_device(np.zeros(2, np.int32))
-    if X.size:
-        _find_not_finite[blocks_per_grid(X.size, _THREADS), _THREADS](X, found)
-    missing, infinite = found.copy_to_host()
-    if infinite:
-        raise ValueError(f"Input X contains infinity or a value too large for {np.dtype(X.dtype)!r}.")
-    if missing:
-        raise ValueError("Input X contains NaN.")
 
 
 @kernel
@@ -85,12 +55,7 @@ def _measured(X: Any) -> tuple[Any, Any, Any]:
     return scales, lengths, uneven
 
 
-def have_direction(X: Any) -> np.ndarray:
-    """Which rows of a device array (n, d) are not all zeros: a mask on the host."""
-    return _measured(X)[0].copy_to_host() > 0
-
-
-def have_unit_length(X: Any) -> bool:
+def _have_unit_length(X: Any) -> bool:
     """Whether all rows of a device array (n, d) have length 1."""
     return not _measured(X)[2].copy_to_host()[0]
 
@@ -102,10 +67,15 @@ def divide_by_lengths(X: Any, out: Any) -> None:
         _divide[blocks_per_grid(X.size, _THREADS), _THREADS](X, scales, lengths, out)
 
 
-def unit_rows(X: Any) -> Any:
-    """The twin of ``clustering.sphere.unit_rows``: a device array (n, d), X itself if all lengths are 1."""
-    if have_unit_length(X):
-        return X
-    out = cuda.device_array(X.shape, X.dtype)
-    divide_by_lengths(X, out)
-    return out
+def unit_rows(X: RowsByBlocks) -> RowsByBlocks:
+    """The rows divided by their lengths, where these are not 0; X itself if all have unit length already."""
+    with on_device(X.ordinal):
+        if all(_have_unit_length(block) for _, block in X.iter_blocks()):
+            return X
+    return X.changed(divide_by_lengths)
+
+
+def have_direction(X: RowsByBlocks) -> np.ndarray:
+    """Which rows are not all zeros: a mask (n,) on the host."""
+    with on_device(X.ordinal):
+        return np.concatenate([_measured(block)[0].copy_to_host() > 0 for _, block in X.iter_blocks()])

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.cuda.measure import (
+from benchmarks.kernels.cuda.measure import (
     CHECKED,
     milliseconds,
     peak_memory,
@@ -19,8 +19,8 @@ from benchmarks.cuda.measure import (
     ten_iterations_on_cpu,
     wrong_labels,
 )
-from benchmarks.cuda.report import short
-from benchmarks.cuda.torch_peers import (
+from benchmarks.kernels.cuda.report import short
+from benchmarks.kernels.cuda.torch_peers import (
     DISTANCES,
     tf32_allowed,
     torch_assign,

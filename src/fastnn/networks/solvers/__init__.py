@@ -11,6 +11,7 @@ SOLVERS: dict[str, Solver] = {
         levenberg_marquardt.train_levenberg_marquardt,
         levenberg_marquardt.LevenbergMarquardtSettings,
         is_stochastic=False,
+        classifies=False,
     ),
 }
 STOCHASTIC_SOLVERS = tuple(name for name, solver in SOLVERS.items() if solver.is_stochastic)

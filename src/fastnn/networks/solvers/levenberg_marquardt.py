@@ -1,6 +1,6 @@
 """Steps of least squares with damping (Levenberg, 1944; Marquardt, 1963; Moré, 1978)."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.linalg.lapack import dpotrf, dpotrs
@@ -9,17 +9,17 @@ from sklearn.exceptions import ConvergenceWarning
 from fastnn.kernels.shared.threads import one_blas_thread
 from fastnn.networks.least_squares import LeastSquares
 from fastnn.networks.rows import HostRows
-from fastnn.networks.solvers.interface import Problem, Settings, Solution, what_is_not_finite
+from fastnn.networks.solvers.interface import Problem, Settings, Solution
 
-# Memory of the matrix of a step, of which there are two: some 11,500 parameters, whose factorisation takes
-# ten seconds on one core.
+# Memory of the two matrices of a step: of 8,192 parameters, whose factorisation takes seconds.
 MAX_BYTES = 1 << 30
-# The damping goes up and down by tens, as in Marquardt (1963). The first is cautious: too large costs a few
-# short steps, too small may lead to saturated units in one.
-FIRST_DAMPING, FACTOR, MAX_DAMPING = 0.1, 10.0, 1e10
-# Below it roundings of the curvature are larger than what is added.
+# The damping goes up and down by tens, as Marquardt's (1963).
+FACTOR, MAX_DAMPING = 10.0, 1e10
+# Too large a first damping costs a few short steps, too small a one may saturate units in one step.
+FIRST_DAMPING = 0.1
+# Less changes nothing, and could not be raised again in a few trials.
 MIN_DAMPING = 1e-20
-# Of a parameter on which no output depends yet, such as those of a dead unit: the step is 0 and not 0 / 0.
+# Of a parameter on which no output depends, such as a dead unit's: the matrix stays one that has a factor.
 MIN_SCALE = 1e-8
 
 
@@ -30,21 +30,11 @@ class LevenbergMarquardtSettings(Settings):
 
 @dataclass
 class _State:
-    """Where the search is.
+    """What a step leaves to the next, beside the parameters."""
 
-    Parameters
-    ----------
-    loss : float
-        The objective at the present parameters.
-    damping : float
-        With which the next trial is made.
-    scale : ndarray of shape (n_parameters,)
-        What the damping is multiplied by.
-    """
-
-    loss: float
-    damping: float = FIRST_DAMPING
-    scale: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    loss: float  # the objective
+    scale: np.ndarray  # (n_parameters,), which the damping multiplies
+    damping: float = FIRST_DAMPING  # of the next trial
 
 
 def train_levenberg_marquardt(problem: Problem, settings: LevenbergMarquardtSettings) -> Solution:
@@ -68,22 +58,20 @@ def train_levenberg_marquardt(problem: Problem, settings: LevenbergMarquardtSett
     """
     _refuse(problem)
     network, progress = problem.network, problem.progress
+    broken: str | None = None
     interrupted = by_number = False
-    # SciPy's factorisation on more threads might give other bits. What overflows is looked for.
+    # On more threads a factorisation might have other bits. What overflows is looked for.
     with one_blas_thread, np.errstate(over="ignore", invalid="ignore"):
         squares = LeastSquares(network, problem.data, settings.alpha)
-        state = _State(squares.loss())
-        broken = None if np.isfinite(state.loss) else "losses"
+        state = _State(squares.loss(), np.full(squares.parameters.size, MIN_SCALE))
         try:
-            while broken is None:
+            while True:
                 curvature, gradient = squares.normal_equations()
-                broken = what_is_not_finite(gradient, None)
+                broken = _what_is_not_finite(state.loss, curvature, gradient)
                 if broken or np.abs(gradient).max() <= settings.tol:
                     break
-                if progress.n_iter == settings.max_iter:
-                    by_number = True
-                    break
-                if not _step(squares, state, curvature, gradient):
+                by_number = progress.n_iter == settings.max_iter
+                if by_number or not _step(squares, state, curvature, gradient):
                     break
                 network.parameters[:] = squares.parameters
                 progress.record_epoch(state.loss, problem.data.Y.shape[0])
@@ -103,40 +91,44 @@ def train_levenberg_marquardt(problem: Problem, settings: LevenbergMarquardtSett
 
 
 def _step(squares: LeastSquares, state: _State, curvature: np.ndarray, gradient: np.ndarray) -> bool:
-    """Go to where the objective is lower, and return whether there is such a place."""
+    """Go to where the objective is lower; return whether such a place was found."""
     diagonal = np.diag_indices_from(curvature)
-    scale = np.sqrt(curvature[diagonal])
-    # Moré (1978, section 6): a scale never shrinks, so that a unit about to saturate is not set free.
-    state.scale = np.maximum(scale, state.scale if state.scale.size else MIN_SCALE)
-    before = squares.parameters.copy()
+    np.maximum(state.scale, np.sqrt(curvature[diagonal]), out=state.scale)
+    parameters, before = squares.parameters, squares.parameters.copy()
     while state.damping <= MAX_DAMPING:
         damped = curvature.copy(order="F")
         damped[diagonal] += state.damping * state.scale
         factor, failed = dpotrf(damped, lower=1, clean=0, overwrite_a=1)
         if not failed:
-            squares.parameters -= dpotrs(factor, gradient, lower=1)[0]
+            np.subtract(before, dpotrs(factor, gradient, lower=1)[0], out=parameters)
             loss = squares.loss()
             if loss < state.loss:  # not so where it is NaN
-                state.loss, state.damping = loss, max(state.damping / FACTOR, MIN_DAMPING)
+                state.loss, state.damping = loss, max(MIN_DAMPING, state.damping / FACTOR)
                 return True
-            squares.parameters[:] = before
         state.damping *= FACTOR
     return False
 
 
 def _refuse(problem: Problem) -> None:
-    network = problem.network
-    if network.loss.name != "squared_error":
-        raise ValueError(f"solver='lm' needs loss='squared_error', got loss={network.loss.name!r}.")
+    """Raise what ``train_levenberg_marquardt`` has to say of problems that are not for it."""
+    loss, n_parameters = problem.network.loss.name, problem.network.parameters.size
+    if loss != "squared_error":
+        raise ValueError(f"solver='lm' needs loss='squared_error', got loss={loss!r}.")
     if not isinstance(problem.data.X, HostRows):
-        raise ValueError("solver='lm' needs the processor, and was given data on a GPU: set device='cpu'.")
-    n_parameters = network.parameters.size
-    if 8 * n_parameters**2 > MAX_BYTES:
+        raise ValueError("solver='lm' computes on the processor, and got data on a GPU: set device='cpu'.")
+    needed = 2 * 8 * n_parameters**2
+    if needed > MAX_BYTES:
         raise ValueError(
-            f"solver='lm' factorises a matrix of parameters squared: {n_parameters} parameters take "
-            f"{8 * n_parameters**2 / 2**30:.2f} GiB, and {MAX_BYTES / 2**30:.2f} GiB are allowed. Take fewer "
-            "units, or solver='lbfgs'."
+            f"solver='lm' needs two matrices of parameters squared: {n_parameters} parameters would take "
+            f"{needed / 2**30:.1f} GiB, more than {MAX_BYTES / 2**30:.1f} GiB. Take fewer units, or "
+            "solver='lbfgs'."
         )
+
+
+def _what_is_not_finite(loss: float, curvature: np.ndarray, gradient: np.ndarray) -> str | None:
+    if not np.isfinite(loss):
+        return "losses"
+    return None if np.isfinite(gradient).all() and np.isfinite(np.diag(curvature)).all() else "gradients"
 
 
 def _unfinished(max_iter: int) -> Warning:

@@ -84,7 +84,9 @@ def _forward(first, n, problem, rows, layers):
 
 
 @linked("error-rows")
-def _error_rows(first: int, n: int, problem: SquaredErrors, rows: OrderedRows, layers: LayerValues, out: Reals):
+def _error_rows(
+    first: int, n: int, problem: SquaredErrors, rows: OrderedRows, layers: LayerValues, out: Reals
+):
     """Weighted errors of the n samples that stand at `first` of the order, into the same place of `out`."""
     former = flush_subnormals()
     at = _forward(first, n, problem, rows, layers)

@@ -18,7 +18,8 @@ from fastnn.kernels.compiler.notice import stopwatch
 from fastnn.kernels.shared.arrays import Csr
 from fastnn.kernels.shared.threads import force_threads
 from fastnn.networks.backends import predict
-from fastnn.networks.data import ENTRY_FEATURES
+from fastnn.networks.data import ENTRY_FEATURES, Data
+from fastnn.networks.least_squares import LeastSquares
 from fastnn.networks.network import Network
 from fastnn.networks.rows import HostRows
 from fastnn.tables.activations import HIDDEN
@@ -60,6 +61,7 @@ def precompile(dtypes: Any = (np.float32, np.float64)) -> None:
         for threads in (False, True):
             with force_threads(threads), stopwatch.silenced():
                 _networks(dtype)
+                _least_squares()
                 _k_means(dtype)
                 _accelerated(dtype)
                 _functions(dtype)
@@ -93,6 +95,19 @@ def _networks(dtype: np.dtype) -> None:
             hidden_activation=net.hidden_activation,
             output_activation=net.loss.output_activation,
         )
+
+
+def _least_squares() -> None:
+    """Errors and normal equations with each activation, in float64 whatever the type of the data."""
+    Y = np.ones((20, 2))
+    for X in (np.ones((20, 2)), sparse.csr_matrix((20, ENTRY_FEATURES))):
+        for hidden in HIDDEN:
+            net = Network(
+                [X.shape[1], 1, 2], hidden_activation=hidden, loss="squared_error", dtype=np.float64
+            )
+            squares = LeastSquares(net, Data(HostRows(X), Y, None), 0.0)
+            squares.loss()
+            squares.normal_equations()
 
 
 def _k_means(dtype: np.dtype) -> None:

@@ -1,4 +1,21 @@
-"""Steps of least squares with damping (Levenberg, 1944; Marquardt, 1963; Moré, 1978)."""
+"""Levenberg-Marquardt: steps of linear least squares, with a damping that keeps them short.
+
+With the Jacobian J of the errors e, and the penalty's share in both, a step solves::
+
+    (J'J + damping * S) step = -J'e
+
+S is a diagonal. Levenberg's (1944) is 1, which makes short steps of the weights of large inputs and none of
+those of small ones; Marquardt's (1963) is that of J'J, in the largest form so far with Moré (1978), with which
+the weights of units that are about to saturate run away. It is the square root of Moré's here: the geometric
+mean of both, which was the best or next to it on problems of either kind.
+
+References
+----------
+Levenberg (1944), "A method for the solution of certain non-linear problems in least squares", Quarterly of
+Applied Mathematics 2.
+Marquardt (1963), "An algorithm for least-squares estimation of nonlinear parameters", SIAM Journal 11.
+Moré (1978), "The Levenberg-Marquardt algorithm: implementation and theory", Lecture Notes in Mathematics 630.
+"""
 
 from dataclasses import dataclass
 
@@ -54,7 +71,7 @@ def train_levenberg_marquardt(problem: Problem, settings: LevenbergMarquardtSett
     ------
     ValueError
         The network has another loss, lies on a GPU, or has so many parameters that a step takes more memory
-        than ``MAX_BYTES`` for a matrix.
+        than ``MAX_BYTES``.
     """
     _refuse(problem)
     network, progress = problem.network, problem.progress

@@ -4,10 +4,9 @@ With the Jacobian J of the errors e, and the penalty's share in both, a step sol
 
     (J'J + damping * S) step = -J'e
 
-S is a diagonal. Levenberg's (1944) is 1, which makes short steps of the weights of large inputs and none of
-those of small ones; Marquardt's (1963) is that of J'J, in the largest form so far with Moré (1978), with which
-the weights of units that are about to saturate run away. It is the square root of Moré's here: the geometric
-mean of both, which was the best or next to it on problems of either kind.
+The scale S is the diagonal of J'J, and never shrinks (Moré 1978, section 6): then it does not matter what
+units the inputs have, as it does with Levenberg's S = 1, and a unit that is about to saturate is not set free,
+as it is with Marquardt's diagonal of the day.
 
 References
 ----------
@@ -32,7 +31,8 @@ from fastnn.networks.solvers.interface import Problem, Settings, Solution
 MAX_BYTES = 1 << 30
 # The damping goes up and down by tens, as Marquardt's (1963).
 FACTOR, MAX_DAMPING = 10.0, 1e10
-# Too large a first damping costs a few short steps, too small a one may saturate units in one step.
+# Too large a first damping costs a few short steps, too small a one may saturate units in one step. From 0.01
+# to 1 the losses after 40 iterations are alike.
 FIRST_DAMPING = 0.1
 # Less changes nothing, and could not be raised again in a few trials.
 MIN_DAMPING = 1e-20
@@ -110,7 +110,7 @@ def train_levenberg_marquardt(problem: Problem, settings: LevenbergMarquardtSett
 def _step(squares: LeastSquares, state: _State, curvature: np.ndarray, gradient: np.ndarray) -> bool:
     """Go to where the objective is lower; return whether such a place was found."""
     diagonal = np.diag_indices_from(curvature)
-    np.maximum(state.scale, np.sqrt(curvature[diagonal]), out=state.scale)
+    np.maximum(state.scale, curvature[diagonal], out=state.scale)
     parameters, before = squares.parameters, squares.parameters.copy()
     while state.damping <= MAX_DAMPING:
         damped = curvature.copy(order="F")

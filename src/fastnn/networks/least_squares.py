@@ -17,6 +17,11 @@ BLOCK_ROWS = 256
 CALL_FLOPS = 2e10
 
 
+def diagonal(matrix: np.ndarray) -> np.ndarray:
+    """The diagonal, to be written to."""
+    return np.einsum("ii->i", matrix)
+
+
 class LeastSquares:
     """Half the squared errors of a network: mean over samples, sum over outputs, plus the penalty.
 
@@ -101,7 +106,7 @@ class LeastSquares:
                 )  # fmt: skip
         products /= self._total
         curvature, gradient = products[:-1, :-1].T, products[:-1, -1].copy()
-        curvature[np.diag_indices_from(curvature)] += self._decay / self._total
+        diagonal(curvature)[:] += self._decay / self._total
         return curvature, gradient + self._decay * self.parameters / self._total
 
     def _rows_at_once(self, row_flops: float) -> int:

@@ -5,8 +5,8 @@ With the Jacobian J of the errors e, and the penalty's share in both, a step sol
     (J'J + damping * S) step = -J'e
 
 The scale S is the diagonal of J'J, and never shrinks (Moré 1978, section 6): then it does not matter what
-units the inputs have, as it does with Levenberg's S = 1, and a unit that is about to saturate is not set free,
-as it is with Marquardt's diagonal of the day.
+units the inputs have, as it does with Levenberg's S = 1, and a unit that is about to saturate is not set
+free, as it is with Marquardt's diagonal of the day.
 
 References
 ----------
@@ -23,7 +23,7 @@ from scipy.linalg.lapack import dpotrf, dpotrs
 from sklearn.exceptions import ConvergenceWarning
 
 from fastnn.kernels.shared.threads import one_blas_thread
-from fastnn.networks.least_squares import LeastSquares
+from fastnn.networks.least_squares import LeastSquares, diagonal
 from fastnn.networks.rows import HostRows
 from fastnn.networks.solvers.interface import Problem, Settings, Solution
 
@@ -109,12 +109,11 @@ def train_levenberg_marquardt(problem: Problem, settings: LevenbergMarquardtSett
 
 def _step(squares: LeastSquares, state: _State, curvature: np.ndarray, gradient: np.ndarray) -> bool:
     """Go to where the objective is lower; return whether such a place was found."""
-    diagonal = np.diag_indices_from(curvature)
-    np.maximum(state.scale, curvature[diagonal], out=state.scale)
+    np.maximum(state.scale, diagonal(curvature), out=state.scale)
     parameters, before = squares.parameters, squares.parameters.copy()
     while state.damping <= MAX_DAMPING:
         damped = curvature.copy(order="F")
-        damped[diagonal] += state.damping * state.scale
+        diagonal(damped)[:] += state.damping * state.scale
         factor, failed = dpotrf(damped, lower=1, clean=0, overwrite_a=1)
         if not failed:
             np.subtract(before, dpotrs(factor, gradient, lower=1)[0], out=parameters)
@@ -145,7 +144,7 @@ def _refuse(problem: Problem) -> None:
 def _what_is_not_finite(loss: float, curvature: np.ndarray, gradient: np.ndarray) -> str | None:
     if not np.isfinite(loss):
         return "losses"
-    return None if np.isfinite(gradient).all() and np.isfinite(np.diag(curvature)).all() else "gradients"
+    return None if np.isfinite(gradient).all() and np.isfinite(diagonal(curvature)).all() else "gradients"
 
 
 def _unfinished(max_iter: int) -> Warning:

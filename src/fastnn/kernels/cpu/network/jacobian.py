@@ -28,7 +28,7 @@ from fastnn.kernels.cpu.network.linear import chunk_bounds
 from fastnn.kernels.cpu.network.structures import OrderedRows
 from fastnn.kernels.shared.value_types import Int64s, Reals
 from fastnn.kernels.simd.denormals import flush_subnormals, restore_subnormals
-from fastnn.kernels.simd.tile import TILE_ROWS, tile_columns, tile_product, vector_width
+from fastnn.kernels.simd.tile import TILE_ROWS, tile_columns, tile_product, tile_rows_product, vector_width
 
 
 class SquaredErrors(NamedTuple):
@@ -67,15 +67,14 @@ def _forward(first, n, problem, rows, layers):
     x_at, at = 0, n * n_in
     for layer in range(sizes.size - 1):
         n_in, n_out, w_at = sizes[layer], sizes[layer + 1], problem.w_at[layer]
-        for i in range(n):
-            line = z[at + i * n_out : at + (i + 1) * n_out]
-            line[:] = problem.parameters[w_at + n_in * n_out : w_at + (n_in + 1) * n_out]
-            for k in range(n_in):
-                x = a[x_at + i * n_in + k]
-                weights = problem.parameters[w_at + k * n_out : w_at + (k + 1) * n_out]
-                for j in range(n_out):
-                    line[j] += x * weights[j]
-        end = at + n * n_out
+        parameters, b_at, end = problem.parameters, w_at + n_in * n_out, at + n * n_out
+        for i in range(0, n, TILE_ROWS):
+            for j in range(0, n_out, tile_columns(a)):
+                columns = min(tile_columns(a), n_out - j)
+                tile_rows_product(
+                    min(TILE_ROWS, n - i), n_in, a, x_at + i * n_in, 1, n_in, parameters, w_at + j, n_out,
+                    parameters, b_at + j, 0, z, at + i * n_out + j, n_out, columns, True,
+                )  # fmt: skip
         a[at:end] = z[at:end]
         if problem.activations[layer] != NOTHING:
             activate(problem.activations[layer], a[at:end])

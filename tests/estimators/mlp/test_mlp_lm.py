@@ -80,7 +80,7 @@ def test_waves_are_learned_in_fewer_iterations_than_lbfgs_takes(name, capsys):
 
 
 def test_more_parameters_than_samples():
-    model = MLPRegressor(**SMALL | {"hidden_layer_sizes": (30, 20), "max_iter": 60}, alpha=0).fit(
+    model = MLPRegressor(**SMALL | {"hidden_layer_sizes": (30, 20), "max_iter": 60}, alpha=0, tol=0).fit(
         X[:9], Y[:9]
     )
     assert_allclose(model.predict(X[:9]), Y[:9], atol=1e-4)

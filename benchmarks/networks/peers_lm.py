@@ -80,7 +80,7 @@ def _flat(coefs: list[np.ndarray], intercepts: list[np.ndarray]) -> np.ndarray:
 
 def _iterations(problem: Problem, settings: Settings) -> Race:
     """A fit of some iterations, beside MINPACK's of as many Jacobians, from the same first weights."""
-    n = settings.rows(len(problem.X))
+    n = max(200, settings.rows(len(problem.X)))  # MINPACK wants as many errors as parameters
     problem = problem._replace(X=problem.X[:n], Y=problem.Y[:n])
     X, y = problem.X, problem.Y if problem.Y.shape[1] > 1 else problem.Y.ravel()
     sizes = X.shape[1], problem.units, problem.Y.shape[1]

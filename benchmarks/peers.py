@@ -25,6 +25,7 @@ GROUPS = {
     "mlp": ("benchmarks.networks.peers_mlp", "mlp"),
     "mlp-one-thread": ("benchmarks.networks.peers_mlp", "one_thread"),
     "mlp-avx2": ("benchmarks.networks.peers_mlp", "avx2"),
+    "lm": ("benchmarks.networks.peers_lm", "lm"),
     "scaling": ("benchmarks.clustering.peers_scaling", "scaling"),
     "memory": ("benchmarks.peers_memory", "memory"),
     "seeding": ("benchmarks.clustering.peers_seeding", "seeding"),

@@ -223,6 +223,22 @@ def reference_predict(X, coefs, intercepts, *, hidden_activation, output_activat
     return _forward(X, coefs, intercepts, hidden_activation, output_activation)[1][-1]
 
 
+def jacobian(X, coefs, intercepts, *, hidden_activation, output_activation):
+    """Derivatives of all outputs with respect to all parameters: (n, n_outputs, n_parameters)."""
+    zs, acts, _ = _forward(X, coefs, intercepts, hidden_activation, output_activation)
+    of_outputs = []
+    for output in range(acts[-1].shape[1]):
+        d, pieces = np.zeros_like(acts[-1]), []
+        d[:, output] = 1
+        for layer in range(len(coefs) - 1, -1, -1):
+            name = output_activation if layer == len(coefs) - 1 else hidden_activation
+            d = d * ACTIVATIONS[name][1](zs[layer + 1], acts[layer + 1])
+            pieces = [np.einsum("ni,nj->nij", acts[layer], d).reshape(len(X), -1), d, *pieces]
+            d = d @ coefs[layer].T
+        of_outputs.append(np.concatenate(pieces, axis=1))
+    return np.stack(of_outputs, axis=1)
+
+
 def _momentum(w, g, state, rate, t, momentum, *_):
     state[0] = momentum * state[0] - rate * g
     w += state[0]

@@ -47,9 +47,9 @@ class ClassifierActivations(Estimator):
 
 
 class ClassifierSolvers(ClassifierActivations, Predictor):
-    """The digits, with every solver."""
+    """The digits, with every solver that they are for."""
 
-    params: ClassVar = ([DEFAULT], list(SOLVERS), ["float32"])
+    params: ClassVar = ([DEFAULT], [name for name in SOLVERS if SOLVERS[name].classifies], ["float32"])
     smoke = (DEFAULT, next(iter(SOLVERS)), "float32")
 
 

@@ -18,9 +18,10 @@ from fastnn.kernels.compiler.notice import stopwatch
 from fastnn.kernels.shared.arrays import Csr
 from fastnn.kernels.shared.threads import force_threads
 from fastnn.networks.backends import predict, rows_and_backend
-from fastnn.networks.data import ENTRY_FEATURES
+from fastnn.networks.data import ENTRY_FEATURES, Data
+from fastnn.networks.least_squares import LeastSquares
 from fastnn.networks.network import Network
-from fastnn.tables.activations import ACTIVATIONS, SOFTMAX
+from fastnn.tables.activations import ACTIVATIONS, HIDDEN, SOFTMAX
 from fastnn.tables.dropout import Dropout
 from fastnn.tables.losses import LOSSES
 from fastnn.tables.optimizers import RULES, Optimizer
@@ -59,6 +60,7 @@ def precompile(dtypes: Any = (np.float32, np.float64)) -> None:
         for threads in (False, True):
             with force_threads(threads), stopwatch.silenced():
                 _networks(dtype)
+                _least_squares()
                 _k_means(dtype)
                 _accelerated(dtype)
                 _functions(dtype)
@@ -95,6 +97,24 @@ def _networks(dtype: np.dtype) -> None:
             hidden_activation=net.hidden_activations,
             output_activation=net.loss.output_activation,
         )
+
+
+def _least_squares() -> None:
+    """Errors and normal equations with each activation, in float64 whatever the type of the data."""
+    Y = np.ones((20, 2))
+    for X in (np.ones((20, 2)), sparse.csr_matrix((20, ENTRY_FEATURES))):
+        rows, backend = rows_and_backend(X)
+        for hidden in HIDDEN:
+            net = Network(
+                [X.shape[1], 1, 2],
+                hidden_activation=hidden,
+                loss="squared_error",
+                dtype=np.float64,
+                backend=backend,
+            )
+            squares = LeastSquares(net, Data(rows, Y, None), 0.0)
+            squares.loss()
+            squares.normal_equations()
 
 
 def _k_means(dtype: np.dtype) -> None:

@@ -29,6 +29,7 @@ ESTIMATORS = {
     "classifier, early stopping": MLPClassifier(**MLP, early_stopping=True, dropout=0.5),
     "regressor, sgd": MLPRegressor(**MLP, solver="sgd", learning_rate="invscaling"),
     "regressor, lbfgs": MLPRegressor(**MLP, solver="lbfgs"),
+    "regressor, lm": MLPRegressor(**MLP, solver="lm"),
     # More clusters than distinct rows lead to a warning.
     "k-means": KMeans(40, init="random", n_init=2, max_iter=9, random_state=0),
     "mini-batches": MiniBatchKMeans(3, batch_size=20, max_iter=2, random_state=0),

@@ -21,6 +21,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 ESTIMATORS = [
     (MLPClassifier(max_iter=100), {}),
     (MLPRegressor(max_iter=100), {}),
+    (MLPRegressor(hidden_layer_sizes=(5,), solver="lm"), {}),
     (
         KMeans(),
         {

@@ -32,6 +32,10 @@ for data in (X, X[:20], wide, wide[:20]):
         model.fit(data, several[: data.shape[0]], w[: data.shape[0]]).predict_proba(data)
 for loss in ("squared_error", "poisson"):
     MLPRegressor(loss=loss, max_iter=2, dropout=0.5).fit(X, y, w).predict(X)
+for data in (X, X[:20], sparse.csr_matrix(X), wide):
+    for activation in ("tanh", "gelu"):
+        model = MLPRegressor(hidden_layer_sizes=(3,), activation=activation, solver="lm", max_iter=2)
+        model.fit(data, several[: data.shape[0]].astype(float), w[: data.shape[0]]).predict(data)
 for data in (X, X[:20], sparse.csr_matrix(X)):
     for parameters in ({}, {"optimizer": "adam", "learning_rate": 0.1}, {"batch_size": None}):
         kmeans = GradKMeans(7, **parameters).fit(data, sample_weight=w[: data.shape[0]]).partial_fit(data)

@@ -118,6 +118,12 @@ def test_a_search_ends_where_the_loss_is_not_finite(blobs):
     np.testing.assert_array_equal(kept[0][1], kept[1][1])
 
 
+def test_levenberg_marquardt_is_refused(blobs):
+    X, _ = blobs
+    with pytest.raises(ValueError, match="solver='lm' computes on the processor"):
+        MLPRegressor(solver="lm", device="cuda").fit(X, X[:, 0])
+
+
 def test_callbacks_get_the_data(blobs):
     pytest.importorskip("sklearn.callback", reason="scikit-learn before 1.9")
     seen = []

@@ -7,7 +7,7 @@ from numbers import Integral
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, _fit_context
+from sklearn.base import BaseEstimator, _fit_context, is_classifier
 from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils._param_validation import validate_parameter_constraints
 from sklearn.utils.validation import _check_y, check_is_fitted, validate_data
@@ -35,7 +35,7 @@ from fastnn.networks.backends import predict, rows_and_backend
 from fastnn.networks.data import Data
 from fastnn.networks.network import Network
 from fastnn.networks.one_hot import OneHot
-from fastnn.networks.solvers import STOCHASTIC_SOLVERS
+from fastnn.networks.solvers import SOLVERS, STOCHASTIC_SOLVERS
 from fastnn.networks.solvers.interface import REMEDY
 from fastnn.tables.activations import CODES, DEFAULT, SOFTMAX
 from fastnn.tables.dropout import NO_DROPOUT, Dropout
@@ -151,6 +151,12 @@ class BaseMLP(Drafting, MLPParameters, BaseEstimator, ABC):
             raise ValueError(
                 f"dropout={self.dropout} needs solver='adam' or 'sgd': solver={self.solver!r} minimises one "
                 "loss, and with dropout that of each step is another."
+            )
+        if is_classifier(self) and not SOLVERS[self.solver].classifies:
+            able = [name for name, solver in SOLVERS.items() if solver.classifies]
+            raise ValueError(
+                f"solver={self.solver!r} minimises the squared errors of an MLPRegressor. "
+                f"{type(self).__name__} takes one of {able}."
             )
         X, y = self._validate_input(X, y, classes, incremental, reset=first_pass)
         if isinstance(y, np.ndarray) and y.ndim == 1:

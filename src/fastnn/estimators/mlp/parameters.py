@@ -53,7 +53,10 @@ class MLPParameters(LayerParameters):
         kind=one_of(SOLVERS),
         doc="""
         How the loss is minimised: ``"adam"`` [3]_ and ``"sgd"`` step after every mini-batch, ``"lbfgs"`` is a
-        quasi-Newton method on all samples at once, which suits small data.
+        quasi-Newton method on all samples at once, which suits small data. ``"lm"``, Levenberg-Marquardt, is
+        for :class:`MLPRegressor` with ``loss="squared_error"`` and small networks: each iteration solves a
+        linear least-squares problem in all parameters, in float64 and on the processor. Its ``loss_`` and
+        ``loss_curve_`` sum the errors over outputs, and never rise.
         """,
     )
     alpha: float = parameter(
@@ -92,7 +95,9 @@ class MLPParameters(LayerParameters):
     max_iter: int = parameter(
         AT_LEAST_ONE,
         default=200,
-        doc="""Most epochs (passes over the data) of a stochastic solver, or iterations of ``"lbfgs"``.""",
+        doc="""
+        Most epochs (passes over the data) of a stochastic solver, or iterations of ``"lbfgs"`` and ``"lm"``.
+        """,
     )
     shuffle: bool = parameter(
         "boolean",
@@ -115,7 +120,7 @@ class MLPParameters(LayerParameters):
         doc="""
         An epoch counts as progress where the training loss (with ``early_stopping`` the validation score)
         improves on the best so far by ``tol``. Training stops after more than ``n_iter_no_change`` epochs
-        without progress. For ``"lbfgs"`` the largest gradient component of a solution.
+        without progress. For ``"lbfgs"`` and ``"lm"`` the largest gradient component of a solution.
         """,
     )
     verbose: int = parameter(
@@ -219,7 +224,7 @@ class MLPParameters(LayerParameters):
         doc="""
         Probability in [0, 1) with which each unit of a hidden layer is left out of a training step, for each
         sample anew; the others are divided by ``1 - dropout`` [4]_. Predictions and validation scores use all
-        units, ``loss_`` and ``loss_curve_`` are those of training. Not for ``solver="lbfgs"``. The units left
-        out follow from ``random_state`` alone, on every device.
+        units, ``loss_`` and ``loss_curve_`` are those of training. Not for ``"lbfgs"`` and ``"lm"``. The
+        units left out follow from ``random_state`` alone, on every device.
         """,
     )

@@ -124,11 +124,14 @@ class Solver:
     is_stochastic : bool
         Whether it goes by mini-batches: then it can do a single epoch, be judged by rows that are held out,
         and train with dropout.
+    classifies : bool, default=True
+        Whether it trains classifiers, and not regressors alone.
     """
 
     solve: Callable[[Problem, Any], Solution]
     settings: type[Settings]
     is_stochastic: bool
+    classifies: bool = True
 
 
 def what_is_not_finite(parameters: np.ndarray, besides: str | None = None) -> str | None:

@@ -9,6 +9,7 @@ from fastnn.kernels.cpu.dispatch import (
 )
 from fastnn.kernels.cpu.network.csr_layer import csr_forward_loops, csr_weights_loops
 from fastnn.kernels.cpu.network.dropout import dropout_loops
+from fastnn.kernels.cpu.network.jacobian import SquaredErrors, add_normal_products, weighted_errors
 from fastnn.kernels.cpu.network.mlp import predict_rows, run_batches
 from fastnn.kernels.cpu.network.output import flag_loops, softmax_back_loops
 from fastnn.kernels.cpu.network.step_buffers import (
@@ -42,9 +43,11 @@ __all__ = [
     "LayerStack",
     "LossTargets",
     "OrderedRows",
+    "SquaredErrors",
     "StepBuffers",
     "UpdatePlan",
     "activation_loops",
+    "add_normal_products",
     "coefficient_loops",
     "csr_forward_loops",
     "csr_weights_loops",
@@ -57,4 +60,5 @@ __all__ = [
     "run_batches",
     "softmax_back_loops",
     "update_loops",
+    "weighted_errors",
 ]

@@ -28,7 +28,14 @@ from fastnn.kernels.cpu.network.linear import chunk_bounds
 from fastnn.kernels.cpu.network.structures import OrderedRows
 from fastnn.kernels.shared.value_types import Int64s, Reals
 from fastnn.kernels.simd.denormals import flush_subnormals, restore_subnormals
-from fastnn.kernels.simd.tile import TILE_ROWS, tile_columns, tile_product, tile_rows_product, vector_width
+from fastnn.kernels.simd.tile import (
+    TILE_ROWS,
+    TilePanel,
+    scalars_of,
+    tile_columns,
+    tile_product,
+    vector_width,
+)
 
 
 class SquaredErrors(NamedTuple):
@@ -69,12 +76,12 @@ def _forward(first, n, problem, rows, layers):
         n_in, n_out, w_at = sizes[layer], sizes[layer + 1], problem.w_at[layer]
         parameters, b_at, end = problem.parameters, w_at + n_in * n_out, at + n * n_out
         for i in range(0, n, TILE_ROWS):
+            inputs = scalars_of(a, x_at + i * n_in, 1, n_in, n_in)
             for j in range(0, n_out, tile_columns(a)):
+                weights, biases = TilePanel(parameters, w_at + j, n_out), TilePanel(parameters, b_at + j, 0)
+                out = TilePanel(z, at + i * n_out + j, n_out)
                 columns = min(tile_columns(a), n_out - j)
-                tile_rows_product(
-                    min(TILE_ROWS, n - i), n_in, a, x_at + i * n_in, 1, n_in, parameters, w_at + j, n_out,
-                    parameters, b_at + j, 0, z, at + i * n_out + j, n_out, columns, True,
-                )  # fmt: skip
+                tile_product(min(TILE_ROWS, n - i), n_in, inputs, weights, biases, out, columns, True)
         a[at:end] = z[at:end]
         if problem.activations[layer] != NOTHING:
             activate(problem.activations[layer], a[at:end])
@@ -161,12 +168,11 @@ def _add_products(pair: int, depth: int, n_columns: int, stride: int, block: Rea
     other, width = n_tiles - 1 - pair, tile_columns(block)
     for tile in (pair, other):
         begin = tile * TILE_ROWS
+        rows, columns = min(TILE_ROWS, n_columns - begin), scalars_of(block, begin, stride, 1, depth)
         for j in range(begin, n_columns, width):
-            at = begin * n_columns + j
-            tile_product(
-                min(TILE_ROWS, n_columns - begin), depth, block, begin, stride, block, j, stride,
-                products, at, n_columns, products, at, n_columns, min(width, n_columns - j), True,
-            )  # fmt: skip
+            out = TilePanel(products, begin * n_columns + j, n_columns)
+            panel = TilePanel(block, j, stride)
+            tile_product(rows, depth, columns, panel, out, out, min(width, n_columns - j), True)
         if tile == other:  # a middle tile is no pair, and is done once
             return
 

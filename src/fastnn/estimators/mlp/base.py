@@ -30,6 +30,7 @@ from fastnn.networks.solvers.interface import REMEDY
 from fastnn.tables.activations import ACTIVATIONS, CODES, SOFTMAX
 from fastnn.tables.dropout import NO_DROPOUT, Dropout
 from fastnn.tables.initializers import initialize
+from fastnn.tables.losses import Head
 
 # Attributes that a run sets or not, depending on the solver: a new model must not keep another one's.
 _OF_THE_LAST_STEP = ("_optimizer", "_schedule")
@@ -42,6 +43,9 @@ _OF_ONE_RUN = (
     "_no_improvement_count",
     *_OF_THE_LAST_STEP,
 )
+
+# Parameters that a partial_fit of a fitted model, which scikit-learn lets pass, checks all the same.
+_CHECKED_ALWAYS = {"dropout", "precision", "loss", "out_activation", "huber_delta", "quantile"}
 
 
 class BaseMLP(Drafting, MLPParameters, BaseEstimator, ABC):
@@ -56,8 +60,8 @@ class BaseMLP(Drafting, MLPParameters, BaseEstimator, ABC):
         """Check the data of a fit; return X and y, y with classes binarised, as the engine takes them."""
 
     @abstractmethod
-    def _network_loss(self) -> str:
-        """Name of the entry of ``fastnn.tables.losses`` to train with."""
+    def _head(self) -> Head:
+        """The output activation and the loss to train with."""
 
     @abstractmethod
     def _decide(self, outputs: np.ndarray) -> np.ndarray:
@@ -127,10 +131,10 @@ class BaseMLP(Drafting, MLPParameters, BaseEstimator, ABC):
         hidden = self._hidden_layer_sizes()
         if incremental and self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True")
-        # Which partial_fit of a fitted model does not check.
+        checked = _CHECKED_ALWAYS & self._parameter_constraints.keys()
         validate_parameter_constraints(
-            {name: self._parameter_constraints[name] for name in ("dropout", "precision")},
-            {"dropout": self.dropout, "precision": self.precision},
+            {name: self._parameter_constraints[name] for name in checked},
+            {name: getattr(self, name) for name in checked},
             type(self).__name__,
         )
         if self.dropout > 0 and self.solver not in STOCHASTIC_SOLVERS:
@@ -169,7 +173,7 @@ class BaseMLP(Drafting, MLPParameters, BaseEstimator, ABC):
         network = Network(
             sizes,
             hidden_activation=self.activation,
-            loss=self._network_loss(),
+            loss=self._head(),
             dtype=dtype,
             dropout=dropout,
             backend=backend,

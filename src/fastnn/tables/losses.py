@@ -63,7 +63,7 @@ class Head(NamedTuple):
 
 
 def _through(name: str, da: Callable[..., Any], *outputs: str) -> dict[str, Callable[..., Any]]:
-    """The `dz` of the loss `name`, whose derivative by `a` is ``da(y, a, p)``, for some output activations."""
+    """The `dz` of loss `name`, whose derivative by `a` is ``da(y, a, p)``, by output activation."""
     return {output: _product(name, da, output) for output in outputs}
 
 

@@ -23,8 +23,8 @@ class HeadParameters:
         StrOptions({"auto", SOFTMAX, *ACTIVATION_CODES}),
         default="auto",
         doc="""
-        Activation of the output layer, of those that go with ``loss``. ``"auto"`` stands for the usual one, see
-        ``loss``.
+        Activation of the output layer, one of those that go with ``loss``; ``"auto"`` stands for the usual
+        one, see there.
         """,
     )
 
@@ -39,8 +39,8 @@ class ClassifierLoss:
         kind=one_of(OF_A_CLASSIFIER),
         doc="""
         The cross-entropy, with softmax for several classes and logistic outputs otherwise; with
-        ``out_activation="logistic"`` several classes have independent outputs too. Or half the squared error of
-        logistic outputs, averaged over them in ``loss_`` though summed in the gradient.
+        ``out_activation="logistic"`` several classes have independent outputs too. Or half the squared error
+        of logistic outputs, averaged over them in ``loss_`` though summed in the gradient.
         """,
     )
 
@@ -56,24 +56,25 @@ class RegressorLoss:
         kw_only=False,
         doc="""
         Half the squared error, averaged over outputs in ``loss_`` though summed in the gradient; or, summed
-        over outputs in both: half the Poisson deviance, for targets that are not negative; the absolute error
-        ``|e|``; Huber's loss [5]_, ``e**2 / 2`` up to ``huber_delta`` and linear beyond; the quantile loss [6]_;
-        ``log(cosh(e))``. The Poisson deviance goes with an exponential output, which is its usual one, or
-        ``out_activation="softplus"``; the others with ``"identity"``, their usual one, ``"logistic"``,
-        ``"tanh"``, ``"softplus"`` and ``"relu"``.
+        over outputs in both: half the Poisson deviance, for targets that are not negative; of the error ``e``
+        its absolute value, Huber's loss [5]_, the quantile loss [6]_, or ``log(cosh(e))``. The Poisson
+        deviance goes with ``out_activation="exp"``, its usual one, or ``"softplus"``; the others go with
+        ``"identity"``, their usual one, ``"logistic"``, ``"tanh"``, ``"softplus"`` or ``"relu"``.
         """,
     )
     huber_delta: float = parameter(
         POSITIVE,
         default=1.0,
-        doc="""Error from which ``loss="huber"`` is linear, ``huber_delta * (|e| - huber_delta / 2)``.""",
+        doc="""
+        ``loss="huber"`` is ``e**2 / 2`` up to this error, and ``huber_delta * (|e| - huber_delta / 2)`` beyond.
+        """,
     )
     quantile: float = parameter(
         Interval(Real, 0, 1, closed="neither"),
         default=0.5,
         doc="""
-        Quantile of the targets that ``loss="quantile"`` learns, between 0 and 1: an error ``e = y - prediction``
-        costs ``quantile * e`` where it is positive, else ``(quantile - 1) * e``.
+        Which quantile ``loss="quantile"`` learns, between 0 and 1: ``e = y - prediction`` costs
+        ``quantile * e`` where it is positive, else ``(quantile - 1) * e``.
         """,
     )
 
@@ -97,11 +98,8 @@ def output_activation(loss: str, wanted: str, pairs: Mapping[str, Sequence[str]]
         return pairs[loss][0]
     if wanted in pairs[loss]:
         return wanted
-    listed = "; ".join(
-        f"loss={name!r} with out_activation={' or '.join(map(repr, outputs))}"
-        for name, outputs in pairs.items()
-    )
-    raise ValueError(f"out_activation={wanted!r} does not go with loss={loss!r}. The pairs are: {listed}.")
+    listed = "; ".join(f"{name} with {' or '.join(outputs)}" for name, outputs in pairs.items())
+    raise ValueError(f"out_activation={wanted!r} does not go with loss={loss!r}; pairs are: {listed}.")
 
 
 def classifier_head(loss: str, out_activation: str, *, one_of_several: bool) -> Head:
@@ -119,7 +117,7 @@ def classifier_head(loss: str, out_activation: str, *, one_of_several: bool) -> 
         return head_of("log_loss")
     if out_activation == SOFTMAX:
         raise ValueError(
-            "out_activation='softmax' needs three classes or more, of which each sample has one; for one output "
-            "and for multi-label targets it must be 'auto' or 'logistic'."
+            "out_activation='softmax' is for samples that have one of three classes or more: for two classes "
+            "and for multi-label targets out_activation must be 'auto' or 'logistic'."
         )
     return head_of("binary_log_loss")

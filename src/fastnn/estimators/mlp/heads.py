@@ -66,7 +66,8 @@ class RegressorLoss:
         POSITIVE,
         default=1.0,
         doc="""
-        ``loss="huber"`` is ``e**2 / 2`` up to this error, and ``huber_delta * (|e| - huber_delta / 2)`` beyond.
+        ``loss="huber"`` is ``e**2 / 2`` where ``|e|`` is at most this, else
+        ``huber_delta * (|e| - huber_delta / 2)``.
         """,
     )
     quantile: float = parameter(

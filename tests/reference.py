@@ -116,7 +116,7 @@ def _clipped(a):
 
 _OF_ERRORS = ("identity", "logistic", "tanh", "softplus", "relu")
 
-# name -> (output activations, the usual one first; the loss's parameter p; the loss of each row of y, a and p)
+# name -> (output activations, the usual one first; p, the loss's parameter; loss of each row of y, a and p)
 LOSSES = {
     "log_loss": (("softmax",), 0, lambda y, a, p: -special.xlogy(y, _clipped(a)).sum(axis=1)),
     "binary_log_loss": (
@@ -156,7 +156,7 @@ DA = {
 
 
 class ReferenceHead:
-    """A loss and an output activation: by the loss's name, with the usual output, or as a head of ``tables``."""
+    """A loss and its output activation: by the loss's name, with the usual one, or as a ``Head``."""
 
     def __init__(self, loss):
         name = loss if isinstance(loss, str) else loss.loss.name

@@ -105,7 +105,7 @@ def network_kernels(real):
     tensor = tile.TENSOR_TILES if is_single else ()
     tiles = (small, large, *tensor)
     heads = HEADS if is_single else [head_of(loss.name) for loss in LOSSES]
-    soft, plain = head_of("log_loss").code, head_of("huber", "tanh").code
+    softmax, other = head_of("log_loss").code, head_of("huber", "tanh").code
     return {
         # Every activation with the smaller tile; with the larger one the shortest and the longest.
         "forward": (
@@ -139,7 +139,7 @@ def network_kernels(real):
                 for which, hidden, loss, rule in zip(
                     reversed(steps.TILES[real.bitwidth // 8]),
                     reversed(ends),
-                    (soft, soft),
+                    (softmax, softmax),
                     (2, 1),
                     strict=True,
                 )
@@ -147,7 +147,7 @@ def network_kernels(real):
             + [
                 steps.train_kernel(hidden, loss, rule, which, real)
                 for which, hidden, loss, rule in zip(
-                    steps.TENSOR_TILES[: 2 * is_single], ends, (soft, plain), (2, 1), strict=False
+                    steps.TENSOR_TILES[: 2 * is_single], ends, (softmax, other), (2, 1), strict=False
                 )
             ],
             step_arguments.signature(real),

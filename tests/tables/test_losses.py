@@ -1,4 +1,4 @@
-"""Every loss against scikit-learn's and SciPy's, and dz against central differences through its output activations."""
+"""Every loss against other packages', and dz against central differences through each output activation."""
 
 import re
 

@@ -45,7 +45,7 @@ def outputs(model, X):
 
 @each_regressor_head
 def test_the_loss_of_a_fit(head):
-    """The mean over samples of the sum over outputs; as in scikit-learn, of the mean for the squared error."""
+    """The mean over samples of the sum over outputs; the squared error has scikit-learn's mean over both."""
     model = regressor(head, solver="lbfgs", alpha=0.0).fit(X, Y)
     assert model.out_activation_ == head.output_activation
     out = outputs(model, X)

@@ -36,7 +36,7 @@ def make_loop(function):
     @compiled
     def loop(y, a, p, out):
         for i in range(y.size):
-            out[i] = function(y[i], a[i], p)
+            out[i] = function(y[i], a[i], p[0])  # a number by itself comes through one of Python's, a float64
 
     return loop
 
@@ -49,7 +49,7 @@ def elementwise(loop, y, a, p):
     out = np.full_like(a, 123)
     flat = [np.ascontiguousarray(array).reshape(-1) for array in (y, a)]
     with np.errstate(all="ignore"):  # without compilation
-        loop(*flat, a.dtype.type(p), out.reshape(-1))
+        loop(*flat, np.array([p], a.dtype), out.reshape(-1))
     return out
 
 

@@ -12,7 +12,7 @@ from numba import typeof, types
 
 from fastnn.tables import elementary
 from fastnn.tables.activations import ACTIVATIONS, CODES
-from fastnn.tables.losses import HEADS, LOSSES, head_of
+from fastnn.tables.losses import HEADS, head_of
 from fastnn.tables.optimizers import RULES
 
 if find_spec("numba_cuda") is None:
@@ -104,7 +104,9 @@ def network_kernels(real):
     codes = range(len(ACTIVATIONS)) if is_single else ends
     tensor = tile.TENSOR_TILES if is_single else ()
     tiles = (small, large, *tensor)
-    heads = HEADS if is_single else [head_of(loss.name) for loss in LOSSES]
+    # Every function of a loss and of an output activation; a head multiplies two of them.
+    whole = ("squared_error", "poisson") if is_single else ()
+    heads = [head for head in HEADS if head.loss.name in whole or head is head_of(head.loss.name)]
     softmax, other = head_of("log_loss").code, head_of("huber", "tanh").code
     return {
         # Every activation with the smaller tile; with the larger one the shortest and the longest.

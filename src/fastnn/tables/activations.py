@@ -151,6 +151,7 @@ LOGISTIC = Activation("logistic", _logistic, _logistic_derivative, glorot_factor
 TANH = Activation("tanh", _tanh, _tanh_derivative)
 RELU = Activation("relu", _relu, _relu_derivative)
 EXP = Activation("exp", _exp, _exp_derivative, hidden=False)  # output of the Poisson loss
+SOFTPLUS = Activation("softplus", _softplus, _softplus_derivative)  # Dugas et al. (2001)
 
 ACTIVATIONS = (
     IDENTITY,
@@ -165,8 +166,7 @@ ACTIVATIONS = (
     Activation("gelu", _gelu, _gelu_derivative, needs_z=True),
     # Elfwing, Uchibe and Doya (2018), also called swish.
     Activation("silu", _silu, _silu_derivative, needs_z=True),
-    # Dugas et al. (2001).
-    Activation("softplus", _softplus, _softplus_derivative),
+    SOFTPLUS,
     EXP,
 )
 CODES = {activation.name: code for code, activation in enumerate(ACTIVATIONS)}

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba.extending import register_jitable
 
-from fastnn.tables.activations import ACTIVATIONS, EXP, IDENTITY, LOGISTIC, SOFTMAX
+from fastnn.tables.activations import ACTIVATIONS, EXP, IDENTITY, LOGISTIC, RELU, SOFTMAX, SOFTPLUS, TANH
 from fastnn.tables.activations import CODES as ACTIVATION_CODES
 from fastnn.tables.elementary import expm1, log, log1p, tanh
 
@@ -178,7 +178,7 @@ def _log_cosh_da(y, a, p):
 
 
 # Output activations of losses of an error y - a.
-_OF_ERRORS = (IDENTITY.name, LOGISTIC.name, "tanh", "softplus", "relu")
+_OF_ERRORS = (IDENTITY.name, LOGISTIC.name, TANH.name, SOFTPLUS.name, RELU.name)
 
 LOSSES = (
     Loss("log_loss", (SOFTMAX,), _log_loss, dz={SOFTMAX: _difference}),
@@ -187,9 +187,9 @@ LOSSES = (
     # Half the deviance of the Poisson distribution.
     Loss(
         "poisson",
-        (EXP.name, "softplus"),
+        (EXP.name, SOFTPLUS.name),
         _poisson,
-        dz={EXP.name: _difference, "softplus": _poisson_softplus_dz},
+        dz={EXP.name: _difference, SOFTPLUS.name: _poisson_softplus_dz},
         regression=True,
     ),
     Loss("absolute_error", _OF_ERRORS, _absolute_error, _absolute_error_da, regression=True),

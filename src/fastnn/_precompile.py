@@ -23,7 +23,7 @@ from fastnn.networks.least_squares import LeastSquares
 from fastnn.networks.network import Network
 from fastnn.tables.activations import ACTIVATIONS, HIDDEN, SOFTMAX
 from fastnn.tables.dropout import Dropout
-from fastnn.tables.losses import LOSSES
+from fastnn.tables.losses import HEADS
 from fastnn.tables.optimizers import RULES, Optimizer
 
 
@@ -72,14 +72,14 @@ def _networks(dtype: np.dtype) -> None:
     entries = sparse.csr_matrix((20, ENTRY_FEATURES), dtype=dtype)
     Y = np.ones((20, 2), bool)
     names = *(entry.name for entry in ACTIVATIONS), SOFTMAX
-    for number, (hidden, loss, rule) in enumerate(zip_longest(names, LOSSES, RULES)):
-        loss, rule = loss or LOSSES[0], rule or RULES[0]
+    for number, (hidden, head, rule) in enumerate(zip_longest(names, HEADS, RULES)):
+        head, rule = head or HEADS[0], rule or RULES[0]
         X = dense if number else entries
         rows, backend = rows_and_backend(X)
         net = Network(
             [X.shape[1], 3, 2],
             hidden_activation=hidden or names[0],
-            loss=loss.name,
+            loss=head,
             dtype=dtype,
             backend=backend,
             dropout=Dropout(0.5),

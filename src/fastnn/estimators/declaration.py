@@ -129,8 +129,7 @@ def estimator(cls: Class) -> Class:
     Returns
     -------
     cls : type
-        The same, with ``__init__``, ``_parameter_constraints``, ``_parameter_defaults`` and the section
-        Parameters of its docstring.
+        The same, with ``__init__``, ``_parameter_constraints`` and the section Parameters of its docstring.
 
     Raises
     ------
@@ -138,7 +137,6 @@ def estimator(cls: Class) -> Class:
         A parameter has no documentation.
     """
     namespace, parameters = cast(Any, cls), _in_order(cls)
-    namespace._parameter_defaults = {name: each.default for name, each in parameters.items()}
     namespace._parameter_constraints = {name: list(each.allowed) for name, each in parameters.items()}
     namespace.__init__ = _constructor(cls, parameters)
     if cls.__doc__:  # which python -OO takes away

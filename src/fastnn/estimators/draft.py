@@ -30,8 +30,6 @@ def python_number(value: Any) -> Any:
 class Drafting:
     """What makes the methods of an estimator that change it succeed as a whole or change nothing."""
 
-    _parameter_defaults: dict[str, Any]
-
     @classmethod
     @cache
     def _get_param_names(cls) -> list[str]:
@@ -39,10 +37,10 @@ class Drafting:
         return super()._get_param_names()  # type: ignore[misc]
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Of a pickle; a parameter that its estimator did not know yet has its default."""
-        super().__setstate__(state)  # type: ignore[misc]
-        for name, default in self._parameter_defaults.items():
-            self.__dict__.setdefault(name, default)
+        """Take over what was pickled; parameters that there were none of at that time have their defaults."""
+        declared = [vars(base).get("_declared", {}) for base in reversed(type(self).__mro__)]
+        defaults = {name: each.default for level in declared for name, each in level.items()}
+        super().__setstate__(defaults | state)  # type: ignore[misc]
 
     def _on_draft(self, work: Callable[[Self], Exception | None]) -> Self:
         """Do work on a draft of this estimator, and take over its attributes once all of it is done.

@@ -11,7 +11,6 @@ from fastnn.kernels.shared.device_rows import DeviceRows
 from fastnn.networks.layout import layout_of
 from fastnn.tables.activations import CODES as ACTIVATION_CODES
 from fastnn.tables.activations import IDENTITY, SOFTMAX
-from fastnn.tables.losses import CODES as LOSS_CODES
 from fastnn.tables.optimizers import Optimizer
 
 
@@ -74,7 +73,7 @@ class DeviceNetwork:
             None if sample_weight is None else plain(sample_weight, network.dtype),
             list(network.layer_sizes),
             ACTIVATION_CODES[kinds.pop()],
-            LOSS_CODES[network.loss.name],
+            network.loss,
             network.bias_rates,
         )
         self._training.load(network.parameters)

@@ -9,8 +9,7 @@ from numpy.typing import DTypeLike
 from fastnn.kernels.contract.network import BoundNetwork, EngineRows, NetworkBackend, TargetMatrix
 from fastnn.networks.layout import layout_of
 from fastnn.tables.dropout import NO_DROPOUT, Dropout
-from fastnn.tables.losses import CODES as LOSS_CODES
-from fastnn.tables.losses import LOSSES
+from fastnn.tables.losses import Head, head_of
 from fastnn.tables.optimizers import Optimizer
 
 
@@ -23,8 +22,8 @@ class Network:
         Units of each layer, inputs first: at least two numbers.
     hidden_activation : str or sequence of str
         Name from ``LAYER_ACTIVATIONS`` of ``fastnn.tables.activations``, of all hidden layers or of each.
-    loss : str
-        Name of an entry of ``fastnn.tables.losses``; the output activation follows from it.
+    loss : str or Head
+        Name of an entry of ``fastnn.tables.losses``, with its usual output activation, or a pair of them.
     dtype : numpy dtype
         float32 or float64: of parameters, activations and gradients.
     backend : NetworkBackend
@@ -50,7 +49,7 @@ class Network:
         layer_sizes: Sequence[int],
         *,
         hidden_activation: str | Sequence[str],
-        loss: str,
+        loss: str | Head,
         dtype: DTypeLike,
         backend: NetworkBackend[EngineRows],
         dropout: Dropout = NO_DROPOUT,
@@ -65,7 +64,7 @@ class Network:
             hidden_activation = (hidden_activation,) * n_hidden
         self.hidden_activations = tuple(hidden_activation)
         self.bias_rates = (1.0,) * (n_hidden + 1) if bias_rates is None else tuple(bias_rates)
-        self.loss = LOSSES[LOSS_CODES[loss]]
+        self.loss = head_of(loss) if isinstance(loss, str) else loss
         self.parameters = np.zeros(self.layout.n_parameters, self.dtype)
         self.coefs = self.layout.weights(self.parameters)
         self.intercepts = self.layout.biases(self.parameters)

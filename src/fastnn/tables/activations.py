@@ -224,6 +224,7 @@ EXP = Activation("exp", _exp, _exp_derivative, hidden=False)  # output of the Po
 RELU_HALF = Activation("relu_half", _relu, _relu_derivative_half, needs_z=True, hidden=False)
 RELU_ONE = Activation("relu_one", _relu, _relu_derivative_one, needs_z=True, hidden=False)
 RELU_AT_ZERO = {0.0: RELU, 0.5: RELU_HALF, 1.0: RELU_ONE}
+SOFTPLUS = Activation("softplus", _softplus, _softplus_derivative)  # Dugas et al. (2001)
 
 ACTIVATIONS = (
     IDENTITY,
@@ -238,8 +239,7 @@ ACTIVATIONS = (
     Activation("gelu", _gelu, _gelu_derivative, needs_z=True),
     # Elfwing, Uchibe and Doya (2018), also called swish.
     Activation("silu", _silu, _silu_derivative, needs_z=True),
-    # Dugas et al. (2001).
-    Activation("softplus", _softplus, _softplus_derivative),
+    SOFTPLUS,
     EXP,
     # Klambauer, Unterthiner, Mayr and Hochreiter (2017).
     Activation("selu", _selu, _selu_derivative),
@@ -258,5 +258,7 @@ HIDDEN = tuple(activation.name for activation in ACTIVATIONS if activation.hidde
 DEFAULT = RELU.name
 # Works on a whole row, and so is no entry of the table. After a hidden layer its Jacobian is that of the row.
 SOFTMAX = "softmax"
+# Names that a user knows: not those that `relu` has with another derivative.
+NAMES = (*(entry.name for entry in ACTIVATIONS if entry is RELU or entry.value is not RELU.value), SOFTMAX)
 # Names of all that a hidden layer may have.
 LAYER_ACTIVATIONS = (*(activation.name for activation in ACTIVATIONS if activation.hidden), SOFTMAX)

@@ -30,8 +30,8 @@ for data in (X, X[:20], wide, wide[:20]):
     for solver in ("adam", "lbfgs"):
         model = MLPClassifier(solver=solver, max_iter=2, early_stopping=True)
         model.fit(data, several[: data.shape[0]], w[: data.shape[0]]).predict_proba(data)
-for loss in ("squared_error", "poisson"):
-    MLPRegressor(loss=loss, max_iter=2, dropout=0.5).fit(X, y, w).predict(X)
+for head in (("squared_error", "auto"), ("poisson", "auto"), ("poisson", "softplus"), ("huber", "tanh")):
+    MLPRegressor(head[0], out_activation=head[1], max_iter=2, dropout=0.5).fit(X, y, w).predict(X)
 for data in (X, X[:20], sparse.csr_matrix(X), wide):
     for activation in ("tanh", "gelu"):
         model = MLPRegressor(hidden_layer_sizes=(3,), activation=activation, solver="lm", max_iter=2)

@@ -12,7 +12,7 @@ from numba import typeof, types
 
 from fastnn.tables import elementary
 from fastnn.tables.activations import ACTIVATIONS, CODES
-from fastnn.tables.losses import LOSSES
+from fastnn.tables.losses import HEADS, head_of
 from fastnn.tables.optimizers import RULES
 
 if find_spec("numba_cuda") is None:
@@ -105,6 +105,10 @@ def network_kernels(real):
     codes = range(len(ACTIVATIONS)) if is_single else ends
     tensor = tile.TENSOR_TILES if is_single else ()
     tiles = (small, large, *tensor)
+    # Every function of a loss and of an output activation; a head multiplies two of them.
+    whole = ("squared_error", "poisson") if is_single else ()
+    heads = [head for head in HEADS if head.loss.name in whole or head is head_of(head.loss.name)]
+    softmax, other = head_of("log_loss").code, head_of("huber", "tanh").code
     return {
         # Every activation with the smaller tile; with the larger one the shortest and the longest.
         "forward": (
@@ -126,8 +130,8 @@ def network_kernels(real):
         ),
         "softmax": ([output.softmax], (V, INT), FEW),
         "loss_and_gradient": (
-            [output.loss_kernel(c) for c in range(len(LOSSES))],
-            (V, V, INT, V, INT, F64),
+            [output.loss_kernel(head.code) for head in heads],
+            (V, V, INT, V, INT, real, F64),
             FEW,
         ),
         "train": (
@@ -136,13 +140,17 @@ def network_kernels(real):
                 # with and without softmax; rules with two slots and with one.
                 steps.train_kernel(hidden, loss, rule, which, real)
                 for which, hidden, loss, rule in zip(
-                    reversed(steps.TILES[real.bitwidth // 8]), reversed(ends), (0, 0), (2, 1), strict=True
+                    reversed(steps.TILES[real.bitwidth // 8]),
+                    reversed(ends),
+                    (softmax, softmax),
+                    (2, 1),
+                    strict=True,
                 )
             ]
             + [
                 steps.train_kernel(hidden, loss, rule, which, real)
                 for which, hidden, loss, rule in zip(
-                    steps.TENSOR_TILES[: 2 * is_single], ends, (0, 3), (2, 1), strict=False
+                    steps.TENSOR_TILES[: 2 * is_single], ends, (softmax, other), (2, 1), strict=False
                 )
             ],
             step_arguments.signature(real),

@@ -15,7 +15,6 @@ from sklearn.utils.validation import _check_y, check_is_fitted, validate_data
 from fastnn.estimators.draft import Drafting
 from fastnn.estimators.few_rows import pass_checks
 from fastnn.estimators.mlp.layers import (
-    LayerParameters,
     bias_rates,
     check_trainable,
     check_use,
@@ -40,9 +39,8 @@ from fastnn.networks.solvers.interface import REMEDY
 from fastnn.tables.activations import CODES, DEFAULT, SOFTMAX
 from fastnn.tables.dropout import NO_DROPOUT, Dropout
 from fastnn.tables.initializers import initialize
+from fastnn.tables.losses import Head
 
-# Parameters that scikit-learn's classes lack: partial_fit of a fitted model does not check them by itself.
-_CHECKED_EACH_TIME = ("dropout", "precision", *vars(LayerParameters)["_declared"])
 # Attributes that a run sets or not, depending on the solver: a new model must not keep another one's.
 _OF_THE_LAST_STEP = ("_optimizer", "_schedule")
 _OF_ONE_RUN = (
@@ -54,6 +52,12 @@ _OF_ONE_RUN = (
     "_no_improvement_count",
     *_OF_THE_LAST_STEP,
 )
+
+# Parameters that a partial_fit of a fitted model, which scikit-learn lets pass, checks all the same.
+_CHECKED_ALWAYS = {
+    *("dropout", "precision", "loss", "out_activation", "huber_delta", "quantile"),
+    *("relu_grad_at_zero", "use_bias", "bias_learning_rate_factor", "accumulate_batches"),
+}
 
 
 class BaseMLP(Drafting, MLPParameters, BaseEstimator, ABC):
@@ -71,8 +75,8 @@ class BaseMLP(Drafting, MLPParameters, BaseEstimator, ABC):
         """Check the data of a fit; return X and y, y with classes binarised, as the engine takes them."""
 
     @abstractmethod
-    def _network_loss(self) -> str:
-        """Name of the entry of ``fastnn.tables.losses`` to train with."""
+    def _head(self) -> Head:
+        """The output activation and the loss to train with."""
 
     @abstractmethod
     def _decide(self, outputs: np.ndarray) -> np.ndarray:
@@ -142,9 +146,10 @@ class BaseMLP(Drafting, MLPParameters, BaseEstimator, ABC):
         hidden = self._hidden_layer_sizes()
         if incremental and self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True")
+        checked = _CHECKED_ALWAYS & self._parameter_constraints.keys()
         validate_parameter_constraints(
-            {name: self._parameter_constraints[name] for name in _CHECKED_EACH_TIME},
-            {name: getattr(self, name) for name in _CHECKED_EACH_TIME},
+            {name: self._parameter_constraints[name] for name in checked},
+            {name: getattr(self, name) for name in checked},
             type(self).__name__,
         )
         if self.dropout > 0 and self.solver not in STOCHASTIC_SOLVERS:
@@ -201,7 +206,7 @@ class BaseMLP(Drafting, MLPParameters, BaseEstimator, ABC):
         network = Network(
             sizes,
             hidden_activation=activations,
-            loss=self._network_loss(),
+            loss=self._head(),
             dtype=dtype,
             bias_rates=bias_rates(self, n_layers),
             backend=backend,

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from fastnn.tables.dropout import Dropout
-from fastnn.tables.losses import Loss
+from fastnn.tables.losses import Head
 from fastnn.tables.optimizers import Optimizer
 
 # Rows of one device, which it alone takes.
@@ -82,8 +82,8 @@ class EngineNetwork(Protocol):
         """Factor of the step of each layer's biases; 0 where they stay, and their gradient counts as 0."""
 
     @property
-    def loss(self) -> Loss:
-        """Entry of ``LOSSES``, from which the output activation follows."""
+    def loss(self) -> Head:
+        """Entry of ``HEADS``, or one with another parameter or mean: the loss and the output activation."""
 
     @property
     def dropout(self) -> Dropout:
@@ -213,7 +213,7 @@ class NetworkTraining(Protocol):
 class DeviceNetworks(Protocol[Taken]):
     """Networks on the rows of such a device: ``kernels.networks_on_device``.
 
-    In training all hidden layers have one activation, of the table; it and the loss are given by their codes.
+    In training all hidden layers have one activation, of the table, given by its code.
     """
 
     def training(
@@ -223,7 +223,7 @@ class DeviceNetworks(Protocol[Taken]):
         weights: np.ndarray | None,
         layer_sizes: Sequence[int],
         hidden: int,
-        loss: int,
+        loss: Head,
         bias_rates: Sequence[float],
     ) -> NetworkTraining:
         """A network in training on these rows."""

@@ -128,7 +128,7 @@ def _step(squares: LeastSquares, state: _State, curvature: np.ndarray, gradient:
 
 def _refuse(problem: Problem) -> None:
     """Raise what ``train_levenberg_marquardt`` has to say of problems that are not for it."""
-    loss, n_parameters = problem.network.loss.name, problem.network.parameters.size
+    loss, n_parameters = problem.network.loss.loss.name, problem.network.parameters.size
     if loss != "squared_error":
         raise ValueError(f"solver='lm' needs loss='squared_error', got loss={loss!r}.")
     if SOFTMAX in problem.network.hidden_activations:

@@ -11,6 +11,7 @@ from fastnn.kernels.cuda.rows.by_blocks import RowsByBlocks
 from fastnn.kernels.cuda.rows.resident import ResidentRows
 from fastnn.kernels.cuda.runtime.capacity import fits
 from fastnn.kernels.cuda.runtime.compat import on_device
+from fastnn.tables.losses import Head
 
 
 def training(
@@ -19,7 +20,7 @@ def training(
     weights: np.ndarray | None,
     layer_sizes: Sequence[int],
     hidden: int,
-    loss: int,
+    loss: Head,
     bias_rates: Sequence[float],
 ) -> DeviceTraining:
     """A network in training on these rows; arguments as of ``DeviceTraining``."""

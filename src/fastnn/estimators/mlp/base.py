@@ -1,6 +1,7 @@
 """What the two multi-layer perceptrons share: parameters, validation, fitting, the forward pass."""
 
 from abc import ABC, abstractmethod
+from copy import deepcopy
 from itertools import pairwise
 from numbers import Integral
 from typing import Any, Self
@@ -13,6 +14,7 @@ from sklearn.utils.validation import _check_y, check_is_fitted, validate_data
 
 from fastnn.estimators.draft import Drafting
 from fastnn.estimators.few_rows import pass_checks
+from fastnn.estimators.mlp.first_weights import first_weights
 from fastnn.estimators.mlp.parameters import MLPParameters
 from fastnn.estimators.mlp.training import fitted_attributes, remark_on_a_fit, trained
 from fastnn.estimators.on_device import refuse_sparse, rows_in_place
@@ -29,10 +31,9 @@ from fastnn.networks.solvers import STOCHASTIC_SOLVERS
 from fastnn.networks.solvers.interface import REMEDY
 from fastnn.tables.activations import ACTIVATIONS, CODES, SOFTMAX
 from fastnn.tables.dropout import NO_DROPOUT, Dropout
-from fastnn.tables.initializers import initialize
 
 # Attributes that a run sets or not, depending on the solver: a new model must not keep another one's.
-_OF_THE_LAST_STEP = ("_optimizer", "_schedule")
+_OF_THE_LAST_STEP = ("_optimizer", "_schedule", "_begun")
 _OF_ONE_RUN = (
     "loss_",
     "best_loss_",
@@ -109,16 +110,45 @@ class BaseMLP(Drafting, MLPParameters, BaseEstimator, ABC):
             for name in _OF_ONE_RUN if first_pass else _OF_THE_LAST_STEP:
                 self.__dict__.pop(name, None)
             self.__dict__.update({"t_": seen} | fitted_attributes(solution))
-            self.coefs_, self.intercepts_ = network.coefs, network.intercepts
-            self.n_layers_ = len(network.coefs) + 1
-            self.n_outputs_ = data.Y.shape[1]
-            self.out_activation_ = network.loss.output_activation
+            self._keep(network)
             if solution.not_finite is None:
                 return solution.remark if incremental else remark_on_a_fit(solution)
             error = ValueError(f"Solver produced non-finite {solution.not_finite}. {REMEDY}")
             if not first_fit:
                 raise error
         return error
+
+    def _keep(self, network: Network) -> None:
+        """The fitted attributes that say what a network is."""
+        self.coefs_, self.intercepts_ = network.coefs, network.intercepts
+        self.n_layers_, self.n_outputs_ = len(network.layer_sizes), network.layer_sizes[-1]
+        self.out_activation_ = network.loss.output_activation
+
+    def _initialize(self, X: Any, y: Any, classes: Any = None) -> Self:
+        return self._on_draft(lambda draft: draft._begin(X, y, classes))
+
+    def _begin(self, X: Any, y: Any, classes: Any) -> None:
+        """What a first fit does before its first step."""
+        # Of this draft: a former fit counts for nothing, and the number for dropout is drawn when training begins.
+        self.warm_start, self.dropout = False, 0.0
+        for name in (*_OF_ONE_RUN, "classes_"):
+            self.__dict__.pop(name, None)
+        with use_threads(self.n_threads):
+            _, network, rng = self._prepare(X, y, None, classes, incremental=False, first_pass=True)
+        self._keep(network)
+        self.t_ = self.n_iter_ = 0
+        if isinstance(self.random_state, Integral):
+            self._begun = self.random_state, rng
+
+    def _random_numbers(self, first_pass: bool) -> np.random.RandomState:
+        """Source of the random numbers of a fit.
+
+        The first fit after ``initialize`` goes on where a fit with this integer would be, behind the weights.
+        """
+        seed, rng = getattr(self, "_begun", (None, None))
+        if first_pass or seed is None or seed != self.random_state:
+            return check_random_state(self.random_state)
+        return deepcopy(rng)
 
     def _prepare(
         self, X: Any, y: Any, sample_weight: Any, classes: Any, incremental: bool, first_pass: bool
@@ -142,11 +172,11 @@ class BaseMLP(Drafting, MLPParameters, BaseEstimator, ABC):
         if isinstance(y, np.ndarray) and y.ndim == 1:
             y = y.reshape(-1, 1)
         sizes = [X.shape[1], *hidden, y.shape[1]]
-        rng = self._random_state = check_random_state(self.random_state)
+        rng = self._random_state = self._random_numbers(first_pass)
         if first_pass:
             dtype = X.dtype
             factor = ACTIVATIONS[CODES[self.activation]].glorot_factor
-            coefs, intercepts = initialize(rng, sizes, factor=factor, dtype=dtype)
+            coefs, intercepts = first_weights(self, rng, sizes, factor, dtype)
         else:
             coefs, intercepts = self._checked_parameters()
             former = [len(coefs[0]), *map(len, intercepts)]

@@ -95,7 +95,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     def _validate_input(
         self, X: Any, y: Any, classes: Any, incremental: bool, reset: bool
     ) -> tuple[Any, np.ndarray | OneHot]:
-        first_call = incremental and _check_partial_fit_first_call(self, classes)
+        first_call = (incremental or classes is not None) and _check_partial_fit_first_call(self, classes)
         X, y = self._validated(X, y, reset=reset)
         if y.ndim == 2 and y.shape[1] == 1:
             y = as_vector(y)
@@ -104,7 +104,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             # For multi-label targets `classes` numbers the columns, which y itself shows.
             binarizer = LabelBinarizer(sparse_output=True)
             self._label_binarizer = binarizer.fit(y if is_multilabel(y) else classes)
-        if not hasattr(self, "classes_") or not (self.warm_start or incremental):
+        if not (first_call or (hasattr(self, "classes_") and (self.warm_start or incremental))):
             self._label_binarizer = LabelBinarizer(sparse_output=True).fit(y)
             self.classes_ = self._label_binarizer.classes_
         else:
@@ -146,6 +146,34 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         if isinstance(Y, OneHot):
             return self._label_binarizer.classes_[Y.codes]
         return self._label_binarizer.inverse_transform(Y)
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def initialize(self, X, y, *, classes=None):
+        """Draw the weights that ``fit`` would begin with, and train nothing.
+
+        A ``fit`` with ``warm_start=True``, or ``partial_fit``, goes on from them, and with an integer
+        ``random_state`` as if it had drawn them itself, to the last bit.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Training data. What counts is the number of features and the type.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Class labels, or a 0/1 matrix of labels. What counts is which there are.
+        classes : array-like of shape (n_classes,), default=None
+            All classes of the calls of ``partial_fit`` that follow. None stands for those of `y`.
+
+        Returns
+        -------
+        self : object
+            The estimator, with all attributes of a fit but losses and scores.
+
+        Raises
+        ------
+        ValueError
+            For invalid data or weights; the estimator then is as it was before the call.
+        """
+        return self._initialize(X, y, canonical_csr(to_host(classes), "classes"))
 
     @available_if(lambda self: self._check_solver())
     @_fit_context(prefer_skip_nested_validation=True)

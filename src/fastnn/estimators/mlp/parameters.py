@@ -15,13 +15,14 @@ from fastnn.estimators.declaration import (
     one_of,
     parameter,
 )
+from fastnn.estimators.mlp.first_weights import FirstWeightParameters
 from fastnn.networks.schedules import SCHEDULES
 from fastnn.networks.solvers import SOLVERS
 from fastnn.tables.activations import DEFAULT, HIDDEN
 
 
 @declared
-class MLPParameters:
+class MLPParameters(FirstWeightParameters):
     """What every multi-layer perceptron can be told."""
 
     # References are those of the estimators: [3]_ is Adam's, [4]_ dropout's.

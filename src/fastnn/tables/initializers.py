@@ -14,8 +14,7 @@ Mezzadri (2007), "How to generate random matrices from the classical compact gro
 """
 
 from collections.abc import Callable, Sequence
-from itertools import pairwise
-from numbers import Real
+from itertools import pairwise, repeat
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -85,14 +84,14 @@ INITIALIZERS = (
 CODES = {entry.name: code for code, entry in enumerate(INITIALIZERS)}
 AUTO = "auto"  # the first entry
 NAMES = (AUTO, *CODES)
-Rule = str | float | Callable[..., Any] | Sequence[Any]
+Rule = str | float | Callable[..., Any] | list[Any] | tuple[Any, ...]
 
 
 def initialize(
     rng: np.random.RandomState,
     layer_sizes: Sequence[int],
     *,
-    factor: float,
+    factor: float | Sequence[float],
     dtype: Any,
     weight_init: Rule = AUTO,
     bias_init: Rule = AUTO,
@@ -101,8 +100,8 @@ def initialize(
 
     Weights and then biases are drawn layer by layer in float64, so that the random stream is scikit-learn's
     and a float32 network starts at the rounded float64 one. The biases of scikit-learn's rule are drawn
-    whatever `bias_init` is, so that the weights do not depend on it. A rule of their own has a random stream of
-    its own, of which these numbers are the seed.
+    whatever `bias_init` is, so that the weights do not depend on it: they are the seed of another stream,
+    from which another rule draws.
 
     Parameters
     ----------
@@ -110,11 +109,11 @@ def initialize(
         Source of random numbers.
     layer_sizes : sequence of int
         Units of each layer, inputs first.
-    factor : float
-        ``glorot_factor`` of the hidden activation.
+    factor : float or sequence of float
+        ``glorot_factor`` of the hidden activation, or of each layer.
     dtype : numpy dtype
         Of the result.
-    weight_init, bias_init : str, float, callable or sequence of array-like, default="auto"
+    weight_init, bias_init : str, float, callable or list of array-like, default="auto"
         A name from ``INITIALIZERS``; a number for all values; a function ``(random_state, fan_in, fan_out,
         dtype) -> array``; or arrays, one per layer, which are copied.
 
@@ -129,9 +128,10 @@ def initialize(
         A function or an array gives other than finite real numbers of the layer's shape, or there is not one
         array per layer.
     """
-    layers = [Layer(fan_in, fan_out, factor) for fan_in, fan_out in pairwise(layer_sizes)]
+    factors = repeat(factor) if isinstance(factor, float) else factor
+    layers = [Layer(*fans, each) for fans, each in zip(pairwise(layer_sizes), factors, strict=False)]
     for parameter, rule in (("weight_init", weight_init), ("bias_init", bias_init)):
-        if not (isinstance(rule, str | Real) or callable(rule)) and len(rule) != len(layers):
+        if isinstance(rule, list | tuple) and len(rule) != len(layers):
             raise ValueError(
                 f"{parameter} must hold one array per layer, {len(layers)} in all, but holds {len(rule)}."
             )
@@ -160,12 +160,12 @@ def _values(
     if isinstance(rule, str):
         entry = INITIALIZERS[0 if rule == AUTO else CODES[rule]]
         return entry.draw(rng, layer, shape).astype(dtype, copy=False)
-    if isinstance(rule, Real):
-        given: Any = np.full(shape, rule)
+    if isinstance(rule, list | tuple):
+        given = rule[number]
     elif callable(rule):
         given = rule(rng, layer.fan_in, layer.fan_out, np.dtype(dtype))
     else:
-        given = rule[number]
+        given = np.full(shape, rule)
     return checked_array(given, f"{parameter} of layer {number + 1}", shape, dtype)
 
 

@@ -129,7 +129,7 @@ class BaseMLP(Drafting, MLPParameters, BaseEstimator, ABC):
 
     def _begin(self, X: Any, y: Any, classes: Any) -> None:
         """What a first fit does before its first step."""
-        # Of this draft: a former fit counts for nothing, and the number for dropout is drawn when training begins.
+        # Of this draft: a former fit counts for nothing, and dropout's number is drawn when training begins.
         self.warm_start, self.dropout = False, 0.0
         for name in (*_OF_ONE_RUN, "classes_"):
             self.__dict__.pop(name, None)
@@ -145,10 +145,11 @@ class BaseMLP(Drafting, MLPParameters, BaseEstimator, ABC):
 
         The first fit after ``initialize`` goes on where a fit with this integer would be, behind the weights.
         """
-        seed, rng = getattr(self, "_begun", (None, None))
-        if first_pass or seed is None or seed != self.random_state:
-            return check_random_state(self.random_state)
-        return deepcopy(rng)
+        if not first_pass and hasattr(self, "_begun"):
+            seed, rng = self._begun
+            if seed == self.random_state:
+                return deepcopy(rng)
+        return check_random_state(self.random_state)
 
     def _prepare(
         self, X: Any, y: Any, sample_weight: Any, classes: Any, incremental: bool, first_pass: bool

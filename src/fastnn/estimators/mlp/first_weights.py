@@ -45,7 +45,11 @@ class FirstWeightParameters:
 
 
 def first_weights(
-    model: FirstWeightParameters, rng: np.random.RandomState, sizes: list[int], factor: float, dtype: Any
+    model: FirstWeightParameters,
+    rng: np.random.RandomState,
+    sizes: list[int],
+    factor: float | Sequence[float],
+    dtype: Any,
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """First weights and biases of the network of an estimator; see ``fastnn.tables.initializers``."""
     # Orthogonal matrices come from LAPACK, whose last digits may depend on the number of its threads.

@@ -114,19 +114,66 @@ def _clipped(a):
     return np.clip(a, eps, 1 - eps)
 
 
-# Losses for which dL/dz is not a - y: name -> dL/dz of y and a.
-DZ = {}
+_OF_ERRORS = ("identity", "logistic", "tanh", "softplus", "relu")
 
-# name -> (output activation, loss of each row of y and a)
+# name -> (output activations, the usual one first; p, the loss's parameter; loss of each row of y, a and p)
 LOSSES = {
-    "log_loss": ("softmax", lambda y, a: -special.xlogy(y, _clipped(a)).sum(axis=1)),
+    "log_loss": (("softmax",), 0, lambda y, a, p: -special.xlogy(y, _clipped(a)).sum(axis=1)),
     "binary_log_loss": (
-        "logistic",
-        lambda y, a: -(special.xlogy(y, _clipped(a)) + special.xlogy(1 - y, 1 - _clipped(a))).sum(axis=1),
+        ("logistic",),
+        0,
+        lambda y, a, p: -(special.xlogy(y, _clipped(a)) + special.xlogy(1 - y, 1 - _clipped(a))).sum(axis=1),
     ),
-    "squared_error": ("identity", lambda y, a: 0.5 * ((y - a) ** 2).mean(axis=1)),
-    "poisson": ("exp", lambda y, a: (special.xlogy(y, y / a) - y + a).sum(axis=1)),
+    "squared_error": (_OF_ERRORS, 0, lambda y, a, p: 0.5 * ((y - a) ** 2).mean(axis=1)),
+    "poisson": (("exp", "softplus"), 0, lambda y, a, p: (special.xlogy(y, y / a) - y + a).sum(axis=1)),
+    "absolute_error": (_OF_ERRORS, 0, lambda y, a, p: abs(y - a).sum(axis=1)),
+    "huber": (
+        _OF_ERRORS,
+        1.0,
+        lambda y, a, p: np.where(abs(y - a) <= p, 0.5 * (y - a) ** 2, p * (abs(y - a) - 0.5 * p)).sum(axis=1),
+    ),
+    "quantile": (_OF_ERRORS, 0.5, lambda y, a, p: np.maximum(p * (y - a), (p - 1) * (y - a)).sum(axis=1)),
+    "log_cosh": (_OF_ERRORS, 0, lambda y, a, p: np.log(np.cosh(y - a)).sum(axis=1)),
 }
+
+# Pairs for which dL/dz is a - y.
+CANONICAL = {
+    ("log_loss", "softmax"),
+    ("binary_log_loss", "logistic"),
+    ("squared_error", "identity"),
+    ("poisson", "exp"),
+}
+
+# For the losses of other pairs: dL/da of y, a and p, of the sum over a row.
+DA = {
+    "squared_error": lambda y, a, p: a - y,
+    "poisson": lambda y, a, p: 1 - y / a,
+    "absolute_error": lambda y, a, p: np.sign(a - y),
+    "huber": lambda y, a, p: np.clip(a - y, -p, p),
+    "quantile": lambda y, a, p: np.where(a > y, 1 - p, np.where(a < y, -p, 0)),
+    "log_cosh": lambda y, a, p: np.tanh(a - y),
+}
+
+
+class ReferenceHead:
+    """A loss and its output activation: by the loss's name, with the usual one, or as a ``Head``."""
+
+    def __init__(self, loss):
+        name = loss if isinstance(loss, str) else loss.loss.name
+        (usual, *_), parameter, self._row_loss = LOSSES[name]
+        self.output_activation = usual if isinstance(loss, str) else loss.output_activation
+        self.p = parameter if isinstance(loss, str) else loss.parameter
+        self.is_canonical = (name, self.output_activation) in CANONICAL
+        self._da = DA.get(name)
+
+    def row_loss(self, y, a):
+        return self._row_loss(y, a, self.p)
+
+    def dz(self, y, a):
+        if self.is_canonical:
+            return a - y
+        z = np.log(np.expm1(a)) if self.output_activation == "softplus" else a  # which others do not read
+        return (self._da(y, a, self.p) * ACTIVATIONS[self.output_activation][1](z, a)).astype(a.dtype)
 
 
 def philox(counter, key, rounds=7):
@@ -208,8 +255,8 @@ class ReferenceNetwork:
         self.dtype = np.dtype(dtype)
         self.rate, self.seed = dropout
         self.hidden_activation = hidden_activation
-        self.output_activation, self.row_loss = LOSSES[loss]
-        self.dz = DZ.get(loss, lambda y, a: a - y)
+        head = ReferenceHead(loss)
+        self.output_activation, self.row_loss, self.dz = head.output_activation, head.row_loss, head.dz
         shapes = [shape for n_in, n_out in pairwise(layer_sizes) for shape in ((n_in, n_out), (n_out,))]
         self.parameters = np.zeros(sum(math.prod(shape) for shape in shapes), self.dtype)
         views = self._views(self.parameters, shapes)

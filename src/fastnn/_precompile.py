@@ -23,7 +23,7 @@ from fastnn.networks.network import Network
 from fastnn.networks.rows import HostRows
 from fastnn.tables.activations import HIDDEN
 from fastnn.tables.dropout import Dropout
-from fastnn.tables.losses import LOSSES
+from fastnn.tables.losses import HEADS
 from fastnn.tables.optimizers import RULES, Optimizer
 
 
@@ -70,13 +70,13 @@ def _networks(dtype: np.dtype) -> None:
     dense = np.linspace(0, 1, 40, dtype=dtype).reshape(20, 2)
     entries = sparse.csr_matrix((20, ENTRY_FEATURES), dtype=dtype)
     Y = np.ones((20, 2), bool)
-    for number, (hidden, loss, rule) in enumerate(zip_longest(HIDDEN, LOSSES, RULES)):
-        loss, rule = loss or LOSSES[0], rule or RULES[0]
+    for number, (hidden, head, rule) in enumerate(zip_longest(HIDDEN, HEADS, RULES)):
+        head, rule = head or HEADS[0], rule or RULES[0]
         X = dense if number else entries
         net = Network(
             [X.shape[1], 3, 2],
             hidden_activation=hidden or HIDDEN[0],
-            loss=loss.name,
+            loss=head,
             dtype=dtype,
             dropout=Dropout(0.5),
         )

@@ -20,8 +20,10 @@ from fastnn.networks.network import Network
 from fastnn.networks.one_hot import OneHot
 from fastnn.networks.rows import HostRows
 from fastnn.tables.dropout import Dropout
+from fastnn.tables.losses import LOSSES, Loss, head_of
 from tests.networks.test_network import optimizer_for, targets_for
 from tests.reference import ReferenceNetwork, reference_predict
+from tests.tables.test_losses import head_name
 
 KEPT = {
     contract.NetworkBackend: (HostBackend, DeviceBackend),
@@ -139,8 +141,13 @@ def test_epochs_follow_the_reference(on_device, loss, rule, dropout, dtype):
     np.testing.assert_allclose(optimizers[0].state, optimizers[1].state, atol=tolerance)
 
 
-@pytest.mark.parametrize("loss", ["squared_error", "log_loss", "binary_log_loss", "poisson"])
+@pytest.mark.parametrize(
+    "loss",
+    [*LOSSES, head_of("quantile", "tanh")._replace(parameter=0.2), head_of("poisson", "softplus")],
+    ids=lambda loss: loss.name if isinstance(loss, Loss) else head_name(loss),
+)
 def test_gradient_is_the_reference(on_device, loss):
+    loss = loss.name if isinstance(loss, Loss) else loss
     networks, bound, _ = trainings(on_device, loss)
     before = networks[0].parameters.copy()
     (value, gradient), (want, want_gradient) = (one.loss_and_gradient() for one in bound)
@@ -151,6 +158,19 @@ def test_gradient_is_the_reference(on_device, loss):
     networks[0].parameters[:] = 0
     assert bound[0].loss_and_gradient(copy=False)[0] != value
     np.testing.assert_allclose(gradient, want_gradient, atol=1e-12)
+
+
+def test_the_loss_as_a_sum_over_the_outputs(on_device):
+    losses = []
+    for head in (head_of("squared_error"), head_of("squared_error")._replace(mean_over_outputs=False)):
+        _, bound, _ = trainings(on_device, head)
+        losses.append((bound[0].loss_and_gradient(), bound[0].run_epoch(None, N)))
+    (mean, gradient), first = losses[0]
+    (total, same), other = losses[1]
+    np.testing.assert_array_equal(gradient, same)
+    penalty = 2 * mean - total
+    assert 0 < penalty < mean
+    assert 2 * first - other == pytest.approx(penalty, rel=1e-9)
 
 
 @pytest.mark.parametrize("output", ["log_loss", "squared_error"])

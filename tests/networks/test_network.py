@@ -12,21 +12,24 @@ from fastnn.networks.layout import Layout
 from fastnn.networks.network import Network
 from fastnn.networks.rows import HostRows
 from fastnn.tables.activations import ACTIVATIONS, HIDDEN
-from fastnn.tables.losses import LOSSES
+from fastnn.tables.losses import HEADS, LOSSES
 from fastnn.tables.optimizers import CODES, RULES, Optimizer
 from tests.reference import ReferenceNetwork, reference_predict
+from tests.tables.test_losses import head_name
 
 LOSS_NAMES = [loss.name for loss in LOSSES]
 
 
 def targets_for(loss, n, k, rng):
-    if loss == "squared_error":
-        return rng.normal(size=(n, k))
+    """For a loss by name, or for a head."""
+    loss = loss if isinstance(loss, str) else loss.loss.name
     if loss == "poisson":
         return rng.poisson(2.0, size=(n, k)).astype(float)
     if loss == "log_loss":
         return np.eye(k)[rng.integers(k, size=n)]
-    return rng.integers(2, size=(n, k)).astype(float)
+    if loss == "binary_log_loss":
+        return rng.integers(2, size=(n, k)).astype(float)
+    return rng.normal(size=(n, k))
 
 
 def pair(sizes, activation="tanh", loss="log_loss", dtype=np.float64, seed=0):
@@ -69,9 +72,11 @@ def objective(net, X, Y, **arguments):
     scikit-learn reports the squared error as a mean over the outputs and follows the gradient of their sum;
     the penalty counts once in both.
     """
-    penalized = bound(net, X, Y, **arguments).loss_and_gradient()[0]
-    plain = bound(net, X, Y, **{**arguments, "alpha": 0.0}).loss_and_gradient()[0]
-    return penalized - plain + plain * (Y.shape[1] if net.loss.mean_over_outputs else 1)
+    head = net.loss
+    net.loss = head._replace(mean_over_outputs=False)
+    loss = bound(net, X, Y, **arguments).loss_and_gradient()[0]
+    net.loss = head
+    return loss
 
 
 @pytest.mark.parametrize("loss", LOSS_NAMES)
@@ -95,6 +100,29 @@ def test_gradient_is_the_reference_and_the_central_difference(activation, loss):
                 net.parameters[i] -= sign * h
             numeric[i] = (sides[0] - sides[1]) / (2 * h)
         np.testing.assert_allclose(gradient, numeric, atol=1e-8)
+
+
+@pytest.mark.parametrize("head", HEADS, ids=head_name)
+@pytest.mark.parametrize("activation", HIDDEN)
+def test_gradient_of_every_activation_and_head(activation, head):
+    """As the reference, and as central differences along a direction."""
+    sizes = [5, 7, 3]
+    if head.loss.parameter:
+        head = head._replace(parameter=0.3)
+    net, reference = pair(sizes, activation, head)
+    X, Y = data(11, sizes, head)
+    rng = np.random.default_rng(2)
+    arguments = {"sample_weight": rng.uniform(0.5, 2, size=11), "alpha": 0.3}
+    value, gradient = bound(net, X, Y, **arguments).loss_and_gradient()
+    want, want_gradient = reference.loss_and_gradient(X, Y, **arguments)
+    assert value == pytest.approx(want, rel=1e-12)
+    np.testing.assert_allclose(gradient, want_gradient, atol=1e-12)
+    direction, h = rng.normal(size=gradient.size), 1e-6
+    sides = []
+    for sign in (1, -2):  # one step forth, and back beyond the beginning
+        net.parameters += sign * h * direction
+        sides.append(objective(net, X, Y, **arguments))
+    assert (sides[0] - sides[1]) / (2 * h) == pytest.approx(gradient @ direction, rel=1e-7, abs=1e-7)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -36,6 +36,12 @@ class Drafting:
         """scikit-learn's, which looks at the signature of ``__init__`` anew in every fit: 30 of 500 us."""
         return super()._get_param_names()  # type: ignore[misc]
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take over what was pickled; parameters that there were none of at that time have their defaults."""
+        declared = [vars(base).get("_declared", {}) for base in reversed(type(self).__mro__)]
+        defaults = {name: each.default for level in declared for name, each in level.items()}
+        super().__setstate__(defaults | state)  # type: ignore[misc]
+
     def _on_draft(self, work: Callable[[Self], Exception | None]) -> Self:
         """Do work on a draft of this estimator, and take over its attributes once all of it is done.
 

@@ -10,7 +10,6 @@ from fastnn.kernels.shared.arrays import plain
 from fastnn.kernels.shared.device_rows import DeviceRows
 from fastnn.networks.layout import layout_of
 from fastnn.tables.activations import CODES as ACTIVATION_CODES
-from fastnn.tables.losses import CODES as LOSS_CODES
 from fastnn.tables.optimizers import Optimizer
 
 
@@ -69,7 +68,7 @@ class DeviceNetwork:
             None if sample_weight is None else plain(sample_weight, network.dtype),
             list(network.layer_sizes),
             ACTIVATION_CODES[network.hidden_activation],
-            LOSS_CODES[network.loss.name],
+            network.loss,
         )
         self._training.load(network.parameters)
         if optimizer is not None:

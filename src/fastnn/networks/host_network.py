@@ -14,7 +14,6 @@ from fastnn.networks.layout import Layout, layout_of
 from fastnn.networks.rows import HostRows
 from fastnn.tables.activations import ACTIVATIONS, EXP, SOFTMAX
 from fastnn.tables.activations import CODES as ACTIVATION_CODES
-from fastnn.tables.losses import CODES as LOSS_CODES
 from fastnn.tables.optimizers import MAX_HYPER, Optimizer
 
 # Batches per call on several threads: where the cores turn out to be taken a step lasts 10 ms and more, and
@@ -244,8 +243,9 @@ def _targets(
     return device.LossTargets(
         *kept_targets(Y, network.dtype),
         weights,
-        device.loss_loops.address(LOSS_CODES[network.loss.name], network.dtype),
-        1.0 / network.layer_sizes[-1] if network.loss.mean_over_outputs else 1.0,
+        device.loss_loops.address(network.loss.code, network.dtype),
+        float(network.loss.parameter),
+        network.loss.scale(network.layer_sizes[-1]),
         float(alpha),
     )
 

@@ -9,8 +9,7 @@ from fastnn.kernels.contract.network import BoundNetwork, EngineRows, NetworkBac
 from fastnn.networks.host_network import HOST
 from fastnn.networks.layout import layout_of
 from fastnn.tables.dropout import NO_DROPOUT, Dropout
-from fastnn.tables.losses import CODES as LOSS_CODES
-from fastnn.tables.losses import LOSSES
+from fastnn.tables.losses import Head, head_of
 from fastnn.tables.optimizers import Optimizer
 
 
@@ -23,8 +22,8 @@ class Network:
         Units of each layer, inputs first: at least two numbers.
     hidden_activation : str
         Name of a hidden activation of ``fastnn.tables.activations``.
-    loss : str
-        Name of an entry of ``fastnn.tables.losses``; the output activation follows from it.
+    loss : str or Head
+        Name of an entry of ``fastnn.tables.losses``, with its usual output activation, or a pair of them.
     dtype : numpy dtype
         float32 or float64: of parameters, activations and gradients.
     dropout : Dropout, default=NO_DROPOUT
@@ -48,7 +47,7 @@ class Network:
         layer_sizes: Sequence[int],
         *,
         hidden_activation: str,
-        loss: str,
+        loss: str | Head,
         dtype: Any,
         dropout: Dropout = NO_DROPOUT,
         backend: NetworkBackend = HOST,
@@ -58,7 +57,7 @@ class Network:
         self.layer_sizes = tuple(layer_sizes)
         self.layout = layout_of(self.layer_sizes)
         self.hidden_activation = hidden_activation
-        self.loss = LOSSES[LOSS_CODES[loss]]
+        self.loss = head_of(loss) if isinstance(loss, str) else loss
         self.parameters = np.zeros(self.layout.n_parameters, self.dtype)
         self.coefs = self.layout.weights(self.parameters)
         self.intercepts = self.layout.biases(self.parameters)

@@ -1,13 +1,16 @@
-"""Losses: one entry per loss, as scikit-learn 1.9 defines them (``sklearn/neural_network/_base.py``).
+"""Losses: one entry per loss, and one head per pair of a loss and an output activation.
 
-An entry holds two scalar functions of a target `y` and the network's output `a`, compiled into the kernels:
+scikit-learn 1.9 (``sklearn/neural_network/_base.py``) defines those that it has. An entry holds scalar
+functions of a target `y`, the network's output `a` and a number `p`, compiled into the kernels:
 
-* ``value(y, a)``, this element's share of the loss, in the working precision;
-* ``dz(y, a)``, the derivative of the loss with respect to `z`, the input of the output activation.
+* ``value(y, a, p)``, this element's share of the loss, in the working precision;
+* ``dz(y, a, p)``, for each output activation that it goes with: the derivative of the loss with respect to
+  `z`, the input of that activation.
 
-The activation of an output layer follows from its loss. The four here go with their canonical link, for
-which ``dz = a - y`` whatever the loss (Bishop, Pattern Recognition and Machine Learning, 2006, section
-4.3.6); for softmax this holds where the targets of a row sum to 1.
+`p` is the parameter of a loss that has one, a run-time value; others do not read it. A canonical pair has
+``dz = a - y`` (Bishop, Pattern Recognition and Machine Learning, 2006, section 4.3.6; for softmax this holds
+where the targets of a row sum to 1). For most others it is the product of the derivatives of the loss and of
+the activation (``_through``). Where a logistic or tanh output rounds to 1 that is 0.
 
 A loss is the mean over the rows of the sum over a row; `mean_over_outputs` makes it the mean over both. The
 gradient takes no such mean: scikit-learn's, too, is that of the sum over a row.
@@ -19,27 +22,67 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba.extending import register_jitable
 
-from fastnn.tables.activations import EXP, IDENTITY, LOGISTIC, SOFTMAX
-from fastnn.tables.elementary import log
+from fastnn.tables.activations import ACTIVATIONS, EXP, IDENTITY, LOGISTIC, SOFTMAX
+from fastnn.tables.activations import CODES as ACTIVATION_CODES
+from fastnn.tables.elementary import expm1, log, log1p, tanh
 
 # Inlined, or the loop around them would be a loop of calls.
 _scalar = register_jitable(forceinline=True)
-
-
-@_scalar
-def _canonical_dz(y, a):
-    return a - y
 
 
 class Loss(NamedTuple):
     """What a network is trained to make small."""
 
     name: str
-    output_activation: str
     value: Callable[..., Any]
+    dz: dict[str, Callable[..., Any]]  # by output activation, the usual one first
     mean_over_outputs: bool = False
-    dz: Callable[..., Any] = _canonical_dz
     regression: bool = False  # whether MLPRegressor offers it
+    # Name of the estimators' parameter that is `p`, and its default.
+    parameter: str | None = None
+    default: float = 0.0
+
+
+class Head(NamedTuple):
+    """What is beyond the last weights of a network in training: an output activation and a loss."""
+
+    code: int  # place in ``HEADS``
+    loss: Loss
+    output_activation: str
+    mean_over_outputs: bool
+    parameter: float  # `p`
+
+    @property
+    def dz(self) -> Callable[..., Any]:
+        """The loss's for this output activation."""
+        return self.loss.dz[self.output_activation]
+
+    def scale(self, n_outputs: int) -> float:
+        """Factor of the loss summed over the outputs."""
+        return 1.0 / n_outputs if self.mean_over_outputs else 1.0
+
+
+def _through(name: str, da: Callable[..., Any], *outputs: str) -> dict[str, Callable[..., Any]]:
+    """The `dz` of loss `name`, whose derivative by `a` is ``da(y, a, p)``, by output activation."""
+    return {output: _product(name, da, output) for output in outputs}
+
+
+def _product(name: str, da: Callable[..., Any], output: str) -> Callable[..., Any]:
+    if output == IDENTITY.name:
+        return da
+    derivative = ACTIVATIONS[ACTIVATION_CODES[output]].derivative  # which reads `a` alone
+
+    def dz(y, a, p):
+        return da(y, a, p) * derivative(a, a)
+
+    # Of its own: Numba may take functions of one name, from several processes' caches, for one another.
+    dz.__qualname__ = f"{name}_{output}_dz"
+    return _scalar(dz)
+
+
+@_scalar
+def _difference(y, a, p):
+    return a - y
 
 
 @_scalar
@@ -58,36 +101,155 @@ def _clip(p):
 
 
 @_scalar
-def _log_loss(y, a):
+def _log_loss(y, a, p):
     return -_xlogy(y, _clip(a))
 
 
 @_scalar
-def _binary_log_loss(y, a):
-    p = _clip(a)
+def _binary_log_loss(y, a, p):
+    probability = _clip(a)
     one = type(a)(1)
-    return -(_xlogy(y, p) + _xlogy(one - y, one - p))
+    return -(_xlogy(y, probability) + _xlogy(one - y, one - probability))
 
 
 @_scalar
-def _squared_error(y, a):
+def _squared_error(y, a, p):
     error = y - a
     return type(a)(0.5) * error * error
 
 
 @_scalar
-def _poisson(y, a):
+def _poisson(y, a, p):
     # An output that underflowed to 0 is right where the target is 0: 0/0 must not reach the logarithm.
     none = y == type(y)(0)
     ratio = y / (type(a)(1) if none else a)
     return a if none else _xlogy(y, ratio) - y + a
 
 
+@_scalar
+def _poisson_softplus_dz(y, a, p):
+    # (1 - y / a) (1 - exp(-a)). An output that underflowed has the limit, -y: its factor tends to 1.
+    one, none = type(a)(1), a == type(a)(0)
+    factor = -expm1(-a) / (one if none else a)
+    return (a - y) * (one if none else factor)
+
+
+@_scalar
+def _absolute_error(y, a, p):
+    return abs(y - a)
+
+
+@_scalar
+def _absolute_error_da(y, a, p):
+    # The sign; of 0 and of NaN themselves.
+    e, one = a - y, type(a)(1)
+    return one if e > type(a)(0) else (-one if e < type(a)(0) else e)
+
+
+@_scalar
+def _huber(y, a, p):
+    e = abs(a - y)
+    half = type(a)(0.5)
+    return half * e * e if e <= p else p * (e - half * p)
+
+
+@_scalar
+def _huber_da(y, a, p):
+    e = a - y
+    return p if e > p else (-p if e < -p else e)
+
+
+@_scalar
+def _quantile(y, a, p):
+    e = y - a
+    return (p - type(a)(1) if e < type(a)(0) else p) * e
+
+
+@_scalar
+def _quantile_da(y, a, p):
+    e = a - y
+    return type(a)(1) - p if e > type(a)(0) else (-p if e < type(a)(0) else e)
+
+
+@_scalar
+def _log_cosh(y, a, p):
+    # With t = exp(-e) - 1 it is log1p(t^2 / (2 (1 + t))), which small errors need, and
+    # e - log(2) + log1p((1 + t)^2), which does not overflow.
+    e, one = abs(a - y), type(a)(1)
+    t = expm1(-e)
+    small, decay = e < one, one + t
+    ratio = t * t / (decay + decay if small else one)
+    tail = log1p(ratio if small else decay * decay)
+    return (type(a)(0) if small else e - type(a)(0.6931471805599453)) + tail
+
+
+@_scalar
+def _log_cosh_da(y, a, p):
+    return tanh(a - y)
+
+
+# Output activations of losses of an error y - a.
+_OF_ERRORS = (IDENTITY.name, LOGISTIC.name, "tanh", "softplus", "relu")
+
 LOSSES = (
-    Loss("log_loss", SOFTMAX, _log_loss),
-    Loss("binary_log_loss", LOGISTIC.name, _binary_log_loss),
-    Loss("squared_error", IDENTITY.name, _squared_error, mean_over_outputs=True, regression=True),
+    Loss("log_loss", _log_loss, {SOFTMAX: _difference}),
+    Loss("binary_log_loss", _binary_log_loss, {LOGISTIC.name: _difference}),
+    Loss(
+        "squared_error",
+        _squared_error,
+        _through("squared_error", _difference, *_OF_ERRORS),
+        mean_over_outputs=True,
+        regression=True,
+    ),
     # Half the deviance of the Poisson distribution.
-    Loss("poisson", EXP.name, _poisson, regression=True),
+    Loss(
+        "poisson",
+        _poisson,
+        {EXP.name: _difference, "softplus": _poisson_softplus_dz},
+        regression=True,
+    ),
+    Loss(
+        "absolute_error",
+        _absolute_error,
+        _through("absolute_error", _absolute_error_da, *_OF_ERRORS),
+        regression=True,
+    ),
+    # Huber (1964), "Robust estimation of a location parameter", Annals of Mathematical Statistics 35.
+    Loss(
+        "huber",
+        _huber,
+        _through("huber", _huber_da, *_OF_ERRORS),
+        regression=True,
+        parameter="huber_delta",
+        default=1.0,
+    ),
+    # Koenker and Bassett (1978), "Regression quantiles", Econometrica 46; also called pinball loss.
+    Loss(
+        "quantile",
+        _quantile,
+        _through("quantile", _quantile_da, *_OF_ERRORS),
+        regression=True,
+        parameter="quantile",
+        default=0.5,
+    ),
+    Loss("log_cosh", _log_cosh, _through("log_cosh", _log_cosh_da, *_OF_ERRORS), regression=True),
 )
 CODES = {loss.name: code for code, loss in enumerate(LOSSES)}
+HEADS = tuple(
+    Head(code, loss, output, loss.mean_over_outputs, loss.default)
+    for code, (loss, output) in enumerate((loss, output) for loss in LOSSES for output in loss.dz)
+)
+
+
+def head_of(loss: str, output_activation: str | None = None) -> Head:
+    """The head of a loss, by name, with an output activation; None stands for the usual one.
+
+    Raises
+    ------
+    ValueError
+        There is no such pair.
+    """
+    for head in HEADS:
+        if head.loss.name == loss and output_activation in (None, head.output_activation):
+            return head
+    raise ValueError(f"There is no head of loss {loss!r} and output activation {output_activation!r}.")

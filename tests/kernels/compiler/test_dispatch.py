@@ -26,8 +26,8 @@ def chain_rule(address, d, z, a):
 
 
 @jit
-def losses_and_dz(address, y, a):
-    dispatch.losses_and_dz(address, y, a)
+def losses_and_dz(address, y, a, p):
+    dispatch.losses_and_dz(address, y, a, p)
 
 
 @jit
@@ -65,7 +65,7 @@ def test_a_cut_changes_nothing(kind, dtype):
         loop, arrays = {
             "activation": (lambda z, at=address: activate(at, z), [x]),
             "derivative": (lambda d, z, a, at=address: chain_rule(at, d, z, a), [d, z, unit]),
-            "loss": (lambda y, a, at=address: losses_and_dz(at, y, a), [np.round(unit), unit]),
+            "loss": (lambda y, a, at=address: losses_and_dz(at, y, a, dtype(0.3)), [np.round(unit), unit]),
             "update": (
                 lambda w, g, s0, s1, at=address: update(at, dtype(1e-2), dtype(0.3), c, w, g, s0, s1),
                 [x, d, np.abs(z), unit],  # of either slot a root may be taken

@@ -12,7 +12,7 @@ from numba import typeof, types
 
 from fastnn.tables import elementary
 from fastnn.tables.activations import ACTIVATIONS, CODES
-from fastnn.tables.losses import LOSSES
+from fastnn.tables.losses import HEADS, LOSSES, head_of
 from fastnn.tables.optimizers import RULES
 
 if find_spec("numba_cuda") is None:
@@ -104,6 +104,8 @@ def network_kernels(real):
     codes = range(len(ACTIVATIONS)) if is_single else ends
     tensor = tile.TENSOR_TILES if is_single else ()
     tiles = (small, large, *tensor)
+    heads = HEADS if is_single else [head_of(loss.name) for loss in LOSSES]
+    softmax, other = head_of("log_loss").code, head_of("huber", "tanh").code
     return {
         # Every activation with the smaller tile; with the larger one the shortest and the longest.
         "forward": (
@@ -125,8 +127,8 @@ def network_kernels(real):
         ),
         "softmax": ([output.softmax], (V, INT), FEW),
         "loss_and_gradient": (
-            [output.loss_kernel(c) for c in range(len(LOSSES))],
-            (V, V, INT, V, INT, F64),
+            [output.loss_kernel(head.code) for head in heads],
+            (V, V, INT, V, INT, real, F64),
             FEW,
         ),
         "train": (
@@ -135,13 +137,17 @@ def network_kernels(real):
                 # with and without softmax; rules with two slots and with one.
                 steps.train_kernel(hidden, loss, rule, which, real)
                 for which, hidden, loss, rule in zip(
-                    reversed(steps.TILES[real.bitwidth // 8]), reversed(ends), (0, 0), (2, 1), strict=True
+                    reversed(steps.TILES[real.bitwidth // 8]),
+                    reversed(ends),
+                    (softmax, softmax),
+                    (2, 1),
+                    strict=True,
                 )
             ]
             + [
                 steps.train_kernel(hidden, loss, rule, which, real)
                 for which, hidden, loss, rule in zip(
-                    steps.TENSOR_TILES[: 2 * is_single], ends, (0, 3), (2, 1), strict=False
+                    steps.TENSOR_TILES[: 2 * is_single], ends, (softmax, other), (2, 1), strict=False
                 )
             ],
             step_arguments.signature(real),

@@ -15,8 +15,9 @@ from fastnn.kernels.cpu import elementary
 from fastnn.kernels.cpu.clustering import kmeans
 from fastnn.kernels.cpu.network import linear
 from fastnn.tables.activations import ACTIVATIONS
-from fastnn.tables.losses import LOSSES
+from fastnn.tables.losses import HEADS
 from tests import reference
+from tests.tables.test_losses import head_name
 
 if find_spec("numba_cuda") is None:
     pytest.skip("numba-cuda is not installed", allow_module_level=True)
@@ -266,25 +267,26 @@ def test_sorting_keeps_the_order_of_equal_labels(n, k):
 
 @needs_device
 @pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("loss", [entry.name for entry in LOSSES])
-def test_loss_and_its_gradient(loss, weighted):
+@pytest.mark.parametrize("head", HEADS, ids=head_name)
+def test_loss_and_its_gradient(head, weighted):
     generator = np.random.default_rng(10)
-    output, naive = reference.LOSSES[loss]
+    head = head._replace(parameter=0.3)
+    twin = reference.ReferenceHead(head)
     Z, Y = generator.normal(size=(5, 3)), generator.integers(0, 2, (8, 3)).astype(float)
     order, weights = generator.permutation(8), generator.uniform(size=8)
     chosen = order[2:7]
-    A = reference.ACTIVATIONS[output][0](Z)
-    entry = next(entry for entry in LOSSES if entry.name == loss)
+    A = reference.ACTIVATIONS[twin.output_activation][0](Z)
     # A kernel's loss is the sum over a row, as the gradient is that of the sum.
-    losses = naive(Y[chosen], A) * (A.shape[1] if entry.mean_over_outputs else 1)
-    dZ = reference.DZ.get(loss, lambda y, a: a - y)(Y[chosen], A)
+    losses = twin.row_loss(Y[chosen], A) / head.scale(A.shape[1])
+    dZ = twin.dz(Y[chosen], A)
     outputs, row_loss = on_device(A), on_device(np.full(5, np.nan))
-    output_layer.loss_kernel(LOSSES.index(entry))[1, output_layer.THREADS](
+    output_layer.loss_kernel(head.code)[1, output_layer.THREADS](
         on_device(Y[chosen].ravel()),
         on_device(weights[chosen]),
         int(weighted),
         outputs.reshape(15),
         3,
+        0.3,
         row_loss,
     )
     scale = weights[chosen] if weighted else np.ones(5)

@@ -15,6 +15,7 @@ from sklearn.utils.validation import _check_y, check_is_fitted, validate_data
 from fastnn.estimators.draft import Drafting
 from fastnn.estimators.few_rows import pass_checks
 from fastnn.estimators.mlp.first_weights import first_weights
+from fastnn.estimators.mlp.from_weights import FromWeights
 from fastnn.estimators.mlp.parameters import MLPParameters
 from fastnn.estimators.mlp.training import fitted_attributes, remark_on_a_fit, trained
 from fastnn.estimators.on_device import refuse_sparse, rows_in_place
@@ -31,6 +32,7 @@ from fastnn.networks.solvers import STOCHASTIC_SOLVERS
 from fastnn.networks.solvers.interface import REMEDY
 from fastnn.tables.activations import ACTIVATIONS, CODES, SOFTMAX
 from fastnn.tables.dropout import NO_DROPOUT, Dropout
+from fastnn.tables.losses import Head
 
 # Attributes that a run sets or not, depending on the solver: a new model must not keep another one's.
 _OF_THE_LAST_STEP = ("_optimizer", "_schedule", "_begun")
@@ -44,8 +46,11 @@ _OF_ONE_RUN = (
     *_OF_THE_LAST_STEP,
 )
 
+# Parameters that a partial_fit of a fitted model, which scikit-learn lets pass, checks all the same.
+_CHECKED_ALWAYS = {"dropout", "precision", "loss", "out_activation", "huber_delta", "quantile"}
 
-class BaseMLP(Drafting, MLPParameters, BaseEstimator, ABC):
+
+class BaseMLP(FromWeights, Drafting, MLPParameters, BaseEstimator, ABC):
     """Base of ``MLPClassifier`` and ``MLPRegressor``."""
 
     # What the subclasses add.
@@ -57,8 +62,8 @@ class BaseMLP(Drafting, MLPParameters, BaseEstimator, ABC):
         """Check the data of a fit; return X and y, y with classes binarised, as the engine takes them."""
 
     @abstractmethod
-    def _network_loss(self) -> str:
-        """Name of the entry of ``fastnn.tables.losses`` to train with."""
+    def _head(self) -> Head:
+        """The output activation and the loss to train with."""
 
     @abstractmethod
     def _decide(self, outputs: np.ndarray) -> np.ndarray:
@@ -110,7 +115,7 @@ class BaseMLP(Drafting, MLPParameters, BaseEstimator, ABC):
             for name in _OF_ONE_RUN if first_pass else _OF_THE_LAST_STEP:
                 self.__dict__.pop(name, None)
             self.__dict__.update({"t_": seen} | fitted_attributes(solution))
-            self._keep(network)
+            self._keep(network.coefs, network.intercepts, network.loss.output_activation)
             if solution.not_finite is None:
                 return solution.remark if incremental else remark_on_a_fit(solution)
             error = ValueError(f"Solver produced non-finite {solution.not_finite}. {REMEDY}")
@@ -118,11 +123,11 @@ class BaseMLP(Drafting, MLPParameters, BaseEstimator, ABC):
                 raise error
         return error
 
-    def _keep(self, network: Network) -> None:
-        """The fitted attributes that say what a network is."""
-        self.coefs_, self.intercepts_ = network.coefs, network.intercepts
-        self.n_layers_, self.n_outputs_ = len(network.layer_sizes), network.layer_sizes[-1]
-        self.out_activation_ = network.loss.output_activation
+    def _keep(self, coefs: list[np.ndarray], intercepts: list[np.ndarray], out_activation: str) -> None:
+        """Set the attributes that say what the fitted network is."""
+        self.coefs_, self.intercepts_ = coefs, intercepts
+        self.n_layers_, self.n_outputs_ = len(coefs) + 1, intercepts[-1].size
+        self.out_activation_ = out_activation
 
     def _initialize(self, X: Any, y: Any, classes: Any = None) -> Self:
         return self._on_draft(lambda draft: draft._begin(X, y, classes))
@@ -135,10 +140,10 @@ class BaseMLP(Drafting, MLPParameters, BaseEstimator, ABC):
             self.__dict__.pop(name, None)
         with use_threads(self.n_threads):
             _, network, rng = self._prepare(X, y, None, classes, incremental=False, first_pass=True)
-        self._keep(network)
+        self._keep(network.coefs, network.intercepts, network.loss.output_activation)
         self.t_ = self.n_iter_ = 0
         if isinstance(self.random_state, Integral):
-            self._begun = self.random_state, rng
+            self._begun: tuple[int, np.random.RandomState] = self.random_state, rng
 
     def _random_numbers(self, first_pass: bool) -> np.random.RandomState:
         """Source of the random numbers of a fit.
@@ -158,10 +163,10 @@ class BaseMLP(Drafting, MLPParameters, BaseEstimator, ABC):
         hidden = self._hidden_layer_sizes()
         if incremental and self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True")
-        # Which partial_fit of a fitted model does not check.
+        checked = _CHECKED_ALWAYS & self._parameter_constraints.keys()
         validate_parameter_constraints(
-            {name: self._parameter_constraints[name] for name in ("dropout", "precision")},
-            {"dropout": self.dropout, "precision": self.precision},
+            {name: self._parameter_constraints[name] for name in checked},
+            {name: getattr(self, name) for name in checked},
             type(self).__name__,
         )
         if self.dropout > 0 and self.solver not in STOCHASTIC_SOLVERS:
@@ -200,7 +205,7 @@ class BaseMLP(Drafting, MLPParameters, BaseEstimator, ABC):
         network = Network(
             sizes,
             hidden_activation=self.activation,
-            loss=self._network_loss(),
+            loss=self._head(),
             dtype=dtype,
             dropout=dropout,
             backend=backend,

@@ -10,23 +10,32 @@ from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, is_multilabel, unique_labels
 
-from fastnn.estimators.declaration import estimator
+from fastnn.estimators.declaration import declared, estimator
 from fastnn.estimators.mlp.base import BaseMLP
+from fastnn.estimators.mlp.heads import ClassifierLoss, classifier_head
+from fastnn.estimators.mlp.parameters import MLPParameters
 from fastnn.estimators.mlp.targets import as_vector
 from fastnn.estimators.sparse_rows import canonical_csr
 from fastnn.estimators.weights import checked_weights
 from fastnn.kernels import to_host, to_kind_of
 from fastnn.networks.one_hot import OneHot
+from fastnn.tables.activations import LOGISTIC
+from fastnn.tables.losses import Head
+
+
+@declared
+class ClassifierParameters(MLPParameters, ClassifierLoss):
+    """What a classifier can be told."""
 
 
 @estimator
-class MLPClassifier(ClassifierMixin, BaseMLP):
+class MLPClassifier(ClassifierMixin, BaseMLP, ClassifierParameters):
     """Multi-layer perceptron that classifies.
 
-    A dense network trained by back-propagation [1]_ on the cross-entropy: softmax outputs for several
-    classes, one logistic output for two, independent logistic outputs for multi-label targets. Parameters,
-    attributes and results are those of :class:`sklearn.neural_network.MLPClassifier`; first parameters are
-    drawn by its rule [2]_.
+    A dense network trained by back-propagation [1]_, usually on the cross-entropy: softmax outputs for
+    several classes, one logistic output for two, independent logistic outputs for multi-label targets.
+    Parameters, attributes and results are those of :class:`sklearn.neural_network.MLPClassifier`; first
+    parameters are drawn by its rule [2]_.
 
     Attributes
     ----------
@@ -61,7 +70,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     n_outputs_ : int
         Units of the output layer.
     out_activation_ : str
-        Activation of the output layer: softmax or logistic.
+        Activation of the output layer: softmax or logistic. It may be replaced, by any name that
+        ``out_activation`` may have.
 
     See Also
     --------
@@ -89,7 +99,6 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     True
     """
 
-    loss = "log_loss"
     _score_function = staticmethod(accuracy_score)
 
     def _validate_input(
@@ -122,16 +131,36 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
                 )
         return X, self._binarized(y)
 
+    def _name_outputs(self, n_outputs: int, classes: Any) -> None:
+        n_classes = max(2, n_outputs)
+        classes = np.arange(n_classes) if classes is None else np.asarray(classes)
+        binarizer = LabelBinarizer(sparse_output=True).fit(classes.ravel())
+        if classes.shape != (n_classes,) or not np.array_equal(binarizer.classes_, classes):
+            raise ValueError(
+                f"classes must be {n_classes} labels, sorted and different, for {n_outputs} output(s), got "
+                f"{classes}."
+            )
+        if n_outputs > 1:  # which a fit has for three classes or more
+            binarizer.y_type_ = "multiclass"
+        self._label_binarizer, self.classes_ = binarizer, binarizer.classes_
+
     def _binarized(self, y: Any) -> np.ndarray | OneHot:
         """Targets of the network, without a number for each class that a row is not of."""
         # A pickle of an older version makes a dense matrix.
         Y = csr_matrix(self._label_binarizer.transform(y))
-        if self._label_binarizer.y_type_ == "multiclass":
+        if self._one_of_several:
+            if Y.shape[1] == 1:  # two classes with an output each, as from_weights makes them
+                return OneHot(Y.toarray().ravel().astype(np.int32), 2)
             return OneHot(Y.indices.astype(np.int32, copy=False), Y.shape[1])
         return Y.astype(bool).toarray()
 
-    def _network_loss(self) -> str:
-        return self.loss if self._label_binarizer.y_type_ == "multiclass" else f"binary_{self.loss}"
+    def _head(self) -> Head:
+        return classifier_head(self.loss, self.out_activation, one_of_several=self._one_of_several)
+
+    @property
+    def _one_of_several(self) -> bool:
+        """Whether each sample has one of several classes, each of which has an output."""
+        return self._label_binarizer.y_type_ == "multiclass"
 
     def _decide(self, outputs: np.ndarray) -> np.ndarray:
         # As LabelBinarizer.inverse_transform, whose checks take as long as a prediction for one row.
@@ -252,13 +281,20 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         Returns
         -------
         y_prob : ndarray of shape (n_samples, n_classes)
-            Columns in the order of ``classes_``; float32 where both X and the model are.
+            Columns in the order of ``classes_``; float32 where both X and the model are. Logistic outputs of
+            several classes are divided by their sum; where that is 0, all classes are equally probable.
         """
         return to_kind_of(X, self._probabilities(X), self.device)
 
     def _probabilities(self, X: Any) -> np.ndarray:
         outputs = self._outputs(X)
-        return np.hstack([1 - outputs, outputs]) if outputs.shape[1] == 1 else outputs
+        if outputs.shape[1] == 1:
+            return np.hstack([1 - outputs, outputs])
+        if self.out_activation_ == LOGISTIC.name and self._one_of_several:
+            total = outputs.sum(axis=1, keepdims=True)
+            outputs /= np.where(total > 0, total, 1)
+            outputs[total[:, 0] == 0] = 1 / outputs.shape[1]
+        return outputs
 
     def predict_log_proba(self, X):
         """Logarithms of the probabilities of the classes.

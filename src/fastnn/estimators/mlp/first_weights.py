@@ -17,7 +17,7 @@ from fastnn.tables.initializers import NAMES, ORTHOGONAL, initialize
 class FirstWeightParameters:
     """How the first weights and biases are chosen."""
 
-    weight_init: str | Callable[..., Any] | Sequence[Any] = parameter(
+    weight_init: str | Callable[..., Any] | list[Any] | tuple[Any, ...] = parameter(
         StrOptions(set(NAMES)),
         callable,
         list,

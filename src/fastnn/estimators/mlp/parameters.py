@@ -16,13 +16,14 @@ from fastnn.estimators.declaration import (
     parameter,
 )
 from fastnn.estimators.mlp.first_weights import FirstWeightParameters
+from fastnn.estimators.mlp.heads import HeadParameters
 from fastnn.networks.schedules import SCHEDULES
 from fastnn.networks.solvers import SOLVERS
 from fastnn.tables.activations import DEFAULT, HIDDEN
 
 
 @declared
-class MLPParameters(FirstWeightParameters):
+class MLPParameters(HeadParameters, FirstWeightParameters):
     """What every multi-layer perceptron can be told."""
 
     # References are those of the estimators: [3]_ is Adam's, [4]_ dropout's.

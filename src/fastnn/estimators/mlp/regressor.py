@@ -6,33 +6,17 @@ import numpy as np
 from sklearn.base import RegressorMixin, _fit_context
 from sklearn.metrics import r2_score
 from sklearn.utils import check_array
-from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 
-from fastnn.estimators.declaration import declared, estimator, one_of, parameter
+from fastnn.estimators.declaration import declared, estimator
 from fastnn.estimators.mlp.base import BaseMLP
+from fastnn.estimators.mlp.heads import OF_A_REGRESSOR, RegressorLoss, output_activation
 from fastnn.estimators.mlp.parameters import MLPParameters
 from fastnn.estimators.mlp.targets import as_vector
 from fastnn.estimators.sparse_rows import canonical_csr
 from fastnn.estimators.weights import checked_weights
 from fastnn.kernels import to_host, to_kind_of
-from fastnn.tables.losses import LOSSES
-
-
-@declared
-class RegressorLoss:
-    """What a regressor can be told first: positions count from the last base."""
-
-    loss: str = parameter(
-        StrOptions({loss.name for loss in LOSSES if loss.regression}),
-        default="squared_error",
-        kind=one_of(loss.name for loss in LOSSES if loss.regression),
-        kw_only=False,
-        doc="""
-        Half the squared error, averaged over outputs in ``loss_`` though summed in the gradient; or half
-        the Poisson deviance, for targets that are not negative, with an exponential output.
-        """,
-    )
+from fastnn.tables.losses import Head, head_of
 
 
 @declared
@@ -78,7 +62,7 @@ class MLPRegressor(RegressorMixin, BaseMLP, RegressorParameters):
     n_outputs_ : int
         Units of the output layer.
     out_activation_ : str
-        Activation of the output layer: identity, or exp for ``loss="poisson"``.
+        Activation of the output layer. It may be replaced, by any name that ``out_activation`` may have.
 
     See Also
     --------
@@ -93,6 +77,9 @@ class MLPRegressor(RegressorMixin, BaseMLP, RegressorParameters):
     .. [3] Kingma and Ba (2014), "Adam: a method for stochastic optimization", arXiv:1412.6980, algorithm 1.
     .. [4] Srivastava, Hinton, Krizhevsky, Sutskever and Salakhutdinov (2014), "Dropout: a simple way to
        prevent neural networks from overfitting", JMLR 15, 1929-1958.
+    .. [5] Huber (1964), "Robust estimation of a location parameter", Annals of Mathematical Statistics 35,
+       73-101.
+    .. [6] Koenker and Bassett (1978), "Regression quantiles", Econometrica 46, 33-50.
 
     Examples
     --------
@@ -120,8 +107,11 @@ class MLPRegressor(RegressorMixin, BaseMLP, RegressorParameters):
             raise ValueError(f"Some value(s) of y are out of the valid range of the loss {self.loss!r}.")
         return X, y
 
-    def _network_loss(self) -> str:
-        return self.loss
+    def _head(self) -> Head:
+        output = output_activation(self.loss, self.out_activation, OF_A_REGRESSOR)
+        head = head_of(self.loss, output)
+        name = head.loss.parameter
+        return head if name is None else head._replace(parameter=float(getattr(self, name)))
 
     def _decide(self, outputs: np.ndarray) -> np.ndarray:
         return outputs.ravel() if outputs.shape[1] == 1 else outputs

@@ -19,7 +19,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 
 from fastnn.tables.dropout import Dropout
-from fastnn.tables.losses import Loss
+from fastnn.tables.losses import Head
 from fastnn.tables.optimizers import Optimizer
 
 
@@ -74,8 +74,8 @@ class EngineNetwork(Protocol):
         """Name of an entry of ``ACTIVATIONS``."""
 
     @property
-    def loss(self) -> Loss:
-        """Entry of ``LOSSES``, from which the output activation follows."""
+    def loss(self) -> Head:
+        """Entry of ``HEADS``, or one with another parameter or mean: the loss and the output activation."""
 
     @property
     def dropout(self) -> Dropout:
@@ -201,7 +201,7 @@ class NetworkTraining(Protocol):
 class DeviceNetworks(Protocol):
     """Networks on the rows of such a device: ``kernels.networks_on_device``.
 
-    Activations and losses are given by their codes, but for the output's, which is a name.
+    Activations are given by their codes, but for the output's, which is a name.
     """
 
     def training(
@@ -211,7 +211,7 @@ class DeviceNetworks(Protocol):
         weights: np.ndarray | None,
         layer_sizes: Sequence[int],
         hidden: int,
-        loss: int,
+        loss: Head,
     ) -> NetworkTraining:
         """A network in training on these rows."""
 

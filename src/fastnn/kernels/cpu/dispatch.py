@@ -13,7 +13,7 @@ from numba.extending import register_jitable
 from fastnn.kernels.compiler.linked import LoopTable
 from fastnn.kernels.shared.value_types import Float64s, Real, Reals
 from fastnn.tables.activations import ACTIVATIONS, IDENTITY
-from fastnn.tables.losses import LOSSES
+from fastnn.tables.losses import HEADS
 from fastnn.tables.optimizers import RULES, UpdateRule
 
 
@@ -64,11 +64,11 @@ def _update_loop(rule: UpdateRule) -> Any:
 
 def _loss_loop(value: Callable[..., Any], dz: Callable[..., Any]) -> Any:
     @register_jitable
-    def loop(y: Reals, a: Reals) -> None:
+    def loop(y: Reals, a: Reals, p: Real) -> None:
         for i in range(y.size):
             target, output = y[i], a[i]
-            y[i] = value(target, output)
-            a[i] = dz(target, output)
+            y[i] = value(target, output, p)
+            a[i] = dz(target, output, p)
 
     return loop
 
@@ -95,9 +95,12 @@ derivative_loops = LoopTable(
     "chain-rule", {entry.name: _derivative_loop(entry.derivative) for entry in ACTIVATIONS}
 )
 
-# losses_and_dz(address, y, a): y[i] <- the loss of output a[i] for target y[i]; a[i] <- its derivative with
-# respect to the argument of the output's activation.
-loss_loops = LoopTable("loss", {loss.name: _loss_loop(loss.value, loss.dz) for loss in LOSSES})
+# losses_and_dz(address, y, a, p): y[i] <- the loss of output a[i] for target y[i]; a[i] <- its derivative
+# with respect to the argument of the output's activation. p is the loss's parameter.
+loss_loops = LoopTable(
+    "loss",
+    {f"{head.loss.name}_{head.output_activation}": _loss_loop(head.loss.value, head.dz) for head in HEADS},
+)
 
 # update_parameters(address, decay, scale, c0, ..., c5, w, g, s0, s1): one step on a range of parameters,
 # whose gradient is (g + decay w) scale.

@@ -73,7 +73,7 @@ def loss_and_gradient(
     row_loss : array (n_samples,)   # OUT
         Summed in float64: a batch's loss decides when training stops.
     """
-    columns = tile_columns(in_lanes)
+    columns, parameter = tile_columns(in_lanes), in_lanes.dtype.type(targets.parameter)
     for s in range(start, stop, columns):
         panel = panel_width(in_lanes, stop - s)
         samples = min(panel, stop - s)
@@ -85,7 +85,7 @@ def loss_and_gradient(
                 rows = min(vector_width(in_lanes), samples - block)
                 at = places.first + s + block
                 tile_gather(rows, places.starts, at, n_units, targets.y, places.stride, staging, block, panel)
-        losses_and_dz(targets.loss, staging[:cells], in_lanes[base : base + cells])
+        losses_and_dz(targets.loss, staging[:cells], in_lanes[base : base + cells], parameter)
         losses = row_loss[s : s + samples]
         for i in range(samples):
             losses[i] = 0.0

@@ -37,7 +37,8 @@ class LossTargets(NamedTuple):
     codes: Int32s  # IN (n,): where in `y` each row's piece begins; or the flags
     flags: int  # address of the loop of targets that are flags, 32 to a code, of ``output``; or NOTHING
     weights: Reals  # IN (n,), or empty: all 1
-    loss: int  # address of the loss's loop
+    loss: int  # address of the loop of the loss, for the output's activation
+    parameter: float  # of the loss
     loss_scale: float  # factor of the summed loss
     alpha: float  # L2 penalty
 

@@ -12,10 +12,11 @@ from fastnn.kernels.cuda.rows.by_blocks import RowsByBlocks
 from fastnn.kernels.cuda.rows.streamed import StreamedRows
 from fastnn.kernels.cuda.runtime.capacity import fits
 from fastnn.kernels.cuda.runtime.compat import on_device
+from fastnn.tables.losses import Head
 
 
 def training(
-    X: Any, Y: np.ndarray, weights: np.ndarray | None, layer_sizes: Sequence[int], hidden: int, loss: int
+    X: Any, Y: np.ndarray, weights: np.ndarray | None, layer_sizes: Sequence[int], hidden: int, loss: Head
 ) -> DeviceTraining:
     """A network in training on these rows; arguments as of ``DeviceTraining``."""
     network = layer_sizes, hidden, loss, X.precision

@@ -22,7 +22,7 @@ from fastnn.kernels.cuda.reduction import weighted_sum
 from fastnn.kernels.cuda.runtime.compat import cuda
 from fastnn.kernels.cuda.runtime.memory import blocks_per_grid
 from fastnn.tables.activations import ACTIVATIONS, CODES, IDENTITY, SOFTMAX
-from fastnn.tables.losses import LOSSES
+from fastnn.tables.losses import Head
 
 
 class LayerParameters(NamedTuple):
@@ -85,8 +85,7 @@ class Gradients:
         Units of each layer, the inputs first.
     hidden : int
         Code of the hidden layers' activation.
-    loss : int
-        Place in ``LOSSES``.
+    loss : Head
     n : int
     parameters : device array (n_parameters,)
     precision : str or None
@@ -101,7 +100,7 @@ class Gradients:
         self,
         layer_sizes: Sequence[int],
         hidden: int,
-        loss: int,
+        loss: Head,
         n: int,
         parameters: Any,
         precision: str | None = None,
@@ -131,12 +130,12 @@ class Gradients:
         rows = slice(first, first + n)
         A = [X[rows], *[array[:n] for array in self._A]]
         Z = [A[0], *[array[:n] for array in self._Z]] if self._Z is not self._A else A
-        forward_pass(self._layers, self._hidden, LOSSES[self._loss].output_activation, A, Z, self._precision)
+        forward_pass(self._layers, self._hidden, self._loss.output_activation, A, Z, self._precision)
         weighted, n_out = weights is not None, Y.shape[1]
         # Where there are no weights an array of their type stands in for them: one kernel for both.
-        loss_kernel(self._loss)[blocks_per_grid(n, OUTPUT_THREADS), OUTPUT_THREADS](
+        loss_kernel(self._loss.code)[blocks_per_grid(n, OUTPUT_THREADS), OUTPUT_THREADS](
             Y[rows].reshape(n * n_out), weights[rows] if weighted else self._layers[0].b, int(weighted),
-            A[-1].reshape(n * n_out), n_out, self._row_loss,
+            A[-1].reshape(n * n_out), n_out, A[-1].dtype.type(self._loss.parameter), self._row_loss,
         )  # fmt: skip
         # dz stands where the outputs were.
         after_layer = A[-1]

@@ -12,7 +12,7 @@ import numpy as np
 from fastnn.kernels.cuda import scalars as scalars  # what `exp` and the losses' functions are, in kernels
 from fastnn.kernels.cuda.runtime.compat import block_threads, cuda, device_function, kernel
 from fastnn.tables.elementary import exp
-from fastnn.tables.losses import LOSSES
+from fastnn.tables.losses import HEADS
 
 THREADS = block_threads(128)
 
@@ -32,21 +32,21 @@ def softmax_of_sample(Z, at, n_out):
 
 
 @cache
-def loss_of_sample(loss: int) -> Any:
+def loss_of_sample(head: int) -> Any:
     """The device function that writes a sample's dz, times its weight, and returns its loss, in float64.
 
     Its arguments: the targets Y and the outputs A, each with the place where the sample begins; the number of
-    outputs; the weight; and dZ, where the sample has A's place.
+    outputs; the weight; the loss's parameter; and dZ, where the sample has A's place.
     """
-    value, dz = device_function(LOSSES[loss].value), device_function(LOSSES[loss].dz)
+    value, dz = device_function(HEADS[head].loss.value), device_function(HEADS[head].dz)
 
     @device_function
-    def loss_and_dz(Y, y_at, A, at, n_out, weight, dZ):
+    def loss_and_dz(Y, y_at, A, at, n_out, weight, p, dZ):
         total = 0.0
         for j in range(n_out):
             y, a = Y[y_at + j], A[at + j]
-            total += np.float64(value(y, a))
-            dZ[at + j] = dz(y, a) * weight
+            total += np.float64(value(y, a, p))
+            dZ[at + j] = dz(y, a, p) * weight
         return total * np.float64(weight)
 
     return loss_and_dz
@@ -61,19 +61,19 @@ def softmax(Z, n_out):
 
 
 @cache
-def loss_kernel(loss: int) -> Any:
+def loss_kernel(head: int) -> Any:
     """Loss of each sample, and dz in place of its outputs.
 
     The arguments of the kernel: Y (samples * units,), weights (samples,) and whether they are there,
-    A (samples * units,), the number of units, row_loss (samples,) float64.
+    A (samples * units,), the number of units, the loss's parameter, row_loss (samples,) float64.
     """
-    loss_and_dz = loss_of_sample(loss)
+    loss_and_dz = loss_of_sample(head)
 
     @kernel
-    def loss_and_gradient(Y, weights, weighted, A, n_out, row_loss):
+    def loss_and_gradient(Y, weights, weighted, A, n_out, p, row_loss):
         i = cuda.grid(1)
         if i < A.shape[0] // n_out:
             weight = weights[i] if weighted else A.dtype.type(1)
-            row_loss[i] = loss_and_dz(Y, i * n_out, A, i * n_out, n_out, weight, A)
+            row_loss[i] = loss_and_dz(Y, i * n_out, A, i * n_out, n_out, weight, p, A)
 
     return loss_and_gradient

@@ -21,6 +21,7 @@ class Batches(NamedTuple):
     Y: Reals  # (n_rows * n_outputs,)
     weights: Reals  # (n_rows,), or any array
     weighted: int  # whether the weights count
+    p: Real  # the loss's parameter
     numbers: Int64s  # (n_steps,) the batch of each step
     size: int  # rows of a batch, of which the last may have fewer
     n: int

@@ -17,7 +17,7 @@ from fastnn.kernels.cuda.tiles.tile import places, product
 from fastnn.kernels.cuda.tiles.tile_shape import Factor, Tile
 from fastnn.tables.activations import ACTIVATIONS, CODES, IDENTITY, SOFTMAX
 from fastnn.tables.dropout import is_dropped
-from fastnn.tables.losses import LOSSES
+from fastnn.tables.losses import HEADS
 from fastnn.tables.optimizers import RULES
 
 _dropped = device_function(is_dropped)
@@ -70,10 +70,10 @@ def dropout_of_tile(tile: Tile, real: Any) -> Any:
 
 
 @cache
-def forward_phase(hidden: int, loss: int, tile: Tile, real: Any) -> Any:
+def forward_phase(hidden: int, head: int, tile: Tile, real: Any) -> Any:
     """``A_l = act(A_{l-1} W_l + b_l)`` of one layer, and dropout of a hidden one."""
     add_up, drop_units = product(tile, real), dropout_of_tile(tile, real)
-    output = LOSSES[loss].output_activation
+    output = HEADS[head].output_activation
     # Of softmax, which is no function of one number, the layer leaves the scores.
     output_code = CODES[IDENTITY.name if output == SOFTMAX else output]
     hidden_value = device_function(ACTIVATIONS[hidden].value)
@@ -111,10 +111,10 @@ def forward_phase(hidden: int, loss: int, tile: Tile, real: Any) -> Any:
 
 
 @cache
-def loss_phase(loss: int, real: Any) -> Any:
+def loss_phase(head: int, real: Any) -> Any:
     """Softmax, loss and dZ; a sample has one thread, and the samples are dealt out to the blocks."""
-    is_softmax = LOSSES[loss].output_activation == SOFTMAX
-    loss_and_dz = loss_of_sample(loss)
+    is_softmax = HEADS[head].output_activation == SOFTMAX
+    loss_and_dz = loss_of_sample(head)
 
     @device_function
     def find_losses(first, n, n_out, out_at, batches, units):
@@ -124,7 +124,7 @@ def loss_phase(loss: int, real: Any) -> Any:
             if is_softmax:
                 softmax_of_sample(A, own, n_out)
             weight = batches.weights[row] if batches.weighted else real(1)
-            units.row_loss[i] = loss_and_dz(batches.Y, row * n_out, A, own, n_out, weight, units.D)
+            units.row_loss[i] = loss_and_dz(batches.Y, row * n_out, A, own, n_out, weight, batches.p, units.D)
 
     return find_losses
 

@@ -66,6 +66,7 @@ from fastnn.kernels.cuda.tiles.tile import (
 from fastnn.kernels.cuda.tiles.tile_shape import ProductTiles, Tile
 from fastnn.tables.activations import ACTIVATIONS
 from fastnn.tables.dropout import NO_DROPOUT, Dropout
+from fastnn.tables.losses import Head
 from fastnn.tables.optimizers import RULES
 
 # As ``tile.TILES``; larger ones do not stay in registers here, where a kernel has all products of a step.
@@ -96,13 +97,13 @@ def table_kernel(rule: int) -> Any:
 
 
 @cache
-def train_kernel(hidden: int, loss: int, rule: int, tile: Tile, real: Any) -> Any:
+def train_kernel(hidden: int, head: int, rule: int, tile: Tile, real: Any) -> Any:
     """Steps ``begin`` to ``end`` of a table, each on its batch; the arguments are those of ``Steps.run``.
 
     In the groups of ``step_arguments``, and `steps`, the table, and `decay`, the L2 penalty.
     """
-    forward = forward_phase(hidden, loss, tile, real)
-    find_losses = loss_phase(loss, real)
+    forward = forward_phase(hidden, head, tile, real)
+    find_losses = loss_phase(head, real)
     backward = backward_phase(hidden, tile, real)
     update_layer = update_phase(rule, tile, real)
     threads, dots_shape = tile.threads, (tile.rows, tile.columns)
@@ -172,8 +173,9 @@ class Steps:
         Units of each layer, the inputs first.
     hidden : int
         Code of the hidden layers' activation.
-    loss, rule : int
-        Places in ``LOSSES`` and ``RULES``.
+    loss : Head
+    rule : int
+        Place in ``RULES``.
     batch_size : int
     dtype : numpy dtype
     precision : str or None
@@ -184,7 +186,7 @@ class Steps:
         self,
         layer_sizes: Sequence[int],
         hidden: int,
-        loss: int,
+        loss: Head,
         rule: int,
         batch_size: int,
         dtype: Any,
@@ -197,11 +199,12 @@ class Steps:
         places = np.concatenate([[0, 2 * sizes[0]], 2 * sizes[0] + np.cumsum(sizes[1:])]) * batch_size
         tf32 = multiplies_tf32(precision, dtype)
         tile, tiles = _tile_for(sizes.tolist(), batch_size, np.dtype(dtype).itemsize, tf32=tf32)
-        function = train_kernel(hidden, loss, rule, tile, real)
+        function = train_kernel(hidden, loss.code, rule, tile, real)
         self._train = compiled_for(function, signature(real))
         self._threads = tile.threads
         self.n_blocks = min(tiles, cooperative_blocks(self._train, signature(real), tile.threads))
         self._batch_size, self._real = batch_size, np.dtype(dtype).type
+        self._p = self._real(loss.parameter)
         starts = ends - (sizes[:-1] + 1) * sizes[1:]
         self._layout = LayerLayout(*map(cuda.to_device, (sizes, starts, places[:-1].copy())))
         size = int(places[-1])
@@ -246,7 +249,7 @@ class Steps:
         self._train[self.n_blocks, self._threads](
             Batches(
                 X.reshape(X.size), order, Y.reshape(Y.size), weights if weighted else parameters,
-                int(weighted), batches, self._batch_size, order.shape[0],
+                int(weighted), self._p, batches, self._batch_size, order.shape[0],
             ),
             self._layout,
             Parameters(parameters, slots[0], slots[-1]),

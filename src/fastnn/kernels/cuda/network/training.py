@@ -16,7 +16,7 @@ from fastnn.kernels.cuda.network.steps import TABLE_THREADS, Steps, table_kernel
 from fastnn.kernels.cuda.runtime.compat import cuda, on_device
 from fastnn.kernels.cuda.runtime.memory import blocks_per_grid, upload
 from fastnn.tables.dropout import Dropout
-from fastnn.tables.losses import LOSSES
+from fastnn.tables.losses import Head
 from fastnn.tables.optimizers import Optimizer
 
 # FLOPs and steps of one launch, which Ctrl-C has to wait for: a fraction of a second at a tenth of what a GPU
@@ -48,8 +48,7 @@ class DeviceTraining:
         Units of each layer, the inputs first.
     hidden : int
         Code of the hidden layers' activation.
-    loss : int
-        Place in ``LOSSES``.
+    loss : Head
     precision : str or None
         As of the kernels.
     """
@@ -62,14 +61,13 @@ class DeviceTraining:
         weights: np.ndarray | None,
         layer_sizes: Sequence[int],
         hidden: int,
-        loss: int,
+        loss: Head,
         precision: str | None = None,
     ) -> None:
         self._ordinal, self._X, self._batch_weights = ordinal, X, weights
         self._precision = precision
         self._network = layer_sizes, hidden, loss
-        n_outputs = layer_sizes[-1]
-        self._loss_scale = 1.0 / n_outputs if LOSSES[loss].mean_over_outputs else 1.0
+        self._loss_scale = loss.scale(layer_sizes[-1])
         n_parameters = sum((n_in + 1) * n_out for n_in, n_out in pairwise(layer_sizes))
         self._steps: tuple[tuple[int, int], Steps] | None = None
         self._gradients: Gradients | None = None

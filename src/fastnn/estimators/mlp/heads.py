@@ -1,0 +1,124 @@
+"""Output layers and losses of the multi-layer perceptrons: parameters, and the head that they ask for."""
+
+from collections.abc import Mapping, Sequence
+from numbers import Real
+
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from fastnn.estimators.declaration import POSITIVE, declared, one_of, parameter
+from fastnn.tables.activations import CODES as ACTIVATION_CODES
+from fastnn.tables.activations import LOGISTIC, SOFTMAX
+from fastnn.tables.losses import LOSSES, Head, head_of
+
+# The output activations of each loss, that of "auto" first.
+OF_A_CLASSIFIER = {"log_loss": (SOFTMAX, LOGISTIC.name), "squared_error": (LOGISTIC.name,)}
+OF_A_REGRESSOR = {loss.name: tuple(loss.dz) for loss in LOSSES if loss.regression}
+
+
+@declared
+class HeadParameters:
+    """What every multi-layer perceptron can be told of its output layer."""
+
+    out_activation: str = parameter(
+        StrOptions({"auto", SOFTMAX, *ACTIVATION_CODES}),
+        default="auto",
+        doc="""
+        Activation of the output layer, one of those that go with ``loss``; ``"auto"`` stands for the usual
+        one, see there.
+        """,
+    )
+
+
+@declared
+class ClassifierLoss:
+    """What a classifier can be told first."""
+
+    loss: str = parameter(
+        StrOptions(set(OF_A_CLASSIFIER)),
+        default="log_loss",
+        kind=one_of(OF_A_CLASSIFIER),
+        doc="""
+        The cross-entropy, with softmax for several classes and logistic outputs otherwise; with
+        ``out_activation="logistic"`` several classes have independent outputs too. Or half the squared error
+        of logistic outputs, averaged over them in ``loss_`` though summed in the gradient.
+        """,
+    )
+
+
+@declared
+class RegressorLoss:
+    """What a regressor can be told first: positions count from the last base."""
+
+    loss: str = parameter(
+        StrOptions(set(OF_A_REGRESSOR)),
+        default="squared_error",
+        kind=one_of(OF_A_REGRESSOR),
+        kw_only=False,
+        doc="""
+        Half the squared error, averaged over outputs in ``loss_`` though summed in the gradient; or, summed
+        over outputs in both: half the Poisson deviance, for targets that are not negative; of the error ``e``
+        its absolute value, Huber's loss [5]_, the quantile loss [6]_, or ``log(cosh(e))``. The Poisson
+        deviance goes with ``out_activation="exp"``, its usual one, or ``"softplus"``; the others go with
+        ``"identity"``, their usual one, ``"logistic"``, ``"tanh"``, ``"softplus"`` or ``"relu"``.
+        """,
+    )
+    huber_delta: float = parameter(
+        POSITIVE,
+        default=1.0,
+        doc="""
+        ``loss="huber"`` is ``e**2 / 2`` where ``|e|`` is at most this, else
+        ``huber_delta * (|e| - huber_delta / 2)``.
+        """,
+    )
+    quantile: float = parameter(
+        Interval(Real, 0, 1, closed="neither"),
+        default=0.5,
+        doc="""
+        Which quantile ``loss="quantile"`` learns, between 0 and 1: ``e = y - prediction`` costs
+        ``quantile * e`` where it is positive, else ``(quantile - 1) * e``.
+        """,
+    )
+
+
+def output_activation(loss: str, wanted: str, pairs: Mapping[str, Sequence[str]]) -> str:
+    """The output activation for a loss.
+
+    Parameters
+    ----------
+    loss, wanted : str
+        The parameters ``loss`` and ``out_activation`` of an estimator.
+    pairs : mapping of str to sequence of str
+        ``OF_A_CLASSIFIER`` or ``OF_A_REGRESSOR``.
+
+    Raises
+    ------
+    ValueError
+        The two do not go together.
+    """
+    if wanted == "auto":
+        return pairs[loss][0]
+    if wanted in pairs[loss]:
+        return wanted
+    listed = "; ".join(f"{name} with {' or '.join(outputs)}" for name, outputs in pairs.items())
+    raise ValueError(f"out_activation={wanted!r} does not go with loss={loss!r}; pairs are: {listed}.")
+
+
+def classifier_head(loss: str, out_activation: str, *, one_of_several: bool) -> Head:
+    """The head of a classifier; its targets say whether each sample has one of several classes.
+
+    Raises
+    ------
+    ValueError
+        The loss and the activation do not go together, or not with these targets.
+    """
+    output = output_activation(loss, out_activation, OF_A_CLASSIFIER)
+    if loss != "log_loss":
+        return head_of(loss, output)
+    if one_of_several and output == SOFTMAX:
+        return head_of("log_loss")
+    if out_activation == SOFTMAX:
+        raise ValueError(
+            "out_activation='softmax' is for samples that have one of three classes or more: for two classes "
+            "and for multi-label targets out_activation must be 'auto' or 'logistic'."
+        )
+    return head_of("binary_log_loss")

@@ -4,19 +4,20 @@ scikit-learn 1.9 (``sklearn/neural_network/_base.py``) defines those that it has
 functions of a target `y`, the network's output `a` and a number `p`, compiled into the kernels:
 
 * ``value(y, a, p)``, this element's share of the loss, in the working precision;
-* ``dz(y, a, p)``, for each output activation that it goes with: the derivative of the loss with respect to
-  `z`, the input of that activation.
+* ``da(y, a, p)``, the derivative with respect to `a`;
+* ``dz(y, a, p)``, with respect to `z`, the input of the output activation, where that is not written as the
+  product of `da` and the activation's derivative. A canonical pair has ``dz = a - y`` (Bishop, Pattern
+  Recognition and Machine Learning, 2006, section 4.3.6; for softmax where the targets of a row sum to 1).
 
-`p` is the parameter of a loss that has one, a run-time value; others do not read it. A canonical pair has
-``dz = a - y`` (Bishop, Pattern Recognition and Machine Learning, 2006, section 4.3.6; for softmax this holds
-where the targets of a row sum to 1). For most others it is the product of the derivatives of the loss and of
-the activation (``_through``). Where a logistic or tanh output rounds to 1 that is 0.
+`p` is the parameter of a loss that has one, a run-time value; others do not read it. The product is 0 where a
+logistic or tanh output rounds to 1.
 
 A loss is the mean over the rows of the sum over a row; `mean_over_outputs` makes it the mean over both. The
 gradient takes no such mean: scikit-learn's, too, is that of the sum over a row.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,8 +35,10 @@ class Loss(NamedTuple):
     """What a network is trained to make small."""
 
     name: str
+    outputs: tuple[str, ...]  # output activations, the usual one first
     value: Callable[..., Any]
-    dz: dict[str, Callable[..., Any]]  # by output activation, the usual one first
+    da: Callable[..., Any] | None = None  # of the outputs that have no `dz`
+    dz: Mapping[str, Callable[..., Any]] = MappingProxyType({})  # by output activation
     mean_over_outputs: bool = False
     regression: bool = False  # whether MLPRegressor offers it
     # Name of the estimators' parameter that is `p`, and its default.
@@ -53,31 +56,17 @@ class Head(NamedTuple):
     parameter: float  # `p`
 
     @property
-    def dz(self) -> Callable[..., Any]:
-        """The loss's for this output activation."""
-        return self.loss.dz[self.output_activation]
+    def dz_factors(self) -> tuple[Callable[..., Any], Callable[..., Any]]:
+        """Scalar functions, of which ``first(y, a, p) * second(a, a)`` is dz."""
+        dz = self.loss.dz.get(self.output_activation)
+        if dz is not None:
+            return dz, IDENTITY.derivative
+        assert self.loss.da is not None
+        return self.loss.da, ACTIVATIONS[ACTIVATION_CODES[self.output_activation]].derivative
 
     def scale(self, n_outputs: int) -> float:
         """Factor of the loss summed over the outputs."""
         return 1.0 / n_outputs if self.mean_over_outputs else 1.0
-
-
-def _through(name: str, da: Callable[..., Any], *outputs: str) -> dict[str, Callable[..., Any]]:
-    """The `dz` of loss `name`, whose derivative by `a` is ``da(y, a, p)``, by output activation."""
-    return {output: _product(name, da, output) for output in outputs}
-
-
-def _product(name: str, da: Callable[..., Any], output: str) -> Callable[..., Any]:
-    if output == IDENTITY.name:
-        return da
-    derivative = ACTIVATIONS[ACTIVATION_CODES[output]].derivative  # which reads `a` alone
-
-    def dz(y, a, p):
-        return da(y, a, p) * derivative(a, a)
-
-    # Of its own: Numba may take functions of one name, from several processes' caches, for one another.
-    dz.__qualname__ = f"{name}_{output}_dz"
-    return _scalar(dz)
 
 
 @_scalar
@@ -192,52 +181,28 @@ def _log_cosh_da(y, a, p):
 _OF_ERRORS = (IDENTITY.name, LOGISTIC.name, "tanh", "softplus", "relu")
 
 LOSSES = (
-    Loss("log_loss", _log_loss, {SOFTMAX: _difference}),
-    Loss("binary_log_loss", _binary_log_loss, {LOGISTIC.name: _difference}),
-    Loss(
-        "squared_error",
-        _squared_error,
-        _through("squared_error", _difference, *_OF_ERRORS),
-        mean_over_outputs=True,
-        regression=True,
-    ),
+    Loss("log_loss", (SOFTMAX,), _log_loss, dz={SOFTMAX: _difference}),
+    Loss("binary_log_loss", (LOGISTIC.name,), _binary_log_loss, dz={LOGISTIC.name: _difference}),
+    Loss("squared_error", _OF_ERRORS, _squared_error, _difference, mean_over_outputs=True, regression=True),
     # Half the deviance of the Poisson distribution.
     Loss(
         "poisson",
+        (EXP.name, "softplus"),
         _poisson,
-        {EXP.name: _difference, "softplus": _poisson_softplus_dz},
+        dz={EXP.name: _difference, "softplus": _poisson_softplus_dz},
         regression=True,
     ),
-    Loss(
-        "absolute_error",
-        _absolute_error,
-        _through("absolute_error", _absolute_error_da, *_OF_ERRORS),
-        regression=True,
-    ),
+    Loss("absolute_error", _OF_ERRORS, _absolute_error, _absolute_error_da, regression=True),
     # Huber (1964), "Robust estimation of a location parameter", Annals of Mathematical Statistics 35.
-    Loss(
-        "huber",
-        _huber,
-        _through("huber", _huber_da, *_OF_ERRORS),
-        regression=True,
-        parameter="huber_delta",
-        default=1.0,
-    ),
+    Loss("huber", _OF_ERRORS, _huber, _huber_da, regression=True, parameter="huber_delta", default=1.0),
     # Koenker and Bassett (1978), "Regression quantiles", Econometrica 46; also called pinball loss.
-    Loss(
-        "quantile",
-        _quantile,
-        _through("quantile", _quantile_da, *_OF_ERRORS),
-        regression=True,
-        parameter="quantile",
-        default=0.5,
-    ),
-    Loss("log_cosh", _log_cosh, _through("log_cosh", _log_cosh_da, *_OF_ERRORS), regression=True),
+    Loss("quantile", _OF_ERRORS, _quantile, _quantile_da, regression=True, parameter="quantile", default=0.5),
+    Loss("log_cosh", _OF_ERRORS, _log_cosh, _log_cosh_da, regression=True),
 )
 CODES = {loss.name: code for code, loss in enumerate(LOSSES)}
 HEADS = tuple(
     Head(code, loss, output, loss.mean_over_outputs, loss.default)
-    for code, (loss, output) in enumerate((loss, output) for loss in LOSSES for output in loss.dz)
+    for code, (loss, output) in enumerate((loss, output) for loss in LOSSES for output in loss.outputs)
 )
 
 

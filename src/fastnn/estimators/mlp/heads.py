@@ -12,7 +12,7 @@ from fastnn.tables.losses import LOSSES, Head, head_of
 
 # The output activations of each loss, that of "auto" first.
 OF_A_CLASSIFIER = {"log_loss": (SOFTMAX, LOGISTIC.name), "squared_error": (LOGISTIC.name,)}
-OF_A_REGRESSOR = {loss.name: tuple(loss.dz) for loss in LOSSES if loss.regression}
+OF_A_REGRESSOR = {loss.name: loss.outputs for loss in LOSSES if loss.regression}
 
 
 @declared

@@ -13,7 +13,7 @@ from numba.extending import register_jitable
 from fastnn.kernels.compiler.linked import LoopTable
 from fastnn.kernels.shared.value_types import Float64s, Real, Reals
 from fastnn.tables.activations import ACTIVATIONS, IDENTITY
-from fastnn.tables.losses import HEADS
+from fastnn.tables.losses import HEADS, Head
 from fastnn.tables.optimizers import RULES, UpdateRule
 
 
@@ -62,13 +62,15 @@ def _update_loop(rule: UpdateRule) -> Any:
     return loop
 
 
-def _loss_loop(value: Callable[..., Any], dz: Callable[..., Any]) -> Any:
+def _loss_loop(head: Head) -> Any:
+    value, (first, second) = head.loss.value, head.dz_factors
+
     @register_jitable
     def loop(y: Reals, a: Reals, p: Real) -> None:
         for i in range(y.size):
             target, output = y[i], a[i]
             y[i] = value(target, output, p)
-            a[i] = dz(target, output, p)
+            a[i] = first(target, output, p) * second(output, output)
 
     return loop
 
@@ -99,7 +101,7 @@ derivative_loops = LoopTable(
 # with respect to the argument of the output's activation. p is the loss's parameter.
 loss_loops = LoopTable(
     "loss",
-    {f"{head.loss.name}_{head.output_activation}": _loss_loop(head.loss.value, head.dz) for head in HEADS},
+    {f"{head.loss.name}_{head.output_activation}": _loss_loop(head) for head in HEADS},
 )
 
 # update_parameters(address, decay, scale, c0, ..., c5, w, g, s0, s1): one step on a range of parameters,

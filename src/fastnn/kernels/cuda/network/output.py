@@ -38,7 +38,8 @@ def loss_of_sample(head: int) -> Any:
     Its arguments: the targets Y and the outputs A, each with the place where the sample begins; the number of
     outputs; the weight; the loss's parameter; and dZ, where the sample has A's place.
     """
-    value, dz = device_function(HEADS[head].loss.value), device_function(HEADS[head].dz)
+    value = device_function(HEADS[head].loss.value)
+    first, second = map(device_function, HEADS[head].dz_factors)
 
     @device_function
     def loss_and_dz(Y, y_at, A, at, n_out, weight, p, dZ):
@@ -46,7 +47,7 @@ def loss_of_sample(head: int) -> Any:
         for j in range(n_out):
             y, a = Y[y_at + j], A[at + j]
             total += np.float64(value(y, a, p))
-            dZ[at + j] = dz(y, a, p) * weight
+            dZ[at + j] = first(y, a, p) * second(a, a) * weight
         return total * np.float64(weight)
 
     return loss_and_dz

@@ -124,7 +124,7 @@ class MLPParameters(HeadParameters, FirstWeightParameters):
     warm_start: bool = parameter(
         "boolean",
         default=False,
-        doc="Begin ``fit`` with the parameters of the previous fit.",
+        doc="Begin ``fit`` with the present weights: of a previous fit, ``initialize`` or ``from_weights``.",
     )
     momentum: float = parameter(
         Interval(Real, 0, 1, closed="both"),

@@ -247,8 +247,8 @@ for data in (X, X[:20], wide, wide[:20]):
     for solver in ("adam", "lbfgs"):
         model = MLPClassifier(solver=solver, max_iter=2, early_stopping=True)
         model.fit(data, several[: data.shape[0]], w[: data.shape[0]]).predict_proba(data)
-for loss in ("squared_error", "poisson"):
-    MLPRegressor(loss=loss, max_iter=2, dropout=0.5).fit(X, y, w).predict(X)
+for head in (("squared_error", "auto"), ("poisson", "auto"), ("poisson", "softplus"), ("huber", "tanh")):
+    MLPRegressor(head[0], out_activation=head[1], max_iter=2, dropout=0.5).fit(X, y, w).predict(X)
 for data in (X, X[:20], sparse.csr_matrix(X)):
     for parameters in ({}, {"optimizer": "adam", "learning_rate": 0.1}, {"batch_size": None}):
         kmeans = GradKMeans(7, **parameters).fit(data, sample_weight=w[: data.shape[0]]).partial_fit(data)

@@ -31,7 +31,7 @@ class HeadParameters:
 
 @declared
 class ClassifierLoss:
-    """What a classifier can be told first."""
+    """What a classifier can be told of its loss."""
 
     loss: str = parameter(
         StrOptions(set(OF_A_CLASSIFIER)),
@@ -47,8 +47,9 @@ class ClassifierLoss:
 
 @declared
 class RegressorLoss:
-    """What a regressor can be told first: positions count from the last base."""
+    """What a regressor can be told of its loss, first of all: positions count from the last base."""
 
+    # References are those of the estimator.
     loss: str = parameter(
         StrOptions(set(OF_A_REGRESSOR)),
         default="squared_error",

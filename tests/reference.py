@@ -430,6 +430,8 @@ DEVIATIONS = {
     "glorot_normal": lambda fan_in, fan_out: np.sqrt(2 / (fan_in + fan_out)),
     "he_uniform": lambda fan_in, fan_out: np.sqrt(2 / fan_in),
     "he_normal": lambda fan_in, fan_out: np.sqrt(2 / fan_in),
+    "lecun_normal": lambda fan_in, fan_out: np.sqrt(1 / fan_in),
+    "orthogonal": lambda fan_in, fan_out: np.sqrt(1 / max(fan_in, fan_out)),
     "normal": lambda fan_in, fan_out: 0.1,
     "zeros": lambda fan_in, fan_out: 0.0,
     "constant": lambda fan_in, fan_out: 0.0,

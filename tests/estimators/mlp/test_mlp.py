@@ -20,8 +20,6 @@ from threadpoolctl import threadpool_limits
 from fastnn import MLPClassifier, MLPRegressor
 from fastnn.networks import host_network
 from fastnn.tables import activations
-from fastnn.tables.initializers import INITIALIZERS, initialize
-from tests import reference
 from tests.reference import reference_predict
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -677,27 +675,6 @@ def test_early_stopping_keeps_the_best_epoch():
     assert best + 1 < model.n_iter_
     again = MLPClassifier((10,), max_iter=best + 1, **parameters).fit(X, y)
     assert_array_equal(model.coefs_[0], again.coefs_[0])
-
-
-# Initial parameters.
-
-
-@pytest.mark.parametrize("entry", INITIALIZERS, ids=lambda entry: entry.name)
-def test_initializers(entry):
-    coefs, intercepts = initialize(
-        np.random.RandomState(0),
-        [300, 200, 100],
-        factor=6.0,
-        dtype=np.float32,
-        weights=entry.name,
-        biases=entry.name,
-    )
-    assert [W.shape for W in coefs] == [(300, 200), (200, 100)]
-    assert [b.shape for b in intercepts] == [(200,), (100,)]
-    assert {p.dtype for p in coefs + intercepts} == {np.dtype(np.float32)}
-    deviation = reference.DEVIATIONS[entry.name](300, 200)
-    assert_allclose(coefs[0].std(), deviation, rtol=0.02)
-    assert_allclose(coefs[0].mean(), 0.5 if entry.name == "constant" else 0.0, atol=2e-3)
 
 
 @pytest.mark.parametrize("dtype", ["U", "S"])

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from copy import deepcopy
 from itertools import pairwise
 from numbers import Integral
 from typing import Any, ClassVar, Self
@@ -14,6 +15,8 @@ from sklearn.utils.validation import _check_y, check_is_fitted, validate_data
 
 from fastnn.estimators.draft import Drafting
 from fastnn.estimators.few_rows import pass_checks
+from fastnn.estimators.mlp.first_weights import first_weights
+from fastnn.estimators.mlp.from_weights import FromWeights
 from fastnn.estimators.mlp.layers import (
     bias_rates,
     check_trainable,
@@ -38,11 +41,10 @@ from fastnn.networks.solvers import SOLVERS, STOCHASTIC_SOLVERS
 from fastnn.networks.solvers.interface import REMEDY
 from fastnn.tables.activations import CODES, DEFAULT, SOFTMAX
 from fastnn.tables.dropout import NO_DROPOUT, Dropout
-from fastnn.tables.initializers import initialize
 from fastnn.tables.losses import Head
 
 # Attributes that a run sets or not, depending on the solver: a new model must not keep another one's.
-_OF_THE_LAST_STEP = ("_optimizer", "_schedule")
+_OF_THE_LAST_STEP = ("_optimizer", "_schedule", "_begun")
 _OF_ONE_RUN = (
     "loss_",
     "best_loss_",
@@ -60,7 +62,7 @@ _CHECKED_ALWAYS = {
 }
 
 
-class BaseMLP(Drafting, MLPParameters, BaseEstimator, ABC):
+class BaseMLP(FromWeights, Drafting, MLPParameters, BaseEstimator, ABC):
     """Base of ``MLPClassifier`` and ``MLPRegressor``."""
 
     # What the subclasses add.
@@ -128,16 +130,46 @@ class BaseMLP(Drafting, MLPParameters, BaseEstimator, ABC):
             for name in _OF_ONE_RUN if first_pass else _OF_THE_LAST_STEP:
                 self.__dict__.pop(name, None)
             self.__dict__.update({"t_": seen} | fitted_attributes(solution))
-            self.coefs_, self.intercepts_ = network.coefs, network.intercepts
-            self.n_layers_ = len(network.coefs) + 1
-            self.n_outputs_ = data.Y.shape[1]
-            self.out_activation_ = network.loss.output_activation
+            self._keep(network.coefs, network.intercepts, network.loss.output_activation)
             if solution.not_finite is None:
                 return solution.remark if incremental else remark_on_a_fit(solution)
             error = ValueError(f"Solver produced non-finite {solution.not_finite}. {REMEDY}")
             if not first_fit:
                 raise error
         return error
+
+    def _keep(self, coefs: list[np.ndarray], intercepts: list[np.ndarray], out_activation: str) -> None:
+        """Set the attributes that say what the fitted network is."""
+        self.coefs_, self.intercepts_ = coefs, intercepts
+        self.n_layers_, self.n_outputs_ = len(coefs) + 1, intercepts[-1].size
+        self.out_activation_ = out_activation
+
+    def _initialize(self, X: Any, y: Any, classes: Any = None) -> Self:
+        return self._on_draft(lambda draft: draft._begin(X, y, classes))
+
+    def _begin(self, X: Any, y: Any, classes: Any) -> None:
+        """What a first fit does before its first step."""
+        # Of this draft: a former fit counts for nothing, and dropout's number is drawn when training begins.
+        self.warm_start, self.dropout = False, 0.0
+        for name in (*_OF_ONE_RUN, "classes_"):
+            self.__dict__.pop(name, None)
+        with use_threads(self.n_threads):
+            _, network, rng = self._prepare(X, y, None, classes, incremental=False, first_pass=True)
+        self._keep(network.coefs, network.intercepts, network.loss.output_activation)
+        self.t_ = self.n_iter_ = 0
+        if isinstance(self.random_state, Integral):
+            self._begun: tuple[int, np.random.RandomState] = self.random_state, rng
+
+    def _random_numbers(self, first_pass: bool) -> np.random.RandomState:
+        """Source of the random numbers of a fit.
+
+        The first fit after ``initialize`` goes on where a fit with this integer would be, behind the weights.
+        """
+        if not first_pass and hasattr(self, "_begun"):
+            seed, rng = self._begun
+            if seed == self.random_state:
+                return deepcopy(rng)
+        return check_random_state(self.random_state)
 
     def _prepare(
         self, X: Any, y: Any, sample_weight: Any, classes: Any, incremental: bool, first_pass: bool
@@ -171,12 +203,11 @@ class BaseMLP(Drafting, MLPParameters, BaseEstimator, ABC):
         check_use(self)
         activations, has_bias = hidden_activations(self, len(hidden)), layers_with_bias(self, n_layers)
         check_trainable(activations)
-        rng = self._random_state = check_random_state(self.random_state)
+        rng = self._random_state = self._random_numbers(first_pass)
         if first_pass:
             dtype = X.dtype
             lone = self.activation if isinstance(self.activation, str) else DEFAULT
-            factors = initial_factors(activations, lone)
-            coefs, intercepts = initialize(rng, sizes, factor=factors, dtype=dtype)
+            coefs, intercepts = first_weights(self, rng, sizes, initial_factors(activations, lone), dtype)
             intercepts = [
                 b if used else np.zeros_like(b) for b, used in zip(intercepts, has_bias, strict=True)
             ]

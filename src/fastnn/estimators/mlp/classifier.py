@@ -103,7 +103,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP, ClassifierParameters):
     def _validate_input(
         self, X: Any, y: Any, classes: Any, incremental: bool, reset: bool
     ) -> tuple[Any, np.ndarray | OneHot]:
-        first_call = incremental and _check_partial_fit_first_call(self, classes)
+        first_call = (incremental or classes is not None) and _check_partial_fit_first_call(self, classes)
         X, y = self._validated(X, y, reset=reset)
         y = as_vector(y)
 
@@ -111,7 +111,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP, ClassifierParameters):
             # For multi-label targets `classes` numbers the columns, which y itself shows.
             binarizer = LabelBinarizer(sparse_output=True)
             self._label_binarizer = binarizer.fit(y if is_multilabel(y) else classes)
-        if not hasattr(self, "classes_") or not (self.warm_start or incremental):
+        if not (first_call or (hasattr(self, "classes_") and (self.warm_start or incremental))):
             self._label_binarizer = LabelBinarizer(sparse_output=True).fit(y)
             self.classes_ = self._label_binarizer.classes_
         else:
@@ -129,11 +129,26 @@ class MLPClassifier(ClassifierMixin, BaseMLP, ClassifierParameters):
                 )
         return X, self._binarized(y)
 
+    def _name_outputs(self, n_outputs: int, classes: Any) -> None:
+        n_classes = max(2, n_outputs)
+        classes = np.arange(n_classes) if classes is None else np.asarray(classes)
+        binarizer = LabelBinarizer(sparse_output=True).fit(classes.ravel())
+        if classes.shape != (n_classes,) or not np.array_equal(binarizer.classes_, classes):
+            raise ValueError(
+                f"classes must be {n_classes} labels, sorted and different, for {n_outputs} output(s), got "
+                f"{classes}."
+            )
+        if n_outputs > 1:  # which a fit has for three classes or more
+            binarizer.y_type_ = "multiclass"
+        self._label_binarizer, self.classes_ = binarizer, binarizer.classes_
+
     def _binarized(self, y: Any) -> np.ndarray | OneHot:
         """Targets of the network, without a number for each class that a row is not of."""
         # A pickle of an older version makes a dense matrix.
         Y = csr_matrix(self._label_binarizer.transform(y))
-        if self._label_binarizer.y_type_ == "multiclass":
+        if self._one_of_several:
+            if Y.shape[1] == 1:  # two classes with an output each, as from_weights makes them
+                return OneHot(Y.toarray().ravel().astype(np.int32), 2)
             return OneHot(Y.indices.astype(np.int32, copy=False), Y.shape[1])
         return Y.astype(bool).toarray()
 
@@ -142,7 +157,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP, ClassifierParameters):
 
     @property
     def _one_of_several(self) -> bool:
-        """Whether each sample has one of three classes or more."""
+        """Whether each sample has one of several classes, each of which has an output."""
         return self._label_binarizer.y_type_ == "multiclass"
 
     def _decide(self, outputs: np.ndarray) -> np.ndarray:
@@ -158,6 +173,34 @@ class MLPClassifier(ClassifierMixin, BaseMLP, ClassifierParameters):
         if isinstance(Y, OneHot):
             return self._label_binarizer.classes_[Y.codes]
         return self._label_binarizer.inverse_transform(Y)
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def initialize(self, X, y, *, classes=None):
+        """Draw the weights that ``fit`` would begin with, and train nothing.
+
+        A ``fit`` with ``warm_start=True``, or ``partial_fit``, goes on from them, and with an integer
+        ``random_state`` as if it had drawn them itself, to the last bit.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Training data. What counts is the number of features and the type.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Class labels, or a 0/1 matrix of labels. What counts is which there are.
+        classes : array-like of shape (n_classes,), default=None
+            All classes of the calls of ``partial_fit`` that follow. None stands for those of `y`.
+
+        Returns
+        -------
+        self : object
+            The estimator, with all attributes of a fit but losses and scores.
+
+        Raises
+        ------
+        ValueError
+            For invalid data or weights; the estimator then is as it was before the call.
+        """
+        return self._initialize(X, y, canonical_csr(to_host(classes), "classes"))
 
     @available_if(lambda self: self._check_solver())
     @_fit_context(prefer_skip_nested_validation=True)

@@ -15,6 +15,7 @@ from fastnn.estimators.declaration import (
     one_of,
     parameter,
 )
+from fastnn.estimators.mlp.first_weights import FirstWeightParameters
 from fastnn.estimators.mlp.heads import HeadParameters
 from fastnn.estimators.mlp.layers import LayerParameters
 from fastnn.networks.schedules import SCHEDULES
@@ -23,7 +24,7 @@ from fastnn.tables.activations import DEFAULT, LAYER_ACTIVATIONS
 
 
 @declared
-class MLPParameters(HeadParameters, LayerParameters):
+class MLPParameters(HeadParameters, FirstWeightParameters, LayerParameters):
     """What every multi-layer perceptron can be told."""
 
     # References are those of the estimators: [3]_ is Adam's, [4]_ dropout's.
@@ -133,7 +134,7 @@ class MLPParameters(HeadParameters, LayerParameters):
     warm_start: bool = parameter(
         "boolean",
         default=False,
-        doc="Begin ``fit`` with the parameters of the previous fit.",
+        doc="Begin ``fit`` with the present weights: of a previous fit, ``initialize`` or ``from_weights``.",
     )
     momentum: float = parameter(
         Interval(Real, 0, 1, closed="both"),

@@ -116,6 +116,32 @@ class MLPRegressor(RegressorMixin, BaseMLP, RegressorParameters):
     def _scoring_target(self, Y: np.ndarray) -> np.ndarray:
         return Y
 
+    @_fit_context(prefer_skip_nested_validation=True)
+    def initialize(self, X, y):
+        """Draw the weights that ``fit`` would begin with, and train nothing.
+
+        A ``fit`` with ``warm_start=True``, or ``partial_fit``, goes on from them, and with an integer
+        ``random_state`` as if it had drawn them itself, to the last bit.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Training data. What counts is the number of features and the type.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Targets. What counts is the number of outputs.
+
+        Returns
+        -------
+        self : object
+            The estimator, with all attributes of a fit but losses and scores.
+
+        Raises
+        ------
+        ValueError
+            For invalid data or weights; the estimator then is as it was before the call.
+        """
+        return self._initialize(X, y)
+
     @available_if(lambda self: self._check_solver())
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y, sample_weight=None):

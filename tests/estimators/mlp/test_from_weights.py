@@ -86,6 +86,28 @@ def test_and_or_by_hand(bias, fires):
     # A logistic output is above 0.5 where its argument is above 0.
     model = MLPClassifier.from_weights([[[0.5], [0.5]]], [[bias]])
     assert_array_equal(model.predict(CORNERS), fires)
+    model = MLPClassifier.from_weights([[[0.5], [0.5]]], [[bias]], out_activation="hard_limit")
+    assert_array_equal(model.predict(CORNERS), fires)
+
+
+def test_layers_that_fire_by_hand():
+    """XOR: OR and not AND."""
+    options = {"activation": "hard_limit", "out_activation": "hard_limit"}
+    model = MLPClassifier.from_weights(
+        [[[0.5, 0.5], [0.5, 0.5]], [[1.0], [-1.0]]], [[-0.3, -0.8], [-0.5]], **options
+    )
+    assert_array_equal(model.predict(CORNERS), [0, 1, 1, 0])
+    with pytest.raises(ValueError, match="hard_limit"):
+        model.set_params(warm_start=True).fit(CORNERS, [0, 1, 1, 0])
+
+
+def test_activations_of_given_weights():
+    with pytest.raises(ValueError, match="activation has 1 names, and hidden_layer_sizes 2 layers"):
+        MLPRegressor.from_weights(
+            [np.ones((1, 2)), np.ones((2, 3)), np.ones((3, 1))],
+            [np.ones(2), np.ones(3), np.ones(1)],
+            activation=["tanh"],
+        )
 
 
 def test_one_output_has_two_classes():

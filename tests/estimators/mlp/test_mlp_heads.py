@@ -73,8 +73,10 @@ def test_epochs_lower_the_loss(head, dtype):
 @pytest.mark.parametrize("quantile", [0.1, 0.5, 0.8])
 def test_a_constant_model_learns_the_quantile(quantile):
     y = RNG.permutation(np.linspace(0, 1, 201))
-    options = {"learning_rate_init": 0.005, "max_iter": 600, "n_iter_no_change": np.inf, "random_state": 0}
-    model = MLPRegressor("quantile", (), quantile=quantile, **options).fit(np.zeros((201, 1)), y)
+    options = {"learning_rate_init": 0.005, "max_iter": 1500, "batch_size": 201, "n_iter_no_change": np.inf}
+    model = MLPRegressor("quantile", (), quantile=quantile, random_state=0, **options).fit(
+        np.zeros((201, 1)), y
+    )
     assert model.predict([[0.0]])[0] == pytest.approx(quantile, abs=0.02)
     # As its loss is half the absolute error at 0.5, that learns the median.
     if quantile == 0.5:

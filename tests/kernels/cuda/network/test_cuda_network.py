@@ -168,7 +168,7 @@ def test_steps_on_several_blocks(late, monkeypatch):
 def test_a_loss_of_nan_ends_the_steps():
     network, X, Y, _, order = network_and_data("tanh", "squared_error", np.float64, (2, 3, 1), 6)
     X[order[2]] = np.nan
-    steps = Steps((2, 3, 1), CODES["tanh"], 2, 0, 2, np.float64)
+    steps = Steps((2, 3, 1), CODES["tanh"], head_of("squared_error"), 0, 2, np.float64)
     table = np.zeros((3, ROW))
     table[:, 0] = table[:, SCALE] = 0.1
     parameters, slot = on_device(network.parameters), on_device(np.zeros(network.parameters.size))

@@ -252,7 +252,7 @@ def of_each_layer(names, n):
     return [names] * n if isinstance(names, str) else list(names)
 
 
-def _forward(X, coefs, intercepts, hidden_activation, output_activation, factors=None):
+def forward(X, coefs, intercepts, hidden_activation, output_activation, factors=None):
     """z and a of every layer, the inputs first (as their own z), and a times the factors of dropout."""
     zs, acts, dropped = [X], [X], [X]
     activations = [*of_each_layer(hidden_activation, len(coefs) - 1), output_activation]
@@ -267,12 +267,12 @@ def _forward(X, coefs, intercepts, hidden_activation, output_activation, factors
 
 
 def reference_predict(X, coefs, intercepts, *, hidden_activation, output_activation):
-    return _forward(X, coefs, intercepts, hidden_activation, output_activation)[1][-1]
+    return forward(X, coefs, intercepts, hidden_activation, output_activation)[1][-1]
 
 
 def jacobian(X, coefs, intercepts, *, hidden_activation, output_activation):
     """Derivatives of all outputs with respect to all parameters: (n, n_outputs, n_parameters)."""
-    zs, acts, _ = _forward(X, coefs, intercepts, hidden_activation, output_activation)
+    zs, acts, _ = forward(X, coefs, intercepts, hidden_activation, output_activation)
     of_outputs = []
     for output in range(acts[-1].shape[1]):
         d, pieces = np.zeros_like(acts[-1]), []
@@ -346,7 +346,7 @@ class ReferenceNetwork:
         ]
 
     def loss_and_gradient(self, X, Y, *, sample_weight=None, alpha=0.0, factors=None):
-        zs, acts, dropped = _forward(
+        zs, acts, dropped = forward(
             X, self.coefs, self.intercepts, self.hidden_activation, self.output_activation, factors
         )
         weight = np.ones(len(Y)) if sample_weight is None else sample_weight

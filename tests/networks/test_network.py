@@ -13,10 +13,9 @@ from fastnn.networks.layout import Layout
 from fastnn.networks.network import Network
 from fastnn.networks.rows import HostRows
 from fastnn.tables.activations import ACTIVATIONS, HIDDEN
-from fastnn.tables.losses import HEADS, LOSSES
+from fastnn.tables.losses import LOSSES
 from fastnn.tables.optimizers import CODES, RULES, Optimizer
 from tests.reference import ReferenceNetwork, reference_predict
-from tests.tables.test_losses import head_name
 
 LOSS_NAMES = [loss.name for loss in LOSSES]
 
@@ -33,10 +32,10 @@ def targets_for(loss, n, k, rng):
     return rng.normal(size=(n, k))
 
 
-def pair(sizes, activation="tanh", loss="log_loss", dtype=np.float64, seed=0):
+def pair(sizes, activation="tanh", loss="log_loss", dtype=np.float64, seed=0, **options):
     """A compiled network and its reference with the same random parameters."""
     rng = np.random.default_rng(seed)
-    options = {"hidden_activation": activation, "loss": loss, "dtype": dtype}
+    options |= {"hidden_activation": activation, "loss": loss, "dtype": dtype}
     networks = Network(sizes, **options, backend=HOST), ReferenceNetwork(sizes, **options)
     values = rng.normal(size=networks[0].parameters.size) / np.sqrt(max(sizes))
     for one in networks:
@@ -99,29 +98,6 @@ def test_gradient_is_the_reference_and_the_central_difference(activation, loss):
                 net.parameters[i] -= sign * h
             numeric[i] = (sides[0] - sides[1]) / (2 * h)
         np.testing.assert_allclose(gradient, numeric, atol=1e-8)
-
-
-@pytest.mark.parametrize("head", HEADS, ids=head_name)
-@pytest.mark.parametrize("activation", HIDDEN)
-def test_gradient_of_every_activation_and_head(activation, head):
-    """As the reference, and as central differences along a direction."""
-    sizes = [5, 7, 3]
-    if head.loss.parameter:
-        head = head._replace(parameter=0.3)
-    net, reference = pair(sizes, activation, head)
-    X, Y = data(11, sizes, head)
-    rng = np.random.default_rng(2)
-    arguments = {"sample_weight": rng.uniform(0.5, 2, size=11), "alpha": 0.3}
-    value, gradient = bound(net, X, Y, **arguments).loss_and_gradient()
-    want, want_gradient = reference.loss_and_gradient(X, Y, **arguments)
-    assert value == pytest.approx(want, rel=1e-12)
-    np.testing.assert_allclose(gradient, want_gradient, atol=1e-12)
-    direction, h = rng.normal(size=gradient.size), 1e-6
-    sides = []
-    for sign in (1, -2):  # one step forth, and back beyond the beginning
-        net.parameters += sign * h * direction
-        sides.append(objective(net, X, Y, **arguments))
-    assert (sides[0] - sides[1]) / (2 * h) == pytest.approx(gradient @ direction, rel=1e-7, abs=1e-7)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -1,0 +1,189 @@
+"""Random architectures: finite results, or an error that names the parameter, and then nothing changes."""
+
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_array_equal
+from scipy import sparse
+
+from fastnn import MLPClassifier, MLPRegressor
+from fastnn.estimators.mlp.heads import OF_A_CLASSIFIER, OF_A_REGRESSOR
+from fastnn.tables.activations import HIDDEN, SOFTMAX
+from fastnn.tables.initializers import NAMES
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def examples(n):
+    """The same ones in every run. The fixture, which Hypothesis asks about, stays as it is for all of them."""
+    asked = [HealthCheck.function_scoped_fixture]
+    return settings(
+        max_examples=n, deadline=None, derandomize=True, database=None, suppress_health_check=asked, phases=[Phase.generate]
+    )
+
+
+N, N_FEATURES = 40, 3
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(N, N_FEATURES)) * (RNG.random((N, N_FEATURES)) < 0.7)
+TARGETS = {
+    MLPRegressor: {1: RNG.uniform(0.1, 0.9, N), 2: RNG.uniform(0.1, 0.9, (N, 2))},
+    MLPClassifier: {1: RNG.permutation(N) % 2, 3: RNG.permutation(N) % 3, 2: RNG.integers(0, 2, (N, 2))},
+}
+WEIGHT = np.r_[0, RNG.uniform(0.5, 2, N - 1)]
+STOCHASTIC = ["adam", "sgd"]
+
+
+def drawn_weights(rng, fan_in, fan_out, dtype):
+    return rng.normal(size=(fan_in, fan_out)) / fan_in
+
+
+def drawn_biases(rng, fan_in, fan_out, dtype):
+    return rng.uniform(size=fan_out)
+
+
+@st.composite
+def problems(draw):
+    """An estimator that ``fit`` has no reason to refuse, and data of its kind."""
+    kind = draw(st.sampled_from([MLPClassifier, MLPRegressor]))
+    n_outputs = draw(st.sampled_from(list(TARGETS[kind])))
+    sizes = draw(st.lists(st.integers(1, 9), max_size=3))
+    solvers = [*STOCHASTIC, "lbfgs", *(["lm"] if kind is MLPRegressor else [])]
+    solver = draw(st.sampled_from(solvers))
+    pairs = OF_A_CLASSIFIER if kind is MLPClassifier else OF_A_REGRESSOR
+    loss = "squared_error" if solver == "lm" else draw(st.sampled_from(list(pairs)))
+    heads = [head for head in pairs[loss] if head != SOFTMAX or n_outputs == 3]
+    name = st.sampled_from([*HIDDEN, *([] if solver == "lm" else [SOFTMAX])])
+    activation = draw(name | st.lists(name, min_size=len(sizes), max_size=len(sizes)).map(tuple))
+    flag, layers = st.booleans(), [N_FEATURES, *sizes, n_outputs]
+    arrays = [RNG.normal(size=shape) / 3 for shape in zip(layers, layers[1:], strict=False)]
+    parameters = {
+        "hidden_layer_sizes": sizes,
+        "solver": solver,
+        "loss": loss,
+        "out_activation": draw(st.sampled_from(["auto", *heads])),
+        "activation": activation,
+        "use_bias": draw(flag | st.lists(flag, min_size=len(layers) - 1, max_size=len(layers) - 1)),
+        "weight_init": draw(st.sampled_from([*NAMES, drawn_weights, arrays])),
+        "bias_init": draw(st.sampled_from([*NAMES, drawn_biases, 0.5, -1])),
+        "alpha": draw(st.sampled_from([0, 1e-4, 1.0])),
+        "max_iter": draw(st.integers(1, 3)),
+        "warm_start": draw(flag),
+        "shuffle": draw(flag),
+        "random_state": 0,
+    }
+    names = (activation,) if isinstance(activation, str) else activation
+    if "relu" in names:
+        parameters["relu_grad_at_zero"] = draw(st.sampled_from([0, 0.5, 1]))
+    if solver in STOCHASTIC:
+        parameters["batch_size"] = draw(st.sampled_from(["auto", 1, 7, 30]))
+        parameters["accumulate_batches"] = draw(st.sampled_from([1, 2, 3, 100]))
+        parameters["bias_learning_rate_factor"] = draw(st.sampled_from([0, 0.5, 1, 10]))
+        parameters["dropout"] = draw(st.sampled_from([0, 0.3]))
+        parameters["early_stopping"] = draw(flag)
+        parameters["learning_rate"] = draw(st.sampled_from(["constant", "invscaling", "adaptive"]))
+    dtype, form = draw(st.sampled_from([np.float32, np.float64])), draw(st.sampled_from([np.array, sparse.csr_matrix]))
+    data = form(X.astype(dtype)), TARGETS[kind][n_outputs], draw(st.sampled_from([None, WEIGHT]))
+    return kind(**parameters), data
+
+
+def fitted_state(model):
+    """All that a call has set, to the bit."""
+    own = {name: value for name, value in vars(model).items() if name not in model.get_params()}
+    return pickle.dumps(own)
+
+
+def arrays_of(model, X):
+    return [*model.coefs_, *model.intercepts_, np.array(model.loss_), model.predict(X), model._outputs(X)]
+
+
+@examples(250)
+@given(problem=problems())
+def test_results_are_finite_and_the_same_on_two_threads(problem, any_size_uses_threads):
+    model, (X, *rest) = problem
+    results = []
+    for n_threads in (1, 2):
+        model.set_params(n_threads=n_threads, warm_start=False).fit(X, *rest)
+        results.append(arrays_of(model, X))
+    for one, two in zip(*results, strict=True):
+        assert_array_equal(one, two)
+        assert np.isfinite(one).all()
+    if isinstance(model, MLPClassifier):
+        probability = model.predict_proba(X)
+        assert np.isfinite(probability).all()
+        assert model.classes_.size == 2 or probability.shape[1] != 3 or abs(probability.sum(axis=1) - 1).max() < 1e-5
+    n_layers = len(model.coefs_)
+    uses = model.use_bias if isinstance(model.use_bias, list) else [model.use_bias] * n_layers
+    assert not any(b.any() for b, used in zip(model.intercepts_, uses, strict=True) if not used)
+
+
+@examples(100)
+@given(problem=problems())
+def test_a_network_of_its_weights_goes_on_as_it_does(problem):
+    """Weights, ``initialize``, ``warm_start`` and ``partial_fit`` lead to one network."""
+    model, (X, *rest) = problem
+    model.initialize(X, rest[0])
+    begun = [array.copy() for array in (*model.coefs_, *model.intercepts_)]
+    once = type(model)(**model.get_params()).set_params(warm_start=False).fit(X, *rest)
+    assert all(array.dtype == X.dtype for array in begun)
+    model.set_params(warm_start=True).fit(X, *rest)
+    for a, b in zip(arrays_of(model, X), arrays_of(once, X), strict=True):
+        assert_array_equal(a, b)
+
+    parameters = model.get_params()
+    if getattr(model, "_label_binarizer", None) is None or "multilabel" not in model._label_binarizer.y_type_:
+        own = {name: parameters.pop(name) for name in ("hidden_layer_sizes", "activation", "out_activation")}
+        copy = type(model).from_weights(
+            model.coefs_, model.intercepts_, activation=own["activation"],
+            out_activation=own["out_activation"], **parameters,
+        )  # fmt: skip
+        assert list(copy.hidden_layer_sizes) == own["hidden_layer_sizes"]
+        assert_array_equal(copy.predict(X), model.predict(X))
+        assert_array_equal(copy._outputs(X), model._outputs(X))
+    if model.solver in STOCHASTIC:
+        before = model.t_
+        assert np.isfinite(model.partial_fit(X, *rest).loss_)
+        assert model.t_ == before + N
+
+
+BAD = {
+    "hidden_layer_sizes": [(0,), (2.5,), (-1, 3), "3", None],
+    "activation": ["no", "exp", "hard_limit", None, 3, ("tanh",) * 4, ("tanh", "no"), [[1]], b"relu"],
+    "out_activation": ["no", None, 3, "gelu", "hard_limit", ("identity",)],
+    "loss": ["no", None, 3],
+    "solver": ["no", None, 3, "LM"],
+    "use_bias": [None, "yes", 3, [True] * 5, [], [2, 3], [None], np.nan],
+    "weight_init": ["no", None, 3, [], [np.ones((2, 2))], lambda *_: None, lambda *_: np.nan, {"a": 1}],
+    "bias_init": ["no", None, np.nan, np.inf, [1.0], lambda *_: "1", lambda *_: np.full(99, 1.0)],
+    "batch_size": [0, -1, 2.5, "all", None],
+    "accumulate_batches": [0, -2, 1.5, "2", None, np.nan],
+    "bias_learning_rate_factor": [-1, np.inf, np.nan, "1", None],
+    "relu_grad_at_zero": [2, -1, 0.3, "0", None, np.nan],
+    "dropout": [-0.1, 1, np.nan, "0", None],
+    "huber_delta": [0, -1, np.nan, np.inf, "1", None],
+    "quantile": [0, 1, np.nan, "0.5", None],
+    "alpha": [-1, np.nan, "0", None],
+}
+
+
+@examples(200)
+@given(problem=problems(), data=st.data())
+def test_what_is_refused_is_named_and_changes_nothing(problem, data):
+    model, (X, *rest) = problem
+    model.set_params(warm_start=False).fit(X, *rest)
+    name = data.draw(st.sampled_from(sorted(BAD.keys() & model.get_params().keys())))
+    model.set_params(**{name: data.draw(st.sampled_from(BAD[name]))})
+    before = fitted_state(model)
+    with pytest.raises(ValueError, match=name):
+        model.fit(X, *rest)
+    with pytest.raises(ValueError, match=name):
+        model.initialize(X, rest[0])
+    assert fitted_state(model) == before
+    new = type(model)(**model.get_params())
+    with pytest.raises(ValueError, match=name):
+        new.fit(X, *rest)
+    assert fitted_state(new) == fitted_state(type(model)())
+    if model.solver in STOCHASTIC and name not in ("weight_init", "bias_init"):
+        with pytest.raises(ValueError, match=name):
+            model.set_params(early_stopping=False).partial_fit(X, *rest)
+        assert fitted_state(model) == before

@@ -2,8 +2,8 @@
 Activations of the hidden layers
 ================================
 
-An activation is what makes a layer more than a linear map, and its derivative is what gradients are multiplied
-with on their way back: where it is 0, nothing is learned.
+An activation makes a layer more than a linear map. Its derivative is what gradients are multiplied with on
+their way back: where that is 0, nothing is learned.
 """
 
 import warnings
@@ -46,21 +46,20 @@ for name, panel in zip(HIDDEN, axes, strict=True):
 figure.legend(*panel.get_legend_handles_labels(), loc="lower right")
 
 # %%
-# relu has no derivative at 0. Any number from 0 to 1 may stand for it, and ``relu_grad_at_zero`` says which. It
-# matters where arguments are exactly 0, as those of an input of zeros are while biases are 0: with a derivative
-# of 0 nothing reaches the hidden biases.
+# relu has no derivative at 0. Any number from 0 to 1 may stand for it, and ``relu_grad_at_zero`` says which.
+# It matters where arguments are exactly 0, as those of an input of zeros are while biases are 0: with a
+# derivative of 0 nothing reaches the hidden biases.
 
+options = {"hidden_layer_sizes": (3,), "solver": "sgd", "bias_init": 0, "max_iter": 1, "random_state": 0}
 for slope in (0, 0.5, 1):
-    model = MLPRegressor(
-        hidden_layer_sizes=(3,), relu_grad_at_zero=slope, bias_init=0, solver="sgd", max_iter=1, random_state=0
-    ).fit(np.zeros((10, 1)), np.ones(10))
+    model = MLPRegressor(relu_grad_at_zero=slope, **options).fit(np.zeros((10, 1)), np.ones(10))
     print(f"relu_grad_at_zero={slope}: hidden biases after a step {model.intercepts_[0].round(5)}")
 
 # %%
 # What they learn
 # ---------------
-# Each one learns the same two interleaved half circles, from the same random state. Beside those above a layer
-# may have softmax, which works on all its units at once: their outputs add up to 1.
+# Each one learns the same two interleaved half circles, from the same random state. Beside those above a
+# layer may have softmax, which works on all its units at once: their outputs add up to 1.
 
 trainable = [name for name in LAYER_ACTIVATIONS if name != "hard_limit"]
 X, y = make_moons(400, noise=0.2, random_state=0)

@@ -17,9 +17,8 @@ common = {"solver": "lbfgs", "alpha": 0, "max_iter": 5000, "random_state": 0}
 # %%
 # A line through the origin
 # -------------------------
-# A network without hidden layers is a linear model. That y is 1 for every x, its bias says alone. Without one
-# it can but draw a line through the origin, at best of the slope :math:`\sum x y / \sum x^2`, and is right only
-# about data that lie on such a line.
+# A network without hidden layers is a linear model. Without a bias it can only draw a line through the
+# origin, at best of the slope :math:`\sum x y / \sum x^2`; not even that y is 1 for every x can it learn.
 
 x = np.linspace(0, 2, 9)[:, None]
 targets = {"$y = 1$": np.ones(9), "$y = 2 - x$": 2 - x[:, 0], "$y = x$": x[:, 0]}
@@ -39,8 +38,8 @@ axes[0].legend()
 # AND, OR and XOR
 # ---------------
 # One logistic unit draws one line, which without a bias passes through the origin: there the probability is
-# 1/2, whatever the weights are. Of AND such a unit learns nothing, and says 1/2 everywhere. XOR takes a hidden
-# layer. tanh units are 0 at (0, 0), so that without biases the probability there is 1/2 again.
+# 1/2, whatever the weights are. Of AND such a unit learns nothing, and says 1/2 everywhere. XOR takes a
+# hidden layer; tanh units are 0 at (0, 0), so that without biases the probability there is 1/2 again.
 
 bits = np.array([[0.0, 0], [0, 1], [1, 0], [1, 1]])
 tables = {"AND": ([0, 0, 0, 1], ()), "OR": ([0, 1, 1, 1], ()), "XOR": ([0, 1, 1, 0], (4,))}

@@ -3,8 +3,8 @@ Levenberg-Marquardt beside Adam and L-BFGS
 ==========================================
 
 Adam and L-BFGS know the gradient of the loss. ``solver="lm"`` knows the derivative of each single error: it
-takes the network for linear in its parameters, solves that least-squares problem with a damping that keeps the
-step short, and does so again from there. For a small network and a smooth function that takes far fewer
+takes the network for linear in its parameters, solves that least-squares problem with a damping that keeps
+the step short, and does so again from there. For a small network and a smooth function that takes far fewer
 iterations; each of them costs more.
 """
 
@@ -36,7 +36,7 @@ def model(solver, seed, **others):
 
 
 # %%
-# ``loss_curve_`` is half the mean squared error before each epoch of Adam, whose batches are all 200 rows here,
+# ``loss_curve_`` is half the mean squared error: before each epoch of Adam, whose batch is all 200 rows here,
 # and after each iteration of ``"lm"``. L-BFGS keeps no curve: it runs again for each length.
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
@@ -53,7 +53,7 @@ left.set(xlabel="iteration (of Adam: epoch)", ylabel="mean squared error", title
 left.legend()
 
 # %%
-# What is left of the error after as many iterations as the curves show, and the time that they take.
+# What is left of the error at the end of the curves, and the time that it takes to come there.
 
 for color, solver in enumerate(options):
     began = perf_counter()
@@ -61,8 +61,8 @@ for color, solver in enumerate(options):
     milliseconds = 1000 * (perf_counter() - began)
     error = fitted.predict(x) - y
     right.semilogy(x, abs(error), f"C{color}", label=f"{solver}, {fitted.n_iter_} iterations")
-    mean = (error**2).mean()
-    print(f"{solver:6s} {fitted.n_iter_:5d} iterations, {milliseconds:6.1f} ms, mean squared error {mean:.1e}")
+    cost = f"{fitted.n_iter_:5d} iterations, {milliseconds:6.1f} ms"
+    print(f"{solver:6s} {cost}, mean squared error {(error**2).mean():.1e}")
 right.set(xlabel="x", ylabel="absolute error", title=r"$\sin 3x + \sin 5x$, ten tanh units")
 right.legend()
 plt.show()

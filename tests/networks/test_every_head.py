@@ -21,7 +21,8 @@ STEP = 1e-6
 def is_smooth(twin, names, X, Y, parameter):
     """Whether all is differentiable a hundred steps around: most data are, and others prove nothing."""
     zs, acts, _ = forward(X, twin.coefs, twin.intercepts, names[:-1], names[-1])
-    gaps = [abs(z - kink).min() for z, name in zip(zs[1:], names, strict=True) for kink in KINKS.get(name, ())]
+    layers = zip(zs[1:], names, strict=True)
+    gaps = [abs(z - kink).min() for z, name in layers for kink in KINKS.get(name, ())]
     errors = abs(acts[-1] - Y)  # of which losses have kinks at 0 and at huber_delta
     return min([*gaps, errors.min(), abs(errors - parameter).min()]) > 100 * STEP
 

@@ -58,7 +58,7 @@ _OF_ONE_RUN = (
 # Parameters that a partial_fit of a fitted model, which scikit-learn lets pass, checks all the same.
 _CHECKED_ALWAYS = {
     *("dropout", "precision", "loss", "out_activation", "huber_delta", "quantile"),
-    *("relu_grad_at_zero", "use_bias", "bias_learning_rate_factor", "accumulate_batches"),
+    *("activation", "relu_grad_at_zero", "use_bias", "bias_learning_rate_factor", "accumulate_batches"),
 }
 
 

@@ -279,9 +279,9 @@ def _diverged(losses: list[float], broken: str | None, *, scored: bool) -> Warni
 def _batch_size(wanted: int | str, n: int) -> int:
     if isinstance(wanted, str):  # "auto"
         return min(200, n)
-    if wanted > n:
+    if not 1 <= wanted <= n:  # a partial_fit of a fitted model, like scikit-learn's, lets it pass
         warn("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped")
-    return min(wanted, n)
+    return max(1, min(wanted, n))
 
 
 def _shuffled(rows: np.ndarray, rng: np.random.RandomState) -> np.ndarray:

@@ -7,6 +7,7 @@ from scipy import sparse
 
 from fastnn.kernels.shared import pacing
 from fastnn.networks.backends import predict
+from fastnn.networks.host_network import HOST
 from fastnn.networks.network import Network
 from fastnn.networks.rows import HostRows
 from fastnn.tables.activations import HIDDEN, LAYER_ACTIVATIONS, SOFTMAX
@@ -21,10 +22,8 @@ MIXED = [("softmax", "tanh"), ("gelu", "softmax"), ("softmax", "softmax"), ("mis
 
 def pair(sizes, hidden, loss="log_loss", dtype=np.float64, **options):
     """A compiled network and its twin, with the same parameters."""
-    networks = [
-        kind(sizes, hidden_activation=hidden, loss=loss, dtype=dtype, **options)
-        for kind in (Network, ReferenceNetwork)
-    ]
+    options |= {"hidden_activation": hidden, "loss": loss, "dtype": dtype}
+    networks = Network(sizes, backend=HOST, **options), ReferenceNetwork(sizes, **options)
     values = np.random.default_rng(0).normal(size=networks[0].parameters.size) / np.sqrt(max(sizes))
     for one in networks:
         one.parameters[:] = values

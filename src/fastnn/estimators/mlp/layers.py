@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @declared
-class LayerParameters:
+class LayerwiseParameters:
     """What a multi-layer perceptron can be told of its layers."""
 
     relu_grad_at_zero: float = parameter(

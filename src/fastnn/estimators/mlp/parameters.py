@@ -17,14 +17,14 @@ from fastnn.estimators.declaration import (
 )
 from fastnn.estimators.mlp.first_weights import FirstWeightParameters
 from fastnn.estimators.mlp.heads import HeadParameters
-from fastnn.estimators.mlp.layers import LayerParameters
+from fastnn.estimators.mlp.layers import LayerwiseParameters
 from fastnn.networks.schedules import SCHEDULES
 from fastnn.networks.solvers import SOLVERS
 from fastnn.tables.activations import DEFAULT, LAYER_ACTIVATIONS
 
 
 @declared
-class MLPParameters(HeadParameters, FirstWeightParameters, LayerParameters):
+class MLPParameters(HeadParameters, FirstWeightParameters, LayerwiseParameters):
     """What every multi-layer perceptron can be told."""
 
     # References are those of the estimators: [3]_ is Adam's, [4]_ dropout's.

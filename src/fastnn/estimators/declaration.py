@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from numbers import Integral, Real
+from textwrap import TextWrapper
 from typing import Any, TypeVar, cast, dataclass_transform
 
 from sklearn.utils._param_validation import Interval
@@ -175,6 +176,11 @@ def _constructor(cls: type, parameters: dict[str, Parameter]) -> Callable[..., N
     return init
 
 
+_WRAPPED = TextWrapper(
+    width=110, initial_indent="    ", subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
+)
+
+
 def _section(cls: type, parameters: dict[str, Parameter]) -> str:
     """The section Parameters of the docstring."""
     entries: list[dict[str, Parameter]] = []
@@ -190,7 +196,9 @@ def _section(cls: type, parameters: dict[str, Parameter]) -> str:
         first = next(iter(entry.values()))
         defaults = ", ".join(each.stated_default for each in entry.values())
         lines.append(f"{', '.join(entry)} : {first.kind}, default={defaults}")
-        lines += [f"    {line}" for line in inspect.cleandoc(first.doc).splitlines()]
+        for line in inspect.cleandoc(first.doc).splitlines():
+            # One that holds the names of a table may have become long.
+            lines += _WRAPPED.wrap(line)
     return "\n".join(lines)
 
 

@@ -25,9 +25,10 @@ class FirstWeightParameters:
         default="auto",
         kind="str, callable or list of array-like",
         doc=f"""
-        First weights of every layer: {", ".join(f'``"{name}"``' for name in NAMES)}, where ``"auto"`` stands
-        for ``"scikit-learn"`` [2]_; a function ``(random_state, fan_in, fan_out, dtype)`` that gives an array
-        of shape (fan_in, fan_out); or arrays, one per layer, of shape (n_in, n_out), which are copied.
+        First weights of every layer, by a rule, of which ``"auto"`` stands for ``"scikit-learn"`` [2]_:
+        {", ".join(f'``"{name}"``' for name in NAMES)}.
+        Or a function ``(random_state, fan_in, fan_out, dtype)`` that gives an array of shape (fan_in,
+        fan_out); or arrays, one per layer, of shape (n_in, n_out), which are copied.
         """,
     )
     bias_init: str | float | Callable[..., Any] = parameter(

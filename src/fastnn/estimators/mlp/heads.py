@@ -22,8 +22,8 @@ class HeadParameters:
         StrOptions({"auto", *NAMES}),
         default="auto",
         doc="""
-        Activation of the output layer, one of those that go with ``loss``; ``"auto"`` stands for the usual
-        one, see there.
+        Activation of the output layer: one of those that go with ``loss``, which lists them. ``"auto"``
+        stands for the usual one.
         """,
     )
 
@@ -37,9 +37,9 @@ class ClassifierLoss:
         default="log_loss",
         kind=one_of(OF_A_CLASSIFIER),
         doc="""
-        The cross-entropy, with softmax for several classes and logistic outputs otherwise; with
-        ``out_activation="logistic"`` several classes have independent outputs too. Or half the squared error
-        of logistic outputs, averaged over them in ``loss_`` though summed in the gradient.
+        The cross-entropy of ``"softmax"`` outputs for several classes, and of ``"logistic"`` ones otherwise;
+        with ``out_activation="logistic"`` several classes have independent outputs too. Or half the squared
+        error of ``"logistic"`` outputs, averaged over them in ``loss_`` though summed in the gradient.
         """,
     )
 

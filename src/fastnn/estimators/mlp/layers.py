@@ -24,8 +24,8 @@ class LayerwiseParameters:
         default=0.0,
         kind="{0, 0.5, 1}",
         doc="""
-        Derivative of ``"relu"`` at 0 in hidden layers, which is any number between those on both sides. It
-        matters where a unit's argument is exactly 0, as for an input of zeros without biases.
+        What counts as the derivative of ``"relu"`` at 0 in hidden layers: that of one side or the other, or
+        their mean. It matters where a unit's argument is exactly 0, as for an input of zeros without biases.
         """,
     )
     use_bias: bool | Iterable[bool] = parameter(
@@ -34,25 +34,25 @@ class LayerwiseParameters:
         default=True,
         kind="bool or sequence of bool",
         doc="""
-        Whether layers have biases: all of them, or each hidden layer and the output layer. Without, their
-        ``intercepts_`` are zeros, which no step changes.
+        Whether layers have biases: one value for all, or one for each hidden layer and then one for the
+        output layer. The ``intercepts_`` of a layer without are zeros, which no step changes.
         """,
     )
     bias_learning_rate_factor: float = parameter(
         Interval(Real, 0, None, closed="left"),
         default=1.0,
         doc="""
-        Factor of the steps of the biases, for a learning rate of their own; with 0 they stay what they are.
-        For the stochastic solvers.
+        Factor of the steps of the biases, for a learning rate of their own; with 0 they keep their first
+        values. For ``"adam"`` and ``"sgd"`` only.
         """,
     )
     accumulate_batches: int = parameter(
         AT_LEAST_ONE,
         default=1,
         doc="""
-        Mini-batches whose gradients are added up to one step, which to rounding is that of one batch so many
-        times as large, with the memory of a small one. At the end of an epoch there may be fewer. For the
-        stochastic solvers, on the processor.
+        Mini-batches whose gradients make one step. To rounding it is that of one batch so many times as
+        large, with the memory of a small one; the last step of an epoch may have fewer. For ``"adam"`` and
+        ``"sgd"`` only, and not on a GPU.
         """,
     )
 

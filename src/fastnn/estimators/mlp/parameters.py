@@ -42,11 +42,11 @@ class MLPParameters(HeadParameters, FirstWeightParameters, LayerwiseParameters):
         default=DEFAULT,
         kind="str or sequence of str",
         kw_only=False,
-        doc="""
-        Activation of the hidden layers, or a sequence of one name for each: scikit-learn's ``"identity"``,
-        ``"logistic"``, ``"tanh"`` and ``"relu"``, ``"softmax"`` over the units of the layer, or any other
-        hidden activation of :mod:`fastnn.tables.activations`. ``"hard_limit"`` is for networks whose weights
-        are set by hand: ``fit`` refuses it. On a GPU ``fit`` takes one for all layers, and not softmax.
+        doc=f"""
+        Activation of the hidden layers, or a sequence of one name for each layer:
+        {", ".join(f'``"{name}"``' for name in LAYER_ACTIVATIONS)}.
+        ``"softmax"`` is over the units of the layer. ``"hard_limit"`` is for networks whose weights are set
+        by hand: ``fit`` refuses it. On a GPU ``fit`` takes one name for all layers, and not ``"softmax"``.
         """,
     )
     solver: str = parameter(

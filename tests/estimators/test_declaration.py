@@ -172,8 +172,7 @@ def test_what_a_family_shares(family, shared):
             )
             if not overridden:
                 assert kind._parameter_constraints[name] == list(each.allowed)
-                for line in inspect.cleandoc(each.doc).splitlines():
-                    assert f"    {line}\n" in inspect.getdoc(kind)
+                assert " ".join(each.doc.split()) in " ".join(inspect.getdoc(kind).split())
 
 
 def test_what_comes_first():

@@ -195,11 +195,14 @@ def test_an_interruption_leaves_what_was_done(monkeypatch, at):
     assert solution.optimizer.t == 3 * solution.n_iter
 
 
-def test_a_batch_larger_than_the_data_is_clipped():
+def test_a_batch_of_no_rows_or_too_many_is_clipped():
     with pytest.warns(UserWarning, match="It is going to be clipped"):
         large = solve("adam", problem(), batch_size=1000)
     assert large.progress.loss_curve == solve("adam", problem(), batch_size=N).progress.loss_curve
     assert large.progress.loss_curve == solve("adam", problem(), batch_size="auto").progress.loss_curve
+    with pytest.warns(UserWarning, match="It is going to be clipped"):
+        none = solve("adam", problem(), batch_size=0)
+    assert none.progress.loss_curve == solve("adam", problem(), batch_size=1).progress.loss_curve
 
 
 def test_schedules_and_rules_follow_the_settings():

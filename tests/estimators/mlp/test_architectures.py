@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, reject, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
@@ -88,6 +88,16 @@ def problems(draw):
     return kind(**parameters), (rows, TARGETS[kind][n_outputs], draw(st.sampled_from([None, WEIGHT])))
 
 
+def trained(model, method, *data):
+    """The model after a call, unless it has diverged, which an example may and the error says."""
+    try:
+        return getattr(model, method)(*data)
+    except ValueError as error:
+        if "Solver produced non-finite" not in str(error):
+            raise
+        reject()
+
+
 def fitted_state(model):
     """All that a call has set, to the bit."""
     own = {name: value for name, value in vars(model).items() if name not in model.get_params()}
@@ -104,7 +114,7 @@ def test_results_are_finite_and_the_same_on_two_threads(problem, any_size_uses_t
     model, (X, *rest) = problem
     results = []
     for n_threads in (1, 2):
-        model.set_params(n_threads=n_threads, warm_start=False).fit(X, *rest)
+        trained(model.set_params(n_threads=n_threads, warm_start=False), "fit", X, *rest)
         results.append(arrays_of(model, X))
     for one, two in zip(*results, strict=True):
         assert_array_equal(one, two)
@@ -126,7 +136,7 @@ def test_a_network_of_its_weights_goes_on_as_it_does(problem):
     model, (X, *rest) = problem
     model.initialize(X, rest[0])
     assert all(array.dtype == X.dtype for array in (*model.coefs_, *model.intercepts_))
-    once = type(model)(**model.get_params()).set_params(warm_start=False).fit(X, *rest)
+    once = trained(type(model)(**model.get_params()).set_params(warm_start=False), "fit", X, *rest)
     model.set_params(warm_start=True).fit(X, *rest)
     for a, b in zip(arrays_of(model, X), arrays_of(once, X), strict=True):
         assert_array_equal(a, b)
@@ -140,7 +150,7 @@ def test_a_network_of_its_weights_goes_on_as_it_does(problem):
         assert_array_equal(copy._outputs(X), model._outputs(X))
     if model.solver in STOCHASTIC:
         before = model.t_
-        model.set_params(early_stopping=False).partial_fit(X, *rest)
+        trained(model.set_params(early_stopping=False), "partial_fit", X, *rest)
         assert np.isfinite(model.loss_)
         assert model.t_ == before + N
 
@@ -171,9 +181,11 @@ NOT_OF_PARTIAL_FIT = {"weight_init", "bias_init", "alpha", "batch_size"}
 @given(problem=problems(), data=st.data())
 def test_what_is_refused_is_named_and_changes_nothing(problem, data):
     model, (X, *rest) = problem
-    model.set_params(warm_start=False).fit(X, *rest)
+    trained(model.set_params(warm_start=False), "fit", X, *rest)
     name = data.draw(st.sampled_from(sorted(BAD.keys() & model.get_params().keys())))
-    model.set_params(**{name: data.draw(st.sampled_from(BAD[name]))})
+    value = data.draw(st.sampled_from(BAD[name]))
+    assume(model.hidden_layer_sizes or value != "hard_limit")  # of which a linear model makes no use
+    model.set_params(**{name: value})
     before = fitted_state(model)
     with pytest.raises(ValueError, match=name):
         model.fit(X, *rest)

@@ -23,8 +23,8 @@ warnings.simplefilter("ignore", ConvergenceWarning)
 x = np.linspace(-1, 1, 200)[:, None]
 y = np.sin(3 * x[:, 0]) + np.sin(5 * x[:, 0])
 options = {
-    "adam": {"max_iter": 3000, "learning_rate_init": 0.01, "n_iter_no_change": np.inf},
-    "lbfgs": {"max_iter": 1000},
+    "adam": {"max_iter": 2000, "learning_rate_init": 0.01, "n_iter_no_change": np.inf},
+    "lbfgs": {"max_iter": 500},
     "lm": {"max_iter": 60},
 }
 
@@ -40,7 +40,7 @@ def model(solver, seed, **others):
 # and after each iteration of ``"lm"``. L-BFGS keeps no curve: it runs again for each length.
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
-lengths = np.unique(np.geomspace(1, options["lbfgs"]["max_iter"], 40).astype(int))
+lengths = np.unique(np.geomspace(1, options["lbfgs"]["max_iter"], 25).astype(int))
 for color, solver in enumerate(options):
     for seed in range(5):
         if solver == "lbfgs":

@@ -202,7 +202,12 @@ def transpose_into(w, n_rows, n_columns, target):
 
 
 @parallel_jit
-def _forward(n_workers, n_chunks, layer):
+def _forward(n_workers, n_chunks, X, W, bias, has_bias, Z, activation, A, keep_z):
+    # Made here: to take a structure apart costs a small call a microsecond.
+    layer = LinearForward(
+        X.reshape(-1), X.shape[0], X.shape[1], W.reshape(-1), W.shape[1], bias, has_bias, Z.reshape(-1),
+        activation, A.reshape(-1), keep_z,
+    )  # fmt: skip
     panels = _row_panels(n_workers, layer.x, layer.n_in)
     for worker in prange(n_workers):
         for chunk in range(worker * n_chunks // n_workers, (worker + 1) * n_chunks // n_workers):
@@ -307,18 +312,17 @@ def linear_forward(
     W = _matrix(W, "W", dtype, (depth, None))
     n_out = W.shape[1]
     has_bias = b is not None
-    bias = _matrix(b, "b", dtype, (n_out,)) if has_bias else W.reshape(-1)
+    bias = _matrix(b, "b", dtype, (n_out,)) if has_bias else W.reshape(-1)  # any array
     A = output_array(out, (n, n_out), dtype, others=(X, W, bias))
     keep_z = return_z and activation != IDENTITY.name
     Z = np.empty_like(A) if keep_z else A
     if A.size:
         n_chunks = forward_chunks(n)
         with threads_for(2.0 * n * max(depth, 1) * n_out) as parallel:
-            layer = LinearForward(
-                X.reshape(-1), n, depth, W.reshape(-1), n_out, bias, has_bias, Z.reshape(-1),
-                activation_loops.address(code, dtype), A.reshape(-1), keep_z,
+            _forward(
+                parallel, workers(parallel), n_chunks, X, W, bias, has_bias, Z,
+                activation_loops.address(code, dtype), A, keep_z,
             )  # fmt: skip
-            _forward(parallel, workers(parallel), n_chunks, layer)
     if not return_z:
         return A
     return A, (Z if keep_z else A.copy())

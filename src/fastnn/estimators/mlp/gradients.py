@@ -1,7 +1,9 @@
 """Losses, gradients and hidden layers of a fitted network in the user's hands; nothing here trains it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from numbers import Integral
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
@@ -11,6 +13,9 @@ from fastnn.kernels import to_kind_of
 from fastnn.kernels.contract.network import BoundNetwork
 from fastnn.kernels.shared.threads import use_threads
 from fastnn.networks.network import Network
+
+if TYPE_CHECKING:
+    from fastnn.estimators.mlp.base import BaseMLP
 
 # Step of a central difference, times the parameter where that is larger: the error of rounding, eps / h, and
 # that of the difference, h^2, are then of one size.
@@ -37,7 +42,7 @@ class Gradients:
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Data. They are computed with in the type of ``coefs_``.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Targets as of ``fit``; of classes there may be some.
+            Targets as of ``fit``. Not every class has to be there.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the samples, none negative and not all zero. None stands for equal weights.
         flat : bool, default=False
@@ -67,8 +72,7 @@ class Gradients:
         """
         if not isinstance(flat, bool | np.bool_):
             raise ValueError(f"flat must be True or False, got {flat!r}.")
-        with use_threads(self.n_threads), np.errstate(over="ignore", invalid="ignore"):
-            network, bound = self._objective(X, y, sample_weight)
+        with _objective(self, X, y, sample_weight) as (network, bound):
             loss, gradient = bound.loss_and_gradient()
         if np.isnan(loss):
             gradient[:] = np.nan
@@ -112,8 +116,7 @@ class Gradients:
         of ``loss="absolute_error"``, from one side of 0 to the other, they give something between both
         slopes. Then take other samples, or move the weights a little.
         """
-        with use_threads(self.n_threads), np.errstate(over="ignore", invalid="ignore"):
-            network, bound = self._objective(X, y, sample_weight, np.float64)
+        with _objective(self, X, y, sample_weight, np.float64) as (network, bound):
             loss, gradient = bound.loss_and_gradient()
             differences = _central_differences(network, bound)
         if not np.isfinite(loss):
@@ -125,7 +128,8 @@ class Gradients:
             *((g, d) for rate, g, d in biased if rate),
         ]
         least = max(_LEAST * abs(loss), np.finfo(np.float64).tiny)
-        return max(float(abs(g - d).max() / max(abs(g).max(), abs(d).max(), least)) for g, d in pairs)
+        errors = [abs(g - d).max() / np.max([abs(g).max(), abs(d).max(), least]) for g, d in pairs]
+        return float(np.max(errors))  # NaN where one is
 
     def hidden_activations(self, X, layer=-1):
         """Values of the units of a hidden layer, activation included.
@@ -150,32 +154,43 @@ class Gradients:
             There is no such layer.
         """
         check_is_fitted(self, "coefs_")
-        n_hidden = self.n_layers_ - 2
+        model = cast("BaseMLP", self)
+        n_hidden = model.n_layers_ - 2
+        if n_hidden == 0:
+            raise ValueError("There is no hidden layer: hidden_layer_sizes is empty.")
         is_number = isinstance(layer, Integral) and not isinstance(layer, bool)
         if not is_number or not -n_hidden <= layer < n_hidden:
-            allowed = f"an integer from {-n_hidden} to {n_hidden - 1}" if n_hidden else "that of a hidden layer"
-            raise ValueError(f"layer must be {allowed} for {n_hidden} hidden layer(s), got {layer!r}.")
-        return to_kind_of(X, self._outputs(X, int(layer) % n_hidden), self.device)
+            raise ValueError(f"layer must be an integer from {-n_hidden} to {n_hidden - 1}, got {layer!r}.")
+        return to_kind_of(X, model._outputs(X, int(layer) % n_hidden), model.device)
 
-    def _objective(self, X, y, sample_weight, dtype=None) -> tuple[Network, BoundNetwork]:
-        """A copy of the network, bound to data whose loss is the one of which it gives the gradient.
 
-        dtype : the type to compute in; None for that of the weights
-        """
-        check_is_fitted(self, "coefs_")
-        model: Any = self._draft()  # type: ignore[attr-defined]
-        model._validate_params()
-        # What holds for a call of partial_fit, and draws nothing from the user's random numbers.
-        model.warm_start, model.early_stopping, model.random_state = False, False, 0
-        if dtype is not None:
-            coefs, intercepts = model._checked_parameters()
-            model.coefs_ = [W.astype(dtype) for W in coefs]
-            model.intercepts_ = [b.astype(dtype) for b in intercepts]
+@contextmanager
+def _objective(
+    estimator: Any, X: Any, y: Any, sample_weight: Any, dtype: Any = None
+) -> Iterator[tuple[Network, BoundNetwork]]:
+    """A copy of the network, bound to data whose loss is the one of which it gives the gradient.
+
+    dtype : the type to compute in; None for that of the weights
+    """
+    check_is_fitted(estimator, "coefs_")
+    model: BaseMLP = estimator._draft()
+    model._validate_params()
+    # What holds for a call of partial_fit; and nothing is drawn from the user's random numbers.
+    model.warm_start, model.early_stopping, model.random_state = False, False, 0
+    if dtype is not None:
+        coefs, intercepts = model._checked_parameters()
+        model.coefs_, model.intercepts_ = (
+            [a.astype(dtype) for a in arrays] for arrays in (coefs, intercepts)
+        )
+    with use_threads(model.n_threads), np.errstate(over="ignore", invalid="ignore"):
         data, network, _ = model._prepare(X, y, sample_weight, None, incremental=True, first_pass=False)
         network.loss = network.loss._replace(mean_over_outputs=False)
         # A factor of the biases' steps is none of their gradient.
         network.bias_rates = tuple(map(float, layers_with_bias(model, len(network.coefs))))
-        return network, network.bind(data.X, data.Y, sample_weight=data.sample_weight, alpha=model.alpha)
+        yield (
+            network,
+            network.bind(data.X, data.Y, sample_weight=data.sample_weight, alpha=model.alpha),
+        )
 
 
 def _central_differences(network: Network, bound: BoundNetwork) -> np.ndarray:

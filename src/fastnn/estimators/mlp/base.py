@@ -17,7 +17,7 @@ from fastnn.estimators.draft import Drafting
 from fastnn.estimators.few_rows import pass_checks
 from fastnn.estimators.mlp.first_weights import first_weights
 from fastnn.estimators.mlp.from_weights import FromWeights
-from fastnn.estimators.mlp.gradients import Gradients
+from fastnn.estimators.mlp.gradients import GradientMethods
 from fastnn.estimators.mlp.layers import (
     bias_rates,
     check_trainable,
@@ -63,7 +63,7 @@ _CHECKED_ALWAYS = {
 }
 
 
-class BaseMLP(FromWeights, Gradients, Drafting, MLPParameters, BaseEstimator, ABC):
+class BaseMLP(FromWeights, GradientMethods, Drafting, MLPParameters, BaseEstimator, ABC):
     """Base of ``MLPClassifier`` and ``MLPRegressor``."""
 
     # What the subclasses add.

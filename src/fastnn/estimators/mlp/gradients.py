@@ -25,7 +25,7 @@ _STEP = np.cbrt(np.finfo(np.float64).eps)
 _LEAST = 1e-5
 
 
-class Gradients:
+class GradientMethods:
     """What a fitted network is asked by one who trains it himself."""
 
     def loss_and_gradients(self, X, y, sample_weight=None, *, flat=False):

@@ -100,8 +100,8 @@ class GradientMethods:
         error : float
             For each array of ``coefs_`` and ``intercepts_``, biases that the network does without left out:
             the largest difference between the gradient and the central differences, divided by the largest
-            element of either, or by 1e-5 of the loss where that is more. The largest of these. A right
-            gradient has about 1e-6 or less, a wrong one nearly always more than 1e-2.
+            element of either, or by 1e-5 of the loss where that is more. The largest of these. For scaled
+            inputs a right gradient has about 1e-6 or less, a wrong one nearly always more than 1e-2.
 
         Raises
         ------

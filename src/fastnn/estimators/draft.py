@@ -42,15 +42,24 @@ class Drafting:
         defaults = {name: each.default for level in declared for name, each in level.items()}
         super().__setstate__(defaults | state)  # type: ignore[misc]
 
+    def _draft(self) -> Self:
+        """Another estimator with what this one holds, but that numbers among its parameters are Python's."""
+        draft = object.__new__(type(self))
+        vars(draft).update(vars(self))
+        for name in self._get_param_names():
+            if name in vars(draft):
+                vars(draft)[name] = python_number(vars(draft)[name])
+        return draft
+
     def _on_draft(self, work: Callable[[Self], Exception | None]) -> Self:
         """Do work on a draft of this estimator, and take over its attributes once all of it is done.
 
         Parameters
         ----------
         work : callable
-            Gets the draft: this estimator as it is, but that numbers among its parameters are Python's. It
-            may bind attributes of the draft to other values, and must not change values in place. It returns
-            what is to be told when the attributes have been taken over, a warning or an error, or None.
+            Gets the draft. It may bind attributes of the draft to other values, and must not change values in
+            place. It returns what is to be told when the attributes have been taken over, a warning or an
+            error, or None.
 
         Returns
         -------
@@ -58,9 +67,7 @@ class Drafting:
         """
         parameters = self._get_param_names()
         before = dict(vars(self))
-        draft = object.__new__(type(self))
-        vars(draft).update(before)
-        vars(draft).update({name: python_number(before[name]) for name in parameters if name in before})
+        draft = self._draft()
         remark = work(draft)
         fitted = {name: value for name, value in vars(draft).items() if name not in parameters}
         gone = before.keys() - vars(draft).keys()

@@ -315,6 +315,46 @@ def test_mlp_regressor_on_device_arrays(blobs, loss):
     np.testing.assert_allclose(prediction.copy_to_host(), model.predict(X), rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor])
+def test_gradients_and_hidden_layers(blobs, kind, dtype):
+    X, y = blobs[0].astype(dtype), blobs[1]
+    y = y if kind is MLPClassifier else X[:, :2]
+    weights = np.random.default_rng(0).uniform(size=40)
+    theirs = kind(hidden_layer_sizes=(5, 4), use_bias=[False, True, True], alpha=0.5, random_state=0)
+    theirs.initialize(X, y)
+    ours, tolerance = (
+        clone(theirs).set_params(device="cuda").initialize(X, y),
+        1e-4 if dtype == np.float32 else 1e-9,
+    )
+    for rows in (X, cuda.to_device(X)):
+        got, want = (model.loss_and_gradients(rows, y, weights, flat=True) for model in (ours, theirs))
+        assert got[0] == pytest.approx(want[0], rel=tolerance)
+        assert type(got[1]) is np.ndarray
+        assert got[1].dtype == dtype
+        np.testing.assert_allclose(got[1], want[1], atol=tolerance)
+        assert not got[1][15:20].any()  # the biases that there are none of
+    hidden = ours.hidden_activations(cuda.to_device(X), 0)
+    assert is_device_array(hidden)
+    np.testing.assert_allclose(
+        hidden.copy_to_host(), theirs.hidden_activations(X, 0), rtol=tolerance, atol=tolerance
+    )
+    assert ours.hidden_activations(X).shape == (40, 4)
+
+
+def test_gradient_check(blobs):
+    X, _ = blobs
+    model = MLPRegressor(hidden_layer_sizes=(2,), activation="tanh", random_state=0, device="cuda")
+    assert model.initialize(X, X[:, 0]).gradient_check(X[:6], X[:6, 0]) < 1e-6
+    model = MLPRegressor.from_weights(
+        [np.ones((3, 2)), np.ones((2, 2)), np.ones((2, 1))], [np.zeros(2), np.zeros(2), [0.0]],
+        activation=["tanh", "softmax"], device="cuda",
+    )  # fmt: skip
+    with pytest.raises(ValueError, match="On a GPU networks are trained with one activation"):
+        model.gradient_check(X, X[:, 0])
+    np.testing.assert_allclose(model.hidden_activations(X), 0.5)
+
+
 @pytest.mark.parametrize("dropout", [0.0, 0.25])
 def test_batches_without_weight_are_no_steps(blobs, dropout):
     X, y = blobs

@@ -17,6 +17,7 @@ from fastnn.estimators.draft import Drafting
 from fastnn.estimators.few_rows import pass_checks
 from fastnn.estimators.mlp.first_weights import first_weights
 from fastnn.estimators.mlp.from_weights import FromWeights
+from fastnn.estimators.mlp.gradients import GradientMethods
 from fastnn.estimators.mlp.layers import (
     bias_rates,
     check_trainable,
@@ -62,7 +63,7 @@ _CHECKED_ALWAYS = {
 }
 
 
-class BaseMLP(FromWeights, Drafting, MLPParameters, BaseEstimator, ABC):
+class BaseMLP(FromWeights, GradientMethods, Drafting, MLPParameters, BaseEstimator, ABC):
     """Base of ``MLPClassifier`` and ``MLPRegressor``."""
 
     # What the subclasses add.
@@ -317,8 +318,8 @@ class BaseMLP(FromWeights, Drafting, MLPParameters, BaseEstimator, ABC):
             np.ascontiguousarray(b, dtype) for b in intercepts
         ]
 
-    def _outputs(self, X: Any) -> np.ndarray:
-        """Outputs of shape (n_samples, n_outputs) for any data."""
+    def _outputs(self, X: Any, hidden: int | None = None) -> np.ndarray:
+        """Outputs (n_samples, n_outputs) for any data; with a number, the values of that hidden layer."""
         check_is_fitted(self, "coefs_")
         number = device_number(self.device, (X,))
         refuse_sparse(X, number)
@@ -334,12 +335,16 @@ class BaseMLP(FromWeights, Drafting, MLPParameters, BaseEstimator, ABC):
         # The user may have replaced it too, to get the scores before the last activation, say.
         if self.out_activation_ not in (SOFTMAX, *CODES):
             raise ValueError(f"out_activation_ must be {SOFTMAX!r} or one of {sorted(CODES)}.")
+        activations = *hidden_activations(self, self.n_layers_ - 2), self.out_activation_
+        last = len(activations) - 1 if hidden is None else hidden
+        coefs, intercepts = self._checked_parameters()
         with use_threads(self.n_threads):
             return predict(
                 X,
-                *self._checked_parameters(),
-                hidden_activation=hidden_activations(self, self.n_layers_ - 2),
-                output_activation=self.out_activation_,
+                coefs[: last + 1],
+                intercepts[: last + 1],
+                hidden_activation=activations[:last],
+                output_activation=activations[last],
             )
 
     def _predict(self, X: Any) -> Any:

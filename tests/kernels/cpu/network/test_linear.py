@@ -153,6 +153,34 @@ def test_accumulate_adds_the_gradients_of_shared_weights():
         linear_backward(dA, X, W, A, accumulate=True)
 
 
+@pytest.mark.parametrize("name", ["tanh", "silu"])
+def test_one_layer_used_twice_against_central_differences(name):
+    """As in a Siamese pair: the gradients of both uses add up."""
+    X, W, b = layer(6, 4, 5, np.float64)
+    pair = X, np.random.default_rng(3).normal(size=(7, 4))
+    ways = [np.random.default_rng(n).normal(size=(n, 5)) for n in (6, 7)]
+
+    def loss():
+        return sum(
+            float((linear_forward(X, W, b, name) * way).sum()) for X, way in zip(pair, ways, strict=True)
+        )
+
+    out = np.empty((0, 4)), np.zeros_like(W), np.zeros_like(b)
+    for X, way in zip(pair, ways, strict=True):
+        A, Z = linear_forward(X, W, b, name, return_z=True)
+        out = linear_backward(way, X, W, A, Z, name, accumulate=True, out=(np.empty_like(X), *out[1:]))
+    h = 1e-6
+    for array, gradient in zip((W, b), out[1:], strict=True):
+        numeric = np.zeros_like(array)
+        for index in np.ndindex(array.shape):
+            array[index] += h
+            above = loss()
+            array[index] -= 2 * h
+            numeric[index] = (above - loss()) / (2 * h)
+            array[index] += h
+        np.testing.assert_allclose(gradient, numeric, atol=2e-8)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_results_do_not_depend_on_the_number_of_threads(dtype, one_thread, any_size_uses_threads):
     X, W, b = layer(517, 131, 77, dtype)

@@ -9,6 +9,9 @@ import numpy as np
 
 from fastnn.kernels.shared.user_warnings import warn
 
+# What is to be told of a call that is over: warnings, or an error, or several of them, or nothing.
+Remarks = Exception | tuple[Exception, ...] | None
+
 # Of nearly every parameter: quicker to know than what is abstract.
 _PLAIN = frozenset({int, float, bool, str, type(None)})
 
@@ -42,7 +45,7 @@ class Drafting:
         defaults = {name: each.default for level in declared for name, each in level.items()}
         super().__setstate__(defaults | state)  # type: ignore[misc]
 
-    def _on_draft(self, work: Callable[[Self], Exception | None]) -> Self:
+    def _on_draft(self, work: Callable[[Self], Remarks]) -> Self:
         """Do work on a draft of this estimator, and take over its attributes once all of it is done.
 
         Parameters
@@ -50,7 +53,7 @@ class Drafting:
         work : callable
             Gets the draft: this estimator as it is, but that numbers among its parameters are Python's. It
             may bind attributes of the draft to other values, and must not change values in place. It returns
-            what is to be told when the attributes have been taken over, a warning or an error, or None.
+            what is to be told when the attributes have been taken over.
 
         Returns
         -------
@@ -61,14 +64,14 @@ class Drafting:
         draft = object.__new__(type(self))
         vars(draft).update(before)
         vars(draft).update({name: python_number(before[name]) for name in parameters if name in before})
-        remark = work(draft)
+        remarks = work(draft) or ()
         fitted = {name: value for name, value in vars(draft).items() if name not in parameters}
         gone = before.keys() - vars(draft).keys()
         attributes = {name: value for name, value in vars(self).items() if name not in gone} | fitted
         self.__dict__ = attributes  # in one step, for which no memory is needed
         # Last, so that a filter that turns warnings into errors does not cost the user the model.
-        if isinstance(remark, Warning):
+        for remark in remarks if isinstance(remarks, tuple) else (remarks,):
+            if not isinstance(remark, Warning):
+                raise remark
             warn(remark)
-        elif remark is not None:
-            raise remark
         return self

@@ -13,7 +13,7 @@ from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils._param_validation import validate_parameter_constraints
 from sklearn.utils.validation import _check_y, check_is_fitted, validate_data
 
-from fastnn.estimators.draft import Drafting
+from fastnn.estimators.draft import Drafting, Remarks
 from fastnn.estimators.few_rows import pass_checks
 from fastnn.estimators.mlp.first_weights import first_weights
 from fastnn.estimators.mlp.from_weights import FromWeights
@@ -26,7 +26,7 @@ from fastnn.estimators.mlp.layers import (
     layers_with_bias,
 )
 from fastnn.estimators.mlp.parameters import MLPParameters
-from fastnn.estimators.mlp.training import fitted_attributes, remark_on_a_fit, trained
+from fastnn.estimators.mlp.training import fitted_attributes, remarks_on_a_fit, trained
 from fastnn.estimators.on_device import refuse_sparse, rows_in_place
 from fastnn.estimators.sparse_rows import canonical_csr
 from fastnn.estimators.weights import checked_weights
@@ -52,6 +52,7 @@ _OF_ONE_RUN = (
     "validation_scores_",
     "best_validation_score_",
     "_no_improvement_count",
+    "saturation_",
     *_OF_THE_LAST_STEP,
 )
 
@@ -120,7 +121,7 @@ class BaseMLP(FromWeights, Drafting, MLPParameters, BaseEstimator, ABC):
     def _fit(self, X: Any, y: Any, sample_weight: Any, incremental: bool, classes: Any = None) -> Self:
         return self._on_draft(lambda draft: draft._train(X, y, sample_weight, incremental, classes))
 
-    def _train(self, X: Any, y: Any, sample_weight: Any, incremental: bool, classes: Any) -> Exception | None:
+    def _train(self, X: Any, y: Any, sample_weight: Any, incremental: bool, classes: Any) -> Remarks:
         with use_threads(self.n_threads):
             first_fit = not hasattr(self, "coefs_")
             first_pass = first_fit or not (self.warm_start or incremental)
@@ -132,7 +133,7 @@ class BaseMLP(FromWeights, Drafting, MLPParameters, BaseEstimator, ABC):
             self.__dict__.update({"t_": seen} | fitted_attributes(solution))
             self._keep(network.coefs, network.intercepts, network.loss.output_activation)
             if solution.not_finite is None:
-                return solution.remark if incremental else remark_on_a_fit(solution)
+                return solution.remark if incremental else remarks_on_a_fit(solution, network)
             error = ValueError(f"Solver produced non-finite {solution.not_finite}. {REMEDY}")
             if not first_fit:
                 raise error

@@ -89,6 +89,8 @@ class Solution:
         What is not, so that nothing usable came of it; None for a usable model.
     remark : Warning or None
         To be given once the model has been taken over.
+    saturation : ndarray of shape (n_hidden_layers,)
+        Share of each hidden layer's units that have stopped to learn, see ``fastnn.networks.saturation``.
     has_converged : bool
         Whether the solver's stopping rule, or the user, has ended the training, rather than the number of
         iterations allowed.
@@ -104,6 +106,7 @@ class Solution:
     loss: float | None
     not_finite: str | None
     remark: Warning | None
+    saturation: np.ndarray
     has_converged: bool
     unfinished: Warning | None = None
     progress: Progress | None = None

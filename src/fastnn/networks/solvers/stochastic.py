@@ -6,8 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
+from fastnn.kernels.contract.network import BoundNetwork
 from fastnn.kernels.shared.user_warnings import warn
 from fastnn.networks.network import Network
+from fastnn.networks.saturation import saturation
 from fastnn.networks.schedules import SCHEDULES, Constant
 from fastnn.networks.solvers.interface import REMEDY, Problem, Settings, Solution, what_is_not_finite
 from fastnn.tables.optimizers import Optimizer
@@ -153,6 +155,7 @@ def train_stochastic(problem: Problem, settings: StochasticSettings) -> Solution
                 progress.go_on()
         else:
             end.by_number = True
+        end.bound = None if end.broken else bound
     except KeyboardInterrupt:
         end.broken, end.interrupted = what_is_not_finite(network.parameters), True
     if bound is not None:
@@ -167,6 +170,7 @@ class _End:
     broken: str | None = None  # what was not finite after an epoch, which does not count
     interrupted: bool = False  # by the user
     by_number: bool = False  # all the epochs that are allowed have been done
+    bound: BoundNetwork | None = None  # after an epoch that came to its end
 
 
 class _Judge:
@@ -242,6 +246,7 @@ def _solution(
         progress.loss_curve[-1] if progress.n_iter else None,
         failure,
         remark,
+        saturation(network, problem.data, problem.rows, end.bound),
         has_converged=not end.by_number,
         unfinished=_unfinished(max_iter) if end.by_number else None,
         progress=progress,

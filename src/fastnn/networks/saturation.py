@@ -10,8 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastnn.kernels.contract.network import BoundNetwork
-from fastnn.networks.data import Data
+from fastnn.kernels.contract.network import BoundNetwork, EngineRows
 from fastnn.networks.network import Network
 from fastnn.tables.activations import LOGISTIC, RELU_AT_ZERO, TANH
 
@@ -36,17 +35,14 @@ RULES = {
 }
 
 
-def saturation(
-    network: Network, data: Data, rows: np.ndarray | None, bound: BoundNetwork | None
-) -> np.ndarray:
+def saturation(network: Network, X: EngineRows, bound: BoundNetwork | None) -> np.ndarray:
     """Share of each hidden layer's units that are saturated or dead; NaN for activations that are not judged.
 
     Parameters
     ----------
     network : Network
-    data : Data
-    rows : ndarray of int64 or None
-        Rows of the data that it was trained on; None stands for all.
+    X : EngineRows of shape (n, n_features)
+        Of the network's dtype.
     bound : BoundNetwork or None
         What it was trained by, if its last batch tells of the network as it is.
 
@@ -54,7 +50,7 @@ def saturation(
     -------
     shares : ndarray of shape (n_hidden_layers,)
     """
-    n = data.X.shape[0] if rows is None else rows.size
+    n = X.shape[0]
     shares = np.full(len(network.hidden_activations), np.nan)
     for layer, name in enumerate(network.hidden_activations):
         if name not in RULES:
@@ -62,9 +58,8 @@ def saturation(
         ways = RULES[name].ways
         share, seen = share_of_units(() if bound is None else bound.hidden_panels(layer, MOST_ROWS), ways)
         if share > LIMIT or seen < min(n, FEW_ROWS):
-            some = np.arange(0, n, -(-n // MOST_ROWS))
-            X = data.X.take(some if rows is None else rows[some])
-            share, _ = share_of_units([network.outputs(X, layer + 1).T], ways)
+            some = X.take(np.arange(0, n, -(-n // MOST_ROWS)))
+            share, _ = share_of_units([network.outputs(some, layer + 1).T], ways)
         shares[layer] = share
     return shares
 

@@ -37,6 +37,7 @@ from fastnn.networks.backends import predict, rows_and_backend
 from fastnn.networks.data import Data
 from fastnn.networks.network import Network
 from fastnn.networks.one_hot import OneHot
+from fastnn.networks.saturation import saturation
 from fastnn.networks.solvers import SOLVERS, STOCHASTIC_SOLVERS
 from fastnn.networks.solvers.interface import REMEDY
 from fastnn.tables.activations import CODES, DEFAULT, SOFTMAX
@@ -44,7 +45,7 @@ from fastnn.tables.dropout import NO_DROPOUT, Dropout
 from fastnn.tables.losses import Head
 
 # Attributes that a run sets or not, depending on the solver: a new model must not keep another one's.
-_OF_THE_LAST_STEP = ("_optimizer", "_schedule", "_begun")
+_OF_THE_LAST_STEP = ("_optimizer", "_schedule", "_begun", "saturation_")
 _OF_ONE_RUN = (
     "loss_",
     "best_loss_",
@@ -52,7 +53,6 @@ _OF_ONE_RUN = (
     "validation_scores_",
     "best_validation_score_",
     "_no_improvement_count",
-    "saturation_",
     *_OF_THE_LAST_STEP,
 )
 
@@ -133,7 +133,10 @@ class BaseMLP(FromWeights, Drafting, MLPParameters, BaseEstimator, ABC):
             self.__dict__.update({"t_": seen} | fitted_attributes(solution))
             self._keep(network.coefs, network.intercepts, network.loss.output_activation)
             if solution.not_finite is None:
-                return solution.remark if incremental else remarks_on_a_fit(solution, network)
+                if incremental:
+                    return solution.remark
+                self.saturation_ = saturation(network, data.X, solution.bound)
+                return remarks_on_a_fit(solution, network, self.saturation_)
             error = ValueError(f"Solver produced non-finite {solution.not_finite}. {REMEDY}")
             if not first_fit:
                 raise error

@@ -71,7 +71,7 @@ def trained(
 
 def fitted_attributes(solution: Solution) -> dict[str, Any]:
     """What an estimator remembers of its training, beside the parameters; ``t_`` only of one by epochs."""
-    attributes: dict[str, Any] = {"n_iter_": solution.n_iter, "saturation_": solution.saturation}
+    attributes: dict[str, Any] = {"n_iter_": solution.n_iter}
     if solution.loss is not None:
         attributes["loss_"] = solution.loss
     if (progress := solution.progress) is not None:
@@ -88,10 +88,10 @@ def fitted_attributes(solution: Solution) -> dict[str, Any]:
     return attributes
 
 
-def remarks_on_a_fit(solution: Solution, network: Network) -> tuple[Warning, ...]:
+def remarks_on_a_fit(solution: Solution, network: Network, shares: np.ndarray) -> tuple[Warning, ...]:
     """What to tell the user of a whole fit."""
     of_training = solution.unfinished if solution.remark is None else solution.remark
-    of_units = remark_on_saturation(network, solution.saturation)
+    of_units = remark_on_saturation(network, shares)
     return tuple(remark for remark in (of_training, of_units) if remark is not None)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from fastnn.kernels.contract.network import BoundNetwork
 from fastnn.networks.data import Data
 from fastnn.networks.network import Network
 from fastnn.networks.progress import Progress
@@ -89,8 +90,6 @@ class Solution:
         What is not, so that nothing usable came of it; None for a usable model.
     remark : Warning or None
         To be given once the model has been taken over.
-    saturation : ndarray of shape (n_hidden_layers,)
-        Share of each hidden layer's units that have stopped to learn, see ``fastnn.networks.saturation``.
     has_converged : bool
         Whether the solver's stopping rule, or the user, has ended the training, rather than the number of
         iterations allowed.
@@ -98,6 +97,8 @@ class Solution:
         To be given of a whole fit, where there is no other remark.
     progress : Progress, default=None
         Of a solver that goes by epochs.
+    bound : BoundNetwork, default=None
+        What it was trained by, where the last batch tells of the network as it is.
     optimizer, schedule : Optimizer and schedule, default=None
         To go on with. None after a divergence: there is no state worth going on from.
     """
@@ -106,10 +107,10 @@ class Solution:
     loss: float | None
     not_finite: str | None
     remark: Warning | None
-    saturation: np.ndarray
     has_converged: bool
     unfinished: Warning | None = None
     progress: Progress | None = None
+    bound: BoundNetwork | None = None
     optimizer: Optimizer | None = None
     schedule: Constant | None = None
 

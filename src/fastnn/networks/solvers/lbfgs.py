@@ -8,7 +8,6 @@ from scipy.optimize import minimize
 from sklearn.exceptions import ConvergenceWarning
 
 from fastnn.kernels.shared.threads import one_blas_thread
-from fastnn.networks.saturation import saturation
 from fastnn.networks.solvers.interface import Problem, Settings, Solution, what_is_not_finite
 
 
@@ -73,8 +72,8 @@ def train_lbfgs(problem: Problem, settings: LbfgsSettings) -> Solution:
         parameters[:] = kept
     n_iter = min(result.nit, settings.max_iter)
     remark = _remark(result, n_iter, settings.max_iter)
-    shares = saturation(network, data, None, None if broken else bound)
-    return Solution(n_iter, float(result.fun), broken, remark, shares, has_converged=result.status == 0)
+    converged, at_hand = result.status == 0, None if broken else bound
+    return Solution(n_iter, float(result.fun), broken, remark, has_converged=converged, bound=at_hand)
 
 
 def _remark(result: Any, n_iter: int, max_iter: int) -> Warning | None:

@@ -25,7 +25,6 @@ from sklearn.exceptions import ConvergenceWarning
 from fastnn.kernels.shared.threads import one_blas_thread
 from fastnn.networks.least_squares import LeastSquares, diagonal
 from fastnn.networks.rows import HostRows
-from fastnn.networks.saturation import saturation
 from fastnn.networks.solvers.interface import Problem, Settings, Solution
 from fastnn.tables.activations import SOFTMAX
 
@@ -103,7 +102,6 @@ def train_levenberg_marquardt(problem: Problem, settings: LevenbergMarquardtSett
         state.loss,
         broken,
         UserWarning("Training interrupted by user.") if interrupted else None,
-        saturation(network, problem.data, None, None),
         has_converged=not by_number,
         unfinished=_unfinished(settings.max_iter) if by_number else None,
         progress=progress,

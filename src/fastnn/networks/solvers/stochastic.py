@@ -9,7 +9,6 @@ from sklearn.exceptions import ConvergenceWarning
 from fastnn.kernels.contract.network import BoundNetwork
 from fastnn.kernels.shared.user_warnings import warn
 from fastnn.networks.network import Network
-from fastnn.networks.saturation import saturation
 from fastnn.networks.schedules import SCHEDULES, Constant
 from fastnn.networks.solvers.interface import REMEDY, Problem, Settings, Solution, what_is_not_finite
 from fastnn.tables.optimizers import Optimizer
@@ -246,10 +245,10 @@ def _solution(
         progress.loss_curve[-1] if progress.n_iter else None,
         failure,
         remark,
-        saturation(network, problem.data, problem.rows, end.bound),
         has_converged=not end.by_number,
         unfinished=_unfinished(max_iter) if end.by_number else None,
         progress=progress,
+        bound=end.bound,
         # After a divergence there is no state worth going on from.
         optimizer=optimizer if going_on else None,
         schedule=schedule if going_on else None,

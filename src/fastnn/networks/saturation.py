@@ -1,4 +1,4 @@
-"""Units that have stopped to learn: their activation is the same, or next to it, whatever the row.
+"""Units that hardly learn any more: whatever the row, their activation is where its slope is next to 0.
 
 Judged once, when a training has ended, from what the buffers of its last batch still hold. That costs next to
 nothing, and suffices for a layer that is well. Where it is not, or the batch was of a few rows, rows from all
@@ -97,7 +97,7 @@ def remark_on_saturation(network: Network, shares: np.ndarray) -> Warning | None
     if not bad:
         return None
     return UserWarning(
-        f"{'; '.join(bad)}: they give the same for every row, and do not learn. Scale the inputs, for "
-        "example with StandardScaler, take other first weights (weight_init='auto' keeps them small), or "
-        "lower learning_rate_init."
+        f"{'; '.join(bad)}: their gradients are next to nothing for every row, so that they hardly learn. "
+        "Scale the inputs, for example with StandardScaler; take smaller first weights (weight_init='auto' "
+        "suits the sizes of the layers); or lower learning_rate_init."
     )

@@ -43,7 +43,9 @@ def test_many_inputs_and_positive_weights(kind, solver):
 def test_dead_units_of_levenberg_marquardt_and_the_remedies():
     X, y = wide(40)
     with pytest.warns(UserWarning, match=r"relu\) are dead.*StandardScaler.*weight_init.*learning_rate"):
-        model = MLPRegressor(hidden_layer_sizes=(4,), solver="lm", max_iter=1, bias_init=-1e6, random_state=0).fit(X[:, :3], y)
+        model = MLPRegressor(
+            hidden_layer_sizes=(4,), solver="lm", max_iter=1, bias_init=-1e6, random_state=0
+        ).fit(X[:, :3], y)
     assert model.saturation_ == [1.0]
 
 
@@ -65,7 +67,9 @@ def test_one_warning_tells_of_all_layers_beside_that_of_the_training():
 @BOTH
 def test_a_filter_that_makes_errors_of_warnings_does_not_cost_the_model(kind):
     X, y = wide()
-    model = kind(hidden_layer_sizes=(5,), activation="logistic", weight_init=positive, max_iter=1, random_state=0)
+    model = kind(
+        hidden_layer_sizes=(5,), activation="logistic", weight_init=positive, max_iter=1, random_state=0
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         with pytest.raises(UserWarning, match="saturated"):

@@ -122,10 +122,14 @@ def digest(value: Any) -> Iterator[bytes]:
         yield repr(value).encode()
 
 
+# Attributes that commits to compare with may not have.
+NEW = {"saturation_"}
+
+
 def state(model: Any, X: Any) -> str:
     hashed = hashlib.sha256()
     for name, value in sorted(vars(model).items()):
-        if name.endswith("_") and not name.startswith("_"):
+        if name.endswith("_") and not name.startswith("_") and name not in NEW:
             hashed.update(name.encode())
             for part in digest(value):
                 hashed.update(part)

@@ -43,9 +43,10 @@ ESTIMATORS = {
 
 # All that runs once the estimator has its new attributes: nothing but a remark needs memory.
 AFTERWARDS = {
-    "if isinstance(remark, Warning):",
+    "for remark in remarks if isinstance(remarks, tuple) else (remarks,):",
+    "if not isinstance(remark, Warning):",
     "warn(remark)",
-    "elif remark is not None:",
+    "raise remark",
     "return self",
     "with _drawn_only_on_success(random_state):",
     'with _longer_only_on_success(getattr(self, "loss_curve_", [])):',

@@ -19,6 +19,7 @@ from fastnn.networks.host_network import HOST, HostBackend, HostNetwork
 from fastnn.networks.network import Network
 from fastnn.networks.one_hot import OneHot
 from fastnn.networks.rows import HostRows
+from fastnn.networks.saturation import saturation
 from fastnn.tables.dropout import Dropout
 from fastnn.tables.losses import LOSSES, Loss, head_of
 from tests.networks.test_network import optimizer_for, targets_for
@@ -232,6 +233,16 @@ def test_outputs_are_the_reference(on_device, output):
     got = net.outputs(on_device(X)[0])
     assert isinstance(got, np.ndarray)
     np.testing.assert_allclose(got, want, rtol=1e-12)
+
+
+def test_units_that_hardly_learn_are_found(on_device):
+    networks, bound, _ = trainings(on_device, "squared_error")
+    net, X = networks[0], np.random.default_rng(0).normal(size=(N, 3))
+    bound[0].run_epoch(None, 8)
+    assert saturation(net, on_device(X)[0], bound[0]) == [0]
+    net.intercepts[0][:3] = 100, -100, 100
+    bound[0].loss_and_gradient()
+    assert saturation(net, on_device(X)[0], bound[0]) == [0.75]
 
 
 def test_a_loss_of_nan_ends_the_epoch(on_device):

@@ -9,6 +9,9 @@ import numpy as np
 
 from fastnn.kernels.shared.user_warnings import warn
 
+# What is to be told of a call that is over: warnings, or an error, or several of them, or nothing.
+Remarks = Exception | tuple[Exception, ...] | None
+
 # Of nearly every parameter: quicker to know than what is abstract.
 _PLAIN = frozenset({int, float, bool, str, type(None)})
 
@@ -51,15 +54,14 @@ class Drafting:
                 vars(draft)[name] = python_number(vars(draft)[name])
         return draft
 
-    def _on_draft(self, work: Callable[[Self], Exception | None]) -> Self:
+    def _on_draft(self, work: Callable[[Self], Remarks]) -> Self:
         """Do work on a draft of this estimator, and take over its attributes once all of it is done.
 
         Parameters
         ----------
         work : callable
             Gets the draft. It may bind attributes of the draft to other values, and must not change values in
-            place. It returns what is to be told when the attributes have been taken over, a warning or an
-            error, or None.
+            place. It returns what is to be told when the attributes have been taken over.
 
         Returns
         -------
@@ -68,14 +70,14 @@ class Drafting:
         parameters = self._get_param_names()
         before = dict(vars(self))
         draft = self._draft()
-        remark = work(draft)
+        remarks = work(draft) or ()
         fitted = {name: value for name, value in vars(draft).items() if name not in parameters}
         gone = before.keys() - vars(draft).keys()
         attributes = {name: value for name, value in vars(self).items() if name not in gone} | fitted
         self.__dict__ = attributes  # in one step, for which no memory is needed
         # Last, so that a filter that turns warnings into errors does not cost the user the model.
-        if isinstance(remark, Warning):
+        for remark in remarks if isinstance(remarks, tuple) else (remarks,):
+            if not isinstance(remark, Warning):
+                raise remark
             warn(remark)
-        elif remark is not None:
-            raise remark
         return self

@@ -1,6 +1,6 @@
 """Networks on a GPU."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -102,6 +102,9 @@ class DeviceNetwork:
             if rate == 0:
                 b[:] = 0
         return layout.mean_with_penalty(parameters, total, weight, gradient, self._alpha)
+
+    def hidden_panels(self, layer: int, most: int) -> Iterable[np.ndarray]:
+        return ()  # they stay on the device
 
     def finish(self) -> None:
         if self._optimizer is not None:

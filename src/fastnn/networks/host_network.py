@@ -1,6 +1,6 @@
 """Networks on the CPU: the epoch in compiled calls, the gradient over all rows, prediction."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -101,6 +101,7 @@ class HostNetwork:
         self._buffers = _Buffers(
             self._layout, network.dtype, bool(self._gradients.keep_z.any()), network.dropout.threshold > 0
         )
+        self._last: tuple[device.StepBuffers, int] | None = None  # those of the last batch, and its rows
         # Lasts from epoch to epoch.
         self._chunks = ThreadedChunks(MAX_THREADED)
 
@@ -116,7 +117,7 @@ class HostNetwork:
         step_flops = self._step_flops(batch_size)
         patience = _patience(step_flops)
         n_entries = batch_entries(rows, batch_size)
-        chunks = self._chunks
+        chunks, self._last = self._chunks, None
         total, batch = 0.0, 0
         while batch < n_batches:
             # A call does whole steps.
@@ -149,6 +150,7 @@ class HostNetwork:
             if np.isnan(loss):
                 return float(loss)
             batch = stop
+        self._last = buffers, n - (n_batches - 1) * batch_size
         return float(total / n)
 
     def loss_and_gradient(self, *, copy: bool = True) -> tuple[float, np.ndarray]:
@@ -161,7 +163,7 @@ class HostNetwork:
         step_flops = self._step_flops(block)
         n_entries = batch_entries(rows, block)
         at_once = max(1, int(CALL_FLOPS / (3 * step_flops)))
-        total, weight = 0.0, 0.0
+        total, weight, self._last = 0.0, 0.0, None
         for first in range(0, n_blocks, at_once):
             stop = min(n_blocks, first + at_once)
             with threads_for(step_flops * (stop - first)) as parallel:
@@ -175,10 +177,18 @@ class HostNetwork:
         gradient = gradients.gradient.copy() if copy else gradients.gradient
         if np.isnan(loss):
             return float(loss), gradient
+        # There is no dropout, be there some in epochs.
+        self._last = buffers._replace(whole=buffers.in_lanes), n - (n_blocks - 1) * block
         for rate, b in zip(self._bias_rates, self._layout.biases(gradient), strict=True):
             if rate == 0:
                 b[:] = 0
         return self._layout.mean_with_penalty(self._parameters, total, weight, gradient, self._alpha)
+
+    def hidden_panels(self, layer: int, most: int) -> Iterable[np.ndarray]:
+        if self._last is None:
+            return ()
+        buffers, n = self._last
+        return device.hidden_panels(buffers, self._layout.sizes, layer, n, most)
 
     def finish(self) -> None:
         pass

@@ -87,11 +87,17 @@ class Network:
         """Prepare training on these data; see ``fastnn.kernels.contract.network.NetworkBackend``."""
         return self._backend.bind(self, X, Y, sample_weight=sample_weight, alpha=alpha, optimizer=optimizer)
 
-    def outputs(self, X: EngineRows) -> np.ndarray:
-        """Outputs (n, n_outputs) with the present parameters, for rows of the network's dtype."""
+    def outputs(self, X: EngineRows, n_layers: int | None = None) -> np.ndarray:
+        """Outputs (n, n_outputs) with the present parameters, for rows of the network's dtype.
+
+        n_layers : those of the first so many layers of weights; None stands for all
+        """
+        end = len(self.coefs) if n_layers is None else n_layers
+        activations = *self.hidden_activations, self.loss.output_activation
+        n_parameters = int(self.layout.b_at[end - 1]) + self.layer_sizes[end]
         return self._backend.outputs(
             X,
-            self.parameters,
-            self.layer_sizes,
-            activations=(*self.hidden_activations, self.loss.output_activation),
+            self.parameters[:n_parameters],
+            self.layer_sizes[: end + 1],
+            activations=activations[:end],
         )

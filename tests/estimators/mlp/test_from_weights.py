@@ -17,7 +17,7 @@ BOTH = pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor])
 IRIS = load_iris(return_X_y=True)
 USUAL = {"max_iter": 3, "random_state": 0, "batch_size": 40}
 CORNERS = np.array([[0.0, 0], [0, 1], [1, 0], [1, 1]])
-CURVES = {"loss_", "best_loss_", "loss_curve_", "validation_scores_", "best_validation_score_"}
+CURVES = {"saturation_", "loss_", "best_loss_", "loss_curve_", "validation_scores_", "best_validation_score_"}
 
 
 @BOTH

@@ -75,6 +75,7 @@ def test_a_wrong_name_is_an_invalid_parameter(digits, activation):
         MLPClassifier((5,), activation=activation).fit(*digits)
 
 
+@pytest.mark.filterwarnings("ignore:.*are dead")
 def test_relu_at_zero():
     """All arguments are 0 where inputs are and there are no biases: the slope there is all that trains."""
     X, y = np.zeros((20, 3)), np.ones(20)

@@ -97,6 +97,7 @@ def test_rows_of_no_weight_do_not_count():
 
 @pytest.mark.parametrize("activation", [name for name in ACTIVATIONS if name not in ("exp", "softmax")])
 @pytest.mark.parametrize("weights", [None, WEIGHTS], ids=["equal", "weighted"])
+@pytest.mark.filterwarnings("ignore:.*are saturated")
 def test_the_curve_is_the_objective_and_falls(activation, weights):
     model = MLPRegressor(**SMALL | {"activation": activation, "hidden_layer_sizes": (5, 4)}, alpha=0.3)
     model.fit(X, Y, weights)

@@ -186,6 +186,7 @@ def task(name):
     return X, y
 
 
+@pytest.mark.filterwarnings("ignore:.*are saturated")  # where all labels are true
 @pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
 @pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
 @pytest.mark.parametrize("name", TASKS)

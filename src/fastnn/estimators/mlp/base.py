@@ -13,7 +13,7 @@ from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils._param_validation import validate_parameter_constraints
 from sklearn.utils.validation import _check_y, check_is_fitted, validate_data
 
-from fastnn.estimators.draft import Drafting
+from fastnn.estimators.draft import Drafting, Remarks
 from fastnn.estimators.few_rows import pass_checks
 from fastnn.estimators.mlp.first_weights import first_weights
 from fastnn.estimators.mlp.from_weights import FromWeights
@@ -27,7 +27,7 @@ from fastnn.estimators.mlp.layers import (
     layers_with_bias,
 )
 from fastnn.estimators.mlp.parameters import MLPParameters
-from fastnn.estimators.mlp.training import fitted_attributes, remark_on_a_fit, trained
+from fastnn.estimators.mlp.training import fitted_attributes, remarks_on_a_fit, trained
 from fastnn.estimators.on_device import refuse_sparse, rows_in_place
 from fastnn.estimators.sparse_rows import canonical_csr
 from fastnn.estimators.weights import checked_weights
@@ -38,6 +38,7 @@ from fastnn.networks.backends import predict, rows_and_backend
 from fastnn.networks.data import Data
 from fastnn.networks.network import Network
 from fastnn.networks.one_hot import OneHot
+from fastnn.networks.saturation import saturation
 from fastnn.networks.solvers import SOLVERS, STOCHASTIC_SOLVERS
 from fastnn.networks.solvers.interface import REMEDY
 from fastnn.tables.activations import CODES, DEFAULT, SOFTMAX
@@ -45,7 +46,7 @@ from fastnn.tables.dropout import NO_DROPOUT, Dropout
 from fastnn.tables.losses import Head
 
 # Attributes that a run sets or not, depending on the solver: a new model must not keep another one's.
-_OF_THE_LAST_STEP = ("_optimizer", "_schedule", "_begun")
+_OF_THE_LAST_STEP = ("_optimizer", "_schedule", "_begun", "saturation_")
 _OF_ONE_RUN = (
     "loss_",
     "best_loss_",
@@ -121,7 +122,7 @@ class BaseMLP(FromWeights, GradientMethods, Drafting, MLPParameters, BaseEstimat
     def _fit(self, X: Any, y: Any, sample_weight: Any, incremental: bool, classes: Any = None) -> Self:
         return self._on_draft(lambda draft: draft._train(X, y, sample_weight, incremental, classes))
 
-    def _train(self, X: Any, y: Any, sample_weight: Any, incremental: bool, classes: Any) -> Exception | None:
+    def _train(self, X: Any, y: Any, sample_weight: Any, incremental: bool, classes: Any) -> Remarks:
         with use_threads(self.n_threads):
             first_fit = not hasattr(self, "coefs_")
             first_pass = first_fit or not (self.warm_start or incremental)
@@ -133,7 +134,10 @@ class BaseMLP(FromWeights, GradientMethods, Drafting, MLPParameters, BaseEstimat
             self.__dict__.update({"t_": seen} | fitted_attributes(solution))
             self._keep(network.coefs, network.intercepts, network.loss.output_activation)
             if solution.not_finite is None:
-                return solution.remark if incremental else remark_on_a_fit(solution)
+                if incremental:
+                    return solution.remark
+                self.saturation_ = saturation(network, data.X, solution.bound)
+                return remarks_on_a_fit(solution, network, self.saturation_)
             error = ValueError(f"Solver produced non-finite {solution.not_finite}. {REMEDY}")
             if not first_fit:
                 raise error

@@ -49,6 +49,10 @@ class MLPRegressor(RegressorMixin, BaseMLP, RegressorParameters):
         is in this list, so entries may be replaced.
     intercepts_ : list of ndarray of shape (n_out,)
         Biases of each layer.
+    saturation_ : ndarray of shape (n_hidden_layers,)
+        Share of each hidden layer's units that hardly learn any more, for rows of the last batch at the end
+        of ``fit``: logistic units all below 0.01 or all above 0.99, tanh units beyond 0.99 either way, relu
+        units at 0. NaN for other activations. Where it is above 0.9, fit warns.
     n_features_in_ : int
         Features seen at fit.
     feature_names_in_ : ndarray of shape (n_features_in_,)

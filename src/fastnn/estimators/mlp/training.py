@@ -12,6 +12,7 @@ from fastnn.networks.data import Data
 from fastnn.networks.held_out import hold_out
 from fastnn.networks.network import Network
 from fastnn.networks.progress import Progress
+from fastnn.networks.saturation import remark_on_saturation
 from fastnn.networks.schedules import Constant
 from fastnn.networks.solvers import SOLVERS
 from fastnn.networks.solvers.interface import Problem, Solution, silent
@@ -87,9 +88,11 @@ def fitted_attributes(solution: Solution) -> dict[str, Any]:
     return attributes
 
 
-def remark_on_a_fit(solution: Solution) -> Warning | None:
+def remarks_on_a_fit(solution: Solution, network: Network, shares: np.ndarray) -> tuple[Warning, ...]:
     """What to tell the user of a whole fit."""
-    return solution.unfinished if solution.remark is None else solution.remark
+    of_training = solution.unfinished if solution.remark is None else solution.remark
+    of_units = remark_on_saturation(network, shares)
+    return tuple(remark for remark in (of_training, of_units) if remark is not None)
 
 
 def _progress(model: "BaseMLP", first_pass: bool, scored: bool) -> Progress:

@@ -42,6 +42,7 @@ NOT_COMPILED = frozenset(
         "kernels/cpu/clustering/sphere",
         "kernels/cpu/clustering/steps",
         "kernels/cpu/network/__init__",
+        "kernels/cpu/network/last_batch",
     }
 )
 # What shapes code beside the sources. Numba's processor name and features are in each key.

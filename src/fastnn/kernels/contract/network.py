@@ -5,6 +5,7 @@
     backend.bind(network, X, Y, ...)      data, weights and optimiser, bound once a fit  ->  bound
         bound.run_epoch(order, batch_size)    steps of the optimiser
         bound.loss_and_gradient()             over all rows
+        bound.hidden_panels(layer)            what is left of the last batch
         bound.finish()                        what was kept elsewhere comes back
     backend.outputs(X, parameters, ...)   a forward pass over all rows
 
@@ -13,7 +14,7 @@ The networks choose a backend once, by the rows (``networks.backends``). Behind 
 arguments and defaults, and to the results of the NumPy twins.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol, Self, TypeVar
 
 import numpy as np
@@ -133,6 +134,24 @@ class BoundNetwork(Protocol):
         loss : float
         gradient : ndarray of shape (n_parameters,)
             In the order of ``parameters``. Meaningless where the loss is NaN.
+        """
+
+    def hidden_panels(self, layer: int, most: int) -> Iterable[np.ndarray]:
+        """A hidden layer's activations for rows of the last batch, as far as they are at hand.
+
+        Those before dropout, by the parameters before the batch's update.
+
+        Parameters
+        ----------
+        layer : int
+            0 is the first hidden layer.
+        most : int
+            Rows at most.
+
+        Returns
+        -------
+        panels : iterable of ndarray of shape (n_units, rows of the panel)
+            Views, which the next epoch or gradient overwrites. None of them where nothing has been kept.
         """
 
     def finish(self) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from fastnn.kernels.contract.network import BoundNetwork
 from fastnn.networks.data import Data
 from fastnn.networks.network import Network
 from fastnn.networks.progress import Progress
@@ -96,6 +97,8 @@ class Solution:
         To be given of a whole fit, where there is no other remark.
     progress : Progress, default=None
         Of a solver that goes by epochs.
+    bound : BoundNetwork, default=None
+        What it was trained by, where the last batch tells of the network as it is.
     optimizer, schedule : Optimizer and schedule, default=None
         To go on with. None after a divergence: there is no state worth going on from.
     """
@@ -107,6 +110,7 @@ class Solution:
     has_converged: bool
     unfinished: Warning | None = None
     progress: Progress | None = None
+    bound: BoundNetwork | None = None
     optimizer: Optimizer | None = None
     schedule: Constant | None = None
 

@@ -72,7 +72,8 @@ def train_lbfgs(problem: Problem, settings: LbfgsSettings) -> Solution:
         parameters[:] = kept
     n_iter = min(result.nit, settings.max_iter)
     remark = _remark(result, n_iter, settings.max_iter)
-    return Solution(n_iter, float(result.fun), broken, remark, has_converged=result.status == 0)
+    converged, at_hand = result.status == 0, None if broken else bound
+    return Solution(n_iter, float(result.fun), broken, remark, has_converged=converged, bound=at_hand)
 
 
 def _remark(result: Any, n_iter: int, max_iter: int) -> Warning | None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
+from fastnn.kernels.contract.network import BoundNetwork
 from fastnn.kernels.shared.user_warnings import warn
 from fastnn.networks.network import Network
 from fastnn.networks.schedules import SCHEDULES, Constant
@@ -153,6 +154,7 @@ def train_stochastic(problem: Problem, settings: StochasticSettings) -> Solution
                 progress.go_on()
         else:
             end.by_number = True
+        end.bound = None if end.broken else bound
     except KeyboardInterrupt:
         end.broken, end.interrupted = what_is_not_finite(network.parameters), True
     if bound is not None:
@@ -167,6 +169,7 @@ class _End:
     broken: str | None = None  # what was not finite after an epoch, which does not count
     interrupted: bool = False  # by the user
     by_number: bool = False  # all the epochs that are allowed have been done
+    bound: BoundNetwork | None = None  # after an epoch that came to its end
 
 
 class _Judge:
@@ -245,6 +248,7 @@ def _solution(
         has_converged=not end.by_number,
         unfinished=_unfinished(max_iter) if end.by_number else None,
         progress=progress,
+        bound=end.bound,
         # After a divergence there is no state worth going on from.
         optimizer=optimizer if going_on else None,
         schedule=schedule if going_on else None,

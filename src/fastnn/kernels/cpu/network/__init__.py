@@ -10,6 +10,7 @@ from fastnn.kernels.cpu.dispatch import (
 from fastnn.kernels.cpu.network.csr_layer import csr_forward_loops, csr_weights_loops
 from fastnn.kernels.cpu.network.dropout import dropout_loops
 from fastnn.kernels.cpu.network.jacobian import SquaredErrors, add_normal_products, weighted_errors
+from fastnn.kernels.cpu.network.last_batch import hidden_panels
 from fastnn.kernels.cpu.network.mlp import predict_rows, run_batches
 from fastnn.kernels.cpu.network.output import flag_loops, softmax_back_loops
 from fastnn.kernels.cpu.network.step_buffers import (
@@ -54,6 +55,7 @@ __all__ = [
     "derivative_loops",
     "dropout_loops",
     "flag_loops",
+    "hidden_panels",
     "loss_loops",
     "new_step_buffers",
     "predict_rows",

@@ -28,11 +28,22 @@ from fastnn.kernels.simd.tile import prefetch_range, tile_columns, tile_gather, 
 
 
 @register_jitable
+def panel_of(remaining, width, columns):
+    """``panel_width`` for vectors of `width` and tiles of `columns`: of numbers alone, for Python too."""
+    return columns if remaining > columns - width else (remaining + width - 1) // width * width
+
+
+@register_jitable
 def panel_width(array, remaining):
     """Width of the next panel when `remaining` samples (or units) are left: a full tile, or whole vectors."""
-    width = vector_width(array)
-    columns = tile_columns(array)
-    return columns if remaining > columns - width else (remaining + width - 1) // width * width
+    return panel_of(remaining, vector_width(array), tile_columns(array))
+
+
+@register_jitable
+def chunk_of(chunk, n_chunks, n, width):
+    """``chunk_samples`` for vectors of `width`: of numbers alone, for Python too."""
+    vectors = (n + width - 1) // width
+    return min(n, chunk * vectors // n_chunks * width), min(n, (chunk + 1) * vectors // n_chunks * width)
 
 
 @register_jitable
@@ -41,9 +52,7 @@ def chunk_samples(chunk, n_chunks, n, array):
 
     A chunk's panels begin with it.
     """
-    width = vector_width(array)
-    vectors = (n + width - 1) // width
-    return min(n, chunk * vectors // n_chunks * width), min(n, (chunk + 1) * vectors // n_chunks * width)
+    return chunk_of(chunk, n_chunks, n, vector_width(array))
 
 
 # LLVM spends a third of a second on a loop of this kind, wherever it stands: here it does so once.

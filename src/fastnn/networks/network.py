@@ -68,7 +68,7 @@ class Network:
         self.parameters = np.zeros(self.layout.n_parameters, self.dtype)
         self.coefs = self.layout.weights(self.parameters)
         self.intercepts = self.layout.biases(self.parameters)
-        self._backend = backend
+        self.backend = backend
 
     def load(self, coefs: Sequence[Any], intercepts: Sequence[Any]) -> None:
         """Copy the given weights and biases into the parameters."""
@@ -85,11 +85,11 @@ class Network:
         optimizer: Optimizer | None = None,
     ) -> BoundNetwork:
         """Prepare training on these data; see ``fastnn.kernels.contract.network.NetworkBackend``."""
-        return self._backend.bind(self, X, Y, sample_weight=sample_weight, alpha=alpha, optimizer=optimizer)
+        return self.backend.bind(self, X, Y, sample_weight=sample_weight, alpha=alpha, optimizer=optimizer)
 
     def outputs(self, X: EngineRows) -> np.ndarray:
         """Outputs (n, n_outputs) with the present parameters, for rows of the network's dtype."""
-        return self._backend.outputs(
+        return self.backend.outputs(
             X,
             self.parameters,
             self.layer_sizes,

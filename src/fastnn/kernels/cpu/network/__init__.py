@@ -12,6 +12,7 @@ from fastnn.kernels.cpu.network.dropout import dropout_loops
 from fastnn.kernels.cpu.network.jacobian import SquaredErrors, add_normal_products, weighted_errors
 from fastnn.kernels.cpu.network.mlp import predict_rows, run_batches
 from fastnn.kernels.cpu.network.output import flag_loops, softmax_back_loops
+from fastnn.kernels.cpu.network.range_steps import RuleStep, step_on_ranges
 from fastnn.kernels.cpu.network.step_buffers import (
     DONE,
     LOSS,
@@ -43,6 +44,7 @@ __all__ = [
     "LayerStack",
     "LossTargets",
     "OrderedRows",
+    "RuleStep",
     "SquaredErrors",
     "StepBuffers",
     "UpdatePlan",
@@ -59,6 +61,7 @@ __all__ = [
     "predict_rows",
     "run_batches",
     "softmax_back_loops",
+    "step_on_ranges",
     "update_loops",
     "weighted_errors",
 ]

@@ -125,9 +125,14 @@ class TiedBoundNetwork:
             raise ValueError(f"accumulate_batches={accumulate} needs tied_weights=False.")
         parameters, dtype = network.parameters, network.dtype
         ranges = network.ranges(self._alpha)
-        addresses = [
-            table.address(optimizer.code, dtype) for table in (device.update_loops, device.coefficient_loops)
-        ]
+        code = optimizer.code
+        step = device.RuleStep(
+            device.update_loops.address(code, dtype),
+            device.coefficient_loops.address(code, dtype),
+            optimizer.hyper,
+            optimizer.learning_rate,
+            optimizer.t,
+        )
         total, n_rows = 0.0, 0
         network.unfold()
         for n, loss, weight, gradient in self._bound.batch_gradients(order, batch_size, optimizer):
@@ -137,7 +142,7 @@ class TiedBoundNetwork:
             total, n_rows = total + (loss + penalty) / weight * n, n_rows + n
             network.fold(gradient, self._gradient)
             optimizer.t += 1
-            step = device.RuleStep(*addresses, optimizer.hyper, optimizer.learning_rate, optimizer.t)
+            step = step._replace(t=optimizer.t)
             device.step_on_ranges(step, *ranges, 1.0 / weight, parameters, self._gradient, optimizer.state)
             network.unfold()
         return total / n_rows

@@ -1,7 +1,7 @@
 """Autoencoder: a network that learns to give its inputs back, through fewer numbers."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from scipy import sparse
@@ -89,9 +89,9 @@ class AutoencoderParameters(MLPParameters):
         NOT_NEGATIVE,
         default=0.0,
         doc="""
-        Standard deviation of Gaussian noise that is added to the inputs, in each epoch anew, while the outputs
-        are to be the inputs without it: a denoising autoencoder [6]_. With ``pretrain`` codes get it too. It
-        follows from ``random_state``. For the stochastic solvers, on the processor.
+        Standard deviation of Gaussian noise that is added to the inputs, in each epoch anew, while the
+        outputs are to be the inputs without it: a denoising autoencoder [6]_. With ``pretrain`` codes get it
+        too. It follows from ``random_state``. For the stochastic solvers, on the processor.
         """,
     )
     tied_weights: bool = parameter(
@@ -406,7 +406,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseMLP, Au
         one_epoch: bool = False,
     ) -> Solution:
         """Train a network, with noise from a source, and tied weights."""
-        inputs = None if source is None else NoisyRows(data.Y, self.noise, source)
+        inputs = None if source is None else NoisyRows(cast(np.ndarray, data.Y), self.noise, source)
         tied = TiedNetwork(network) if self.tied_weights else None
         solution = trained(
             self, tied or network, data, rng, inputs=inputs, first_pass=first_pass, one_epoch=one_epoch
@@ -445,8 +445,8 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseMLP, Au
         """
         if self.noise > 0 and self.solver not in STOCHASTIC_SOLVERS:
             raise ValueError(
-                f"noise={self.noise} needs solver='adam' or 'sgd': solver={self.solver!r} minimises one loss, "
-                "and with noise that of each epoch is another."
+                f"noise={self.noise} needs solver='adam' or 'sgd': solver={self.solver!r} minimises one "
+                "loss, and with noise that of each epoch is another."
             )
         if not isinstance(data.X, HostRows) and (self.noise > 0 or self.tied_weights):
             raise ValueError("noise and tied_weights need the processor: set device='cpu'.")

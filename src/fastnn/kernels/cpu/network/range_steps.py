@@ -40,7 +40,8 @@ def step_on_ranges(step, ends, rates, decays, scale, parameters, gradient, state
         if rates[r] > 0:
             update_parameters(
                 step.update, real(decays[r]), real(scale),
-                c[0] * real(rates[r]), c[1], c[2], c[3], c[4], c[5], parameters[begin:end], gradient[begin:end],
+                c[0] * real(rates[r]), c[1], c[2], c[3], c[4], c[5],
+                parameters[begin:end], gradient[begin:end],
                 state[0, begin:end], state[state.shape[0] - 1, begin:end],
             )  # fmt: skip
         begin = end

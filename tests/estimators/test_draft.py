@@ -15,7 +15,16 @@ from sklearn.base import clone
 from sklearn.utils._param_validation import Interval
 
 import fastnn
-from fastnn import GradKMeans, KMeans, MiniBatchKMeans, MLPClassifier, MLPRegressor, kernels, kmeans_plusplus
+from fastnn import (
+    Autoencoder,
+    GradKMeans,
+    KMeans,
+    MiniBatchKMeans,
+    MLPClassifier,
+    MLPRegressor,
+    kernels,
+    kmeans_plusplus,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -30,6 +39,7 @@ ESTIMATORS = {
     "regressor, sgd": MLPRegressor(**MLP, solver="sgd", learning_rate="invscaling"),
     "regressor, lbfgs": MLPRegressor(**MLP, solver="lbfgs"),
     "regressor, lm": MLPRegressor(**MLP, solver="lm"),
+    "autoencoder": Autoencoder(**MLP, noise=0.1, tied_weights=True, pretrain="layerwise"),
     # More clusters than distinct rows lead to a warning.
     "k-means": KMeans(40, init="random", n_init=2, max_iter=9, random_state=0),
     "mini-batches": MiniBatchKMeans(3, batch_size=20, max_iter=2, random_state=0),
@@ -194,7 +204,7 @@ def fit_both_ways(model):
     model.fit(DATA, Y)
     if hasattr(model, "partial_fit") and not getattr(model, "early_stopping", False):
         model.partial_fit(DATA, Y)
-    model.predict(DATA)
+    (model.predict if hasattr(model, "predict") else model.transform)(DATA)
     model.score(DATA, Y)
 
 

@@ -24,9 +24,7 @@ ESTIMATORS = [
     (MLPRegressor(hidden_layer_sizes=(5,), solver="lm"), {}),
     (Autoencoder(hidden_layer_sizes=(5,), max_iter=100), {}),
     (
-        Autoencoder(
-            hidden_layer_sizes=(5, 2), max_iter=20, tied_weights=True, noise=0.1, pretrain="layerwise"
-        ),
+        Autoencoder(hidden_layer_sizes=(5, 2), max_iter=20, tied_weights=True, pretrain="layerwise"),
         {},
     ),
     (

@@ -207,14 +207,18 @@ class HostNetwork:
         step_flops, n_entries = self._step_flops(batch_size), batch_entries(rows, batch_size)
         for batch in range(-(-n // batch_size)):
             plan.gradient[:] = 0
-            with threads_for(step_flops if step_flops >= MIN_STEP_FLOPS else 0.0) as parallel:
+            self._chunks.begin(1)
+            threaded = step_flops >= MIN_STEP_FLOPS and self._chunks.allow_threads()
+            with threads_for(step_flops if threaded else 0.0) as parallel:
                 buffers, n_workers = self._buffers.for_batches(batch_size, workers(parallel), n_entries)
                 buffers.counts[device.STEPS] = optimizer.t
                 buffers.sums[[device.TOTAL, device.TOTAL_WEIGHT]] = 0
                 run = device.BatchRun(
                     n_workers, _patience(step_flops), batch, batch + 1, batch_size, n, False, 0.0, 1
                 )
+                self._chunks.start()
                 device.run_batches(parallel, run, self._model, rows, self._targets, plan, buffers)
+            self._chunks.end(1, parallel)
             loss, weight = buffers.sums[[device.LOSS, device.TOTAL_WEIGHT]]
             if weight > 0 or np.isnan(loss):
                 yield min(batch_size, n - batch * batch_size), float(loss), float(weight), plan.gradient

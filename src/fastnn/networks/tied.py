@@ -50,7 +50,7 @@ class TiedNetwork(Network):
         own = self._own(whole.coefs, whole.intercepts)
         self._ends = np.cumsum([array.size for array in own])
         self.parameters = np.concatenate([array.ravel() for array in own])
-        self._views = self._views_of(self.parameters)
+        self._views = self.views_of(self.parameters)
 
     def unfold(self) -> None:
         """Bring W and b of all layers up to date."""
@@ -60,10 +60,12 @@ class TiedNetwork(Network):
         for W, values in zip(reversed(self.coefs), self._views[: self._n_tied], strict=False):
             W[...] = values.T
 
-    def fold(self, gradient: np.ndarray, out: np.ndarray) -> None:
-        """The gradient of ``parameters``, from that of all W and b: uses of the same parameter add up."""
+    def fold(self, gradient: np.ndarray, views: list[np.ndarray]) -> None:
+        """The gradient of ``parameters``, from that of all W and b: uses of the same parameter add up.
+
+        views : OUT, ``views_of`` the gradient
+        """
         weights, biases = self.layout.weights(gradient), self.layout.biases(gradient)
-        views = self._views_of(out)
         for view, values in zip(views, self._own(weights, biases), strict=True):
             view[...] = values
         for view, dW in zip(views[: self._n_tied], reversed(weights), strict=False):
@@ -101,7 +103,8 @@ class TiedNetwork(Network):
     def _own(self, coefs: list[np.ndarray], intercepts: list[np.ndarray]) -> list[np.ndarray]:
         return coefs[: self._n_tied] + intercepts
 
-    def _views_of(self, flat: np.ndarray) -> list[np.ndarray]:
+    def views_of(self, flat: np.ndarray) -> list[np.ndarray]:
+        """Each W and b in a vector as ``parameters``."""
         own = self._own(self.coefs, self.intercepts)
         return [
             part.reshape(array.shape)
@@ -117,6 +120,7 @@ class TiedBoundNetwork:
     ) -> None:
         self._network, self._bound, self._alpha, self._optimizer = network, bound, alpha, optimizer
         self._gradient = np.empty_like(network.parameters)
+        self._views = network.views_of(self._gradient)
 
     def run_epoch(self, order: np.ndarray | None, batch_size: int, accumulate: int = 1) -> float:
         network, optimizer = self._network, self._optimizer
@@ -140,7 +144,7 @@ class TiedBoundNetwork:
                 return loss
             penalty = 0.5 * self._alpha * network.sum_of_squares() if self._alpha > 0 else 0.0
             total, n_rows = total + (loss + penalty) / weight * n, n_rows + n
-            network.fold(gradient, self._gradient)
+            network.fold(gradient, self._views)
             optimizer.t += 1
             step = step._replace(t=optimizer.t)
             device.step_on_ranges(step, *ranges, 1.0 / weight, parameters, self._gradient, optimizer.state)
@@ -150,9 +154,8 @@ class TiedBoundNetwork:
     def loss_and_gradient(self, *, copy: bool = True) -> tuple[float, np.ndarray]:
         self._network.unfold()
         loss, gradient = self._bound.loss_and_gradient(copy=False)
-        out = np.empty_like(self._gradient) if copy else self._gradient
-        self._network.fold(gradient, out)
-        return loss, out
+        self._network.fold(gradient, self._views)
+        return loss, self._gradient.copy() if copy else self._gradient
 
     def finish(self) -> None:
         pass

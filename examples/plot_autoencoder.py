@@ -2,9 +2,9 @@
 Stacked autoencoders
 ====================
 
-An autoencoder of many layers can be trained at once, or stacked: each layer of the encoder first learns alone,
-with its mirror image in the decoder, to give back the codes of the layer before. Here both get the same number
-of epochs, to describe digits of 64 pixels by 8 numbers.
+An autoencoder of many layers can be trained at once, or stacked: each layer of the encoder first learns
+alone, with its mirror image in the decoder, to give back the codes of the layer before. Here both get the
+same number of epochs, to describe digits of 64 pixels by 8 numbers.
 """
 
 import warnings
@@ -25,8 +25,8 @@ X_train, X_test = train_test_split(load_digits().data / 16, random_state=0)
 layers = (64, 32, 16, 8)
 
 # %%
-# Stacked training is five trainings of 40 epochs, four of a pair of layers and one of all; the other one is 200
-# epochs of all layers. The errors are those of digits that no training has seen.
+# Stacked training is five trainings of 40 epochs, four of a pair of layers and one of all; the other one is
+# 200 epochs of all layers. The errors are those of digits that no training has seen.
 
 
 def trained(activation, stacked):
@@ -52,9 +52,9 @@ by_axes = pca.inverse_transform(pca.transform(X_test))
 print(f"PCA with as many numbers:  mean squared error {np.mean((X_test - by_axes) ** 2):.4f}")
 
 # %%
-# Stacking wins with logistic units: through four layers of them next to no gradient comes back to the first one,
-# and trained at once they learn little more than the mean digit. Tanh units can be trained at once, and then the epochs
-# are better spent on all layers: there stacking loses.
+# Stacking wins with logistic units: through so many layers of them next to no gradient comes back to the
+# first one, and trained at once they tell few digits apart. Tanh units can be trained at once, and then the
+# epochs are better spent on all layers: there stacking loses.
 
 n_shown = 10
 rows = {"digits": X_test[:n_shown]}

@@ -171,7 +171,7 @@ def compiled():
 @pytest.mark.parametrize("name", ESTIMATORS)
 def test_numbers_of_every_type_do_what_pythons_do(name):
     plain = clone(ESTIMATORS[name])
-    if isinstance(plain, MLPClassifier | MLPRegressor):
+    if isinstance(plain, Autoencoder | MLPClassifier | MLPRegressor):
         # What the smallest types hold: an epsilon of 1e-8 is 0 in float16.
         plain.set_params(epsilon=1e-6, max_fun=100, power_t=0.3)
     parameters = numeric(plain)

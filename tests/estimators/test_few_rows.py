@@ -113,4 +113,4 @@ def test_names_of_features_are_missed(model):
     named = sklearn.clone(model)
     named.fit(pd.DataFrame(X, columns=list("abcd")), Y)
     with pytest.warns(UserWarning, match="X does not have valid feature names"):
-        named.predict(X[:1])
+        (named.predict if hasattr(named, "predict") else named.transform)(X[:1])

@@ -432,11 +432,9 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseMLP, Au
 
     def _rows_like(self, X: Any, array: np.ndarray) -> Any:
         """An array as rows where others are."""
-        if not isinstance(X, DeviceRows):
-            return HostRows(array)
-        number = device_number(self.device, (X.given,))
-        assert number is not None
-        return device_rows(array, number, self.precision)
+        if isinstance(X, DeviceRows):
+            return device_rows(array, X.ordinal, self.precision)
+        return HostRows(array)
 
     def _refuse(self, network: Network, data: Data, *, drawn: bool) -> None:
         """Raise what is to be said of parameters that do not go together.

@@ -129,14 +129,9 @@ class TiedBoundNetwork:
             raise ValueError(f"accumulate_batches={accumulate} needs tied_weights=False.")
         parameters, dtype = network.parameters, network.dtype
         ranges = network.ranges(self._alpha)
-        code = optimizer.code
-        step = device.RuleStep(
-            device.update_loops.address(code, dtype),
-            device.coefficient_loops.address(code, dtype),
-            optimizer.hyper,
-            optimizer.learning_rate,
-            optimizer.t,
-        )
+        update = device.update_loops.address(optimizer.code, dtype)
+        coefficients = device.coefficient_loops.address(optimizer.code, dtype)
+        hyper, rate = optimizer.hyper, optimizer.learning_rate
         total, n_rows = 0.0, 0
         network.unfold()
         for n, loss, weight, gradient in self._bound.batch_gradients(order, batch_size, optimizer):
@@ -146,7 +141,7 @@ class TiedBoundNetwork:
             total, n_rows = total + (loss + penalty) / weight * n, n_rows + n
             network.fold(gradient, self._views)
             optimizer.t += 1
-            step = step._replace(t=optimizer.t)
+            step = device.RuleStep(update, coefficients, hyper, rate, optimizer.t)
             device.step_on_ranges(step, *ranges, 1.0 / weight, parameters, self._gradient, optimizer.state)
             network.unfold()
         return total / n_rows

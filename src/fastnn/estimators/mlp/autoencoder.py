@@ -21,7 +21,8 @@ from fastnn.estimators.mlp.training import trained
 from fastnn.estimators.on_device import refuse_sparse, rows_in_place
 from fastnn.estimators.sparse_rows import canonical_csr
 from fastnn.kernels import device_number, device_rows, to_host, to_kind_of
-from fastnn.kernels.shared.device_rows import DeviceRows, is_device_array
+from fastnn.kernels.shared.device_rows import is_device_array
+from fastnn.networks.backends import rows_beside
 from fastnn.networks.data import Data
 from fastnn.networks.layerwise import codes, layer_pair, put_back
 from fastnn.networks.network import Network
@@ -428,13 +429,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseMLP, Au
                 )
             put_back(pair, network, layer)
             Y = codes(pair, data.X)
-            data = Data(self._rows_like(data.X, Y), Y, data.sample_weight)
-
-    def _rows_like(self, X: Any, array: np.ndarray) -> Any:
-        """An array as rows where others are."""
-        if isinstance(X, DeviceRows):
-            return device_rows(array, X.ordinal, self.precision)
-        return HostRows(array)
+            data = Data(rows_beside(data.X, Y, self.precision), Y, data.sample_weight)
 
     def _refuse(self, network: Network, data: Data, *, drawn: bool) -> None:
         """Raise what is to be said of parameters that do not go together.

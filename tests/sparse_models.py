@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fastnn import GradKMeans, KMeans, MiniBatchKMeans, MLPClassifier, MLPRegressor
+from fastnn import Autoencoder, GradKMeans, KMeans, MiniBatchKMeans, MLPClassifier, MLPRegressor
 
 
 def dense(n=40, d=12):
@@ -30,8 +30,9 @@ ESTIMATORS = {
     "MLPClassifier": MLPClassifier((4,), max_iter=2, random_state=0),
     "MLPRegressor": MLPRegressor(hidden_layer_sizes=(4,), max_iter=2, random_state=0),
     "MLPRegressor, lbfgs": MLPRegressor(hidden_layer_sizes=(4,), max_iter=2, random_state=0, solver="lbfgs"),
+    "Autoencoder": Autoencoder((4,), max_iter=2, random_state=0, noise=0.1),
 }
-PLAIN = ("KMeans", "MiniBatchKMeans", "GradKMeans", "MLPClassifier", "MLPRegressor")
+PLAIN = ("KMeans", "MiniBatchKMeans", "GradKMeans", "MLPClassifier", "MLPRegressor", "Autoencoder")
 ASKING = ("predict", "transform", "predict_proba", "predict_log_proba", "score")
 FITTING = ("fit", "partial_fit", "fit_predict", "fit_transform")
 

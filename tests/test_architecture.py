@@ -155,7 +155,7 @@ def test_the_processors_packages_export_what_is_used(package):
 
 # What is imported, and the family whose modules it has no use for.
 STRANGERS = {
-    "from fastnn import MLPClassifier, MLPRegressor": "clustering",
+    "from fastnn import Autoencoder, MLPClassifier, MLPRegressor": "clustering",
     "from fastnn import KMeans, MiniBatchKMeans, GradKMeans, kmeans_plusplus": "networks",
     "from fastnn.kernels import assign, update_centers": "networks",
     "from fastnn.kernels import linear_forward, linear_backward": "clustering",

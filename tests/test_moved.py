@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fastnn import GradKMeans, KMeans, MiniBatchKMeans, MLPClassifier, MLPRegressor, _moved
+from fastnn import Autoencoder, GradKMeans, KMeans, MiniBatchKMeans, MLPClassifier, MLPRegressor, _moved
 from tests.kernels.compiler.test_jit import run
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -57,7 +57,7 @@ def test_packages_have_the_names_of_the_modules_before_them():
     from fastnn.estimators import kmeans, mlp
 
     for package, kinds in (
-        (mlp, (MLPClassifier, MLPRegressor)),
+        (mlp, (Autoencoder, MLPClassifier, MLPRegressor)),
         (kmeans, (KMeans, MiniBatchKMeans, GradKMeans)),
     ):
         for kind in kinds:

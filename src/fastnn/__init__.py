@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from fastnn.estimators.kmeans.kmeans import KMeans as KMeans
     from fastnn.estimators.kmeans.mini_batch import MiniBatchKMeans as MiniBatchKMeans
     from fastnn.estimators.kmeans.plus_plus import kmeans_plusplus as kmeans_plusplus
+    from fastnn.estimators.mlp.autoencoder import Autoencoder as Autoencoder
     from fastnn.estimators.mlp.classifier import MLPClassifier as MLPClassifier
     from fastnn.estimators.mlp.regressor import MLPRegressor as MLPRegressor
 
@@ -26,6 +27,7 @@ _moved.install()
 
 # Public name -> the module that defines it.
 _PUBLIC = {
+    "Autoencoder": "fastnn.estimators.mlp.autoencoder",
     "GradKMeans": "fastnn.estimators.kmeans.gradient",
     "KMeans": "fastnn.estimators.kmeans.kmeans",
     "MLPClassifier": "fastnn.estimators.mlp.classifier",
@@ -36,6 +38,7 @@ _PUBLIC = {
 }
 
 __all__ = [
+    "Autoencoder",
     "GradKMeans",
     "KMeans",
     "MLPClassifier",

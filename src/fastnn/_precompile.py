@@ -21,6 +21,7 @@ from fastnn.networks.backends import predict, rows_and_backend
 from fastnn.networks.data import ENTRY_FEATURES, Data
 from fastnn.networks.least_squares import LeastSquares
 from fastnn.networks.network import Network
+from fastnn.networks.tied import TiedNetwork
 from fastnn.tables.activations import ACTIVATIONS, HIDDEN, SOFTMAX
 from fastnn.tables.dropout import Dropout
 from fastnn.tables.losses import HEADS
@@ -90,6 +91,8 @@ def _networks(dtype: np.dtype) -> None:
         bound = net.bind(rows, Y, optimizer=optimizer)
         bound.run_epoch(None, 10)
         bound.loss_and_gradient()
+        if number:  # with as many outputs as inputs
+            TiedNetwork(net).bind(rows, Y, optimizer=optimizer).run_epoch(None, 10)
         predict(
             X,
             net.coefs,

@@ -13,14 +13,14 @@ import pytest
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils._param_validation import InvalidParameterError
 
-from fastnn import GradKMeans, KMeans, MiniBatchKMeans, MLPClassifier, MLPRegressor
+from fastnn import Autoencoder, GradKMeans, KMeans, MiniBatchKMeans, MLPClassifier, MLPRegressor
 from fastnn.estimators.declaration import BELOW_ONE, NOT_NEGATIVE, declared, estimator, one_of, parameter
 from fastnn.estimators.draft import Drafting
 from fastnn.estimators.kmeans.parameters import KMeansParameters
 from fastnn.estimators.mlp.parameters import MLPParameters
 
 ROOT = Path(__file__).resolve().parents[2]
-ESTIMATORS = [MLPClassifier, MLPRegressor, KMeans, MiniBatchKMeans, GradKMeans]
+ESTIMATORS = [Autoencoder, MLPClassifier, MLPRegressor, KMeans, MiniBatchKMeans, GradKMeans]
 each_estimator = pytest.mark.parametrize("kind", ESTIMATORS)
 
 
@@ -156,7 +156,7 @@ def test_mistakes_are_told_at_import():
 
 @pytest.mark.parametrize(
     ("family", "shared"),
-    [([MLPClassifier, MLPRegressor], MLPParameters), (ESTIMATORS[2:], KMeansParameters)],
+    [(ESTIMATORS[:3], MLPParameters), (ESTIMATORS[3:], KMeansParameters)],
     ids=["perceptrons", "k-means"],
 )
 def test_what_a_family_shares(family, shared):
@@ -166,22 +166,23 @@ def test_what_a_family_shares(family, shared):
         parameters = inspect.signature(kind).parameters
         for name, each in shared._declared.items():
             assert name in kind._parameter_constraints
-            assert parameters[name].default == each.default
             overridden = any(
                 name in vars(base).get("_declared", {}) for base in kind.__mro__[:-1] if base is not shared
             )
             if not overridden:
+                assert parameters[name].default == each.default
                 assert kind._parameter_constraints[name] == list(each.allowed)
                 assert " ".join(each.doc.split()) in " ".join(inspect.getdoc(kind).split())
 
 
 def test_what_comes_first():
     names = [list(inspect.signature(kind).parameters)[:3] for kind in ESTIMATORS]
-    assert names[:2] == [
+    assert names[:3] == [
+        ["hidden_layer_sizes", "activation", "solver"],
         ["hidden_layer_sizes", "activation", "solver"],
         ["loss", "hidden_layer_sizes", "activation"],
     ]
-    assert all(first[0] == "n_clusters" for first in names[2:])
+    assert all(first[0] == "n_clusters" for first in names[3:])
 
 
 @each_estimator

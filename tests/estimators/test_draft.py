@@ -15,7 +15,16 @@ from sklearn.base import clone
 from sklearn.utils._param_validation import Interval
 
 import fastnn
-from fastnn import GradKMeans, KMeans, MiniBatchKMeans, MLPClassifier, MLPRegressor, kernels, kmeans_plusplus
+from fastnn import (
+    Autoencoder,
+    GradKMeans,
+    KMeans,
+    MiniBatchKMeans,
+    MLPClassifier,
+    MLPRegressor,
+    kernels,
+    kmeans_plusplus,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -30,6 +39,7 @@ ESTIMATORS = {
     "regressor, sgd": MLPRegressor(**MLP, solver="sgd", learning_rate="invscaling"),
     "regressor, lbfgs": MLPRegressor(**MLP, solver="lbfgs"),
     "regressor, lm": MLPRegressor(**MLP, solver="lm"),
+    "autoencoder": Autoencoder(**MLP, noise=0.1, tied_weights=True, pretrain="layerwise"),
     # More clusters than distinct rows lead to a warning.
     "k-means": KMeans(40, init="random", n_init=2, max_iter=9, random_state=0),
     "mini-batches": MiniBatchKMeans(3, batch_size=20, max_iter=2, random_state=0),
@@ -162,7 +172,7 @@ def compiled():
 @pytest.mark.parametrize("name", ESTIMATORS)
 def test_numbers_of_every_type_do_what_pythons_do(name):
     plain = clone(ESTIMATORS[name])
-    if isinstance(plain, MLPClassifier | MLPRegressor):
+    if isinstance(plain, Autoencoder | MLPClassifier | MLPRegressor):
         # What the smallest types hold: an epsilon of 1e-8 is 0 in float16.
         plain.set_params(epsilon=1e-6, max_fun=100, power_t=0.3)
     parameters = numeric(plain)
@@ -195,7 +205,7 @@ def fit_both_ways(model):
     model.fit(DATA, Y)
     if hasattr(model, "partial_fit") and not getattr(model, "early_stopping", False):
         model.partial_fit(DATA, Y)
-    model.predict(DATA)
+    (model.predict if hasattr(model, "predict") else model.transform)(DATA)
     model.score(DATA, Y)
 
 

@@ -8,7 +8,7 @@ import pytest
 import sklearn
 from sklearn.exceptions import ConvergenceWarning
 
-from fastnn import GradKMeans, KMeans, MiniBatchKMeans, MLPClassifier, MLPRegressor
+from fastnn import Autoencoder, GradKMeans, KMeans, MiniBatchKMeans, MLPClassifier, MLPRegressor
 from fastnn.estimators import few_rows
 from fastnn.estimators.kmeans import base as base_kmeans
 from fastnn.estimators.mlp import base as base_mlp
@@ -18,6 +18,7 @@ Y = np.arange(60) % 3
 METHODS = [
     (MLPClassifier((5,), max_iter=2, random_state=0), ("predict", "predict_proba", "predict_log_proba")),
     (MLPRegressor(hidden_layer_sizes=(5,), max_iter=2, random_state=0), ("predict",)),
+    (Autoencoder((5,), max_iter=2, random_state=0), ("transform",)),
     (KMeans(3, random_state=0), ("predict", "transform", "score")),
     (KMeans(3, random_state=0, metric="cosine"), ("predict", "transform", "score")),
     (MiniBatchKMeans(3, random_state=0), ("predict", "transform", "score")),
@@ -112,4 +113,4 @@ def test_names_of_features_are_missed(model):
     named = sklearn.clone(model)
     named.fit(pd.DataFrame(X, columns=list("abcd")), Y)
     with pytest.warns(UserWarning, match="X does not have valid feature names"):
-        named.predict(X[:1])
+        (named.predict if hasattr(named, "predict") else named.transform)(X[:1])

@@ -13,7 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from fastnn import GradKMeans, KMeans, MiniBatchKMeans, MLPClassifier, MLPRegressor
+from fastnn import Autoencoder, GradKMeans, KMeans, MiniBatchKMeans, MLPClassifier, MLPRegressor
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -22,6 +22,11 @@ ESTIMATORS = [
     (MLPClassifier(max_iter=100), {}),
     (MLPRegressor(max_iter=100), {}),
     (MLPRegressor(hidden_layer_sizes=(5,), solver="lm"), {}),
+    (Autoencoder(hidden_layer_sizes=(5,), max_iter=100), {}),
+    (
+        Autoencoder(hidden_layer_sizes=(5, 2), max_iter=20, tied_weights=True, pretrain="layerwise"),
+        {},
+    ),
     (
         KMeans(),
         {

@@ -5,6 +5,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from fastnn.kernels import device_rows
 from fastnn.kernels.contract.network import EngineRows, NetworkBackend
 from fastnn.kernels.shared.device_rows import DeviceRows
 from fastnn.networks.device_network import DEVICE
@@ -24,6 +25,13 @@ def rows_and_backend(X: Any) -> tuple[EngineRows, NetworkBackend[EngineRows]]:
     if isinstance(X, DeviceRows):
         return X, cast(NetworkBackend[EngineRows], DEVICE)
     return HostRows(X), cast(NetworkBackend[EngineRows], HOST)
+
+
+def rows_beside(rows: EngineRows, array: np.ndarray, precision: str | None) -> EngineRows:
+    """An array as rows on the device of other rows; `precision` is that of the estimators."""
+    if isinstance(rows, DeviceRows):
+        return device_rows(array, rows.ordinal, precision)
+    return HostRows(array)
 
 
 def predict(

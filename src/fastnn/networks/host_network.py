@@ -1,6 +1,6 @@
 """Networks on the CPU: the epoch in compiled calls, the gradient over all rows, prediction."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -97,7 +97,8 @@ class HostNetwork:
             self._layout, network.parameters, (*network.hidden_activations, network.loss.output_activation)
         )
         self._gradients = _gradients(network)
-        self._steps = None if optimizer is None else _steps(network, optimizer, self._gradients)
+        self._thinned = _with_dropout(network, self._gradients)
+        self._steps = None if optimizer is None else _steps(network, optimizer, self._thinned)
         self._buffers = _Buffers(
             self._layout, network.dtype, bool(self._gradients.keep_z.any()), network.dropout.threshold > 0
         )
@@ -189,6 +190,48 @@ class HostNetwork:
             return ()
         buffers, n = self._last
         return device.hidden_panels(buffers, self._layout.sizes, layer, n, most)
+
+    def batch_gradients(
+        self, order: np.ndarray | None, batch_size: int, optimizer: Optimizer
+    ) -> Iterator[tuple[int, float, float, np.ndarray]]:
+        """Gradients of the batches of an epoch, for updates that are made elsewhere between them.
+
+        Parameters
+        ----------
+        order, batch_size
+            As of ``run_epoch``.
+        optimizer : Optimizer
+            Whose count of steps says which units dropout leaves out.
+
+        Yields
+        ------
+        n, loss, weight, gradient
+            Rows of the batch; and summed over them the loss, which may be NaN, the weights and the gradient,
+            which the next batch overwrites, all without the penalty. Nothing where a batch has no weight.
+        """
+        rows, plan = self._rows, self._thinned
+        if order is not None:
+            rows = rows._replace(order=plain(order, np.int64))
+        n = rows.order.size
+        batch_size = min(int(batch_size), n)
+        step_flops, n_entries = self._step_flops(batch_size), batch_entries(rows, batch_size)
+        for batch in range(-(-n // batch_size)):
+            plan.gradient[:] = 0
+            self._chunks.begin(1)
+            threaded = step_flops >= MIN_STEP_FLOPS and self._chunks.allow_threads()
+            with threads_for(step_flops if threaded else 0.0) as parallel:
+                buffers, n_workers = self._buffers.for_batches(batch_size, workers(parallel), n_entries)
+                buffers.counts[device.STEPS] = optimizer.t
+                buffers.sums[[device.TOTAL, device.TOTAL_WEIGHT]] = 0
+                run = device.BatchRun(
+                    n_workers, _patience(step_flops), batch, batch + 1, batch_size, n, False, 0.0, 1
+                )
+                self._chunks.start()
+                device.run_batches(parallel, run, self._model, rows, self._targets, plan, buffers)
+            self._chunks.end(1, parallel)
+            loss, weight = buffers.sums[[device.LOSS, device.TOTAL_WEIGHT]]
+            if weight > 0 or np.isnan(loss):
+                yield min(batch_size, n - batch * batch_size), float(loss), float(weight), plan.gradient
 
     def finish(self) -> None:
         pass
@@ -299,16 +342,22 @@ def _gradients(network: EngineNetwork) -> device.UpdatePlan:
     )
 
 
-def _steps(network: EngineNetwork, optimizer: Optimizer, gradients: device.UpdatePlan) -> device.UpdatePlan:
-    """The same with the updates of an optimiser, and with dropout."""
+def _with_dropout(network: EngineNetwork, gradients: device.UpdatePlan) -> device.UpdatePlan:
+    """The same with dropout."""
     dtype, dropout = network.dtype, network.dropout
     return gradients._replace(
-        update=device.update_loops.address(optimizer.code, dtype),
-        coefficients=device.coefficient_loops.address(optimizer.code, dtype),
-        hyper=optimizer.hyper,
-        state=optimizer.state,
         drop=device.dropout_loops.address(0, dtype) if dropout.threshold else 0,
         threshold=dropout.threshold,
         scale=dropout.scale,
         seed=dropout.seed,
+    )
+
+
+def _steps(network: EngineNetwork, optimizer: Optimizer, gradients: device.UpdatePlan) -> device.UpdatePlan:
+    """The same with the updates of an optimiser."""
+    return gradients._replace(
+        update=device.update_loops.address(optimizer.code, network.dtype),
+        coefficients=device.coefficient_loops.address(optimizer.code, network.dtype),
+        hyper=optimizer.hyper,
+        state=optimizer.state,
     )

@@ -68,7 +68,7 @@ class Network:
         self.parameters = np.zeros(self.layout.n_parameters, self.dtype)
         self.coefs = self.layout.weights(self.parameters)
         self.intercepts = self.layout.biases(self.parameters)
-        self._backend = backend
+        self.backend = backend
 
     def load(self, coefs: Sequence[Any], intercepts: Sequence[Any]) -> None:
         """Copy the given weights and biases into the parameters."""
@@ -85,7 +85,7 @@ class Network:
         optimizer: Optimizer | None = None,
     ) -> BoundNetwork:
         """Prepare training on these data; see ``fastnn.kernels.contract.network.NetworkBackend``."""
-        return self._backend.bind(self, X, Y, sample_weight=sample_weight, alpha=alpha, optimizer=optimizer)
+        return self.backend.bind(self, X, Y, sample_weight=sample_weight, alpha=alpha, optimizer=optimizer)
 
     def outputs(self, X: EngineRows, n_layers: int | None = None) -> np.ndarray:
         """Outputs (n, n_outputs) with the present parameters, for rows of the network's dtype.
@@ -95,7 +95,7 @@ class Network:
         end = len(self.coefs) if n_layers is None else n_layers
         activations = *self.hidden_activations, self.loss.output_activation
         n_parameters = int(self.layout.b_at[end - 1]) + self.layer_sizes[end]
-        return self._backend.outputs(
+        return self.backend.outputs(
             X,
             self.parameters[:n_parameters],
             self.layer_sizes[: end + 1],

@@ -32,7 +32,9 @@ def showing(kind, address_of):
 
 _link._providers.update({kind: showing(kind, address) for kind, address in _link._providers.items()})
 fastnn.precompile("float32")
-assert {_link.symbol(kind, "float32") for kind in _link._providers} <= set(_link._addresses)
+# Least squares are float64's alone.
+for kind in _link._providers:
+    assert {_link.symbol(kind, "float32"), _link.symbol(kind, "float64")} & set(_link._addresses), kind
 shutil.copytree(os.environ["NUMBA_CACHE_DIR"], os.environ["FLOAT32"])
 for table in (dispatch.activation_loops, dispatch.derivative_loops, dispatch.loss_loops,
               dispatch.update_loops, dropout.dropout_loops):

@@ -10,7 +10,7 @@ EVERYTHING = """
 import warnings
 import numpy as np
 from scipy import sparse
-from fastnn import GradKMeans, KMeans, MiniBatchKMeans, MLPClassifier, MLPRegressor, kernels
+from fastnn import Autoencoder, GradKMeans, KMeans, MiniBatchKMeans, MLPClassifier, MLPRegressor, kernels
 from fastnn.kernels.shared import threads as _threads
 warnings.simplefilter("ignore")
 rng = np.random.default_rng(0)
@@ -36,6 +36,9 @@ for data in (X, X[:20], sparse.csr_matrix(X), wide):
     for activation in ("tanh", "gelu"):
         model = MLPRegressor(hidden_layer_sizes=(3,), activation=activation, solver="lm", max_iter=2)
         model.fit(data, several[: data.shape[0]].astype(float), w[: data.shape[0]]).predict(data)
+for data in (X, X[:20], wide):
+    model = Autoencoder(3, tied_weights=True, noise=0.1, pretrain="layerwise", max_iter=2)
+    model.fit(data, sample_weight=w[: data.shape[0]]).transform(data)
 for data in (X, X[:20], sparse.csr_matrix(X)):
     for parameters in ({}, {"optimizer": "adam", "learning_rate": 0.1}, {"batch_size": None}):
         kmeans = GradKMeans(7, **parameters).fit(data, sample_weight=w[: data.shape[0]]).partial_fit(data)

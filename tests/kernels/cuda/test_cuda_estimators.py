@@ -13,7 +13,15 @@ from sklearn.base import clone
 from sklearn.datasets import make_blobs
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
-from fastnn import GradKMeans, KMeans, MiniBatchKMeans, MLPClassifier, MLPRegressor, kmeans_plusplus
+from fastnn import (
+    Autoencoder,
+    GradKMeans,
+    KMeans,
+    MiniBatchKMeans,
+    MLPClassifier,
+    MLPRegressor,
+    kmeans_plusplus,
+)
 
 if find_spec("numba_cuda") is None:
     pytest.skip("numba-cuda is not installed", allow_module_level=True)
@@ -122,6 +130,26 @@ def test_levenberg_marquardt_is_refused(blobs):
     X, _ = blobs
     with pytest.raises(ValueError, match="solver='lm' computes on the processor"):
         MLPRegressor(solver="lm", device="cuda").fit(X, X[:, 0])
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_autoencoder(blobs, solver):
+    X, _ = blobs
+    options = {"activation": "tanh", "solver": solver, "max_iter": 2, "random_state": 0}
+    model = Autoencoder((3, 2), pretrain="layerwise", **options)
+    ours, theirs = clone(model).fit(cuda.to_device(X)), model.fit(X)
+    for W, V in zip(ours.coefs_, theirs.coefs_, strict=True):
+        np.testing.assert_allclose(W, V, rtol=1e-6, atol=1e-9)
+    codes = ours.transform(cuda.to_device(X))
+    assert is_device_array(codes)
+    np.testing.assert_allclose(codes.copy_to_host(), theirs.transform(X), rtol=1e-6, atol=1e-9)
+    back = ours.inverse_transform(codes)
+    assert is_device_array(back)
+    np.testing.assert_allclose(back.copy_to_host(), theirs.inverse_transform(theirs.transform(X)), rtol=1e-5)
+    assert ours.reconstruction_error(cuda.to_device(X)) == pytest.approx(theirs.reconstruction_error(X))
+    for refused in ({"tied_weights": True}, {"noise": 0.1, "solver": "adam"}):
+        with pytest.raises(ValueError, match="noise and tied_weights need the processor"):
+            Autoencoder(2, **options | refused, device="cuda").fit(X)
 
 
 def test_callbacks_get_the_data(blobs):

@@ -1,4 +1,4 @@
-"""What the two multi-layer perceptrons share: parameters, validation, fitting, the forward pass."""
+"""What the multi-layer perceptrons share: parameters, validation, fitting, the forward pass."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -16,8 +16,6 @@ from sklearn.utils.validation import _check_y, check_is_fitted, validate_data
 from fastnn.estimators.draft import Drafting, Remarks
 from fastnn.estimators.few_rows import pass_checks
 from fastnn.estimators.mlp.first_weights import first_weights
-from fastnn.estimators.mlp.from_weights import FromWeights
-from fastnn.estimators.mlp.gradients import GradientMethods
 from fastnn.estimators.mlp.layers import (
     bias_rates,
     check_trainable,
@@ -40,7 +38,7 @@ from fastnn.networks.network import Network
 from fastnn.networks.one_hot import OneHot
 from fastnn.networks.saturation import saturation
 from fastnn.networks.solvers import SOLVERS, STOCHASTIC_SOLVERS
-from fastnn.networks.solvers.interface import REMEDY
+from fastnn.networks.solvers.interface import REMEDY, Solution
 from fastnn.tables.activations import CODES, DEFAULT, SOFTMAX
 from fastnn.tables.dropout import NO_DROPOUT, Dropout
 from fastnn.tables.losses import Head
@@ -60,12 +58,13 @@ _OF_ONE_RUN = (
 # Parameters that a partial_fit of a fitted model, which scikit-learn lets pass, checks all the same.
 _CHECKED_ALWAYS = {
     *("dropout", "precision", "loss", "out_activation", "huber_delta", "quantile"),
-    *("activation", "relu_grad_at_zero", "use_bias", "bias_learning_rate_factor", "accumulate_batches"),
+    *("noise", "tied_weights", "activation"),
+    *("relu_grad_at_zero", "use_bias", "bias_learning_rate_factor", "accumulate_batches"),
 }
 
 
-class BaseMLP(FromWeights, GradientMethods, Drafting, MLPParameters, BaseEstimator, ABC):
-    """Base of ``MLPClassifier`` and ``MLPRegressor``."""
+class BaseMLP(Drafting, MLPParameters, BaseEstimator, ABC):
+    """Base of ``MLPClassifier``, ``MLPRegressor`` and ``Autoencoder``."""
 
     # What the subclasses add.
 
@@ -127,7 +126,7 @@ class BaseMLP(FromWeights, GradientMethods, Drafting, MLPParameters, BaseEstimat
             first_fit = not hasattr(self, "coefs_")
             first_pass = first_fit or not (self.warm_start or incremental)
             data, network, rng = self._prepare(X, y, sample_weight, classes, incremental, first_pass)
-            solution = trained(self, network, data, rng, first_pass=first_pass, one_epoch=incremental)
+            solution = self._solve(network, data, rng, first_pass=first_pass, one_epoch=incremental)
             seen = 0 if first_pass else self.t_
             for name in _OF_ONE_RUN if first_pass else _OF_THE_LAST_STEP:
                 self.__dict__.pop(name, None)
@@ -142,6 +141,12 @@ class BaseMLP(FromWeights, GradientMethods, Drafting, MLPParameters, BaseEstimat
             if not first_fit:
                 raise error
         return error
+
+    def _solve(
+        self, network: Network, data: Data, rng: np.random.RandomState, *, first_pass: bool, one_epoch: bool
+    ) -> Solution:
+        """Train the network; see ``trained``."""
+        return trained(self, network, data, rng, first_pass=first_pass, one_epoch=one_epoch)
 
     def _keep(self, coefs: list[np.ndarray], intercepts: list[np.ndarray], out_activation: str) -> None:
         """Set the attributes that say what the fitted network is."""
@@ -206,7 +211,7 @@ class BaseMLP(FromWeights, GradientMethods, Drafting, MLPParameters, BaseEstimat
         sizes = [X.shape[1], *hidden, y.shape[1]]
         n_layers = len(sizes) - 1
         check_use(self)
-        activations, has_bias = hidden_activations(self, len(hidden)), layers_with_bias(self, n_layers)
+        activations, has_bias = self._hidden_activations(len(hidden)), layers_with_bias(self, n_layers)
         check_trainable(activations)
         rng = self._random_state = self._random_numbers(first_pass)
         if first_pass:
@@ -287,6 +292,10 @@ class BaseMLP(FromWeights, GradientMethods, Drafting, MLPParameters, BaseEstimat
             raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
         return [int(size) for size in sizes]
 
+    def _hidden_activations(self, n_hidden: int) -> tuple[str, ...]:
+        """Names of the activation of each hidden layer, as the engine knows them."""
+        return hidden_activations(self, n_hidden)
+
     def _check_solver(self) -> bool:
         if self.solver not in STOCHASTIC_SOLVERS:
             raise AttributeError(
@@ -324,6 +333,26 @@ class BaseMLP(FromWeights, GradientMethods, Drafting, MLPParameters, BaseEstimat
 
     def _outputs(self, X: Any, hidden: int | None = None) -> np.ndarray:
         """Outputs (n_samples, n_outputs) for any data; with a number, the values of that hidden layer."""
+        return self._forward(self._rows_to_predict(X), slice(None if hidden is None else hidden + 1))
+
+    def _forward(self, X: Any, layers: slice = slice(None)) -> np.ndarray:
+        """Outputs of the last of these layers, for checked rows that go into the first."""
+        # The user may have replaced it too, to get the scores before the last activation, say.
+        if self.out_activation_ not in (SOFTMAX, *CODES):
+            raise ValueError(f"out_activation_ must be {SOFTMAX!r} or one of {sorted(CODES)}.")
+        coefs, intercepts = self._checked_parameters()
+        names = (*self._hidden_activations(self.n_layers_ - 2), self.out_activation_)[layers]
+        with use_threads(self.n_threads):
+            return predict(
+                X,
+                coefs[layers],
+                intercepts[layers],
+                hidden_activation=names[:-1],
+                output_activation=names[-1],
+            )
+
+    def _rows_to_predict(self, X: Any) -> Any:
+        """Any data, checked: as an array, a sparse matrix or rows on a GPU."""
         check_is_fitted(self, "coefs_")
         number = device_number(self.device, (X,))
         refuse_sparse(X, number)
@@ -336,20 +365,7 @@ class BaseMLP(FromWeights, GradientMethods, Drafting, MLPParameters, BaseEstimat
                 # On a GPU float16 has become float64; times float32 it is float32.
                 is_short = np.result_type(X.dtype, np.float32) == np.float32
                 X = rows.astype(np.float32) if is_short else rows
-        # The user may have replaced it too, to get the scores before the last activation, say.
-        if self.out_activation_ not in (SOFTMAX, *CODES):
-            raise ValueError(f"out_activation_ must be {SOFTMAX!r} or one of {sorted(CODES)}.")
-        activations = *hidden_activations(self, self.n_layers_ - 2), self.out_activation_
-        last = len(activations) - 1 if hidden is None else hidden
-        coefs, intercepts = self._checked_parameters()
-        with use_threads(self.n_threads):
-            return predict(
-                X,
-                coefs[: last + 1],
-                intercepts[: last + 1],
-                hidden_activation=activations[:last],
-                output_activation=activations[last],
-            )
+        return X
 
     def _predict(self, X: Any) -> Any:
         """Predictions for any data, of the kind of X."""

@@ -12,7 +12,9 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, is_multilabe
 
 from fastnn.estimators.declaration import declared, estimator
 from fastnn.estimators.mlp.base import BaseMLP
-from fastnn.estimators.mlp.heads import ClassifierLoss, classifier_head
+from fastnn.estimators.mlp.from_weights import FromWeights
+from fastnn.estimators.mlp.gradients import GradientMethods
+from fastnn.estimators.mlp.heads import ClassifierLoss, HeadParameters, classifier_head
 from fastnn.estimators.mlp.parameters import MLPParameters
 from fastnn.estimators.mlp.targets import as_vector
 from fastnn.estimators.sparse_rows import canonical_csr
@@ -23,12 +25,12 @@ from fastnn.tables.losses import Head
 
 
 @declared
-class ClassifierParameters(MLPParameters, ClassifierLoss):
+class ClassifierParameters(MLPParameters, HeadParameters, ClassifierLoss):
     """What a classifier can be told."""
 
 
 @estimator
-class MLPClassifier(ClassifierMixin, BaseMLP, ClassifierParameters):
+class MLPClassifier(FromWeights, GradientMethods, ClassifierMixin, BaseMLP, ClassifierParameters):
     """Multi-layer perceptron that classifies.
 
     A dense network trained by back-propagation [1]_, usually on the cross-entropy: softmax outputs for

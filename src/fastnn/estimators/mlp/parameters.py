@@ -16,7 +16,6 @@ from fastnn.estimators.declaration import (
     parameter,
 )
 from fastnn.estimators.mlp.first_weights import FirstWeightParameters
-from fastnn.estimators.mlp.heads import HeadParameters
 from fastnn.estimators.mlp.layers import LayerwiseParameters
 from fastnn.networks.schedules import SCHEDULES
 from fastnn.networks.solvers import SOLVERS
@@ -24,7 +23,7 @@ from fastnn.tables.activations import DEFAULT, LAYER_ACTIVATIONS
 
 
 @declared
-class MLPParameters(HeadParameters, FirstWeightParameters, LayerwiseParameters):
+class MLPParameters(FirstWeightParameters, LayerwiseParameters):
     """What every multi-layer perceptron can be told."""
 
     # References are those of the estimators: [3]_ is Adam's, [4]_ dropout's.

@@ -10,19 +10,21 @@ from sklearn.utils.metaestimators import available_if
 
 from fastnn.estimators.declaration import declared, estimator
 from fastnn.estimators.mlp.base import BaseMLP
-from fastnn.estimators.mlp.heads import OF_A_REGRESSOR, RegressorLoss, output_activation
+from fastnn.estimators.mlp.from_weights import FromWeights
+from fastnn.estimators.mlp.gradients import GradientMethods
+from fastnn.estimators.mlp.heads import OF_A_REGRESSOR, HeadParameters, RegressorLoss, output_activation
 from fastnn.estimators.mlp.parameters import MLPParameters
 from fastnn.estimators.mlp.targets import as_vector
 from fastnn.tables.losses import Head, head_of
 
 
 @declared
-class RegressorParameters(MLPParameters, RegressorLoss):
+class RegressorParameters(MLPParameters, HeadParameters, RegressorLoss):
     """What a regressor can be told."""
 
 
 @estimator
-class MLPRegressor(RegressorMixin, BaseMLP, RegressorParameters):
+class MLPRegressor(FromWeights, GradientMethods, RegressorMixin, BaseMLP, RegressorParameters):
     """Multi-layer perceptron that predicts numbers.
 
     A dense network trained by back-propagation [1]_. Parameters, attributes and results are those of

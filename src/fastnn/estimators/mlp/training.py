@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.base import is_classifier
 
+from fastnn.kernels.contract.network import EngineRows
 from fastnn.networks.data import Data
 from fastnn.networks.held_out import hold_out
 from fastnn.networks.network import Network
@@ -30,6 +31,7 @@ def trained(
     *,
     first_pass: bool,
     one_epoch: bool,
+    inputs: Callable[[], EngineRows] | None = None,
 ) -> Solution:
     """Train the network of an estimator, by its parameters.
 
@@ -46,6 +48,8 @@ def trained(
         Whether training begins rather than continues.
     one_epoch : bool
         Do one epoch with the estimator's own optimiser, as ``partial_fit`` does.
+    inputs : callable, default=None
+        Gives the inputs of each epoch, where they are others than those of the data.
     """
     solver = SOLVERS[model.solver]
     parameters = {field.name: getattr(model, field.name) for field in fields(solver.settings)}
@@ -64,6 +68,7 @@ def trained(
         rows=rows,
         score=score,
         former=_former(model, network) if one_epoch and not first_pass else None,
+        inputs=inputs,
         tell=print if model.verbose else silent,
     )
     return solver.solve(problem, solver.settings(**parameters))

@@ -42,11 +42,14 @@ class DeviceRows(ABC):
     dtype : numpy dtype
     given : array
         What the user gave.
+    ordinal : int
+        Number of the GPU.
     """
 
     shape: tuple[int, int]
     dtype: np.dtype
     given: Any
+    ordinal: int
 
     @abstractmethod
     def __getitem__(self, rows: Any) -> np.ndarray:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.kernels.contract.network import BoundNetwork
+from fastnn.kernels.contract.network import BoundNetwork, EngineRows
 from fastnn.networks.data import Data
 from fastnn.networks.network import Network
 from fastnn.networks.progress import Progress
@@ -43,6 +43,9 @@ class Problem:
         none are held out.
     former : tuple of Optimizer and schedule, default=None
         To go on with; they change in place. None lets the solver begin with new ones.
+    inputs : callable, default=None
+        Gives the inputs of each epoch of a solver that goes by epochs, where they are others than those of
+        the data: rows of their shape, for their targets.
     tell : callable
         Gets each line that a user may want to read while training runs.
     """
@@ -54,6 +57,7 @@ class Problem:
     rows: np.ndarray | None = None
     score: Callable[[], float] | None = None
     former: tuple[Optimizer, Constant] | None = None
+    inputs: Callable[[], EngineRows] | None = None
     tell: Callable[[str], None] = silent
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from fastnn.kernels.contract.network import BoundNetwork
+from fastnn.kernels.contract.network import BoundNetwork, EngineRows
 from fastnn.kernels.shared.user_warnings import warn
 from fastnn.networks.network import Network
 from fastnn.networks.schedules import SCHEDULES, Constant
@@ -128,14 +128,21 @@ def train_stochastic(problem: Problem, settings: StochasticSettings) -> Solution
     judge = _Judge(problem, settings)
     end = _End()
     bound = None
-    try:
-        bound = network.bind(
-            data.X, data.Y, sample_weight=data.sample_weight, alpha=settings.alpha, optimizer=optimizer
+
+    def bind(X: EngineRows) -> BoundNetwork:
+        return network.bind(
+            X, data.Y, sample_weight=data.sample_weight, alpha=settings.alpha, optimizer=optimizer
         )
+
+    try:
+        bound = bind(data.X)
         for _ in range(settings.max_iter):
             if settings.shuffle:
                 assert rows is not None
                 rows = _shuffled(rows, problem.rng)
+            if problem.inputs is not None:
+                bound.finish()
+                bound = bind(problem.inputs())
             loss = bound.run_epoch(rows, batch_size, settings.accumulate_batches)
             # An infinite loss may have finite gradients, with which training goes on.
             end.broken = what_is_not_finite(network.parameters, "losses" if np.isnan(loss) else None)

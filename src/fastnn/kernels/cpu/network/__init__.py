@@ -13,6 +13,7 @@ from fastnn.kernels.cpu.network.jacobian import SquaredErrors, add_normal_produc
 from fastnn.kernels.cpu.network.last_batch import hidden_panels
 from fastnn.kernels.cpu.network.mlp import predict_rows, run_batches
 from fastnn.kernels.cpu.network.output import flag_loops, softmax_back_loops
+from fastnn.kernels.cpu.network.range_steps import RuleStep, step_on_ranges
 from fastnn.kernels.cpu.network.step_buffers import (
     DONE,
     LOSS,
@@ -44,6 +45,7 @@ __all__ = [
     "LayerStack",
     "LossTargets",
     "OrderedRows",
+    "RuleStep",
     "SquaredErrors",
     "StepBuffers",
     "UpdatePlan",
@@ -61,6 +63,7 @@ __all__ = [
     "predict_rows",
     "run_batches",
     "softmax_back_loops",
+    "step_on_ranges",
     "update_loops",
     "weighted_errors",
 ]

@@ -16,8 +16,9 @@ from sklearn.exceptions import ConvergenceWarning
 from fastnn import MLPClassifier, MLPRegressor
 from fastnn.tables.activations import HIDDEN, LAYER_ACTIVATIONS
 
-# A fixed number of iterations for all, whether they have converged or not.
+# A fixed number of iterations for all, converged or not; and units that are dead on purpose.
 warnings.simplefilter("ignore", ConvergenceWarning)
+warnings.filterwarnings("ignore", ".*are dead")
 
 # %%
 # Values and derivatives

@@ -12,7 +12,7 @@ from fastnn.networks.saturation import FEW_ROWS, MOST_ROWS, RULES, saturation, s
 from fastnn.tables.activations import RELU_AT_ZERO
 from fastnn.tables.dropout import Dropout
 from tests.networks.test_network import optimizer_for, targets_for
-from tests.reference import _forward, dropout_factors
+from tests.reference import dropout_factors, forward
 
 
 def trained(sizes, n, batch_size, *, X=None, dtype=np.float64, dropout=None, accumulate=1, **options):
@@ -71,7 +71,7 @@ def test_panels_before_dropout():
     sizes, dropout = [6, 9, 8, 3], Dropout(0.5, 7)
     net, bound, X, last = trained(sizes, 60, 40, dropout=dropout)
     factors = [dropout_factors(0.5, 7, 1, layer, last.size, units) for layer, units in enumerate(sizes[1:3])]
-    acts = _forward(X[last], net.coefs, net.intercepts, "tanh", "softmax", factors)[1]
+    acts = forward(X[last], net.coefs, net.intercepts, "tanh", "softmax", factors)[1]
     for layer in (0, 1):
         np.testing.assert_allclose(read(bound, layer), acts[layer + 1], atol=1e-13)
     # The gradient has none.

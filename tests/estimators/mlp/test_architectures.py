@@ -15,7 +15,10 @@ from fastnn.estimators.mlp.heads import OF_A_CLASSIFIER, OF_A_REGRESSOR
 from fastnn.tables.activations import HIDDEN, SOFTMAX
 from fastnn.tables.initializers import NAMES
 
-pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::sklearn.exceptions.ConvergenceWarning",
+    "ignore:.*of the units of hidden layer",  # small layers on few rows
+)
 
 
 def examples(n):

@@ -22,7 +22,10 @@ from fastnn.tables.losses import HEADS
 from tests import reference
 from tests.tables.test_losses import head_name
 
-pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::sklearn.exceptions.ConvergenceWarning",
+    "ignore:.*of the units of hidden layer",  # small layers on few rows
+)
 
 BOTH = pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor])
 IRIS = load_iris(return_X_y=True)

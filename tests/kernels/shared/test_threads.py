@@ -33,7 +33,12 @@ def fitted(name, **parameters):
     model = getattr(fastnn, name)(max_iter=2, random_state=0, **parameters)
     with pytest.warns(ConvergenceWarning):
         model.fit(X, y)
-    return model, [*model.coefs_, *model.intercepts_, model.predict(X)]
+    return model, [*model.coefs_, *model.intercepts_, applied(model)]
+
+
+def applied(model):
+    """Predictions, or the codes of an autoencoder."""
+    return (model.predict if hasattr(model, "predict") else model.transform)(X)
 
 
 NAMES = [name for name in fastnn.__all__ if isinstance(getattr(fastnn, name), type)]
@@ -79,7 +84,7 @@ def test_the_limit_holds_in_every_method(name, launches):
     assert set(launches) == {1}
     model.set_params(n_threads=2)
     launches.clear()
-    model.predict(X)
+    applied(model)
     model.score(X, y)
     assert set(launches) == {2}
     model.set_params(n_threads=1)

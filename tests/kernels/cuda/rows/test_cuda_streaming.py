@@ -216,7 +216,7 @@ def test_a_batch_is_never_cut(blobs, little_room):
     whole = clone(model).fit(X, y)
     with little_room:
         in_blocks = clone(model).fit(X, y)
-    assert little_room.blocks == [[N], [N]]
+    assert little_room.blocks[:2] == [[N], [N]]  # what comes after looks for units that are stuck
     np.testing.assert_array_equal(in_blocks.coefs_[0], whole.coefs_[0])
 
 

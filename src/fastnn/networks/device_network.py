@@ -98,10 +98,9 @@ class DeviceNetwork:
         if np.isnan(total):
             return total, gradient
         layout = layout_of(self._network.layer_sizes)
-        for rate, b in zip(self._network.bias_rates, layout.biases(gradient), strict=True):
-            if rate == 0:
-                b[:] = 0
-        return layout.mean_with_penalty(parameters, total, weight, gradient, self._alpha)
+        return layout.mean_with_penalty(
+            parameters, total, weight, gradient, self._alpha, self._network.bias_rates
+        )
 
     def hidden_panels(self, layer: int, most: int) -> Iterable[np.ndarray]:
         return ()  # they stay on the device

@@ -180,10 +180,9 @@ class HostNetwork:
             return float(loss), gradient
         # There is no dropout, be there some in epochs.
         self._last = buffers._replace(whole=buffers.in_lanes), n - (n_blocks - 1) * block
-        for rate, b in zip(self._bias_rates, self._layout.biases(gradient), strict=True):
-            if rate == 0:
-                b[:] = 0
-        return self._layout.mean_with_penalty(self._parameters, total, weight, gradient, self._alpha)
+        return self._layout.mean_with_penalty(
+            self._parameters, total, weight, gradient, self._alpha, self._bias_rates
+        )
 
     def hidden_panels(self, layer: int, most: int) -> Iterable[np.ndarray]:
         if self._last is None:

@@ -85,9 +85,21 @@ class Layout:
         return max(16, min(most, WIDEST_ELEMENTS // widest))
 
     def mean_with_penalty(
-        self, parameters: np.ndarray, total: float, weight: float, gradient: np.ndarray, alpha: float
+        self,
+        parameters: np.ndarray,
+        total: float,
+        weight: float,
+        gradient: np.ndarray,
+        alpha: float,
+        bias_rates: Sequence[float],
     ) -> tuple[float, np.ndarray]:
-        """The mean of a loss that is summed, and its gradient's, which changes in place, with the penalty."""
+        """The mean of a loss that is summed, and its gradient's, which changes in place, with the penalty.
+
+        bias_rates : where a layer's is 0 its biases stay, and their gradient counts as 0
+        """
+        for rate, db in zip(bias_rates, self.biases(gradient), strict=True):
+            if rate == 0:
+                db[:] = 0
         for W, dW in zip(self.weights(parameters), self.weights(gradient), strict=True):
             rows = max(1, PENALTY_ELEMENTS // W.shape[1])
             for first in range(0, W.shape[0], rows):

@@ -61,7 +61,7 @@ class Twin:
         return loss, np.concatenate([array.ravel() for array in (*summed, *biases)])
 
     def epoch(self, optimizer, X, Y, order, batch_size, *, sample_weight=None, alpha=0.0):
-        total, rows = 0.0, 0
+        total = 0.0
         for start in range(0, len(order), batch_size):
             batch = order[start : start + batch_size]
             weight = None if sample_weight is None else sample_weight[batch]
@@ -71,7 +71,7 @@ class Twin:
             loss, gradient = self.loss_and_gradient(
                 X[batch], Y[batch], sample_weight=weight, alpha=alpha, factors=factors
             )
-            total, rows = total + loss * len(batch), rows + len(batch)
+            total += loss * len(batch)
             optimizer.t += 1
             before = self.parameters.copy()
             REFERENCE_RULES[optimizer.name](
@@ -89,7 +89,7 @@ class Twin:
                 strict=True,
             ):
                 b[...] = old + rate * (b - old)
-        return total / rows
+        return total / len(order)
 
 
 def bound(net, X, Y, **options):
@@ -193,3 +193,18 @@ def test_it_accumulates_no_batches():
     _, net = tied_network()
     with pytest.raises(ValueError, match="accumulate_batches=2 needs tied_weights=False"):
         bound(net, X, Y, optimizer=optimizer_for(net)).run_epoch(None, 8, 2)
+
+
+@pytest.mark.parametrize("tiny", [0.0, 1e-310])
+def test_batches_of_no_weight_count_as_in_any_network(tiny):
+    """Without steps the loss of an epoch is that of the whole network, also where no batch has a weight."""
+    X, _ = data(20, SIZES)
+    for weight in (np.r_[np.full(10, tiny), np.ones(10)], np.full(20, 1e-310)):
+        net, tied = tied_network()
+        tied.unfold()
+        losses = []
+        for one in (tied, net):
+            optimizer = optimizer_for(one, "momentum", learning_rate=0.0)
+            bound = one.bind(HostRows(X), X, sample_weight=weight, alpha=0.1, optimizer=optimizer)
+            losses.append(bound.run_epoch(None, 10))
+        assert losses[0] == pytest.approx(losses[1], rel=1e-12)

@@ -83,7 +83,7 @@ class TiedNetwork(Network):
         bound = self._whole.bind(X, Y, sample_weight=sample_weight, alpha=alpha)
         if not isinstance(bound, HostNetwork):
             raise ValueError("tied_weights=True needs the processor: set device='cpu'.")
-        return TiedBoundNetwork(self, bound, alpha, optimizer)
+        return TiedBoundNetwork(self, bound, X.shape[0], alpha, optimizer)
 
     def outputs(self, X: EngineRows, n_layers: int | None = None) -> np.ndarray:
         self.unfold()
@@ -116,8 +116,14 @@ class TiedBoundNetwork:
     """The ``BoundNetwork`` of a network with tied weights: its parameters are ``network.parameters``."""
 
     def __init__(
-        self, network: TiedNetwork, bound: HostNetwork, alpha: float, optimizer: Optimizer | None
+        self,
+        network: TiedNetwork,
+        bound: HostNetwork,
+        n_rows: int,
+        alpha: float,
+        optimizer: Optimizer | None,
     ) -> None:
+        self._n_rows = n_rows
         self._network, self._bound, self._alpha, self._optimizer = network, bound, alpha, optimizer
         self._gradient = np.empty_like(network.parameters)
         self._views = network.views_of(self._gradient)
@@ -132,19 +138,20 @@ class TiedBoundNetwork:
         update = device.update_loops.address(optimizer.code, dtype)
         coefficients = device.coefficient_loops.address(optimizer.code, dtype)
         hyper, rate = optimizer.hyper, optimizer.learning_rate
-        total, n_rows = 0.0, 0
+        total = 0.0
         network.unfold()
         for n, loss, weight, gradient in self._bound.batch_gradients(order, batch_size, optimizer):
             if np.isnan(loss):
                 return loss
             penalty = 0.5 * self._alpha * network.sum_of_squares() if self._alpha > 0 else 0.0
-            total, n_rows = total + (loss + penalty) / weight * n, n_rows + n
+            total += (loss + penalty) / weight * n
             network.fold(gradient, self._views)
             optimizer.t += 1
             step = device.RuleStep(update, coefficients, hyper, rate, optimizer.t)
             device.step_on_ranges(step, *ranges, 1.0 / weight, parameters, self._gradient, optimizer.state)
             network.unfold()
-        return total / n_rows
+        # As of any network: batches of no weight count among the rows.
+        return total / (self._n_rows if order is None else order.size)
 
     def loss_and_gradient(self, *, copy: bool = True) -> tuple[float, np.ndarray]:
         self._network.unfold()

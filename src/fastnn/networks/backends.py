@@ -62,7 +62,8 @@ def predict(
     out : ndarray of shape (n, n_outputs)
     """
     rows, backend = rows_and_backend(X)
-    dtype = np.result_type(rows.dtype, *(W.dtype for W in coefs))
+    dtypes = {rows.dtype, *(W.dtype for W in coefs)}
+    dtype = dtypes.pop() if len(dtypes) == 1 else np.result_type(*dtypes)
     dtype = np.dtype(np.float32 if dtype == np.float32 else np.float64)
     sizes = coefs[0].shape[0], *[W.shape[1] for W in coefs]
     if isinstance(hidden_activation, str):

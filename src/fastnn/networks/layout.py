@@ -42,6 +42,7 @@ class Layout:
         ends = np.cumsum((n_in + 1) * n_out)
         self.b_at = ends - n_out
         self.w_at = self.b_at - n_in * n_out
+        self._starts = *self.w_at.tolist(), *self.b_at.tolist()
         self.n_parameters = int(ends[-1])
         self.widest = int(self.sizes.max())
         self.row_flops = 2.0 * max(1.0, float(n_in @ n_out))
@@ -60,13 +61,15 @@ class Layout:
         base = arrays[0].base
         if isinstance(base, np.ndarray) and base.shape == (self.n_parameters,) and base.dtype == dtype:
             first = base.__array_interface__["data"][0]
-            starts = [first + at * dtype.itemsize for at in (*self.w_at.tolist(), *self.b_at.tolist())]
-            if all(
-                array.base is base
-                and array.__array_interface__["data"][0] == start
-                and array.flags.c_contiguous
-                for array, start in zip(arrays, starts, strict=True)
-            ):
+            # A plain loop: a prediction for one row takes 30 us in all.
+            for array, start in zip(arrays, self._starts, strict=True):
+                if (
+                    array.base is not base
+                    or array.__array_interface__["data"][0] != first + start * dtype.itemsize
+                    or not array.flags.c_contiguous
+                ):
+                    break
+            else:
                 return base
         flat = np.empty(self.n_parameters, dtype)
         for view, array in zip(self.weights(flat) + self.biases(flat), arrays, strict=True):

@@ -307,8 +307,10 @@ class BaseMLP(Drafting, MLPParameters, BaseEstimator, ABC):
 
     def _checked_parameters(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """``coefs_`` and ``intercepts_`` as arrays of one floating type: the user may have replaced them."""
-        coefs = [np.asarray(to_host(W)) for W in self.coefs_]
-        intercepts = [np.asarray(to_host(b)) for b in self.intercepts_]
+        coefs, intercepts = (
+            [a if type(a) is np.ndarray else np.asarray(to_host(a)) for a in arrays]
+            for arrays in (self.coefs_, self.intercepts_)
+        )
         shapes = [W.shape for W in coefs]
         fit_together = (
             len(coefs) == len(intercepts) == self.n_layers_ - 1
@@ -338,7 +340,7 @@ class BaseMLP(Drafting, MLPParameters, BaseEstimator, ABC):
     def _forward(self, X: Any, layers: slice = slice(None)) -> np.ndarray:
         """Outputs of the last of these layers, for checked rows that go into the first."""
         # The user may have replaced it too, to get the scores before the last activation, say.
-        if self.out_activation_ not in (SOFTMAX, *CODES):
+        if self.out_activation_ not in CODES and self.out_activation_ != SOFTMAX:
             raise ValueError(f"out_activation_ must be {SOFTMAX!r} or one of {sorted(CODES)}.")
         coefs, intercepts = self._checked_parameters()
         names = (*self._hidden_activations(self.n_layers_ - 2), self.out_activation_)[layers]

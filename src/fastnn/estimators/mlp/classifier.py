@@ -150,13 +150,15 @@ class MLPClassifier(FromWeights, GradientMethods, ClassifierMixin, BaseMLP, Clas
 
     def _binarized(self, y: Any) -> np.ndarray | OneHot:
         """Targets of the network, without a number for each class that a row is not of."""
-        # A pickle of an older version makes a dense matrix.
-        Y = csr_matrix(self._label_binarizer.transform(y))
+        binarizer = self._label_binarizer
+        if y.ndim > 1 or binarizer.y_type_ not in ("binary", "multiclass"):
+            # A pickle of an older version makes a dense matrix.
+            return csr_matrix(binarizer.transform(y)).astype(bool).toarray()
+        # As LabelBinarizer.transform, whose checks of labels that were checked take as long as ten epochs.
+        codes = np.searchsorted(binarizer.classes_, y).astype(np.int32)
         if self._one_of_several:
-            if Y.shape[1] == 1:  # two classes with an output each, as from_weights makes them
-                return OneHot(Y.toarray().ravel().astype(np.int32), 2)
-            return OneHot(Y.indices.astype(np.int32, copy=False), Y.shape[1])
-        return Y.astype(bool).toarray()
+            return OneHot(codes, len(binarizer.classes_))
+        return codes.astype(bool).reshape(-1, 1)
 
     def _head(self) -> Head:
         return classifier_head(self.loss, self.out_activation, one_of_several=self._one_of_several)

@@ -41,11 +41,6 @@ MIN_DAMPING = 1e-20
 MIN_SCALE = 1e-8
 
 
-@dataclass(frozen=True)
-class LevenbergMarquardtSettings(Settings):
-    """Settings of Levenberg-Marquardt. It ends by `tol` when no element of the gradient is larger."""
-
-
 @dataclass
 class _State:
     """What a step leaves to the next, beside the parameters."""
@@ -55,14 +50,15 @@ class _State:
     damping: float = FIRST_DAMPING  # of the next trial
 
 
-def train_levenberg_marquardt(problem: Problem, settings: LevenbergMarquardtSettings) -> Solution:
+def train_levenberg_marquardt(problem: Problem, settings: Settings) -> Solution:
     """Minimise the full-batch squared error; nothing is drawn at random, and a run is a whole fit.
 
     Parameters
     ----------
     problem : Problem
         Without rows that are held out.
-    settings : LevenbergMarquardtSettings
+    settings : Settings
+        It ends by `tol` when no element of the gradient is larger.
 
     Returns
     -------

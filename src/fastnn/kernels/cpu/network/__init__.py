@@ -1,5 +1,7 @@
 """Kernels of networks for the processor; ``__all__`` is what the engine uses."""
 
+from typing import TYPE_CHECKING, Any
+
 from fastnn.kernels.cpu.dispatch import (
     activation_loops,
     coefficient_loops,
@@ -9,7 +11,6 @@ from fastnn.kernels.cpu.dispatch import (
 )
 from fastnn.kernels.cpu.network.csr_layer import csr_forward_loops, csr_weights_loops
 from fastnn.kernels.cpu.network.dropout import dropout_loops
-from fastnn.kernels.cpu.network.jacobian import SquaredErrors, add_normal_products, weighted_errors
 from fastnn.kernels.cpu.network.last_batch import hidden_panels
 from fastnn.kernels.cpu.network.mlp import predict_rows, run_batches
 from fastnn.kernels.cpu.network.output import flag_loops, softmax_back_loops
@@ -32,6 +33,9 @@ from fastnn.kernels.cpu.network.structures import (
     UpdatePlan,
 )
 from fastnn.kernels.cpu.network.team import TURNS_PER_MS
+
+if TYPE_CHECKING:
+    from fastnn.kernels.cpu.network.jacobian import SquaredErrors, add_normal_products, weighted_errors
 
 __all__ = [
     "DONE",
@@ -67,3 +71,14 @@ __all__ = [
     "update_loops",
     "weighted_errors",
 ]
+
+# Of one solver alone; loaded when they are first asked for.
+_OF_JACOBIAN = {"SquaredErrors", "add_normal_products", "weighted_errors"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _OF_JACOBIAN:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from fastnn.kernels.cpu.network import jacobian
+
+    return getattr(jacobian, name)

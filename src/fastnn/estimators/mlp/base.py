@@ -311,22 +311,22 @@ class BaseMLP(Drafting, MLPParameters, BaseEstimator, ABC):
             [a if type(a) is np.ndarray else np.asarray(to_host(a)) for a in arrays]
             for arrays in (self.coefs_, self.intercepts_)
         )
-        shapes = [W.shape for W in coefs]
+        shapes, of_biases = [W.shape for W in coefs], [b.shape for b in intercepts]
+        sizes = [self.n_features_in_, *[b.size for b in intercepts]]
         fit_together = (
-            len(coefs) == len(intercepts) == self.n_layers_ - 1
-            and all(len(shape) == 2 for shape in shapes)
-            and all(before[1] == after[0] for before, after in pairwise(shapes))
-            and all(b.shape == shape[1:] for b, shape in zip(intercepts, shapes, strict=True))
-            and shapes[0][0] == self.n_features_in_
-            and shapes[-1][1] == self.n_outputs_
+            len(sizes) == self.n_layers_
+            and shapes == [*pairwise(sizes)]
+            and of_biases == [(n,) for n in sizes[1:]]
+            and sizes[-1] == self.n_outputs_
         )
         if not fit_together:
             raise ValueError(
                 f"coefs_ and intercepts_ do not make a network with {self.n_layers_} layers, "
                 f"{self.n_features_in_} inputs and {self.n_outputs_} outputs: they have shapes {shapes} and "
-                f"{[b.shape for b in intercepts]}."
+                f"{of_biases}."
             )
-        dtype = np.result_type(*{array.dtype for array in (*coefs, *intercepts)})
+        dtypes = {array.dtype for array in (*coefs, *intercepts)}
+        dtype = dtypes.pop() if len(dtypes) == 1 else np.result_type(*dtypes)
         if dtype not in (np.float32, np.float64):
             dtype = np.dtype(np.float64)
         return [np.ascontiguousarray(W, dtype) for W in coefs], [

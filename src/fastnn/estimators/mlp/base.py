@@ -24,6 +24,7 @@ from fastnn.estimators.mlp.layers import (
     initial_factors,
     layers_with_bias,
 )
+from fastnn.estimators.mlp.learning_rates import check_learning_rates
 from fastnn.estimators.mlp.parameters import MLPParameters
 from fastnn.estimators.mlp.training import fitted_attributes, remarks_on_a_fit, trained
 from fastnn.estimators.on_device import refuse_sparse, rows_in_place
@@ -49,6 +50,7 @@ _OF_ONE_RUN = (
     "loss_",
     "best_loss_",
     "loss_curve_",
+    "learning_rate_curve_",
     "validation_scores_",
     "best_validation_score_",
     "_no_improvement_count",
@@ -60,6 +62,7 @@ _CHECKED_ALWAYS = {
     *("dropout", "precision", "loss", "out_activation", "huber_delta", "quantile"),
     *("noise", "tied_weights", "activation"),
     *("relu_grad_at_zero", "use_bias", "bias_learning_rate_factor", "accumulate_batches"),
+    *("learning_rate", "learning_rate_decay", "warmup_epochs"),
 }
 
 
@@ -211,6 +214,7 @@ class BaseMLP(Drafting, MLPParameters, BaseEstimator, ABC):
         sizes = [X.shape[1], *hidden, y.shape[1]]
         n_layers = len(sizes) - 1
         check_use(self)
+        check_learning_rates(self, incremental)
         activations, has_bias = self._hidden_activations(len(hidden)), layers_with_bias(self, n_layers)
         check_trainable(activations)
         rng = self._random_state = self._random_numbers(first_pass)

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -23,9 +24,15 @@ class StochasticSettings(Settings, ABC):
     Parameters
     ----------
     batch_size : int or "auto"
+    learning_rate : str
+        Name of the schedule. Those that only gradient descent heeds leave the rate of others as it is.
     learning_rate_init : float
     power_t : float
         Exponent of a schedule that scales.
+    learning_rate_decay : float
+        Factor of one that decays.
+    warmup_epochs : float
+        Epochs, or a part of one, during which the rate rises to that of the schedule.
     shuffle : bool
         Whether each epoch has an order of its own.
     n_iter_no_change : float
@@ -34,9 +41,15 @@ class StochasticSettings(Settings, ABC):
         Batches whose gradients make a step together.
     """
 
+    # Whether it heeds the schedules of scikit-learn's SGD, which its Adam ignores.
+    heeds_all_schedules: ClassVar[bool] = False
+
     batch_size: int | str
+    learning_rate: str
     learning_rate_init: float
     power_t: float
+    learning_rate_decay: float
+    warmup_epochs: float
     shuffle: bool
     n_iter_no_change: float
     accumulate_batches: int
@@ -48,8 +61,17 @@ class StochasticSettings(Settings, ABC):
 
     @property
     def schedule(self) -> Constant:
-        """How the learning rate changes from epoch to epoch."""
-        return SCHEDULES["constant"](self.learning_rate_init, self.power_t)
+        """How the learning rate changes."""
+        kind = SCHEDULES[self.learning_rate]
+        if kind.of_descent and not self.heeds_all_schedules:
+            kind = Constant
+        return kind(
+            float(self.learning_rate_init),
+            self.power_t,
+            float(self.learning_rate_decay),
+            float(self.warmup_epochs),
+            int(self.max_iter),
+        )
 
     def optimizer(self, network: Network) -> Optimizer:
         """A new optimiser."""
@@ -69,23 +91,18 @@ class SgdSettings(StochasticSettings):
 
     Parameters
     ----------
-    learning_rate : str
-        Name of the schedule.
     momentum : float
     nesterovs_momentum : bool
     """
 
-    learning_rate: str
+    heeds_all_schedules: ClassVar[bool] = True
+
     momentum: float
     nesterovs_momentum: bool
 
     @property
     def rule(self) -> tuple[str, dict[str, float]]:
         return "nesterov" if self.nesterovs_momentum else "momentum", {"momentum": self.momentum}
-
-    @property
-    def schedule(self) -> Constant:
-        return SCHEDULES[self.learning_rate](self.learning_rate_init, self.power_t)
 
 
 @dataclass(frozen=True)
@@ -125,6 +142,7 @@ def train_stochastic(problem: Problem, settings: StochasticSettings) -> Solution
     if rows is None and settings.shuffle:
         rows = np.arange(n, dtype=np.int64)
     batch_size = _batch_size(settings.batch_size, n)
+    n_updates = -(-n // (batch_size * settings.accumulate_batches))
     judge = _Judge(problem, settings)
     end = _End()
     bound = None
@@ -143,12 +161,14 @@ def train_stochastic(problem: Problem, settings: StochasticSettings) -> Solution
             if problem.inputs is not None:
                 bound.finish()
                 bound = bind(problem.inputs())
-            loss = bound.run_epoch(rows, batch_size, settings.accumulate_batches)
+            rates = schedule.rates(optimizer.learning_rate, optimizer.epochs, n_updates)
+            loss = bound.run_epoch(rows, batch_size, settings.accumulate_batches, rates)
             # An infinite loss may have finite gradients, with which training goes on.
             end.broken = what_is_not_finite(network.parameters, "losses" if np.isnan(loss) else None)
             if end.broken:
                 break
-            progress.record_epoch(loss, n)
+            progress.record_epoch(loss, n, optimizer.learning_rate if rates is None else float(rates[0]))
+            optimizer.epochs += 1
             problem.tell(f"Iteration {progress.n_iter}, loss = {loss:.8f}")
             judge.epoch(loss)
             optimizer.learning_rate = schedule.after_epoch(optimizer.learning_rate, progress.t)

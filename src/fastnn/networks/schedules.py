@@ -171,12 +171,12 @@ class OneCycle(Ending):
 
 @dataclass(frozen=True)
 class CosLog4(Ending):
-    """The rate goes from 0 to ``learning_rate_init`` and back four times, each twice as long as the one before.
+    """The rate goes from 0 to ``learning_rate_init`` and back four times, each time in twice as many updates.
 
     References
     ----------
-    Holzmüller, Grinsztajn and Steinwart (2024), "Better by default: strong pre-tuned MLPs and boosted trees on
-    tabular data", NeurIPS 37, section 3.
+    Holzmüller, Grinsztajn and Steinwart (2024), "Better by default: strong pre-tuned MLPs and boosted trees
+    on tabular data", NeurIPS 37, section 3.
     """
 
     def _factors(self, number: np.ndarray, total: int) -> np.ndarray:

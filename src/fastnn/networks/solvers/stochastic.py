@@ -1,126 +1,16 @@
-"""Epochs of mini-batches: stochastic gradient descent and Adam."""
+"""Epochs of mini-batches, with any update rule."""
 
-from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from fastnn.kernels.contract.network import BoundNetwork, EngineRows
 from fastnn.kernels.shared.user_warnings import warn
-from fastnn.networks.network import Network
-from fastnn.networks.schedules import SCHEDULES, Constant
-from fastnn.networks.solvers.interface import REMEDY, Problem, Settings, Solution, what_is_not_finite
+from fastnn.networks.schedules import Constant
+from fastnn.networks.solvers.interface import REMEDY, Problem, Solution, what_is_not_finite
+from fastnn.networks.solvers.optimizer_settings import StochasticSettings
 from fastnn.tables.optimizers import Optimizer
-
-
-@dataclass(frozen=True)
-class StochasticSettings(Settings, ABC):
-    """Settings of every solver that goes by mini-batches.
-
-    An epoch has to be better by `tol` than the best before it.
-
-    Parameters
-    ----------
-    batch_size : int or "auto"
-    learning_rate : str
-        Name of the schedule. Those that only gradient descent heeds leave the rate of others as it is.
-    learning_rate_init : float
-    power_t : float
-        Exponent of a schedule that scales.
-    learning_rate_decay : float
-        Factor of one that decays.
-    warmup_epochs : float
-        Epochs, or a part of one, during which the rate rises to that of the schedule.
-    shuffle : bool
-        Whether each epoch has an order of its own.
-    n_iter_no_change : float
-        So many epochs in a row may be no better.
-    accumulate_batches : int
-        Batches whose gradients make a step together.
-    """
-
-    # Whether it heeds the schedules of scikit-learn's SGD, which its Adam ignores.
-    heeds_all_schedules: ClassVar[bool] = False
-
-    batch_size: int | str
-    learning_rate: str
-    learning_rate_init: float
-    power_t: float
-    learning_rate_decay: float
-    warmup_epochs: float
-    shuffle: bool
-    n_iter_no_change: float
-    accumulate_batches: int
-
-    @property
-    @abstractmethod
-    def rule(self) -> tuple[str, dict[str, float]]:
-        """Name of the update rule, and its hyperparameters."""
-
-    @property
-    def schedule(self) -> Constant:
-        """How the learning rate changes."""
-        kind = SCHEDULES[self.learning_rate]
-        if kind.of_descent and not self.heeds_all_schedules:
-            kind = Constant
-        return kind(
-            float(self.learning_rate_init),
-            self.power_t,
-            float(self.learning_rate_decay),
-            float(self.warmup_epochs),
-            int(self.max_iter),
-        )
-
-    def optimizer(self, network: Network) -> Optimizer:
-        """A new optimiser."""
-        name, hyper = self.rule
-        return Optimizer(
-            name,
-            hyper,
-            learning_rate=self.learning_rate_init,
-            n_parameters=network.parameters.size,
-            dtype=network.parameters.dtype,
-        )
-
-
-@dataclass(frozen=True)
-class SgdSettings(StochasticSettings):
-    """Settings of gradient descent with momentum.
-
-    Parameters
-    ----------
-    momentum : float
-    nesterovs_momentum : bool
-    """
-
-    heeds_all_schedules: ClassVar[bool] = True
-
-    momentum: float
-    nesterovs_momentum: bool
-
-    @property
-    def rule(self) -> tuple[str, dict[str, float]]:
-        return "nesterov" if self.nesterovs_momentum else "momentum", {"momentum": self.momentum}
-
-
-@dataclass(frozen=True)
-class AdamSettings(StochasticSettings):
-    """Settings of Adam.
-
-    Parameters
-    ----------
-    beta_1, beta_2, epsilon : float
-    """
-
-    beta_1: float
-    beta_2: float
-    epsilon: float
-
-    @property
-    def rule(self) -> tuple[str, dict[str, float]]:
-        return "adam", {"beta_1": self.beta_1, "beta_2": self.beta_2, "epsilon": self.epsilon}
 
 
 def train_stochastic(problem: Problem, settings: StochasticSettings) -> Solution:

@@ -217,8 +217,8 @@ class HostNetwork:
         Yields
         ------
         batch, n, loss, weight, gradient
-            Number of the batch, and its rows; and summed over these the loss, which may be NaN, the
-            weights and the gradient, which the next batch overwrites, all without the penalty. None where a batch
+            Number of the batch, and its rows; and summed over these the loss, which may be NaN, the weights
+            and the gradient, which the next batch overwrites, all without the penalty. None where a batch
             has no weight.
         """
         rows, plan = self._rows, self._thinned

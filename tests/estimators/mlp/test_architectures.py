@@ -86,9 +86,11 @@ def problems(draw):
         parameters["bias_learning_rate_factor"] = draw(st.sampled_from([0, 0.5, 1, 10]))
         parameters["dropout"] = draw(st.sampled_from([0, 0.3]))
         parameters["early_stopping"] = draw(flag)
-        parameters["learning_rate"] = draw(
-            st.sampled_from(["constant", "invscaling", "adaptive", "exponential"])
-        )
+        schedules = [
+            name for name, kind in SCHEDULES.items() if not kind.needs_end
+        ]  # which partial_fit refuses
+        parameters["learning_rate"] = draw(st.sampled_from(schedules))
+        parameters["warmup_epochs"] = draw(st.sampled_from([0, 0.5, 3]))
     form = draw(st.sampled_from([np.array, sparse.csr_matrix]))
     rows = form(X.astype(draw(st.sampled_from([np.float32, np.float64]))))
     return kind(**parameters), (rows, TARGETS[kind][n_outputs], draw(st.sampled_from([None, WEIGHT])))

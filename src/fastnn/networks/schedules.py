@@ -126,10 +126,10 @@ class Ending(Constant, ABC):
 
     def _rates(self, epoch: int, n_updates: int) -> np.ndarray:
         number = epoch * n_updates + np.arange(n_updates)
-        return self.learning_rate_init * self._factors(number, self.max_iter * n_updates)
+        return self.learning_rate_init * self.factors(number, self.max_iter * n_updates)
 
     @abstractmethod
-    def _factors(self, number: np.ndarray, total: int) -> np.ndarray:
+    def factors(self, number: np.ndarray, total: int) -> np.ndarray:
         """The rate over ``learning_rate_init`` of updates, counted from 0, of so many."""
 
 
@@ -143,7 +143,7 @@ class Cosine(Ending):
     restarts.
     """
 
-    def _factors(self, number: np.ndarray, total: int) -> np.ndarray:
+    def factors(self, number: np.ndarray, total: int) -> np.ndarray:
         return (1.0 + np.cos(np.pi * number / total)) / 2.0
 
 
@@ -159,7 +159,7 @@ class OneCycle(Ending):
     rates", SPIE 11006.
     """
 
-    def _factors(self, number: np.ndarray, total: int) -> np.ndarray:
+    def factors(self, number: np.ndarray, total: int) -> np.ndarray:
         # Where the highest rate is; below 0 where there are fewer than four updates.
         top = RISING * total - 1.0
         first, last = 1.0 / DIVISOR, 1.0 / (DIVISOR * LAST_DIVISOR)
@@ -179,7 +179,7 @@ class CosLog4(Ending):
     on tabular data", NeurIPS 37, section 3.
     """
 
-    def _factors(self, number: np.ndarray, total: int) -> np.ndarray:
+    def factors(self, number: np.ndarray, total: int) -> np.ndarray:
         return (1.0 - np.cos(2.0 * np.pi * np.log2(1.0 + 15.0 * number / total))) / 2.0
 
 

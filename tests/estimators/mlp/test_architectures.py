@@ -86,9 +86,7 @@ def problems(draw):
         parameters["bias_learning_rate_factor"] = draw(st.sampled_from([0, 0.5, 1, 10]))
         parameters["dropout"] = draw(st.sampled_from([0, 0.3]))
         parameters["early_stopping"] = draw(flag)
-        schedules = [
-            name for name, kind in SCHEDULES.items() if not kind.needs_end
-        ]  # which partial_fit refuses
+        schedules = [name for name, kind in SCHEDULES.items() if not kind.needs_end]  # partial_fit refuses it
         parameters["learning_rate"] = draw(st.sampled_from(schedules))
         parameters["warmup_epochs"] = draw(st.sampled_from([0, 0.5, 3]))
     form = draw(st.sampled_from([np.array, sparse.csr_matrix]))

@@ -2,9 +2,9 @@
 Schedules of the learning rate
 ==============================
 
-``learning_rate`` names how the rate changes while a network learns. Three schedules are scikit-learn's, for
-``solver="sgd"`` alone; the others work with every stochastic solver. Those that end, at 0 or nearly so, have to
-know when: after ``max_iter`` epochs.
+``learning_rate`` names how the rate changes while a network learns. ``"invscaling"`` and ``"adaptive"`` are
+those of scikit-learn, for ``solver="sgd"`` alone; the others work with every stochastic solver. Those that end,
+at 0 or nearly so, have to know when: after ``max_iter`` epochs.
 """
 
 import warnings
@@ -52,9 +52,9 @@ left.set(xlabel="epoch", ylabel="learning rate", title="learning_rate_init=0.3")
 figure.legend(loc="outside lower center", ncols=4)
 
 # %%
-# What they bring on the digits, as a mean of five seeds. At its best ``learning_rate_init`` each does about as
-# well as the others, but for ``"invscaling"``, which falls too fast at first. Where the rate is too high for a
-# constant one, those that fall to 0 in the end lose little: that helps where nobody has tuned it.
+# What they bring on the digits, as a mean of five seeds. At its best ``learning_rate_init`` each does about
+# as well as the others, but for ``"invscaling"``, which falls too fast at first. Where the rate is too high
+# for a constant one, those that fall to 0 in the end lose little: that helps where nobody has tuned it.
 
 rates = [0.02, 0.05, 0.1, 0.3, 1.0]
 for name, options in schedules.items():

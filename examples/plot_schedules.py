@@ -3,8 +3,8 @@ Schedules of the learning rate
 ==============================
 
 ``learning_rate`` names how the rate changes while a network learns. ``"invscaling"`` and ``"adaptive"`` are
-those of scikit-learn, for ``solver="sgd"`` alone; the others work with every stochastic solver. Those that end,
-at 0 or nearly so, have to know when: after ``max_iter`` epochs.
+those of scikit-learn, for ``solver="sgd"`` alone; the others work with every stochastic solver. Those that
+end, at 0 or nearly so, have to know when: after ``max_iter`` epochs.
 """
 
 import warnings

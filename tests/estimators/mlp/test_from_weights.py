@@ -205,6 +205,10 @@ def test_parameters_are_checked(kind):
     for parameters in ({"activation": "sine"}, {"out_activation": "sine"}, {"alpha": -1}):
         with pytest.raises(InvalidParameterError, match=next(iter(parameters))):
             kind.from_weights(*weights, **parameters)
+    for use_bias, message in (([True, False], "2 values"), (False, "no biases where intercepts has some")):
+        with pytest.raises(ValueError, match=f"use_bias.*{message}"):
+            kind.from_weights(*weights, use_bias=use_bias)
+    assert not kind.from_weights(weights[0], [np.zeros(3)], use_bias=False).intercepts_[0].any()
     for parameters in ({"hidden_layer_sizes": (3,)}, {"rate": 1}):
         with pytest.raises(TypeError, match=next(iter(parameters))):
             kind.from_weights(*weights, **parameters)

@@ -6,7 +6,7 @@ from typing import Any, Self, cast
 
 import numpy as np
 
-from fastnn.estimators.mlp.layers import hidden_activations
+from fastnn.estimators.mlp.layers import has_spare_biases, layers_with_bias, with_slope_at_zero
 from fastnn.kernels import to_host
 from fastnn.networks.layout import layout_of
 from fastnn.tables.activations import DEFAULT
@@ -68,7 +68,11 @@ class FromWeights:
             **parameters,
         )
         model._validate_params()
-        hidden_activations(model, len(sizes) - 2)
+        with_slope_at_zero(model, model._activation_names(len(sizes) - 2))
+        if has_spare_biases((b for _, b in layers), layers_with_bias(model, len(layers))):
+            raise ValueError(
+                f"use_bias={model.use_bias!r} says that there are no biases where intercepts has some."
+            )
         model._name_outputs(sizes[-1], classes)
         flat = layout.flat([W for W, _ in layers] + [b for _, b in layers], layers[0][0].dtype)
         output = model._head().output_activation if out_activation == "auto" else out_activation

@@ -120,6 +120,19 @@ def test_tied_weights_need_weights_that_are():
             method(X)
 
 
+def halves(random_state, fan_in, fan_out, dtype):
+    """A rule of the user's own."""
+    return random_state.normal(0, 0.5, (fan_in, fan_out))
+
+
+def test_tied_weights_begin_as_a_rule_of_the_users_draws_the_encoders():
+    model = Autoencoder(**TIED | {"weight_init": halves, "learning_rate_init": 1e-12}).fit(X)
+    plain = Autoencoder(**SMALL | {"weight_init": halves, "learning_rate_init": 1e-12}).fit(X)
+    for layer in range(2):
+        assert_allclose(model.coefs_[layer], plain.coefs_[layer], atol=1e-9)
+        assert_array_equal(model.coefs_[-1 - layer], model.coefs_[layer].T)
+
+
 # Noise.
 
 

@@ -386,7 +386,8 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseMLP, Au
     def _solve(
         self, network: Network, data: Data, rng: np.random.RandomState, *, first_pass: bool, one_epoch: bool
     ) -> Solution:
-        self._refuse(network, data, drawn=first_pass and isinstance(self.weight_init, str))
+        # Of what a rule has drawn the decoder's part does not count.
+        self._refuse(network, data, drawn=first_pass and not isinstance(self.weight_init, list | tuple))
         source: np.random.Generator | None = None
         if self.noise > 0:  # else nothing is drawn
             # With an integer random_state each call draws the same number; samples seen make it another one.

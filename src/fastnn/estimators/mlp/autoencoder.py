@@ -125,6 +125,9 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseMLP, Au
         (float32 or float64). All methods use what is in this list, so entries may be replaced.
     intercepts_ : list of ndarray of shape (n_out,)
         Biases of each layer.
+    saturation_ : ndarray of shape (n_hidden_layers,)
+        Share of the units of each hidden layer, the decoder's included, that hardly learn any more at the end
+        of ``fit``, as of :class:`MLPRegressor`. Where it is above 0.9, fit warns.
     loss_ : float
         Loss of the last epoch or iteration: half the squared error per element, penalty included.
     loss_curve_ : list of float

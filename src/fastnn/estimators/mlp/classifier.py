@@ -201,7 +201,7 @@ class MLPClassifier(FromWeights, GradientMethods, ClassifierMixin, BaseMLP, Clas
         Returns
         -------
         self : object
-            The estimator, with all attributes of a fit but losses and scores.
+            The estimator, with all attributes of a fit but losses, scores and ``saturation_``.
 
         Raises
         ------

@@ -50,7 +50,7 @@ class FromWeights:
         Returns
         -------
         model : object
-            An estimator with all attributes of a fit but losses and scores.
+            An estimator with all attributes of a fit but losses, scores and ``saturation_``.
 
         Raises
         ------

@@ -219,6 +219,12 @@ def test_pretraining_helps_whatever_the_activation(activation, tied):
     assert stacked.reconstruction_error(digits) < plain.reconstruction_error(digits)
 
 
+def test_relu_is_relu_in_pretraining_whatever_its_slope_at_zero():
+    """No argument is exactly 0 here, so that the slope there changes nothing."""
+    options = SMALL | {"activation": "relu", "pretrain": "layerwise"}
+    assert_same(*(Autoencoder(**options, relu_grad_at_zero=slope).fit(X) for slope in (0, 0.5)))
+
+
 def test_only_a_first_fit_pretrains():
     model = Autoencoder(**SMALL, pretrain="layerwise", warm_start=True).fit(X)
     plain = clone(model).set_params(pretrain=None)

@@ -143,6 +143,16 @@ def test_what_a_fit_sets_is_documented(estimator):
     assert {name for name in vars(model) if re.fullmatch("[a-z].*_", name)} <= documented
 
 
+def test_what_an_autoencoder_lacks_is_listed():
+    page = (ROOT / "docs/differences.md").read_text()
+    section = re.search(r"^## Autoencoder\n(.*?)^## ", page, flags=re.MULTILINE | re.DOTALL)[1]
+    names = [
+        {*kind._get_param_names(), *(name for estimator, name in METHODS if estimator is kind)}
+        for kind in (fastnn.MLPRegressor, fastnn.Autoencoder)
+    ]
+    assert names[0] - names[1] <= set(re.findall(r"`(\w+)`", section))
+
+
 def test_methods_are_found():
     found = {(estimator.__name__, name) for estimator, name in METHODS}
     assert found >= {("MLPClassifier", "fit"), ("MLPRegressor", "partial_fit"), ("GradKMeans", "transform")}

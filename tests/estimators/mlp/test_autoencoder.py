@@ -264,6 +264,18 @@ def test_early_stopping_judges_by_the_score():
     assert len(model.validation_scores_) == 5
 
 
+@pytest.mark.parametrize("options", [SMALL, TIED | {"pretrain": "layerwise"}], ids=["plain", "tied"])
+def test_dead_units_of_encoder_and_decoder_are_told(options):
+    model = Autoencoder(**options | {"activation": ("relu", "tanh")}, bias_init=-1e6)
+    layers = (
+        r"hidden layer 1 \(relu\) are dead.*hidden layer 2 \(tanh\) are saturated.*hidden layer 3 \(relu\)"
+    )
+    with pytest.warns(UserWarning, match=layers):
+        model.fit(X)
+    assert_array_equal(model.saturation_, [1, 1, 1])
+    assert_array_equal(Autoencoder(**options).fit(X).saturation_, [0, 0, 0])
+
+
 def test_names_frames_and_copies():
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame(X, columns=list("abcdefgh"))

@@ -127,6 +127,32 @@ def test_methods(estimator, name):
     check_form(method, ("Parameters", "Returns"))
 
 
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda estimator: estimator.__name__)
+def test_nothing_is_said_of_methods_that_others_have(estimator):
+    """What estimators share is documented once, and may name what one of them lacks."""
+    named = set(re.findall(r"``(\w+)``", inspect.getdoc(estimator)))
+    assert not {name for name in named & {name for _, name in METHODS} if not hasattr(estimator, name)}
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda estimator: estimator.__name__)
+def test_what_a_fit_sets_is_documented(estimator):
+    X = np.random.default_rng(0).normal(size=(60, 3))
+    model = estimator(max_iter=2, random_state=0).fit(X, (X[:, 0] > 0).astype(int))
+    documented = {name for names, _ in fields(sections(estimator)["Attributes"]) for name in names}
+    assert {name for name in vars(model) if re.fullmatch("[a-z].*_", name)} <= documented
+
+
+def test_what_an_autoencoder_lacks_is_listed():
+    page = (ROOT / "docs/differences.md").read_text()
+    section = re.search(r"^## Autoencoder\n(.*?)^## ", page, flags=re.MULTILINE | re.DOTALL)[1]
+    names = [
+        {*kind._get_param_names(), *(name for estimator, name in METHODS if estimator is kind)}
+        for kind in (fastnn.MLPRegressor, fastnn.Autoencoder)
+    ]
+    assert names[0] - names[1] <= set(re.findall(r"`(\w+)`", section))
+
+
 def test_methods_are_found():
     found = {(estimator.__name__, name) for estimator, name in METHODS}
     assert found >= {("MLPClassifier", "fit"), ("MLPRegressor", "partial_fit"), ("GradKMeans", "transform")}

@@ -25,6 +25,7 @@ from fastnn.estimators.mlp.layers import (
     layers_with_bias,
 )
 from fastnn.estimators.mlp.parameters import MLPParameters
+from fastnn.estimators.mlp.summary import SummaryMethods
 from fastnn.estimators.mlp.training import fitted_attributes, remarks_on_a_fit, trained
 from fastnn.estimators.on_device import refuse_sparse, rows_in_place
 from fastnn.estimators.sparse_rows import canonical_csr
@@ -63,7 +64,7 @@ _CHECKED_ALWAYS = {
 }
 
 
-class BaseMLP(Drafting, MLPParameters, BaseEstimator, ABC):
+class BaseMLP(SummaryMethods, Drafting, MLPParameters, BaseEstimator, ABC):
     """Base of ``MLPClassifier``, ``MLPRegressor`` and ``Autoencoder``."""
 
     # What the subclasses add.

@@ -104,8 +104,8 @@ def test_validation_that_began_later_belongs_to_the_last_epochs():
     model.set_params(early_stopping=True)
     with pytest.warns(ConvergenceWarning):
         model.fit(X, y)
-    n_judged = len(model.validation_scores_)
-    assert len(model.loss_curve_) == n_before + n_judged
+    n_validated = len(model.validation_scores_)
+    assert len(model.loss_curve_) == n_before + n_validated
     model.best_epoch_ = 1
     display = LossCurveDisplay.from_estimator(model)
     assert_shows(display.score_line_, model.validation_scores_, first=n_before)

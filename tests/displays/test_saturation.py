@@ -63,10 +63,10 @@ def test_rows_that_are_given(network, form):
     assert (heights(one)[0], heights(both)[0]) == (1, 0)
 
 
-def test_layers_that_are_not_judged(network):
+def test_layers_of_which_no_share_is_known(network):
     display = SaturationDisplay.from_estimator(network, X)
     (text,) = display.ax_.texts
-    assert text.get_text() == "not judged"
+    assert text.get_text() == "not known"
     assert text.get_position()[0] == 2
 
 

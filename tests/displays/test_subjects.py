@@ -1,5 +1,6 @@
 """Matplotlib is loaded when a figure is drawn, and missed in words."""
 
+import os
 import subprocess
 import sys
 
@@ -24,8 +25,9 @@ print("matplotlib" in sys.modules)
 fastnn.WeightsDisplay([[1.0]]).plot()
 print("matplotlib" in sys.modules)
 """
-    options = {"capture_output": True, "text": True, "check": True, "env": None}
-    shown = subprocess.run([sys.executable, "-c", code], **options).stdout
+    environment = os.environ | {"MPLBACKEND": "Agg"}
+    command = [sys.executable, "-c", code]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
     assert shown.split() == ["False", "True"]
 
 

@@ -20,14 +20,14 @@ class LossCurveDisplay:
     ----------
     loss_curve : array-like of shape (n_epochs,)
         Training loss of each epoch.
-    validation_loss_curve : array-like of shape (n_judged,), default=None
+    validation_loss_curve : array-like of shape (n_validated,), default=None
         Loss of the validation data after each epoch.
-    validation_scores : array-like of shape (n_judged,), default=None
+    validation_scores : array-like of shape (n_validated,), default=None
         Score of the validation data after each epoch.
     learning_rate_curve : array-like of shape (n_epochs,), default=None
         Learning rate of each epoch.
     best_epoch : int, default=None
-        Index of the best epoch among those that were judged, from 0.
+        Index of the best epoch among those that were validated, from 0.
     estimator_name : str, default=None
         Name that stands before those of the lines.
     unit : str, default="epoch"
@@ -213,10 +213,10 @@ class LossCurveDisplay:
         return ax, _line_at_the_end(ax, curve, len(self.loss_curve), **options)
 
     def _best_at(self, n_epochs: int) -> int:
-        """The best epoch among all: it counts from the first one that was judged."""
-        for judged in (self.validation_scores, self.validation_loss_curve):
-            if judged is not None and len(judged):
-                return n_epochs - len(judged) + int(self.best_epoch or 0)
+        """The best epoch among all: it counts from the first one that was validated."""
+        for curve in (self.validation_scores, self.validation_loss_curve):
+            if curve is not None and len(curve):
+                return n_epochs - len(curve) + int(self.best_epoch or 0)
         return int(self.best_epoch or 0)
 
     def _legend(self) -> None:

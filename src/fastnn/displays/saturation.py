@@ -19,7 +19,7 @@ class SaturationDisplay:
     Parameters
     ----------
     shares : array-like of shape (n_hidden_layers,)
-        Share of the units of each hidden layer; NaN for a layer that is not judged.
+        Share of the units of each hidden layer; NaN for a layer of which none is known.
     activations : sequence of str, default=None
         Activation of each hidden layer.
 
@@ -127,7 +127,7 @@ class SaturationDisplay:
         positions = np.arange(len(shares))
         self.bars_ = ax.bar(positions, shares, **kwargs)
         for at in np.flatnonzero(np.isnan(shares)):
-            ax.text(at, 0.02, "not judged", rotation=90, ha="center", va="bottom", color="0.4")
+            ax.text(at, 0.02, "not known", rotation=90, ha="center", va="bottom", color="0.4")
         self.limit_line_ = ax.axhline(
             LIMIT, color="0.4", linewidth=1, linestyle="--", label=f"fit warns above {LIMIT:.0%}"
         )

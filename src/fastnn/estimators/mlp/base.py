@@ -27,6 +27,7 @@ from fastnn.estimators.mlp.layers import (
     with_slope_at_zero,
 )
 from fastnn.estimators.mlp.parameters import MLPParameters
+from fastnn.estimators.mlp.summary import SummaryMethods
 from fastnn.estimators.mlp.training import fitted_attributes, remarks_on_a_fit, trained
 from fastnn.estimators.on_device import refuse_sparse, rows_in_place
 from fastnn.estimators.sparse_rows import canonical_csr
@@ -65,7 +66,7 @@ _CHECKED_ALWAYS = {
 }
 
 
-class BaseMLP(Drafting, MLPParameters, BaseEstimator, ABC):
+class BaseMLP(SummaryMethods, Drafting, MLPParameters, BaseEstimator, ABC):
     """Base of ``MLPClassifier``, ``MLPRegressor`` and ``Autoencoder``."""
 
     # What the subclasses add.

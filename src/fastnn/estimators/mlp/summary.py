@@ -106,7 +106,7 @@ def fitted_layers(estimator: Any) -> list[FittedLayer]:
     coefs, intercepts = model._checked_parameters()
     n_hidden = len(coefs) - 1
     names = [*(f"hidden {number}" for number in range(1, n_hidden + 1)), "output"]
-    activations = [*users_names(model._hidden_activations(n_hidden)), model.out_activation_]
+    activations = [*model._activation_names(n_hidden), model.out_activation_]
     is_shared = getattr(model, "tied_weights", False) and is_tied(coefs)
     layers = [FittedLayer("input", len(coefs[0]), "", False, 0)]
     for at, has_bias in enumerate(layers_with_bias(model, len(coefs))):
@@ -115,11 +115,6 @@ def fitted_layers(estimator: Any) -> list[FittedLayer]:
         n_parameters = own + (n_units if has_bias else 0)
         layers.append(FittedLayer(names[at], n_units, activations[at], has_bias, n_parameters))
     return layers
-
-
-def users_names(activations: Sequence[str]) -> list[str]:
-    """Names of activations as a user gives them, from those that the engine knows them by."""
-    return [_USERS_NAMES.get(name, name) for name in activations]
 
 
 def _total(layers: list[FittedLayer]) -> int:

@@ -22,6 +22,7 @@ from fastnn.estimators.mlp.layers import (
     check_trainable,
     check_use,
     has_spare_biases,
+    in_order,
     initial_factors,
     layers_with_bias,
     with_slope_at_zero,
@@ -288,7 +289,7 @@ class BaseMLP(SummaryMethods, Drafting, MLPParameters, BaseEstimator, ABC):
 
     def _hidden_layer_sizes(self) -> list[int]:
         sizes = self.hidden_layer_sizes
-        sizes = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
+        sizes = list(in_order("hidden_layer_sizes", sizes)) if hasattr(sizes, "__iter__") else [sizes]
         if not all(isinstance(size, Integral) and not isinstance(size, bool) for size in sizes):
             raise ValueError(f"hidden_layer_sizes must hold integers, got {sizes}.")
         if any(size <= 0 for size in sizes):

@@ -23,6 +23,9 @@ from fastnn.networks.one_hot import OneHot
 from fastnn.tables.activations import LOGISTIC
 from fastnn.tables.losses import Head
 
+# Output activations that say of each class by itself how sure it is; networks of given weights have all of them.
+_FROM_0_TO_1 = {LOGISTIC.name, "hard_sigmoid", "hard_limit"}
+
 
 @declared
 class ClassifierParameters(MLPParameters, HeadParameters, ClassifierLoss):
@@ -147,8 +150,11 @@ class MLPClassifier(FromWeights, GradientMethods, ClassifierMixin, BaseMLP, Clas
         binarizer = LabelBinarizer(sparse_output=True)
         fits = classes.shape == (n_classes,)
         if fits:
-            binarizer.fit(np.eye(n_outputs, dtype=int) if multilabel else classes)
-            fits = np.array_equal(binarizer.classes_, classes)
+            try:
+                binarizer.fit(np.eye(n_outputs, dtype=int) if multilabel else classes)
+                fits = np.array_equal(binarizer.classes_, classes)
+            except TypeError:  # labels that no order can sort
+                fits = False
         if not fits:
             which = "the numbers of the columns" if multilabel else "sorted and different"
             raise ValueError(
@@ -294,8 +300,10 @@ class MLPClassifier(FromWeights, GradientMethods, ClassifierMixin, BaseMLP, Clas
         Returns
         -------
         y_prob : ndarray of shape (n_samples, n_classes)
-            Columns in the order of ``classes_``; float32 where both X and the model are. Logistic outputs of
-            several classes are divided by their sum; where that is 0, all classes are equally probable.
+            Columns in the order of ``classes_``; float32 where both X and the model are. Outputs of several
+            classes that are each from 0 to 1 (``"logistic"``, ``"hard_sigmoid"``, ``"hard_limit"``) are divided
+            by their sum; where that is 0, all classes are equally probable. Activations with another range,
+            which no loss of a classifier goes with, give no probabilities: they come as they are.
         """
         return to_kind_of(X, self._probabilities(X), self.device)
 
@@ -303,7 +311,7 @@ class MLPClassifier(FromWeights, GradientMethods, ClassifierMixin, BaseMLP, Clas
         outputs = self._outputs(X)
         if outputs.shape[1] == 1:
             return np.hstack([1 - outputs, outputs])
-        if self.out_activation_ == LOGISTIC.name and self._one_of_several:
+        if self.out_activation_ in _FROM_0_TO_1 and self._one_of_several:
             total = outputs.sum(axis=1, keepdims=True)
             outputs /= np.where(total > 0, total, 1)
             outputs[total[:, 0] == 0] = 1 / outputs.shape[1]

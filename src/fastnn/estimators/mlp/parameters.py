@@ -17,13 +17,15 @@ from fastnn.estimators.declaration import (
 )
 from fastnn.estimators.mlp.first_weights import FirstWeightParameters
 from fastnn.estimators.mlp.layers import LayerwiseParameters
+from fastnn.estimators.mlp.reporting import ReportParameters
+from fastnn.estimators.mlp.validation import ValidationParameters
 from fastnn.networks.schedules import SCHEDULES
 from fastnn.networks.solvers import SOLVERS
 from fastnn.tables.activations import DEFAULT, LAYER_ACTIVATIONS
 
 
 @declared
-class MLPParameters(FirstWeightParameters, LayerwiseParameters):
+class MLPParameters(FirstWeightParameters, LayerwiseParameters, ValidationParameters, ReportParameters):
     """What every multi-layer perceptron can be told."""
 
     # References are those of the estimators: [3]_ is Adam's, [4]_ dropout's.
@@ -124,12 +126,6 @@ class MLPParameters(FirstWeightParameters, LayerwiseParameters):
         without progress. For ``"lbfgs"`` and ``"lm"`` the largest gradient component of a solution.
         """,
     )
-    verbose: int = parameter(
-        "verbose",
-        default=False,
-        kind="bool",
-        doc="Print the loss of each epoch.",
-    )
     warm_start: bool = parameter(
         "boolean",
         default=False,
@@ -149,8 +145,9 @@ class MLPParameters(FirstWeightParameters, LayerwiseParameters):
         "boolean",
         default=False,
         doc="""
-        Hold out ``validation_fraction`` of the data (stratified for a single column of classes), judge
-        progress by the score on it, and keep the parameters of the best epoch.
+        Hold out ``validation_fraction`` of the data (stratified for a single column of classes), or take
+        `X_val` where ``fit`` gets it, judge progress by the score on these rows, and keep the parameters of
+        the best epoch.
         """,
     )
     validation_fraction: float = parameter(

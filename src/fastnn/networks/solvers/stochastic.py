@@ -150,8 +150,7 @@ def train_stochastic(problem: Problem, settings: StochasticSettings) -> Solution
             if end.broken:
                 break
             progress.record_epoch(loss, n)
-            problem.tell(f"Iteration {progress.n_iter}, loss = {loss:.8f}")
-            monitor.epoch(loss)
+            is_last = monitor.epoch(loss, optimizer.learning_rate)
             optimizer.learning_rate = schedule.after_epoch(optimizer.learning_rate, progress.t)
             if progress.has_stalled(settings.n_iter_no_change):
                 rate, note = schedule.when_stalled(optimizer.learning_rate)
@@ -160,6 +159,8 @@ def train_stochastic(problem: Problem, settings: StochasticSettings) -> Solution
                     break
                 optimizer.learning_rate = rate
                 progress.go_on()
+            if is_last:
+                break
         else:
             end.by_number = True
         end.bound = None if end.broken else bound
@@ -191,7 +192,7 @@ def _solution(
 ) -> Solution:
     """What has come of a training that has ended; the network gets the parameters that count."""
     network, progress, broken = problem.network, problem.progress, end.broken
-    scored = problem.score is not None
+    scored = problem.early_stopping
     if scored or broken:
         monitor.restore()
     has_best = scored and progress.has_best

@@ -126,6 +126,16 @@ class MLPParameters(FirstWeightParameters, LayerwiseParameters, ValidationParame
         without progress. For ``"lbfgs"`` and ``"lm"`` the largest gradient component of a solution.
         """,
     )
+    verbose: int = parameter(
+        "verbose",
+        default=False,
+        kind="bool or int",
+        doc="""
+        1 prints the loss of each epoch or iteration, and the validation score, as scikit-learn does. 2 prints
+        a line of loss, validation, learning rate, pace, and the time that is left if all ``max_iter`` epochs
+        are done.
+        """,
+    )
     warm_start: bool = parameter(
         "boolean",
         default=False,

@@ -18,16 +18,6 @@ if TYPE_CHECKING:
 class ReportParameters:
     """What a multi-layer perceptron can be told of its reports."""
 
-    verbose: int = parameter(
-        "verbose",
-        default=False,
-        kind="bool or int",
-        doc="""
-        1 prints the loss of each epoch or iteration, and the validation score, as scikit-learn does. 2 prints
-        a line of loss, validation, learning rate, pace, and the time that is left if all ``max_iter`` epochs
-        are done.
-        """,
-    )
     callback: Callable[..., Any] | None = parameter(
         callable,
         None,

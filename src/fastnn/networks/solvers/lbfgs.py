@@ -44,6 +44,7 @@ def train_lbfgs(problem: Problem, settings: LbfgsSettings) -> Solution:
     kept = parameters.copy()
     n_done = 0
     is_ended = False
+    raised: StopIteration | None = None  # of who watches, which SciPy would take for its own
 
     def objective(x: np.ndarray) -> tuple[float, np.ndarray]:
         parameters[:] = x
@@ -54,14 +55,18 @@ def train_lbfgs(problem: Problem, settings: LbfgsSettings) -> Solution:
         return loss, gradient  # SciPy takes a copy, in float64
 
     def after_iteration(intermediate_result: Any) -> None:
-        nonlocal n_done, is_ended
+        nonlocal n_done, is_ended, raised
         n_done += 1
         if np.isfinite(intermediate_result.fun) and np.isfinite(intermediate_result.x).all():
             kept[:] = intermediate_result.x
         if problem.watch is None:
             return
         parameters[:] = intermediate_result.x  # the search may have looked elsewhere last
-        is_ended = problem.watch(Epoch(n_done - 1, float(intermediate_result.fun)))
+        try:
+            is_ended = problem.watch(Epoch(n_done - 1, float(intermediate_result.fun)))
+        except StopIteration as error:
+            raised = error
+            raise
         if is_ended:
             raise StopIteration
 
@@ -75,6 +80,8 @@ def train_lbfgs(problem: Problem, settings: LbfgsSettings) -> Solution:
             callback=after_iteration,
             options={"maxfun": settings.max_fun, "maxiter": settings.max_iter, "gtol": settings.tol},
         )
+    if raised is not None:
+        raise raised
     parameters[:] = result.x
     broken = what_is_not_finite(parameters, None if np.isfinite(result.fun) else "losses")
     if broken:

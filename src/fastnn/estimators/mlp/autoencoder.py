@@ -128,13 +128,18 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseMLP, Au
     loss_ : float
         Loss of the last epoch or iteration: half the squared error per element, penalty included.
     loss_curve_ : list of float
-        Loss of each epoch, with its noise and dropout. Like the next three, not for ``solver="lbfgs"``.
+        Loss of each epoch, with its noise and dropout. Like the next five, not for ``solver="lbfgs"``.
     best_loss_ : float or None
         Least loss of an epoch; None with ``early_stopping``.
     validation_scores_ : list of float or None
-        ``score`` of the held-out data after each epoch; None without ``early_stopping``.
+        ``score`` of the validation rows, or what ``scoring`` says, after each epoch; None where there are
+        none.
+    validation_loss_curve_ : list of float or None
+        Mean loss of the validation rows after each epoch, without the penalty.
     best_validation_score_ : float or None
-        The highest of them.
+        The highest of the scores.
+    best_epoch_ : int or None
+        Its place in ``validation_scores_``, from 0; None where no score is finite.
     t_ : int
         Training samples seen, repetitions counted.
     n_features_in_ : int

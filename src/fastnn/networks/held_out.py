@@ -77,6 +77,8 @@ def mean_loss(network: Network, data: Data) -> Callable[[np.ndarray], float]:
     head, dtype = network.loss, network.dtype
     Y = data.Y.astype(dtype) if isinstance(data.Y, np.ndarray) else data.Y.dense(dtype)
     scale, address = head.scale(Y.shape[1]), device.loss_loops.address(head.code, dtype)
+    weight = data.sample_weight
+    total = float(Y.shape[0]) if weight is None else weight.sum(dtype=np.float64)
 
     def loss_of(outputs: np.ndarray) -> float:
         losses = Y.copy()
@@ -84,6 +86,6 @@ def mean_loss(network: Network, data: Data) -> Callable[[np.ndarray], float]:
         # On the way to divergence sums overflow: then the loss is infinite.
         with np.errstate(over="ignore", invalid="ignore"):
             of_rows = losses.sum(axis=1, dtype=np.float64)
-            return scale * float(np.average(of_rows, weights=data.sample_weight))
+            return float((of_rows if weight is None else of_rows * weight).sum() / total * scale)
 
     return loss_of

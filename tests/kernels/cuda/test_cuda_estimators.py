@@ -174,6 +174,8 @@ def test_validation_rows(blobs, early_stopping, scoring):
     assert clone(model).set_params(device="cpu").fit(X, y, **there).loss_curve_ == expected.loss_curve_
     with pytest.raises(ValueError, match="scoring='accuracy' needs the processor"):
         clone(model).set_params(device="cuda", scoring="accuracy", early_stopping=True).fit(X, y, **val)
+    with pytest.raises(TypeError, match="Sparse data was passed for X_val"):
+        clone(model).set_params(device="cuda").fit(X, y, X_val=sparse.csr_matrix(X), y_val=y)
 
 
 def test_callbacks_get_the_data(blobs):

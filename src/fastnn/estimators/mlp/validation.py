@@ -6,14 +6,12 @@ from numbers import Real
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.metrics import get_scorer
-from sklearn.utils import check_consistent_length
 
 from fastnn.estimators.declaration import declared, parameter
 from fastnn.estimators.weights import checked_weights
-from fastnn.kernels.contract.network import EngineRows
-from fastnn.kernels.shared.device_rows import DeviceRows
-from fastnn.networks.backends import rows_and_backend
+from fastnn.networks.backends import rows_beside
 from fastnn.networks.data import Data
 from fastnn.networks.held_out import mean_loss
 from fastnn.networks.network import Network
@@ -104,14 +102,17 @@ def given_data(model: "BaseMLP", given: GivenRows, data: Data) -> Data | None:
 
     Raises
     ------
+    TypeError
+        They are sparse, and the training rows are on a GPU.
     ValueError
         They do not go with the training rows.
     """
     if given.X is None:
         return None
     reader = model._draft()
-    # As partial_fit reads: not every class has to be there, and nothing is fitted.
-    reader.warm_start, reader.device = False, _device_of(data.X)
+    # As partial_fit reads: not every class has to be there, and nothing is fitted. On the host, from
+    # where the rows go to those for training.
+    reader.warm_start, reader.device = False, "cpu"
     dtype = data.X.dtype
     try:
         X, Y = reader._validate_input(given.X, given.y, None, incremental=True, reset=False)
@@ -122,14 +123,14 @@ def given_data(model: "BaseMLP", given: GivenRows, data: Data) -> Data | None:
         Y = Y.reshape(-1, 1)
     if Y.shape[1] != data.Y.shape[1]:
         raise ValueError(f"y_val has {Y.shape[1]} outputs, but y has {data.Y.shape[1]}.")
-    check_consistent_length(np.empty(X.shape[0]), np.empty(Y.shape[0]))
     if isinstance(Y, np.ndarray) and Y.dtype != np.bool_:
         Y = np.ascontiguousarray(Y, dtype)
-    return Data(rows_and_backend(X)[0].astype(dtype), Y, weights)
-
-
-def _device_of(rows: EngineRows) -> str:
-    return f"cuda:{rows.ordinal}" if isinstance(rows, DeviceRows) else "cpu"
+    if issparse(X) and not isinstance(data.X, HostRows):
+        raise TypeError(
+            "Sparse data was passed for X_val, and a GPU needs dense data: use X_val.toarray(), or "
+            "device='cpu'."
+        )
+    return Data(rows_beside(data.X, X, model.precision).astype(dtype), Y, weights)
 
 
 def validator(

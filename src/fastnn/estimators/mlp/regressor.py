@@ -144,7 +144,7 @@ class MLPRegressor(FromWeights, GradientMethods, RegressorMixin, BaseMLP, Regres
         Returns
         -------
         self : object
-            The estimator, with all attributes of a fit but losses and scores.
+            The estimator, with all attributes of a fit but losses, scores and ``saturation_``.
 
         Raises
         ------

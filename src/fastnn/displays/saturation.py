@@ -7,7 +7,6 @@ import numpy as np
 
 from fastnn.displays.subjects import axes_to_draw_on, fitted_subject
 from fastnn.estimators.mlp.base import BaseMLP
-from fastnn.estimators.mlp.summary import users_names
 from fastnn.networks.saturation import LIMIT, RULES, share_of_units
 
 
@@ -95,9 +94,9 @@ class SaturationDisplay:
                 f"This {type(model).__name__} has no saturation_, which fit sets and partial_fit does not: "
                 "give the rows X to look at."
             )
-        activations = model._hidden_activations(model.n_layers_ - 2)
+        activations = model._activation_names(model.n_layers_ - 2)
         shares = model.saturation_ if X is None else _shares(model, X, activations)
-        return cls(shares, activations=users_names(activations)).plot(ax, **kwargs)
+        return cls(shares, activations=activations).plot(ax, **kwargs)
 
     def plot(self, ax: Any = None, **kwargs: Any) -> Self:
         """Draw the bars.

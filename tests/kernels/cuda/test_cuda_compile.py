@@ -45,6 +45,8 @@ from fastnn.kernels.shared.value_types import Float64s, Int64s, Real, Reals2D
 if SIMULATED:
     pytest.skip("the simulator compiles nothing", allow_module_level=True)
 
+pytestmark = pytest.mark.compiles_for_a_gpu
+
 FOLDER = Path(memory.__file__).parents[1]
 ARCHITECTURES = [(8, 0), (9, 0)]
 TARGETS = ["sm_{}{}".format(*architecture) for architecture in ARCHITECTURES]

@@ -8,14 +8,12 @@ from sklearn.utils.validation import check_is_fitted
 
 from fastnn.estimators.mlp.layers import layers_with_bias
 from fastnn.networks.tied import is_tied
-from fastnn.tables.activations import DEFAULT, RELU_AT_ZERO
 
 if TYPE_CHECKING:
     from fastnn.estimators.mlp.base import BaseMLP
 
 _HEADINGS = ("layer", "units", "activation", "bias", "parameters")
 # The activation has one name, whatever counts as its derivative at 0.
-_USERS_NAMES = {slope.name: DEFAULT for slope in RELU_AT_ZERO.values()}
 
 _HTML = """
     <div class="estimator-table">
@@ -106,7 +104,7 @@ def fitted_layers(estimator: Any) -> list[FittedLayer]:
     coefs, intercepts = model._checked_parameters()
     n_hidden = len(coefs) - 1
     names = [*(f"hidden {number}" for number in range(1, n_hidden + 1)), "output"]
-    activations = [*users_names(model._hidden_activations(n_hidden)), model.out_activation_]
+    activations = [*model._activation_names(n_hidden), model.out_activation_]
     is_shared = getattr(model, "tied_weights", False) and is_tied(coefs)
     layers = [FittedLayer("input", len(coefs[0]), "", False, 0)]
     for at, has_bias in enumerate(layers_with_bias(model, len(coefs))):
@@ -115,11 +113,6 @@ def fitted_layers(estimator: Any) -> list[FittedLayer]:
         n_parameters = own + (n_units if has_bias else 0)
         layers.append(FittedLayer(names[at], n_units, activations[at], has_bias, n_parameters))
     return layers
-
-
-def users_names(activations: Sequence[str]) -> list[str]:
-    """Names of activations as a user gives them, from those that the engine knows them by."""
-    return [_USERS_NAMES.get(name, name) for name in activations]
 
 
 def _total(layers: list[FittedLayer]) -> int:

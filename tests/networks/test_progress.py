@@ -74,7 +74,7 @@ def test_a_run_goes_on_from_another():
 
 
 def test_epochs_can_be_taken_back():
-    progress = Progress(None, 0.5, 0, 40, [1.0, 0.5], [0.4, 0.5], [2.0, 1.0])
+    progress = Progress(None, 0.5, 0, 40, [1.0, 0.5], [0.4, 0.5], validation_losses=[2.0, 1.0])
     for loss in (0.4, np.inf, np.inf):
         progress.record_epoch(loss, 20)
         progress.judge_score(-loss, 0.0)

@@ -29,8 +29,12 @@ class Progress:
         Training samples seen, repetitions counted.
     loss_curve : list of float
         Loss of each epoch.
-    validation_scores, validation_losses : list of float or None
-        Score and loss after each epoch; None where nothing is validated.
+    validation_scores : list of float or None
+        Score after each epoch; None where nothing is validated.
+    learning_rate_curve : list of float
+        Learning rate of each epoch's first update; NaN where there is none.
+    validation_losses : list of float or None
+        Loss of the validation rows after each epoch; None where nothing is validated.
     """
 
     best_loss: float | None
@@ -39,6 +43,7 @@ class Progress:
     t: int = 0
     loss_curve: list[float] = field(default_factory=list)
     validation_scores: list[float] | None = None
+    learning_rate_curve: list[float] = field(default_factory=list)
     validation_losses: list[float] | None = None
 
     def __post_init__(self) -> None:
@@ -80,10 +85,11 @@ class Progress:
                 best, place = score, number
         return place
 
-    def record_epoch(self, loss: float, n: int) -> None:
-        """An epoch of `n` rows has ended."""
+    def record_epoch(self, loss: float, n: int, rate: float = np.nan) -> None:
+        """An epoch of `n` rows has ended, whose first update had this learning rate."""
         self.t += n
         self.loss_curve.append(loss)
+        self.learning_rate_curve.append(rate)
 
     def record_validation(self, validation: Validation) -> None:
         """What was found after an epoch."""
@@ -126,8 +132,12 @@ class Progress:
     def forget(self, n_epochs: int, n: int) -> None:
         """Take back the last epochs, of `n` rows each."""
         self.t -= n_epochs * n
-        del self.loss_curve[len(self.loss_curve) - n_epochs :]
-        for curve in (self.validation_scores, self.validation_losses):
+        for curve in (
+            self.loss_curve,
+            self.learning_rate_curve,
+            self.validation_scores,
+            self.validation_losses,
+        ):
             if curve is not None:
                 del curve[len(curve) - n_epochs :]
         if self.validation_scores is not None:

@@ -161,7 +161,7 @@ def network_kernels(real):
         ),
         "fill_table": (
             [steps.table_kernel(rule) for rule in range(len(RULES))],
-            (FLOAT, F64, FLOAT, V, F64, types.Array(real, 2, "C")),
+            (F64, F64, FLOAT, V, F64, types.Array(real, 2, "C")),
             FEW,
         ),
     }

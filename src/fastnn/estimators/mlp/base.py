@@ -27,6 +27,7 @@ from fastnn.estimators.mlp.layers import (
     layers_with_bias,
     with_slope_at_zero,
 )
+from fastnn.estimators.mlp.learning_rates import check_learning_rates
 from fastnn.estimators.mlp.parameters import MLPParameters
 from fastnn.estimators.mlp.summary import SummaryMethods
 from fastnn.estimators.mlp.training import Following, fitted_attributes, remarks_on_a_fit, trained
@@ -54,6 +55,7 @@ _OF_ONE_RUN = (
     "loss_",
     "best_loss_",
     "loss_curve_",
+    "learning_rate_curve_",
     "validation_scores_",
     "best_validation_score_",
     "validation_loss_curve_",
@@ -67,6 +69,7 @@ _CHECKED_ALWAYS = {
     *("dropout", "precision", "loss", "out_activation", "huber_delta", "quantile"),
     *("noise", "tied_weights", "activation"),
     *("relu_grad_at_zero", "use_bias", "bias_learning_rate_factor", "accumulate_batches"),
+    *("learning_rate", "learning_rate_decay", "warmup_epochs"),
     *("scoring", "callback"),
 }
 
@@ -251,6 +254,7 @@ class BaseMLP(CallbackSupport, SummaryMethods, Drafting, MLPParameters, BaseEsti
             type(self).__name__,
         )
         check_use(self)
+        check_learning_rates(self, incremental)
         if is_classifier(self) and not SOLVERS[self.solver].classifies:
             able = [name for name, solver in SOLVERS.items() if solver.classifies]
             raise ValueError(

@@ -35,11 +35,13 @@ class MLPRegressor(FromWeights, GradientMethods, RegressorMixin, BaseMLP, Regres
     loss_ : float
         Loss of the last epoch or iteration, penalty included.
     best_loss_ : float or None
-        Least loss of an epoch; None with ``early_stopping``. Like the next five, not for
+        Least loss of an epoch; None with ``early_stopping``. Like the next six, not for
         ``solver="lbfgs"``.
     loss_curve_ : list of float
         Mean loss of the batches of each epoch, each before its step; of ``solver="lm"`` the loss after each
         iteration.
+    learning_rate_curve_ : list of float
+        Learning rate of the first step of each epoch; NaN for ``solver="lm"``, which has none.
     validation_scores_ : list of float or None
         R squared on the validation rows, or what ``scoring`` says, after each epoch; None where there are
         none.

@@ -120,6 +120,7 @@ def fitted_attributes(solution: Solution) -> dict[str, Any]:
             "validation_loss_curve_": progress.validation_losses,
             "best_epoch_": progress.best_epoch,
             "loss_curve_": progress.loss_curve,
+            "learning_rate_curve_": progress.learning_rate_curve,
             "t_": progress.t,
             "_no_improvement_count": progress.no_improvement_count,
         }
@@ -140,7 +141,10 @@ def _progress(model: "BaseMLP", first_pass: bool, scored: bool, validated: bool)
     progress = Progress.begin(scored, validated)
     if first_pass:
         return progress
-    progress = replace(progress, t=model.t_, loss_curve=list(getattr(model, "loss_curve_", [])))
+    losses = list(getattr(model, "loss_curve_", []))
+    # A model of an older pickle does not say by which rates it was trained.
+    rates = list(getattr(model, "learning_rate_curve_", [np.nan] * len(losses)))
+    progress = replace(progress, t=model.t_, loss_curve=losses, learning_rate_curve=rates)
     if not hasattr(model, "loss_curve_") or (model.best_loss_ is None) != scored:
         return progress
     progress.best_loss, progress.no_improvement_count = model.best_loss_, model._no_improvement_count
@@ -148,8 +152,7 @@ def _progress(model: "BaseMLP", first_pass: bool, scored: bool, validated: bool)
     if validated and scores is not None:
         progress.best_validation_score, progress.validation_scores = model.best_validation_score_, [*scores]
         # A model of a former version has none.
-        losses = getattr(model, "validation_loss_curve_", None)
-        progress.validation_losses = [np.nan] * len(scores) if losses is None else [*losses]
+        progress.validation_losses = list(getattr(model, "validation_loss_curve_", [np.nan] * len(scores)))
     return progress
 
 

@@ -107,7 +107,7 @@ def test_training_goes_on_from_initialize_as_a_fit_begins(kind, parameters, dtyp
     whole = clone(model).fit(X, y)
     fitted = {name for name in vars(whole) if name.endswith("_") and not name.startswith("_")}
     curves = {"loss_", "best_loss_", "loss_curve_", "validation_scores_", "best_validation_score_"}
-    curves |= {"validation_loss_curve_", "best_epoch_"}
+    curves |= {"validation_loss_curve_", "best_epoch_", "learning_rate_curve_"}
     assert fitted - vars(model).keys() <= curves | {"saturation_"}
     assert model.t_ == model.n_iter_ == 0
     assert model.predict(X).shape == y.shape

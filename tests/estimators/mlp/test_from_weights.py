@@ -174,11 +174,18 @@ def test_labels_are_checked():
         MLPRegressor.from_weights([np.ones((2, 1))], [np.ones(1)], classes=[0, 1])
 
 
-@pytest.mark.parametrize(("name", "scale"), [("hard_limit", 1), ("hard_sigmoid", 1 / 6), ("logistic", 1)])
-def test_probabilities_of_outputs_from_0_to_1(name, scale):
+@pytest.mark.parametrize(
+    ("name", "function"),
+    [
+        ("hard_limit", lambda z: z > 0),
+        ("hard_sigmoid", lambda z: np.clip(z / 6 + 0.5, 0, 1)),
+        ("logistic", expit),
+    ],
+)
+def test_probabilities_of_outputs_from_0_to_1(name, function):
     model = MLPClassifier.from_weights([np.eye(3)], [np.zeros(3)], out_activation=name)
     X = np.array([[3.0, 2.0, -3.0], [-900.0, -900.0, -900.0], [0.5, -0.5, -4.0]])
-    outputs = {"hard_limit": X > 0, "hard_sigmoid": np.clip(scale * X + 0.5, 0, 1), "logistic": expit(X)}[name]
+    outputs = function(X)
     total = outputs.sum(axis=1, keepdims=True)
     expected = np.where(total > 0, outputs / np.where(total > 0, total, 1), 1 / 3)
     assert_allclose(model.predict_proba(X), expected, rtol=1e-12)

@@ -23,7 +23,7 @@ from fastnn.networks.one_hot import OneHot
 from fastnn.tables.activations import LOGISTIC
 from fastnn.tables.losses import Head
 
-# Output activations that say of each class by itself how sure it is; networks of given weights have all of them.
+# Output activations that say of each class by itself how sure it is. Networks of given weights have them all.
 _FROM_0_TO_1 = {LOGISTIC.name, "hard_sigmoid", "hard_limit"}
 
 
@@ -306,9 +306,9 @@ class MLPClassifier(FromWeights, GradientMethods, ClassifierMixin, BaseMLP, Clas
         -------
         y_prob : ndarray of shape (n_samples, n_classes)
             Columns in the order of ``classes_``; float32 where both X and the model are. Outputs of several
-            classes that are each from 0 to 1 (``"logistic"``, ``"hard_sigmoid"``, ``"hard_limit"``) are divided
-            by their sum; where that is 0, all classes are equally probable. Activations with another range,
-            which no loss of a classifier goes with, give no probabilities: they come as they are.
+            classes that are each from 0 to 1 (``"logistic"``, ``"hard_sigmoid"``, ``"hard_limit"``) are
+            divided by their sum; where that is 0, all classes are equally probable. Activations with another
+            range, which no loss of a classifier goes with, give no probabilities: they come as they are.
         """
         return to_kind_of(X, self._probabilities(X), self.device)
 

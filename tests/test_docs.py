@@ -291,14 +291,14 @@ def test_the_guides_parameter():
         extended = estimator(
             type(kind.__name__, (kind, more), {"__doc__": kind.__doc__.partition("Parameters\n")[0]})
         )
-        assert inspect.signature(extended).parameters["label_smoothing"].default == 0.0
+        assert inspect.signature(extended).parameters["input_dropout"].default == 0.0
         assert len(signature(extended)) == len(signature(kind)) + 1
         check_parameters(extended.__init__, extended)
-        model = clone(extended(label_smoothing=np.float32(0.5)))
+        model = clone(extended(input_dropout=np.float32(0.5)))
         model._validate_params()
         seen = []
-        model._on_draft(lambda draft, seen=seen: seen.append(draft.label_smoothing))
+        model._on_draft(lambda draft, seen=seen: seen.append(draft.input_dropout))
         assert type(seen[0]) is float
-        assert repr(model) == f"{kind.__name__}(label_smoothing=np.float32(0.5))"
-        with pytest.raises(InvalidParameterError, match="label_smoothing"):
-            extended(label_smoothing=1.0)._validate_params()
+        assert repr(model) == f"{kind.__name__}(input_dropout=np.float32(0.5))"
+        with pytest.raises(InvalidParameterError, match="input_dropout"):
+            extended(input_dropout=1.0)._validate_params()

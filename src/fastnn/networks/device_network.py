@@ -8,6 +8,7 @@ from fastnn.kernels.contract.network import EngineNetwork, NetworkBackend, Targe
 from fastnn.kernels.network import networks_on_device
 from fastnn.kernels.shared.arrays import plain
 from fastnn.kernels.shared.device_rows import DeviceRows
+from fastnn.networks.data import dense_targets
 from fastnn.networks.layout import layout_of
 from fastnn.tables.activations import CODES as ACTIVATION_CODES
 from fastnn.tables.activations import IDENTITY, SOFTMAX
@@ -67,13 +68,18 @@ class DeviceNetwork:
                 "On a GPU networks are trained with one activation for all hidden layers, and not with "
                 f"{SOFTMAX!r}; got activation={list(network.hidden_activations)}."
             )
+        loss = network.loss
+        if isinstance(loss.parameter, tuple):
+            raise ValueError(
+                f"On a GPU {loss.loss.parameter} is one number for all outputs, got {loss.parameter}."
+            )
         self._training = networks_on_device().training(
             X.astype(network.dtype),
-            plain(Y, network.dtype) if isinstance(Y, np.ndarray) else Y.dense(network.dtype),
+            dense_targets(Y, network.dtype, loss.class_targets),
             None if sample_weight is None else plain(sample_weight, network.dtype),
             list(network.layer_sizes),
             ACTIVATION_CODES[kinds.pop()],
-            network.loss,
+            loss,
             network.bias_rates,
         )
         self._training.load(network.parameters)

@@ -306,10 +306,10 @@ def _targets(
     if sample_weight is not None:
         weights = plain(sample_weight, network.dtype)
     return device.LossTargets(
-        *kept_targets(Y, network.dtype),
+        *kept_targets(Y, network.dtype, network.loss.class_targets),
         weights,
         device.loss_loops.address(network.loss.code, network.dtype),
-        float(network.loss.parameter),
+        np.atleast_1d(np.asarray(network.loss.parameter, network.dtype)),
         network.loss.scale(network.layer_sizes[-1]),
         float(alpha),
     )

@@ -58,6 +58,7 @@ _OF_ONE_RUN = (
 # Parameters that a partial_fit of a fitted model, which scikit-learn lets pass, checks all the same.
 _CHECKED_ALWAYS = {
     *("dropout", "precision", "loss", "out_activation", "huber_delta", "quantile"),
+    *("class_weight", "label_smoothing"),
     *("noise", "tied_weights", "activation"),
     *("relu_grad_at_zero", "use_bias", "bias_learning_rate_factor", "accumulate_batches"),
 }
@@ -80,6 +81,12 @@ class BaseMLP(Drafting, MLPParameters, BaseEstimator, ABC):
     @abstractmethod
     def _head(self) -> Head:
         """The output activation and the loss to train with."""
+
+    def _row_weights(
+        self, Y: np.ndarray | OneHot, sample_weight: np.ndarray | None, dtype: np.dtype
+    ) -> np.ndarray | None:
+        """Weights of the rows of a fit, from those that are given for them; None for equal ones."""
+        return sample_weight
 
     @abstractmethod
     def _decide(self, outputs: np.ndarray) -> np.ndarray:
@@ -236,6 +243,7 @@ class BaseMLP(Drafting, MLPParameters, BaseEstimator, ABC):
                 )
         if sample_weight is not None:
             sample_weight = checked_weights(sample_weight, X, dtype)
+        sample_weight = self._row_weights(y, sample_weight, dtype)
         dropout = NO_DROPOUT
         if self.dropout > 0:  # else nothing is drawn, and all is as without the parameter
             # With an integer random_state each fit of a warm start draws the same number, and its steps count

@@ -84,7 +84,7 @@ class EngineNetwork(Protocol):
 
     @property
     def loss(self) -> Head:
-        """Entry of ``HEADS``, or one with another parameter or mean: the loss and the output activation."""
+        """Entry of ``HEADS``, or one with another parameter, mean or targets: loss and output activation."""
 
     @property
     def dropout(self) -> Dropout:

@@ -35,12 +35,13 @@ class LossTargets(NamedTuple):
     """What is learned."""
 
     # Rows of numbers, (n, n_outputs), with no `codes`; or a vector of which every row's targets are a piece.
+    # Of flags the two targets that they stand for.
     y: Reals  # IN, flat
     codes: Int32s  # IN (n,): where in `y` each row's piece begins; or the flags
     flags: int  # address of the loop of targets that are flags, 32 to a code, of ``output``; or NOTHING
     weights: Reals  # IN (n,), or empty: all 1
     loss: int  # address of the loop of the loss, for the output's activation
-    parameter: float  # of the loss
+    parameters: Reals  # IN (1,) or (n_outputs,): of the loss, for all outputs or for each
     loss_scale: float  # factor of the summed loss
     alpha: float  # L2 penalty
 

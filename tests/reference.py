@@ -194,7 +194,8 @@ class ReferenceHead:
         name = loss if isinstance(loss, str) else loss.loss.name
         (usual, *_), parameter, self._row_loss = LOSSES[name]
         self.output_activation = usual if isinstance(loss, str) else loss.output_activation
-        self.p = parameter if isinstance(loss, str) else loss.parameter
+        p = parameter if isinstance(loss, str) else loss.parameter
+        self.p = np.array(p) if isinstance(p, tuple) else p  # one for each output
         self.is_canonical = (name, self.output_activation) in CANONICAL
         self._da = DA.get(name)
 

@@ -204,6 +204,10 @@ def test_what_is_not_trained_on_a_gpu(hidden):
     bound = net.bind(rows, np.ones((4, 2)), optimizer=optimizer_for(net))
     with pytest.raises(ValueError, match="accumulate_batches=2 needs the processor"):
         bound.run_epoch(None, 2, 2)
+    options["loss"] = head_of("quantile")._replace(parameter=(0.1, 0.9))
+    net = Network((3, 4, 2), hidden_activation="relu", **options)
+    with pytest.raises(ValueError, match=r"On a GPU quantile is one number .*, got \(0.1, 0.9\)"):
+        net.bind(rows, np.ones((4, 2)))
 
 
 def test_the_loss_as_a_sum_over_the_outputs(on_device):
@@ -255,12 +259,14 @@ def test_targets_that_are_packed(on_device):
     rng = np.random.default_rng(0)
     rows, backend = on_device(rng.normal(size=(N, 3)))
     codes = OneHot(rng.integers(2, size=N).astype(np.int32), 2)
-    losses = []
-    for Y in (codes, codes.dense(np.float64)):
-        net = Network(SIZES, hidden_activation="relu", loss="log_loss", dtype=np.float64, backend=backend)
-        net.parameters[:] = np.linspace(-1, 1, net.parameters.size)
-        losses.append(net.bind(rows, Y).loss_and_gradient()[0])
-    assert losses[0] == losses[1]
+    for class_targets in ((0.0, 1.0), (0.1, 0.9)):
+        losses = []
+        head = head_of("log_loss")._replace(class_targets=class_targets)
+        for Y in (codes, codes.dense(bool), np.where(codes.dense(bool), *class_targets[::-1])):
+            net = Network(SIZES, hidden_activation="relu", loss=head, dtype=np.float64, backend=backend)
+            net.parameters[:] = np.linspace(-1, 1, net.parameters.size)
+            losses.append(net.bind(rows, Y).loss_and_gradient()[0])
+        assert losses[0] == losses[1] == losses[2]
 
 
 def test_rows_are_taken_and_cast(on_device):

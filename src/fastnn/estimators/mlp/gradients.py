@@ -33,7 +33,8 @@ class GradientMethods:
 
         It is the objective of ``fit``: the mean over samples of the loss summed over outputs, plus
         ``0.5 * alpha * sum(W**2)`` divided by the number of samples; with sample weights the weighted sum of
-        the losses and the penalty are both divided by the sum of the weights. For the squared error of
+        the losses and the penalty are both divided by the sum of the weights, among which ``class_weight``
+        counts: ``"balanced"`` by the present `y`. For the squared error of
         several outputs ``loss_``, which is scikit-learn's, is their mean instead. There is no dropout, and
         the estimator does not change.
 

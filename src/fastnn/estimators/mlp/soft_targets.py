@@ -12,7 +12,7 @@ from fastnn.kernels import to_host
 if TYPE_CHECKING:
     from fastnn.estimators.mlp.classifier import MLPClassifier
 
-# From 1, of the sum of a row: probabilities that were rounded to three decimals, or are float16, are told
+# From 1, of the sum of a row: probabilities that were rounded to four decimals, or are float16, are told
 # apart from what are none. Rows are divided by their sums.
 SUM_TOLERANCE = 1e-3
 

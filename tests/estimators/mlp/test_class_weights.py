@@ -152,6 +152,17 @@ def test_what_a_fit_leaves():
     assert not hasattr(model.set_params(class_weight=None).fit(X, OF_THREE), "class_weight_")
 
 
+@each_target
+@pytest.mark.parametrize("how", ["given", "balanced"])
+def test_rows_that_are_not_trained_on_have_the_weights_of_the_fit(targets, how):
+    y = TARGETS[targets]
+    class_weight = GIVEN[targets] if how == "given" else "balanced"
+    model = classifier(class_weight=class_weight).fit(X, y)
+    some, weight = [3, 119, 100, 40, 3], np.arange(5.0)
+    got = model._row_weights(model._binarized(y[some]), weight, np.dtype(np.float64), trained_on=False)
+    assert_array_equal(got, weight * compute_sample_weight(class_weight, y)[some])
+
+
 def message(call):
     with pytest.raises(ValueError, match="class_weight") as caught:
         call()

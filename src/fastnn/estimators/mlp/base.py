@@ -83,9 +83,17 @@ class BaseMLP(Drafting, MLPParameters, BaseEstimator, ABC):
         """The output activation and the loss to train with."""
 
     def _row_weights(
-        self, Y: np.ndarray | OneHot, sample_weight: np.ndarray | None, dtype: np.dtype
+        self,
+        Y: np.ndarray | OneHot,
+        sample_weight: np.ndarray | None,
+        dtype: np.dtype,
+        *,
+        trained_on: bool = True,
     ) -> np.ndarray | None:
-        """Weights of the rows of a fit, from those that are given for them; None for equal ones."""
+        """Weights of rows, from those that are given for them; None for equal ones.
+
+        trained_on : whether the targets are those of the fit, which say what others count too
+        """
         return sample_weight
 
     @abstractmethod

@@ -175,14 +175,21 @@ class MLPClassifier(FromWeights, GradientMethods, SoftFit, ClassifierMixin, Base
         return with_smoothing(head, self.label_smoothing, len(self._label_binarizer.classes_))
 
     def _row_weights(
-        self, Y: np.ndarray | OneHot, sample_weight: np.ndarray | None, dtype: np.dtype
+        self,
+        Y: np.ndarray | OneHot,
+        sample_weight: np.ndarray | None,
+        dtype: np.dtype,
+        *,
+        trained_on: bool = True,
     ) -> np.ndarray | None:
-        self.__dict__.pop("class_weight_", None)
+        if trained_on:
+            self.__dict__.pop("class_weight_", None)
         if self.class_weight is None:
             return sample_weight
-        self.class_weight_: np.ndarray = weights_of_classes(
-            self.class_weight, Y, self.classes_, sample_weight
-        )
+        if trained_on:
+            self.class_weight_: np.ndarray = weights_of_classes(
+                self.class_weight, Y, self.classes_, sample_weight
+            )
         weights = weights_of_rows(self.class_weight_, Y)
         return checked_weights(weights if sample_weight is None else weights * sample_weight, weights, dtype)
 

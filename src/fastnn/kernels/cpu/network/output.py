@@ -108,7 +108,7 @@ def loss_and_gradient(
     row_loss : array (n_samples,)   # OUT
         Summed in float64: a batch's loss decides when training stops.
     """
-    columns, one_for_all = tile_columns(in_lanes), targets.parameters.size == 1
+    columns, parameters = tile_columns(in_lanes), targets.parameters
     for s in range(start, stop, columns):
         panel = panel_width(in_lanes, stop - s)
         samples = min(panel, stop - s)
@@ -122,10 +122,12 @@ def loss_and_gradient(
                 rows = min(vector_width(in_lanes), samples - block)
                 at = places.first + s + block
                 tile_gather(rows, places.starts, at, n_units, targets.y, places.stride, staging, block, panel)
-        length = cells if one_for_all else panel
-        for at in range(0, cells, length):
-            outputs, parameter = in_lanes[base + at : base + at + length], targets.parameters[at // length]
-            losses_and_dz(targets.loss, staging[at : at + length], outputs, parameter)
+        if parameters.size == 1:
+            losses_and_dz(targets.loss, staging[:cells], in_lanes[base : base + cells], parameters[0])
+        else:
+            for j in range(n_units):
+                outputs = in_lanes[base + j * panel : base + (j + 1) * panel]
+                losses_and_dz(targets.loss, staging[j * panel : (j + 1) * panel], outputs, parameters[j])
         losses = row_loss[s : s + samples]
         for i in range(samples):
             losses[i] = 0.0

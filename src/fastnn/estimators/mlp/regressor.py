@@ -141,8 +141,8 @@ class MLPRegressor(FromWeights, GradientMethods, RegressorMixin, BaseMLP, Regres
         quantiles = several_quantiles(self)
         return head._replace(parameter=float(getattr(self, name)) if quantiles is None else quantiles)
 
-    def _name_outputs(self, n_outputs: int, classes: Any) -> None:
-        super()._name_outputs(n_outputs, classes)
+    def _name_outputs(self, n_outputs: int, classes: Any, multilabel: bool) -> None:
+        super()._name_outputs(n_outputs, classes, multilabel)
         quantiles = several_quantiles(self)
         if quantiles is not None and len(quantiles) != n_outputs:
             raise ValueError(

@@ -86,7 +86,7 @@ class SoftFit:
                     f"Previously got {former}, P has {n_classes} columns, and classes={classes}."
                 )
         else:
-            model._name_outputs(1 if n_classes == 2 else n_classes, classes)
+            model._name_outputs(1 if n_classes == 2 else n_classes, classes, False)
         off, on = model._head().class_targets
         targets = off + (on - off) * P
         return X, targets[:, 1:] if n_classes == 2 else targets

@@ -154,13 +154,31 @@ def test_what_a_fit_leaves():
 
 @each_target
 @pytest.mark.parametrize("how", ["given", "balanced"])
-def test_rows_that_are_not_trained_on_have_the_weights_of_the_fit(targets, how):
-    y = TARGETS[targets]
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_validation_rows_have_the_weights_of_the_fit(targets, how, early_stopping):
+    y, of_training = TARGETS[targets], slice(0, 120, 2)
+    of_validation, weight = [3, 119, 101, 41, 5], np.arange(5.0)
     class_weight = GIVEN[targets] if how == "given" else "balanced"
-    model = classifier(class_weight=class_weight).fit(X, y)
-    some, weight = [3, 119, 100, 40, 3], np.arange(5.0)
-    got = model._row_weights(model._binarized(y[some]), weight, np.dtype(np.float64), trained_on=False)
-    assert_array_equal(got, weight * compute_sample_weight(class_weight, y)[some])
+    rows = compute_sample_weight(class_weight, y[of_training])
+    # The same classes there, of other shares: they have the weights that they have in training.
+    of_each = dict(zip(map(str, y[of_training]), rows, strict=True))
+    val = weight * [of_each[str(y[i])] for i in of_validation]
+    parameters = {"early_stopping": early_stopping, "learning_rate_init": 0.05}
+    validation = {"X_val": X[of_validation], "y_val": y[of_validation]}
+    model = classifier(class_weight=class_weight, **parameters)
+    model.fit(X[of_training], y[of_training], sample_weight_val=weight, **validation)
+    weighted = classifier(**parameters)
+    weighted.fit(X[of_training], y[of_training], rows, sample_weight_val=val, **validation)
+    assert_same(model, weighted)
+    assert model.validation_scores_ == weighted.validation_scores_
+    assert model.validation_loss_curve_ == weighted.validation_loss_curve_
+
+
+def test_validation_rows_of_classes_without_weight():
+    model = classifier(class_weight={0: 1, 1: 1, 2: 0})
+    with pytest.raises(ValueError, match=r"Of X_val, y_val and .* at least one non-zero number"):
+        model.fit(X, OF_THREE, X_val=X[-5:], y_val=OF_THREE[-5:])
+    assert not hasattr(model, "classes_")
 
 
 def message(call):

@@ -114,6 +114,16 @@ def test_early_stopping_partial_fit_and_given_weights():
         MLPRegressor.from_weights(model.coefs_, model.intercepts_, loss="quantile", quantile=(0.1, 0.9))
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_validation_rows(dtype):
+    A = X.astype(dtype)
+    model = regressor(alpha=0.0, max_iter=5).fit(A, Y, X_val=A[:20], y_val=Y[:20])
+    out = outputs(model, A[:20])
+    each = [mean_pinball_loss(Y[:20], out[:, j], alpha=q) for j, q in enumerate(QUANTILES)]
+    assert model.validation_loss_curve_[-1] == pytest.approx(sum(each), rel=1e-5)
+    assert model.validation_scores_[-1] == pytest.approx(model.score(A[:20], Y[:20]), rel=1e-5)
+
+
 @pytest.mark.parametrize(
     ("quantile", "told"),
     [

@@ -154,6 +154,16 @@ def test_partial_fit_and_early_stopping_smooth_too():
     assert scored.loss_ > -xlogy([0.8 + E / 3, E / 3, E / 3], [0.8 + E / 3, E / 3, E / 3]).sum()
 
 
+@each_head
+def test_the_loss_of_validation_rows_is_that_of_smooth_targets(head):
+    parameters, y, _ = HEADS[head]
+    model = classifier(label_smoothing=E, alpha=0.0, **parameters).fit(X, y, X_val=X[:7], y_val=y[:7])
+    loss = model.loss_and_gradients(X[:7], y[:7])[0]
+    if head == "squares":
+        loss /= 2  # the mean over two outputs
+    assert model.validation_loss_curve_[-1] == pytest.approx(loss, rel=1e-12)
+
+
 @pytest.mark.parametrize("given", [-0.1, 1.0, np.nan, "0.1", None])
 def test_bad_smoothing(given):
     with pytest.raises(InvalidParameterError, match="'label_smoothing' parameter of MLPClassifier must be"):
@@ -217,6 +227,18 @@ def test_early_stopping_takes_the_most_probable_class(k):
     certain = classifier(early_stopping=True, validation_fraction=0.3).fit_soft(X, np.eye(k)[y])
     assert certain.validation_scores_ == hard.validation_scores_
     assert_same(certain, hard)
+
+
+def test_validation_and_callbacks_of_probabilities():
+    P, told = probabilities(3), []
+    model = classifier(
+        early_stopping=True, validation_fraction=0.3, scoring="loss", alpha=0.0,
+        callback=lambda epoch, logs: told.append(logs["validation_loss"]),
+    ).fit_soft(X, P)  # fmt: skip
+    assert told == model.validation_loss_curve_ == [-score for score in model.validation_scores_]
+    scored = classifier(early_stopping=True, validation_fraction=0.3, scoring="accuracy").fit_soft(X, P)
+    plain = classifier(early_stopping=True, validation_fraction=0.3).fit_soft(X, P)
+    assert scored.validation_scores_ == plain.validation_scores_
 
 
 def test_names_of_the_classes():

@@ -28,9 +28,10 @@ class ClassWeightParameters:
         Weights of the classes, ``{class: weight}``, which multiply ``sample_weight``; classes that are not
         named have 1. ``"balanced"`` gives each class ``n_samples / (n_classes * count)``, where the samples
         of all of y count, each with its ``sample_weight``, before ``early_stopping`` takes some of them; the
-        validation score is weighted too. For multi-label targets a list with ``{0: weight, 1: weight}`` for
-        each label, or ``"balanced"`` for each label by itself; the weight of a row is then the product.
-        ``partial_fit`` refuses ``"balanced"``, and ``fit_soft`` any.
+        validation score is weighted too, and rows of `X_val` have the weights of these classes. For
+        multi-label targets a list with ``{0: weight, 1: weight}`` for each label, or ``"balanced"`` for each
+        label by itself; the weight of a row is then the product. ``partial_fit`` refuses ``"balanced"``, and
+        ``fit_soft`` any.
         """,
     )
 

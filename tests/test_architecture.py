@@ -17,13 +17,14 @@ ROOT = Path(__file__).resolve().parents[1] / "src" / "fastnn"
 FILES = sorted(ROOT.rglob("*.py"))
 
 # The floors of the house; a module imports from its own and from those below.
-TABLES, KERNELS, ENGINES, ESTIMATORS = range(4)
+TABLES, KERNELS, ENGINES, ESTIMATORS, CONVERSIONS = range(5)
 ROOMS = {
     "tables": TABLES,
     "kernels": KERNELS,
     "networks": ENGINES,
     "clustering": ENGINES,
     "estimators": ESTIMATORS,
+    "convert": CONVERSIONS,
 }
 # Rooms of the kernels, each of which stands on those before it.
 KERNEL_ROOMS = ["shared", "contract", "compiler", "simd", "cpu"]
@@ -44,6 +45,8 @@ FAMILIES = {
         "kernels.cpu.network",
         "kernels.cuda.network",
         "estimators.mlp",
+        "convert.networks",
+        "convert.activations",
     ),
     "clustering": (
         "clustering",
@@ -52,6 +55,7 @@ FAMILIES = {
         "kernels.cpu.clustering",
         "kernels.cuda.clustering",
         "estimators.kmeans",
+        "convert.clustering",
     ),
 }
 FUNCTION_MODULES = {

@@ -11,6 +11,7 @@ from fastnn import _forks as _forks
 from fastnn import _moved
 
 if TYPE_CHECKING:
+    from fastnn import convert as convert
     from fastnn import kernels as kernels
     from fastnn._precompile import precompile as precompile
     from fastnn.estimators.kmeans.gradient import GradKMeans as GradKMeans
@@ -45,6 +46,7 @@ __all__ = [
     "MLPRegressor",
     "MiniBatchKMeans",
     "__version__",
+    "convert",
     "kernels",
     "kmeans_plusplus",
     "precompile",
@@ -52,8 +54,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name == "kernels":
-        return import_module("fastnn.kernels")
+    if name in ("convert", "kernels"):
+        return import_module(f"fastnn.{name}")
     if name in _PUBLIC:
         return getattr(import_module(_PUBLIC[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

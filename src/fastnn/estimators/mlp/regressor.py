@@ -10,6 +10,7 @@ from sklearn.utils.metaestimators import available_if
 
 from fastnn.estimators.declaration import declared, estimator
 from fastnn.estimators.mlp.base import BaseMLP
+from fastnn.estimators.mlp.conversion import MLPConversion
 from fastnn.estimators.mlp.from_weights import FromWeights
 from fastnn.estimators.mlp.gradients import GradientMethods
 from fastnn.estimators.mlp.heads import OF_A_REGRESSOR, HeadParameters, RegressorLoss, output_activation
@@ -24,7 +25,7 @@ class RegressorParameters(MLPParameters, HeadParameters, RegressorLoss):
 
 
 @estimator
-class MLPRegressor(FromWeights, GradientMethods, RegressorMixin, BaseMLP, RegressorParameters):
+class MLPRegressor(FromWeights, MLPConversion, GradientMethods, RegressorMixin, BaseMLP, RegressorParameters):
     """Multi-layer perceptron that predicts numbers.
 
     A dense network trained by back-propagation [1]_. Parameters, attributes and results are those of
@@ -97,6 +98,7 @@ class MLPRegressor(FromWeights, GradientMethods, RegressorMixin, BaseMLP, Regres
     """
 
     _score_function = staticmethod(r2_score)
+    _counterpart = "MLPRegressor"
 
     def _validate_input(
         self, X: Any, y: Any, classes: Any, incremental: bool, reset: bool

@@ -87,10 +87,11 @@ def test_another_type():
 
 
 def test_no_rows_and_many():
-    model = KMeans(8, random_state=0).fit(X)
-    labels, distances = run(model, np.empty((0, 5)))
-    assert labels.shape == (0,)
-    assert distances.shape == (0, 8)
+    for metric in ("cosine", "euclidean"):
+        model = KMeans(8, metric=metric, random_state=0).fit(X)
+        labels, distances = run(model, np.empty((0, 5)))
+        assert labels.shape == (0,)
+        assert distances.shape == (0, 8)
     check(model, np.random.default_rng(0).normal(size=(5000, 5)) * 10)
 
 

@@ -48,9 +48,10 @@ def test_an_activation_at_any_argument(name, dtype):
     model = MLPRegressor.from_weights([one, one], [np.zeros(1, dtype)] * 2, activation=name)
     (found,) = run(model, z)
     expected = model.predict(z)
-    # The units in the last place of functions here and there add up; gelu is exact to the eps of 1 below 0.
+    # The units in the last place of functions here and there add up; gelu is exact to the eps of 1 below 0. Some
+    # versions of onnxruntime have no smaller exp than the smallest normal number.
     eps, smallest = np.finfo(dtype).eps, np.finfo(dtype).tiny
-    assert_allclose(found, expected, rtol=16 * eps, atol=4 * eps if name == "gelu" else smallest)
+    assert_allclose(found, expected, rtol=16 * eps, atol=4 * eps if name == "gelu" else 1000 * smallest)
     assert np.isfinite(found).all()
 
 
@@ -143,7 +144,7 @@ def test_probabilities_where_no_class_is_likely(dtype):
     model = MLPClassifier.from_weights([np.eye(3, dtype=dtype)], b, out_activation="logistic")
     rows = np.array([[0, 0, 0], [2e4, 0, 0]], dtype)
     close(run(model, rows)[1], model.predict_proba(rows))
-    assert_allclose(run(model, rows)[1], [[1 / 3] * 3, [1, 0, 0]], rtol=1e-6)
+    assert_allclose(run(model, rows)[1], [[1 / 3] * 3, [1, 0, 0]], rtol=1e-6, atol=1e-37)
 
 
 @TYPES
@@ -182,10 +183,12 @@ def test_what_the_user_has_replaced_counts():
 
 
 def test_no_rows_and_many():
-    model = network(MLPClassifier, [4, 5, 3], np.float64)
-    labels, probabilities = run(model, np.empty((0, 4)))
-    assert labels.shape == (0,)
-    assert probabilities.shape == (0, 3)
+    for n_outputs, columns in ((3, 3), (1, 2)):
+        model = network(MLPClassifier, [4, 5, n_outputs], np.float64)
+        labels, probabilities = run(model, np.empty((0, 4)))
+        assert labels.shape == (0,)
+        assert probabilities.shape == (0, columns)
+    assert run(network(MLPRegressor, [4, 1], np.float64), np.empty((0, 4)))[0].shape == (0,)
     rows = np.random.default_rng(1).normal(size=(3000, 4))
     assert_array_equal(run(model, rows)[0], model.predict(rows))
 

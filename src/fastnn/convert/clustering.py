@@ -37,7 +37,8 @@ def _squared_distances(X: Value, centers: np.ndarray) -> Value:
     _, by_center = graph.nodes_of(
         "Scan", 2, X, graph.constant(centers, "centers"), body=body, num_scan_inputs=1
     )
-    return by_center.node("Transpose", perm=[1, 0])
+    by_row = by_center.node("Transpose", perm=[1, 0, 2])
+    return by_row.reshape(0, len(centers))  # 0 stands for what was there
 
 
 def _differences(dtype: np.dtype, n_features: int) -> GraphProto:
@@ -48,11 +49,11 @@ def _differences(dtype: np.dtype, n_features: int) -> GraphProto:
         helper.make_node("MatMul", ["square", "ones"], ["squared_distance"]),
         helper.make_node("Identity", ["rows"], ["same_rows"]),
     ]
-    all_rows, per_row = (N_SAMPLES, n_features), (N_SAMPLES,)
+    all_rows, per_row = (N_SAMPLES, n_features), (N_SAMPLES, 1)
     return helper.make_graph(
         nodes,
         "squared_distances_to_a_center",
         [tensor_info("rows", dtype, all_rows), tensor_info("center", dtype, (n_features,))],
         [tensor_info("same_rows", dtype, all_rows), tensor_info("squared_distance", dtype, per_row)],
-        [numpy_helper.from_array(np.ones(n_features, dtype), "ones")],
+        [numpy_helper.from_array(np.ones((n_features, 1), dtype), "ones")],
     )

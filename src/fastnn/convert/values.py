@@ -139,11 +139,11 @@ class Value:
         """Largest elements (n, 1) of the rows of a matrix."""
         if self.graph.opset < 18:
             return self.node("ReduceMax", axes=[1], keepdims=1)
-        return self.node("ReduceMax", self.graph.constant(np.array([1]), "axes"), keepdims=1)
+        return self.node("ReduceMax", self.graph.constant(np.array([1], np.int64), "axes"), keepdims=1)
 
     def reshape(self, *shape: int) -> "Value":
-        """The same elements in another shape, of which -1 stands for what is left."""
-        return self.node("Reshape", self.graph.constant(np.array(shape), "shape"))
+        """The same elements in another shape, of which -1 stands for what is left, 0 for a size as it was."""
+        return self.node("Reshape", self.graph.constant(np.array(shape, np.int64), "shape"))
 
 
 class Result(NamedTuple):

@@ -48,8 +48,8 @@ def test_an_activation_at_any_argument(name, dtype):
     model = MLPRegressor.from_weights([one, one], [np.zeros(1, dtype)] * 2, activation=name)
     (found,) = run(model, z)
     expected = model.predict(z)
-    # The units in the last place of functions here and there add up; gelu is exact to the eps of 1 below 0. Some
-    # versions of onnxruntime have no smaller exp than the smallest normal number.
+    # The units in the last place of functions here and there add up; gelu is exact to the eps of 1 below 0.
+    # Some versions of onnxruntime have no smaller exp than the smallest normal number.
     eps, smallest = np.finfo(dtype).eps, np.finfo(dtype).tiny
     assert_allclose(found, expected, rtol=16 * eps, atol=4 * eps if name == "gelu" else 1000 * smallest)
     assert np.isfinite(found).all()

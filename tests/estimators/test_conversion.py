@@ -210,6 +210,9 @@ def test_replaced_outputs_count():
     there = model.to_sklearn()
     same_network(there, model, X)
     fitted = neural_network.MLPClassifier(**NET).fit(X, Y)
+    model.out_activation_ = "relu_one"  # relu with another derivative
+    same_network(model.to_sklearn(), MLPClassifier.from_sklearn(model.to_sklearn()), X)
+    assert_allclose(model.to_sklearn().predict_proba(X), model.predict_proba(X), rtol=1e-9)
     fitted.out_activation_ = "identity"
     same_network(MLPClassifier.from_sklearn(fitted), fitted, X)
     fitted.out_activation_ = "nonsense"

@@ -188,13 +188,6 @@ def test_threads_change_no_bit_and_sparse_rows_only_rounding(dtype):
     assert_allclose(net.parameters, found[0], atol=1e-5 if dtype == np.float32 else 1e-12)
 
 
-def test_it_accumulates_no_batches():
-    X, Y = data(N, SIZES, "squared_error")
-    _, net = tied_network()
-    with pytest.raises(ValueError, match="accumulate_batches=2 needs tied_weights=False"):
-        bound(net, X, Y, optimizer=optimizer_for(net)).run_epoch(None, 8, 2)
-
-
 @pytest.mark.parametrize("tiny", [0.0, 1e-310])
 def test_batches_of_no_weight_count_as_in_any_network(tiny):
     """Without steps the loss of an epoch is that of the whole network, also where no batch has a weight."""

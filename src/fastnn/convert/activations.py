@@ -97,11 +97,10 @@ def writer(name: str) -> Callable[[Value], Value]:
         It has no form here yet.
     """
     # The relu of another derivative at 0 has the same value.
-    if name in table.CODES and table.ACTIVATIONS[table.CODES[name]].value is table.RELU.value:
-        name = table.RELU.name
-    if name not in _BY_NAME:
+    function = _BY_NAME.get(table.user_name(name))
+    if function is None:
         raise ValueError(f"The activation {name!r} cannot be written in ONNX yet.")
-    return _BY_NAME[name]
+    return function
 
 
 def _expm1_below(z: Value) -> Value:

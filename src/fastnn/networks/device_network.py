@@ -10,7 +10,7 @@ from fastnn.kernels.shared.arrays import plain
 from fastnn.kernels.shared.device_rows import DeviceRows
 from fastnn.networks.layout import layout_of
 from fastnn.tables.activations import CODES as ACTIVATION_CODES
-from fastnn.tables.activations import IDENTITY, SOFTMAX
+from fastnn.tables.activations import IDENTITY, SOFTMAX, user_name
 from fastnn.tables.optimizers import Optimizer
 
 
@@ -65,7 +65,7 @@ class DeviceNetwork:
         if len(kinds) > 1 or SOFTMAX in kinds:
             raise ValueError(
                 "On a GPU networks are trained with one activation for all hidden layers, and not with "
-                f"{SOFTMAX!r}; got activation={list(network.hidden_activations)}."
+                f"{SOFTMAX!r}; got activation={[user_name(name) for name in network.hidden_activations]}."
             )
         self._training = networks_on_device().training(
             X.astype(network.dtype),

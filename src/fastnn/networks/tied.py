@@ -81,8 +81,7 @@ class TiedNetwork(Network):
         optimizer: Optimizer | None = None,
     ) -> "TiedBoundNetwork":
         bound = self._whole.bind(X, Y, sample_weight=sample_weight, alpha=alpha)
-        if not isinstance(bound, HostNetwork):
-            raise ValueError("tied_weights=True needs the processor: set device='cpu'.")
+        assert isinstance(bound, HostNetwork)  # the estimator has refused others
         return TiedBoundNetwork(self, bound, X.shape[0], alpha, optimizer)
 
     def outputs(self, X: EngineRows, n_layers: int | None = None) -> np.ndarray:
@@ -131,8 +130,7 @@ class TiedBoundNetwork:
     def run_epoch(self, order: np.ndarray | None, batch_size: int, accumulate: int = 1) -> float:
         network, optimizer = self._network, self._optimizer
         assert optimizer is not None
-        if accumulate != 1:
-            raise ValueError(f"accumulate_batches={accumulate} needs tied_weights=False.")
+        assert accumulate == 1  # the estimator has refused others
         parameters, dtype = network.parameters, network.dtype
         ranges = network.ranges(self._alpha)
         update = device.update_loops.address(optimizer.code, dtype)

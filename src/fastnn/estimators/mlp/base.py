@@ -17,14 +17,17 @@ from fastnn.estimators.draft import Drafting, Remarks
 from fastnn.estimators.few_rows import pass_checks
 from fastnn.estimators.mlp.first_weights import first_weights
 from fastnn.estimators.mlp.layers import (
+    activation_names,
     bias_rates,
     check_trainable,
     check_use,
-    hidden_activations,
+    has_spare_biases,
     initial_factors,
     layers_with_bias,
+    with_slope_at_zero,
 )
 from fastnn.estimators.mlp.parameters import MLPParameters
+from fastnn.estimators.mlp.summary import SummaryMethods
 from fastnn.estimators.mlp.training import fitted_attributes, remarks_on_a_fit, trained
 from fastnn.estimators.on_device import refuse_sparse, rows_in_place
 from fastnn.estimators.sparse_rows import canonical_csr
@@ -63,7 +66,7 @@ _CHECKED_ALWAYS = {
 }
 
 
-class BaseMLP(Drafting, MLPParameters, BaseEstimator, ABC):
+class BaseMLP(SummaryMethods, Drafting, MLPParameters, BaseEstimator, ABC):
     """Base of ``MLPClassifier``, ``MLPRegressor`` and ``Autoencoder``."""
 
     # What the subclasses add.
@@ -194,11 +197,7 @@ class BaseMLP(Drafting, MLPParameters, BaseEstimator, ABC):
             {name: getattr(self, name) for name in checked},
             type(self).__name__,
         )
-        if self.dropout > 0 and self.solver not in STOCHASTIC_SOLVERS:
-            raise ValueError(
-                f"dropout={self.dropout} needs solver='adam' or 'sgd': solver={self.solver!r} minimises one "
-                "loss, and with dropout that of each step is another."
-            )
+        check_use(self)
         if is_classifier(self) and not SOLVERS[self.solver].classifies:
             able = [name for name, solver in SOLVERS.items() if solver.classifies]
             raise ValueError(
@@ -210,9 +209,9 @@ class BaseMLP(Drafting, MLPParameters, BaseEstimator, ABC):
             y = y.reshape(-1, 1)
         sizes = [X.shape[1], *hidden, y.shape[1]]
         n_layers = len(sizes) - 1
-        check_use(self)
-        activations, has_bias = self._hidden_activations(len(hidden)), layers_with_bias(self, n_layers)
-        check_trainable(activations)
+        names, has_bias = self._activation_names(len(hidden)), layers_with_bias(self, n_layers)
+        check_trainable(self, names)
+        activations = with_slope_at_zero(self, names)
         rng = self._random_state = self._random_numbers(first_pass)
         if first_pass:
             dtype = X.dtype
@@ -230,7 +229,7 @@ class BaseMLP(Drafting, MLPParameters, BaseEstimator, ABC):
                     f"the fitted network has {former}."
                 )
             dtype = np.result_type(*coefs, *intercepts)
-            if any(b.any() for b, used in zip(intercepts, has_bias, strict=True) if not used):
+            if has_spare_biases(intercepts, has_bias):
                 raise ValueError(
                     f"Cannot continue training: use_bias={self.use_bias!r}, and the fitted network has some."
                 )
@@ -292,9 +291,9 @@ class BaseMLP(Drafting, MLPParameters, BaseEstimator, ABC):
             raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
         return [int(size) for size in sizes]
 
-    def _hidden_activations(self, n_hidden: int) -> tuple[str, ...]:
-        """Names of the activation of each hidden layer, as the engine knows them."""
-        return hidden_activations(self, n_hidden)
+    def _activation_names(self, n_hidden: int) -> tuple[str, ...]:
+        """Names of the activation of each hidden layer, as the user knows them."""
+        return activation_names(self, n_hidden)
 
     def _check_solver(self) -> bool:
         if self.solver not in STOCHASTIC_SOLVERS:
@@ -338,7 +337,7 @@ class BaseMLP(Drafting, MLPParameters, BaseEstimator, ABC):
         # The user may have replaced it too, to get the scores before the last activation, say.
         if self.out_activation_ not in CODES and self.out_activation_ != SOFTMAX:
             raise ValueError(f"out_activation_ must be {SOFTMAX!r} or one of {sorted(CODES)}.")
-        return (*self._hidden_activations(self.n_layers_ - 2), self.out_activation_)
+        return (*self._activation_names(self.n_layers_ - 2), self.out_activation_)
 
     def _outputs(self, X: Any, hidden: int | None = None) -> np.ndarray:
         """Outputs (n_samples, n_outputs) for any data; with a number, the values of that hidden layer."""

@@ -12,7 +12,7 @@ from fastnn.estimators.mlp.heads import OF_A_CLASSIFIER
 from fastnn.networks.layout import Layout, layout_of
 from fastnn.networks.schedules import SCHEDULES, Constant
 from fastnn.networks.solvers import STOCHASTIC_SOLVERS
-from fastnn.tables.activations import ACTIVATIONS, CODES, DEFAULT, LOGISTIC, NAMES, RELU
+from fastnn.tables.activations import DEFAULT, LOGISTIC, NAMES, user_name
 from fastnn.tables.optimizers import CODES as RULE_CODES
 from fastnn.tables.optimizers import RULES, Optimizer
 
@@ -73,6 +73,7 @@ class MLPConversion:
         _check_head(model, kind)
         twin = kind(**shared_parameters(model, kind) | {"activation": activation})
         copy_attributes(_SHARED, model, twin)
+        twin.out_activation_ = user_name(model.out_activation_)
         coefs, intercepts = model._checked_parameters()
         twin.coefs_, twin.intercepts_ = [W.copy() for W in coefs], [b.copy() for b in intercepts]
         if is_classifier(model):
@@ -173,7 +174,7 @@ def _activation_there(model: "BaseMLP", kind: Any) -> str:
         They have several, or one that scikit-learn does not have.
     """
     known = _options(kind, "activation")
-    names = {_plain(name) for name in model._hidden_activations(model.n_layers_ - 2)}
+    names = set(model._activation_names(model.n_layers_ - 2))
     if len(names) > 1:
         raise ValueError(
             f"scikit-learn has no such network: its hidden layers have one activation, and these have "
@@ -187,12 +188,6 @@ def _activation_there(model: "BaseMLP", kind: Any) -> str:
     if names:
         return names.pop()
     return model.activation if isinstance(model.activation, str) and model.activation in known else DEFAULT
-
-
-def _plain(name: str) -> str:
-    """The name that users know of an activation: relu has others where its derivative at 0 is another."""
-    is_relu = name in CODES and ACTIVATIONS[CODES[name]].value is RELU.value
-    return RELU.name if is_relu else name
 
 
 def _check_head(model: "BaseMLP", kind: Any) -> None:
@@ -221,7 +216,7 @@ def _check_head(model: "BaseMLP", kind: Any) -> None:
             f"scikit-learn has no such network: with loss={parameters.loss!r} its outputs are {usual!r}, and "
             f"this has out_activation={parameters.out_activation!r}."
         )
-    replaced = model.out_activation_
+    replaced = user_name(model.out_activation_)
     one_of_several = is_classifier(model) and parameters._one_of_several
     if replaced not in KNOWN or (replaced == LOGISTIC.name and one_of_several):
         raise ValueError(f"scikit-learn has no such network: out_activation_ is {replaced!r}.")

@@ -97,7 +97,7 @@ class MLPParameters(FirstWeightParameters, LayerwiseParameters):
         AT_LEAST_ONE,
         default=200,
         doc="""
-        Most epochs (passes over the data) of a stochastic solver, or iterations of ``"lbfgs"`` and ``"lm"``.
+        Most epochs (passes over the data) of ``"adam"`` and ``"sgd"``, or iterations of another solver.
         """,
     )
     shuffle: bool = parameter(
@@ -121,7 +121,7 @@ class MLPParameters(FirstWeightParameters, LayerwiseParameters):
         doc="""
         An epoch counts as progress where the training loss (with ``early_stopping`` the validation score)
         improves on the best so far by ``tol``. Training stops after more than ``n_iter_no_change`` epochs
-        without progress. For ``"lbfgs"`` and ``"lm"`` the largest gradient component of a solution.
+        without progress. For solvers that do not go by epochs the largest gradient component of a solution.
         """,
     )
     verbose: int = parameter(
@@ -133,7 +133,7 @@ class MLPParameters(FirstWeightParameters, LayerwiseParameters):
     warm_start: bool = parameter(
         "boolean",
         default=False,
-        doc="Begin ``fit`` with the present weights: of a previous fit, ``initialize`` or ``from_weights``.",
+        doc="Begin ``fit`` with the present weights, wherever they come from, rather than with new ones.",
     )
     momentum: float = parameter(
         Interval(Real, 0, 1, closed="both"),
@@ -225,7 +225,7 @@ class MLPParameters(FirstWeightParameters, LayerwiseParameters):
         doc="""
         Probability in [0, 1) with which each unit of a hidden layer is left out of a training step, for each
         sample anew; the others are divided by ``1 - dropout`` [4]_. Predictions and validation scores use all
-        units, ``loss_`` and ``loss_curve_`` are those of training. Not for ``"lbfgs"`` and ``"lm"``. The
+        units, ``loss_`` and ``loss_curve_`` are those of training. For ``"adam"`` and ``"sgd"`` only. The
         units left out follow from ``random_state`` alone, on every device.
         """,
     )

@@ -141,7 +141,7 @@ class MLPRegressor(FromWeights, MLPConversion, GradientMethods, RegressorMixin, 
         Returns
         -------
         self : object
-            The estimator, with all attributes of a fit but losses and scores.
+            The estimator, with all attributes of a fit but losses, scores and ``saturation_``.
 
         Raises
         ------

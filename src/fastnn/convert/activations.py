@@ -99,7 +99,7 @@ def writer(name: str) -> Callable[[Value], Value]:
     # The relu of another derivative at 0 has the same value.
     function = _BY_NAME.get(table.user_name(name))
     if function is None:
-        raise ValueError(f"The activation {name!r} cannot be written in ONNX yet.")
+        raise ValueError(f"The activation {name!r} is unknown, or cannot be written in ONNX.")
     return function
 
 

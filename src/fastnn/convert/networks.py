@@ -81,10 +81,9 @@ def autoencoder(model: Autoencoder, X: Value) -> list[Result]:
 def _layers(model: Any, X: Value) -> list[Value]:
     """Values of each layer but the input, with what is in ``coefs_`` and the like now."""
     coefs, intercepts = model._checked_parameters()
+    names = (*model._activation_names(len(coefs) - 1), model.out_activation_)
     values = [X]
-    for number, (W, b, name) in enumerate(
-        zip(coefs, intercepts, model._checked_activations(), strict=True), start=1
-    ):
+    for number, (W, b, name) in enumerate(zip(coefs, intercepts, names, strict=True), start=1):
         weights = X.graph.constant(W, f"coefs_{number}")
         z = values[-1].node("Gemm", weights, X.graph.constant(b, f"intercepts_{number}"))
         values.append(writer(name)(z))

@@ -332,21 +332,17 @@ class BaseMLP(SummaryMethods, Drafting, MLPParameters, BaseEstimator, ABC):
             np.ascontiguousarray(b, dtype) for b in intercepts
         ]
 
-    def _checked_activations(self) -> tuple[str, ...]:
-        """Names of the activation of each layer, the output's last."""
-        # The user may have replaced it too, to get the scores before the last activation, say.
-        if self.out_activation_ not in CODES and self.out_activation_ != SOFTMAX:
-            raise ValueError(f"out_activation_ must be {SOFTMAX!r} or one of {sorted(CODES)}.")
-        return (*self._activation_names(self.n_layers_ - 2), self.out_activation_)
-
     def _outputs(self, X: Any, hidden: int | None = None) -> np.ndarray:
         """Outputs (n_samples, n_outputs) for any data; with a number, the values of that hidden layer."""
         return self._forward(self._rows_to_predict(X), slice(None if hidden is None else hidden + 1))
 
     def _forward(self, X: Any, layers: slice = slice(None)) -> np.ndarray:
         """Outputs of the last of these layers, for checked rows that go into the first."""
+        # The user may have replaced it too, to get the scores before the last activation, say.
+        if self.out_activation_ not in CODES and self.out_activation_ != SOFTMAX:
+            raise ValueError(f"out_activation_ must be {SOFTMAX!r} or one of {sorted(CODES)}.")
         coefs, intercepts = self._checked_parameters()
-        names = self._checked_activations()[layers]
+        names = (*self._activation_names(self.n_layers_ - 2), self.out_activation_)[layers]
         with use_threads(self.n_threads):
             return predict(
                 X,

@@ -16,6 +16,7 @@ import fastnn
 from fastnn import convert, kernels
 from fastnn.estimators.declaration import declared, estimator
 from fastnn.estimators.mlp import parameters
+from fastnn.networks import schedules
 from fastnn.networks.data import Data
 from fastnn.networks.host_network import HOST
 from fastnn.networks.network import Network
@@ -301,6 +302,12 @@ def test_the_guides_optimizer():
     for t in range(1, 500):
         w, state, _ = entry.update(w, w, state, 0.0, *entry.coefficients(0.01, hyper, t))
     assert abs(w) < 0.05
+
+
+def test_the_guides_schedule():
+    _, namespace = run_guide("A learning-rate schedule", schedules)
+    schedule = namespace["SCHEDULES"]["linear"](0.1, 0.5, max_iter=2)
+    np.testing.assert_allclose(schedule.rates(0.1, 1, 4), [0.05, 0.0375, 0.025, 0.0125])
 
 
 def test_the_guides_solver():

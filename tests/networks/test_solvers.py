@@ -15,7 +15,7 @@ from fastnn.networks.progress import Progress
 from fastnn.networks.rows import HostRows
 from fastnn.networks.solvers import SOLVERS, STOCHASTIC_SOLVERS
 from fastnn.networks.solvers.interface import Problem
-from fastnn.networks.solvers.stochastic import SgdSettings
+from fastnn.networks.solvers.optimizer_settings import SgdSettings
 from fastnn.tables.optimizers import RULES
 
 N = 60

@@ -80,14 +80,23 @@ class DeviceNetwork:
         if optimizer is not None:
             self._training.load_state(optimizer.state)
 
-    def run_epoch(self, order: np.ndarray | None, batch_size: int, accumulate: int = 1) -> float:
-        assert self._optimizer is not None
+    def run_epoch(
+        self,
+        order: np.ndarray | None,
+        batch_size: int,
+        accumulate: int = 1,
+        rates: np.ndarray | None = None,
+    ) -> float:
+        optimizer = self._optimizer
+        assert optimizer is not None
         if accumulate != 1:
             raise ValueError(f"accumulate_batches={accumulate} needs the processor; on a GPU it is 1.")
         order = np.arange(self._n_rows) if order is None else np.ascontiguousarray(order, np.int64)
         size = min(int(batch_size), order.size)
+        if rates is None:
+            rates = np.full(-(-order.size // size), optimizer.learning_rate)
         try:
-            return self._training.epoch(self._optimizer, order, size, self._alpha, self._network.dropout)
+            return self._training.epoch(optimizer, order, size, self._alpha, self._network.dropout, rates)
         finally:
             self._training.save(self._network.parameters)
 

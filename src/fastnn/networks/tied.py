@@ -127,7 +127,13 @@ class TiedBoundNetwork:
         self._gradient = np.empty_like(network.parameters)
         self._views = network.views_of(self._gradient)
 
-    def run_epoch(self, order: np.ndarray | None, batch_size: int, accumulate: int = 1) -> float:
+    def run_epoch(
+        self,
+        order: np.ndarray | None,
+        batch_size: int,
+        accumulate: int = 1,
+        rates: np.ndarray | None = None,
+    ) -> float:
         network, optimizer = self._network, self._optimizer
         assert optimizer is not None
         assert accumulate == 1  # the estimator has refused others
@@ -135,17 +141,17 @@ class TiedBoundNetwork:
         ranges = network.ranges(self._alpha)
         update = device.update_loops.address(optimizer.code, dtype)
         coefficients = device.coefficient_loops.address(optimizer.code, dtype)
-        hyper, rate = optimizer.hyper, optimizer.learning_rate
         total = 0.0
         network.unfold()
-        for n, loss, weight, gradient in self._bound.batch_gradients(order, batch_size, optimizer):
+        for batch, n, loss, weight, gradient in self._bound.batch_gradients(order, batch_size, optimizer):
             if np.isnan(loss):
                 return loss
             penalty = 0.5 * self._alpha * network.sum_of_squares() if self._alpha > 0 else 0.0
             total += (loss + penalty) / weight * n
             network.fold(gradient, self._views)
             optimizer.t += 1
-            step = device.RuleStep(update, coefficients, hyper, rate, optimizer.t)
+            rate = optimizer.learning_rate if rates is None else float(rates[batch])
+            step = device.RuleStep(update, coefficients, optimizer.hyper, rate, optimizer.t)
             device.step_on_ranges(step, *ranges, 1.0 / weight, parameters, self._gradient, optimizer.state)
             network.unfold()
         # As of any network: batches of no weight count among the rows.

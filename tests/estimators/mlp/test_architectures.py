@@ -12,6 +12,7 @@ from scipy import sparse
 
 from fastnn import MLPClassifier, MLPRegressor
 from fastnn.estimators.mlp.heads import OF_A_CLASSIFIER, OF_A_REGRESSOR
+from fastnn.networks.schedules import SCHEDULES
 from fastnn.tables.activations import HIDDEN, SOFTMAX
 from fastnn.tables.initializers import NAMES
 
@@ -85,7 +86,9 @@ def problems(draw):
         parameters["bias_learning_rate_factor"] = draw(st.sampled_from([0, 0.5, 1, 10]))
         parameters["dropout"] = draw(st.sampled_from([0, 0.3]))
         parameters["early_stopping"] = draw(flag)
-        parameters["learning_rate"] = draw(st.sampled_from(["constant", "invscaling", "adaptive"]))
+        schedules = [name for name, kind in SCHEDULES.items() if not kind.needs_end]  # partial_fit refuses it
+        parameters["learning_rate"] = draw(st.sampled_from(schedules))
+        parameters["warmup_epochs"] = draw(st.sampled_from([0, 0.5, 3]))
     form = draw(st.sampled_from([np.array, sparse.csr_matrix]))
     rows = form(X.astype(draw(st.sampled_from([np.float32, np.float64]))))
     return kind(**parameters), (rows, TARGETS[kind][n_outputs], draw(st.sampled_from([None, WEIGHT])))
@@ -172,6 +175,8 @@ BAD = {
     "bias_learning_rate_factor": [-1, np.inf, np.nan, "1", None],
     "relu_grad_at_zero": [2, -1, 0.3, "0", None, np.nan],
     "dropout": [-0.1, 1, np.nan, "0", None],
+    "warmup_epochs": [-1, np.inf, np.nan, "1", None],
+    "learning_rate_decay": [0, 1.5, np.nan, "1", None],
     "huber_delta": [0, -1, np.nan, np.inf, "1", None],
     "quantile": [0, 1, np.nan, "0.5", None],
     "alpha": [-1, np.nan, "0", None],

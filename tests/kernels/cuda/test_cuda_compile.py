@@ -45,6 +45,8 @@ from fastnn.kernels.shared.value_types import Float64s, Int64s, Real, Reals2D
 if SIMULATED:
     pytest.skip("the simulator compiles nothing", allow_module_level=True)
 
+pytestmark = pytest.mark.compiles_for_a_gpu
+
 FOLDER = Path(memory.__file__).parents[1]
 ARCHITECTURES = [(8, 0), (9, 0)]
 TARGETS = ["sm_{}{}".format(*architecture) for architecture in ARCHITECTURES]
@@ -159,7 +161,7 @@ def network_kernels(real):
         ),
         "fill_table": (
             [steps.table_kernel(rule) for rule in range(len(RULES))],
-            (FLOAT, F64, FLOAT, V, F64, types.Array(real, 2, "C")),
+            (F64, F64, FLOAT, V, F64, types.Array(real, 2, "C")),
             FEW,
         ),
     }

@@ -134,7 +134,9 @@ class Autoencoder(
     loss_ : float
         Loss of the last epoch or iteration: half the squared error per element, penalty included.
     loss_curve_ : list of float
-        Loss of each epoch, with its noise and dropout. Like the next three, not for ``solver="lbfgs"``.
+        Loss of each epoch, with its noise and dropout. Like the next four, not for ``solver="lbfgs"``.
+    learning_rate_curve_ : list of float
+        Learning rate of the first step of each epoch.
     best_loss_ : float or None
         Least loss of an epoch; None with ``early_stopping``.
     validation_scores_ : list of float or None

@@ -26,6 +26,7 @@ from fastnn.estimators.mlp.layers import (
     layers_with_bias,
     with_slope_at_zero,
 )
+from fastnn.estimators.mlp.learning_rates import check_learning_rates
 from fastnn.estimators.mlp.parameters import MLPParameters
 from fastnn.estimators.mlp.summary import SummaryMethods
 from fastnn.estimators.mlp.training import fitted_attributes, remarks_on_a_fit, trained
@@ -52,6 +53,7 @@ _OF_ONE_RUN = (
     "loss_",
     "best_loss_",
     "loss_curve_",
+    "learning_rate_curve_",
     "validation_scores_",
     "best_validation_score_",
     "_no_improvement_count",
@@ -63,6 +65,7 @@ _CHECKED_ALWAYS = {
     *("dropout", "precision", "loss", "out_activation", "huber_delta", "quantile"),
     *("noise", "tied_weights", "activation"),
     *("relu_grad_at_zero", "use_bias", "bias_learning_rate_factor", "accumulate_batches"),
+    *("learning_rate", "learning_rate_decay", "warmup_epochs"),
 }
 
 
@@ -198,6 +201,7 @@ class BaseMLP(SummaryMethods, Drafting, MLPParameters, BaseEstimator, ABC):
             type(self).__name__,
         )
         check_use(self)
+        check_learning_rates(self, incremental)
         if is_classifier(self) and not SOLVERS[self.solver].classifies:
             able = [name for name, solver in SOLVERS.items() if solver.classifies]
             raise ValueError(

@@ -48,10 +48,12 @@ class MLPClassifier(
     loss_ : float
         Loss of the last epoch or iteration, penalty included.
     best_loss_ : float or None
-        Least loss of an epoch; None with ``early_stopping``. Like the next three, only for the stochastic
+        Least loss of an epoch; None with ``early_stopping``. Like the next four, only for the stochastic
         solvers.
     loss_curve_ : list of float
         Mean loss of the batches of each epoch, each before its step.
+    learning_rate_curve_ : list of float
+        Learning rate of the first step of each epoch.
     validation_scores_ : list of float or None
         Accuracy on the held-out data after each epoch; None without ``early_stopping``.
     best_validation_score_ : float or None

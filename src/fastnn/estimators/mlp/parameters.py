@@ -17,13 +17,14 @@ from fastnn.estimators.declaration import (
 )
 from fastnn.estimators.mlp.first_weights import FirstWeightParameters
 from fastnn.estimators.mlp.layers import LayerwiseParameters
+from fastnn.estimators.mlp.learning_rates import LearningRateParameters
 from fastnn.networks.schedules import SCHEDULES
 from fastnn.networks.solvers import SOLVERS
 from fastnn.tables.activations import DEFAULT, LAYER_ACTIVATIONS
 
 
 @declared
-class MLPParameters(FirstWeightParameters, LayerwiseParameters):
+class MLPParameters(FirstWeightParameters, LayerwiseParameters, LearningRateParameters):
     """What every multi-layer perceptron can be told."""
 
     # References are those of the estimators: [3]_ is Adam's, [4]_ dropout's.
@@ -79,14 +80,23 @@ class MLPParameters(FirstWeightParameters, LayerwiseParameters):
         default="constant",
         kind=one_of(SCHEDULES),
         doc="""
-        Schedule of the rate of ``solver="sgd"``: constant; ``learning_rate_init / (t_ + 1)**power_t``; or
-        divided by 5 each time that progress stalls as described at ``tol``, until it is 1e-6.
+        Schedule of the learning rate. As in scikit-learn the next two are for ``solver="sgd"``, and any other
+        solver keeps its rate: ``"invscaling"``, ``learning_rate_init / (t_ + 1)**power_t``, and
+        ``"adaptive"``, which divides by 5 each time that progress stalls as described at ``tol``, until the
+        rate is 1e-6. All stochastic solvers follow ``"exponential"``, which multiplies by
+        ``learning_rate_decay`` after each epoch, and those that change with each update and end after
+        ``max_iter`` epochs, where `t` is the share of all updates that are done: ``"cosine"``,
+        ``learning_rate_init * (1 + cos(pi * t)) / 2``; ``"one_cycle"``, PyTorch's ``OneCycleLR`` without its
+        momentum, which rises from a 25th to ``learning_rate_init`` in the first 0.3, and falls to 4e-6 of it,
+        both along a cosine; ``"coslog4"``, ``learning_rate_init * (1 - cos(2 * pi * log2(1 + 15 * t))) / 2``,
+        which rises from 0 and falls to 0 four times. These end there also where training stops earlier, and
+        ``partial_fit`` refuses them. Each ``fit`` begins the schedule anew, with ``warm_start`` too.
         """,
     )
     learning_rate_init: float = parameter(
         POSITIVE,
         default=0.001,
-        doc="First learning rate of the stochastic solvers.",
+        doc="""Learning rate of the stochastic solvers: the first one, or the highest of the schedule.""",
     )
     power_t: float = parameter(
         NOT_NEGATIVE,

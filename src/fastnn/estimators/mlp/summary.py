@@ -8,14 +8,12 @@ from sklearn.utils.validation import check_is_fitted
 
 from fastnn.estimators.mlp.layers import layers_with_bias
 from fastnn.networks.tied import is_tied
-from fastnn.tables.activations import DEFAULT, RELU_AT_ZERO
 
 if TYPE_CHECKING:
     from fastnn.estimators.mlp.base import BaseMLP
 
 _HEADINGS = ("layer", "units", "activation", "bias", "parameters")
 # The activation has one name, whatever counts as its derivative at 0.
-_USERS_NAMES = {slope.name: DEFAULT for slope in RELU_AT_ZERO.values()}
 
 _HTML = """
     <div class="estimator-table">

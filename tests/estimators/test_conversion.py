@@ -182,6 +182,10 @@ def test_what_acts_in_training_alone_is_left_behind():
         **NET, dropout=0.3, use_bias=(True, False, True), weight_init="normal", accumulate_batches=2
     ).fit(X, Y)
     same_network(model.to_sklearn(), model, X)
+    model = MLPRegressor(**NET, learning_rate="cosine", warmup_epochs=1).fit(X, Y)
+    there = model.to_sklearn()
+    assert there.learning_rate == "constant"
+    same_network(there, model, X)
     model = MLPRegressor(**NET, solver="lm", relu_grad_at_zero=0.5).fit(X, Y)
     there = model.to_sklearn()
     assert (there.solver, there.activation) == ("adam", "relu")

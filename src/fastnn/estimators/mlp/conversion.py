@@ -257,7 +257,8 @@ def _optimizer_there(model: "BaseMLP", twin: Any) -> Any:
     slots = [[a.copy() for a in (*layout.weights(s), *layout.biases(s))] for s in ours.state]
     parameters = [*twin.coefs_, *twin.intercepts_]
     if twin.solver == ours.name == "adam":
-        theirs = AdamOptimizer(parameters, ours.learning_rate, **hyper)
+        betas = hyper["beta_1"], hyper["beta_2"]
+        theirs = AdamOptimizer(parameters, ours.learning_rate, *betas, hyper["epsilon"])
         theirs.t, (theirs.ms, theirs.vs) = ours.t, slots
         return theirs
     if twin.solver != "sgd" or ours.name not in _OF_SGD or schedule not in _options(twin, "learning_rate"):

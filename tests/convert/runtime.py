@@ -9,6 +9,8 @@ onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 skl2onnx = pytest.importorskip("skl2onnx")
 
+from fastnn.convert.activations import writer as writer  # noqa: E402  which needs onnx
+
 
 def session(model):
     """A session that runs a model of ONNX on the processor."""

@@ -12,10 +12,9 @@ from sklearn.linear_model import LinearRegression
 
 from fastnn import Autoencoder, KMeans, MLPClassifier, MLPRegressor
 from fastnn.convert import to_onnx
-from fastnn.convert.activations import writer
 from fastnn.tables.activations import ACTIVATIONS, LAYER_ACTIVATIONS, NAMES, RELU_AT_ZERO
 from fastnn.tables.losses import HEADS
-from tests.convert.runtime import onnx, outputs, run
+from tests.convert.runtime import onnx, outputs, run, writer
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 

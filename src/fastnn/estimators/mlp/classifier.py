@@ -13,6 +13,7 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, is_multilabe
 from fastnn.estimators.declaration import declared, estimator
 from fastnn.estimators.mlp.base import BaseMLP
 from fastnn.estimators.mlp.class_weights import ClassWeightParameters, weights_of_classes, weights_of_rows
+from fastnn.estimators.mlp.conversion import MLPConversion
 from fastnn.estimators.mlp.from_weights import FromWeights
 from fastnn.estimators.mlp.gradients import GradientMethods
 from fastnn.estimators.mlp.heads import ClassifierLoss, HeadParameters, classifier_head, with_smoothing
@@ -33,7 +34,9 @@ class ClassifierParameters(MLPParameters, HeadParameters, ClassifierLoss, ClassW
 
 
 @estimator
-class MLPClassifier(FromWeights, GradientMethods, SoftFit, ClassifierMixin, BaseMLP, ClassifierParameters):
+class MLPClassifier(
+    FromWeights, MLPConversion, GradientMethods, SoftFit, ClassifierMixin, BaseMLP, ClassifierParameters
+):
     """Multi-layer perceptron that classifies.
 
     A dense network trained by back-propagation [1]_, usually on the cross-entropy: softmax outputs for
@@ -120,6 +123,7 @@ class MLPClassifier(FromWeights, GradientMethods, SoftFit, ClassifierMixin, Base
     """
 
     _score_function = staticmethod(accuracy_score)
+    _counterpart = "MLPClassifier"
 
     def _validate_input(
         self, X: Any, y: Any, classes: Any, incremental: bool, reset: bool

@@ -10,6 +10,7 @@ from sklearn.utils.metaestimators import available_if
 
 from fastnn.estimators.declaration import declared, estimator
 from fastnn.estimators.mlp.base import BaseMLP
+from fastnn.estimators.mlp.conversion import MLPConversion
 from fastnn.estimators.mlp.from_weights import FromWeights
 from fastnn.estimators.mlp.gradients import GradientMethods
 from fastnn.estimators.mlp.heads import (
@@ -30,7 +31,7 @@ class RegressorParameters(MLPParameters, HeadParameters, RegressorLoss):
 
 
 @estimator
-class MLPRegressor(FromWeights, GradientMethods, RegressorMixin, BaseMLP, RegressorParameters):
+class MLPRegressor(FromWeights, MLPConversion, GradientMethods, RegressorMixin, BaseMLP, RegressorParameters):
     """Multi-layer perceptron that predicts numbers.
 
     A dense network trained by back-propagation [1]_. Parameters, attributes and results are those of
@@ -108,6 +109,8 @@ class MLPRegressor(FromWeights, GradientMethods, RegressorMixin, BaseMLP, Regres
     >>> bool(model.score(X, y) > 0.95)
     True
     """
+
+    _counterpart = "MLPRegressor"
 
     def _score_function(self, y: Any, prediction: np.ndarray, *, sample_weight: Any = None) -> float:
         quantiles = several_quantiles(self)

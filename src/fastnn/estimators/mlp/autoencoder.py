@@ -70,8 +70,9 @@ class AutoencoderParameters(MLPParameters):
         default="adam",
         kind=one_of(_SOLVERS),
         doc="""
-        How the loss is minimised: ``"adam"`` [3]_ and ``"sgd"`` step after every mini-batch, ``"lbfgs"`` is a
-        quasi-Newton method on all samples at once, which suits small data.
+        How the loss is minimised: ``"lbfgs"`` is a quasi-Newton method on all samples at once, which suits
+        small data; the others, of which ``"adam"`` is [3]_, step after every mini-batch, as those of
+        :class:`MLPRegressor`.
         """,
     )
     pretrain: str | None = parameter(
@@ -438,8 +439,9 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseMLP, Au
         """
         if self.noise > 0 and self.solver not in STOCHASTIC_SOLVERS:
             raise ValueError(
-                f"noise={self.noise} needs solver='adam' or 'sgd': solver={self.solver!r} minimises one "
-                "loss, and with noise that of each epoch is another."
+                f"noise={self.noise} needs a solver that goes by mini-batches, one of "
+                f"{list(STOCHASTIC_SOLVERS)}: solver={self.solver!r} minimises one loss, and "
+                "with noise that of each epoch is another."
             )
         if not isinstance(data.X, HostRows) and (self.noise > 0 or self.tied_weights):
             raise ValueError("noise and tied_weights need the processor: set device='cpu'.")

@@ -25,6 +25,7 @@ from fastnn.estimators.mlp.layers import (
     layers_with_bias,
 )
 from fastnn.estimators.mlp.parameters import MLPParameters
+from fastnn.estimators.mlp.solver_options import check_solver_options
 from fastnn.estimators.mlp.training import fitted_attributes, remarks_on_a_fit, trained
 from fastnn.estimators.on_device import refuse_sparse, rows_in_place
 from fastnn.estimators.sparse_rows import canonical_csr
@@ -60,6 +61,7 @@ _CHECKED_ALWAYS = {
     *("dropout", "precision", "loss", "out_activation", "huber_delta", "quantile"),
     *("noise", "tied_weights", "activation"),
     *("relu_grad_at_zero", "use_bias", "bias_learning_rate_factor", "accumulate_batches"),
+    *("weight_decay", "rho", "momentum_decay", "max_grad_norm", "l1_alpha", "average"),
 }
 
 
@@ -196,8 +198,9 @@ class BaseMLP(Drafting, MLPParameters, BaseEstimator, ABC):
         )
         if self.dropout > 0 and self.solver not in STOCHASTIC_SOLVERS:
             raise ValueError(
-                f"dropout={self.dropout} needs solver='adam' or 'sgd': solver={self.solver!r} minimises one "
-                "loss, and with dropout that of each step is another."
+                f"dropout={self.dropout} needs a solver that goes by mini-batches, one of "
+                f"{list(STOCHASTIC_SOLVERS)}: solver={self.solver!r} minimises one loss, and "
+                "with dropout that of each step is another."
             )
         if is_classifier(self) and not SOLVERS[self.solver].classifies:
             able = [name for name, solver in SOLVERS.items() if solver.classifies]
@@ -211,6 +214,7 @@ class BaseMLP(Drafting, MLPParameters, BaseEstimator, ABC):
         sizes = [X.shape[1], *hidden, y.shape[1]]
         n_layers = len(sizes) - 1
         check_use(self)
+        check_solver_options(self)
         activations, has_bias = self._hidden_activations(len(hidden)), layers_with_bias(self, n_layers)
         check_trainable(activations)
         rng = self._random_state = self._random_numbers(first_pass)

@@ -8,6 +8,7 @@ from sklearn.exceptions import ConvergenceWarning
 from fastnn.kernels.contract.network import BoundNetwork, EngineRows
 from fastnn.kernels.shared.user_warnings import warn
 from fastnn.networks.schedules import Constant
+from fastnn.networks.solvers.averaging import Averaging
 from fastnn.networks.solvers.interface import REMEDY, Problem, Solution, what_is_not_finite
 from fastnn.networks.solvers.optimizer_settings import StochasticSettings
 from fastnn.tables.optimizers import Optimizer
@@ -33,12 +34,18 @@ def train_stochastic(problem: Problem, settings: StochasticSettings) -> Solution
         rows = np.arange(n, dtype=np.int64)
     batch_size = _batch_size(settings.batch_size, n)
     judge = _Judge(problem, settings)
+    averaging = Averaging(network, optimizer)
     end = _End()
     bound = None
 
     def bind(X: EngineRows) -> BoundNetwork:
         return network.bind(
-            X, data.Y, sample_weight=data.sample_weight, alpha=settings.alpha, optimizer=optimizer
+            X,
+            data.Y,
+            sample_weight=data.sample_weight,
+            alpha=settings.alpha,
+            l1_alpha=settings.l1_alpha,
+            optimizer=optimizer,
         )
 
     try:
@@ -57,7 +64,8 @@ def train_stochastic(problem: Problem, settings: StochasticSettings) -> Solution
                 break
             progress.record_epoch(loss, n)
             problem.tell(f"Iteration {progress.n_iter}, loss = {loss:.8f}")
-            judge.epoch(loss)
+            with averaging.shown():
+                judge.epoch(loss)
             optimizer.learning_rate = schedule.after_epoch(optimizer.learning_rate, progress.t)
             if progress.has_stalled(settings.n_iter_no_change):
                 rate, note = schedule.when_stalled(optimizer.learning_rate)
@@ -68,11 +76,13 @@ def train_stochastic(problem: Problem, settings: StochasticSettings) -> Solution
                 progress.go_on()
         else:
             end.by_number = True
-        end.bound = None if end.broken else bound
+        # The last batch tells nothing of averaged parameters.
+        end.bound = None if end.broken or optimizer.average_rate else bound
     except KeyboardInterrupt:
         end.broken, end.interrupted = what_is_not_finite(network.parameters), True
     if bound is not None:
         bound.finish()
+    averaging.end()
     return _solution(problem, judge, end, n, settings.max_iter, optimizer, schedule)
 
 

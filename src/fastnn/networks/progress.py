@@ -21,6 +21,8 @@ class Progress:
         Training samples seen, repetitions counted.
     loss_curve : list of float
         Loss of each epoch.
+    learning_rate_curve : list of float
+        Learning rate of each epoch's first update; NaN where there is none.
     validation_scores : list of float or None
         Score after each epoch; None where losses judge.
     """
@@ -31,6 +33,7 @@ class Progress:
     t: int = 0
     loss_curve: list[float] = field(default_factory=list)
     validation_scores: list[float] | None = None
+    learning_rate_curve: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._before = len(self.loss_curve)
@@ -55,10 +58,11 @@ class Progress:
         """Whether a validation score has singled out an epoch."""
         return self.best_validation_score is not None and self.best_validation_score != -np.inf
 
-    def record_epoch(self, loss: float, n: int) -> None:
-        """An epoch of `n` rows has ended."""
+    def record_epoch(self, loss: float, n: int, rate: float = np.nan) -> None:
+        """An epoch of `n` rows has ended, whose first update had this learning rate."""
         self.t += n
         self.loss_curve.append(loss)
+        self.learning_rate_curve.append(rate)
 
     def judge_loss(self, loss: float, tol: float) -> None:
         """Judge an epoch by its training loss."""
@@ -90,6 +94,6 @@ class Progress:
     def forget(self, n_epochs: int, n: int) -> None:
         """Take back the last epochs, of `n` rows each."""
         self.t -= n_epochs * n
-        del self.loss_curve[len(self.loss_curve) - n_epochs :]
-        if self.validation_scores is not None:
-            del self.validation_scores[len(self.validation_scores) - n_epochs :]
+        for curve in (self.loss_curve, self.learning_rate_curve, self.validation_scores):
+            if curve is not None:
+                del curve[len(curve) - n_epochs :]

@@ -82,8 +82,7 @@ class TiedNetwork(Network):
         optimizer: Optimizer | None = None,
     ) -> "TiedBoundNetwork":
         bound = self._whole.bind(X, Y, sample_weight=sample_weight, alpha=alpha, l1_alpha=l1_alpha)
-        if not isinstance(bound, HostNetwork):
-            raise ValueError("tied_weights=True needs the processor: set device='cpu'.")
+        assert isinstance(bound, HostNetwork)  # the estimator has refused others
         return TiedBoundNetwork(self, bound, X.shape[0], (alpha, l1_alpha), optimizer)
 
     def outputs(self, X: EngineRows, n_layers: int | None = None) -> np.ndarray:
@@ -133,27 +132,32 @@ class TiedBoundNetwork:
         self._gradient = np.empty_like(network.parameters)
         self._views = network.views_of(self._gradient)
 
-    def run_epoch(self, order: np.ndarray | None, batch_size: int, accumulate: int = 1) -> float:
+    def run_epoch(
+        self,
+        order: np.ndarray | None,
+        batch_size: int,
+        accumulate: int = 1,
+        rates: np.ndarray | None = None,
+    ) -> float:
         network, optimizer = self._network, self._optimizer
         assert optimizer is not None
-        if accumulate != 1:
-            raise ValueError(f"accumulate_batches={accumulate} needs tied_weights=False.")
+        assert accumulate == 1  # the estimator has refused others
         parameters, dtype = network.parameters, network.dtype
         ranges = network.ranges(*self._penalties)
         shrinks = optimizer.weight_decay > 0 or self._penalties[1] > 0
         update = device.update_address(optimizer.code, dtype, shrinks=shrinks)
         coefficients = device.coefficient_loops.address(optimizer.code, dtype)
-        hyper, rate = optimizer.hyper, optimizer.learning_rate
         more = optimizer.weight_decay, optimizer.max_norm, optimizer.average_rate
         total = 0.0
         network.unfold()
-        for n, loss, weight, gradient in self._bound.batch_gradients(order, batch_size, optimizer):
+        for batch, n, loss, weight, gradient in self._bound.batch_gradients(order, batch_size, optimizer):
             if np.isnan(loss):
                 return loss
             total += (loss + network.penalty(*self._penalties)) / weight * n
             network.fold(gradient, self._views)
             optimizer.t += 1
-            step = device.RuleStep(update, coefficients, hyper, rate, optimizer.t, *more)
+            rate = optimizer.learning_rate if rates is None else float(rates[batch])
+            step = device.RuleStep(update, coefficients, optimizer.hyper, rate, optimizer.t, *more)
             device.step_on_ranges(
                 step, ranges, 1.0 / weight, parameters, self._gradient, optimizer.state, optimizer.average
             )

@@ -212,7 +212,7 @@ class Optimizer:
     hyper : mapping of str to float
         A value for every hyperparameter of the rule.
     learning_rate : float
-        Step size; a schedule may assign to the attribute between epochs.
+        Step size of an epoch that has no other; a schedule may assign to the attribute between epochs.
     n_parameters : int
         Length of the parameter vector.
     dtype : numpy dtype
@@ -235,9 +235,12 @@ class Optimizer:
         late step may be below the rounding of float32.
     iterate : ndarray of shape (n_parameters,) or None
         Parameters of the last step, where the network has the average instead.
+    epochs : int
+        Epochs done, by which a schedule goes.
     """
 
-    # What models that were pickled before there was such a thing are without.
+    # What older pickles do not say.
+    epochs = 0
     weight_decay, max_norm, average_rate = 0.0, math.inf, 0.0
     average: np.ndarray = np.empty(0)
     iterate: np.ndarray | None = None

@@ -294,6 +294,8 @@ def test_a_model_of_a_gpu_is_one_of_the_cpu_too(blobs):
         {"early_stopping": True, "alpha": 0},
         {"shuffle": False, "batch_size": 40},
         {"dropout": 0.3, "activation": "silu"},
+        {"learning_rate": "one_cycle", "learning_rate_init": 0.02},
+        {"solver": "sgd", "learning_rate": "coslog4", "learning_rate_init": 0.2, "warmup_epochs": 0.6},
         {"dropout": 0.5, "early_stopping": True, "solver": "sgd", "hidden_layer_sizes": (9,)},
     ],
     ids=lambda parameters: ",".join(map(str, parameters.values())) or "default",
@@ -311,6 +313,7 @@ def test_mlp_classifier(blobs, parameters):
     assert ours.score(cuda.to_device(X), y) == model.score(X, y)
     if model.solver != "lbfgs":
         np.testing.assert_allclose(ours.loss_curve_, model.loss_curve_, rtol=1e-9)
+        assert ours.learning_rate_curve_ == model.learning_rate_curve_
         assert (ours.t_, ours._optimizer.t) == (model.t_, model._optimizer.t)
         np.testing.assert_allclose(ours._optimizer.state, model._optimizer.state, rtol=1e-6, atol=1e-12)
 

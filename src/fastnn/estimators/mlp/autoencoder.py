@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastnn.estimators.declaration import AT_LEAST_ONE, NOT_NEGATIVE, declared, estimator, one_of, parameter
 from fastnn.estimators.mlp.base import BaseMLP
-from fastnn.estimators.mlp.layers import hidden_activations
+from fastnn.estimators.mlp.layers import activation_names
 from fastnn.estimators.mlp.parameters import MLPParameters
 from fastnn.estimators.mlp.training import trained
 from fastnn.estimators.on_device import refuse_sparse, rows_in_place
@@ -28,7 +28,7 @@ from fastnn.networks.layerwise import codes, layer_pair, put_back
 from fastnn.networks.network import Network
 from fastnn.networks.noise import NoisyRows
 from fastnn.networks.rows import HostRows
-from fastnn.networks.solvers import SOLVERS, STOCHASTIC_SOLVERS
+from fastnn.networks.solvers import SOLVERS
 from fastnn.networks.solvers.interface import REMEDY, Solution
 from fastnn.networks.tied import TiedNetwork, is_tied
 from fastnn.tables.activations import DEFAULT, LAYER_ACTIVATIONS
@@ -126,10 +126,15 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseMLP, Au
         (float32 or float64). All methods use what is in this list, so entries may be replaced.
     intercepts_ : list of ndarray of shape (n_out,)
         Biases of each layer.
+    saturation_ : ndarray of shape (n_hidden_layers,)
+        Share of the units of each hidden layer, the decoder's included, that hardly learn any more at the end
+        of ``fit``, as of :class:`MLPRegressor`. Where it is above 0.9, fit warns.
     loss_ : float
         Loss of the last epoch or iteration: half the squared error per element, penalty included.
     loss_curve_ : list of float
-        Loss of each epoch, with its noise and dropout. Like the next three, not for ``solver="lbfgs"``.
+        Loss of each epoch, with its noise and dropout. Like the next four, not for ``solver="lbfgs"``.
+    learning_rate_curve_ : list of float
+        Learning rate of the first step of each epoch.
     best_loss_ : float or None
         Least loss of an epoch; None with ``early_stopping``.
     validation_scores_ : list of float or None
@@ -355,8 +360,8 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseMLP, Au
             raise ValueError("hidden_layer_sizes must have at least one layer, the code; got none.")
         return [*encoder, *encoder[-2::-1]]
 
-    def _hidden_activations(self, n_hidden: int) -> tuple[str, ...]:
-        encoder = hidden_activations(self, n_hidden // 2 + 1)
+    def _activation_names(self, n_hidden: int) -> tuple[str, ...]:
+        encoder = activation_names(self, n_hidden // 2 + 1)
         return (*encoder, *encoder[-2::-1])
 
     def _validate_input(
@@ -387,7 +392,8 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseMLP, Au
     def _solve(
         self, network: Network, data: Data, rng: np.random.RandomState, *, first_pass: bool, one_epoch: bool
     ) -> Solution:
-        self._refuse(network, data, drawn=first_pass and isinstance(self.weight_init, str))
+        # Of what a rule has drawn the decoder's part does not count.
+        self._refuse(network, data, drawn=first_pass and not isinstance(self.weight_init, list | tuple))
         source: np.random.Generator | None = None
         if self.noise > 0:  # else nothing is drawn
             # With an integer random_state each call draws the same number; samples seen make it another one.
@@ -437,12 +443,6 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseMLP, Au
 
         drawn : whether the weights come from a rule rather than from the user or a former fit
         """
-        if self.noise > 0 and self.solver not in STOCHASTIC_SOLVERS:
-            raise ValueError(
-                f"noise={self.noise} needs a solver that goes by mini-batches, one of "
-                f"{list(STOCHASTIC_SOLVERS)}: solver={self.solver!r} minimises one loss, and "
-                "with noise that of each epoch is another."
-            )
         if not isinstance(data.X, HostRows) and (self.noise > 0 or self.tied_weights):
             raise ValueError("noise and tied_weights need the processor: set device='cpu'.")
         if not self.tied_weights:

@@ -17,15 +17,19 @@ from fastnn.estimators.draft import Drafting, Remarks
 from fastnn.estimators.few_rows import pass_checks
 from fastnn.estimators.mlp.first_weights import first_weights
 from fastnn.estimators.mlp.layers import (
+    activation_names,
     bias_rates,
     check_trainable,
     check_use,
-    hidden_activations,
+    has_spare_biases,
     initial_factors,
     layers_with_bias,
+    with_slope_at_zero,
 )
+from fastnn.estimators.mlp.learning_rates import check_learning_rates
 from fastnn.estimators.mlp.parameters import MLPParameters
 from fastnn.estimators.mlp.solver_options import check_solver_options
+from fastnn.estimators.mlp.summary import SummaryMethods
 from fastnn.estimators.mlp.training import fitted_attributes, remarks_on_a_fit, trained
 from fastnn.estimators.on_device import refuse_sparse, rows_in_place
 from fastnn.estimators.sparse_rows import canonical_csr
@@ -50,6 +54,7 @@ _OF_ONE_RUN = (
     "loss_",
     "best_loss_",
     "loss_curve_",
+    "learning_rate_curve_",
     "validation_scores_",
     "best_validation_score_",
     "_no_improvement_count",
@@ -62,10 +67,11 @@ _CHECKED_ALWAYS = {
     *("noise", "tied_weights", "activation"),
     *("relu_grad_at_zero", "use_bias", "bias_learning_rate_factor", "accumulate_batches"),
     *("weight_decay", "rho", "momentum_decay", "max_grad_norm", "l1_alpha", "average"),
+    *("learning_rate", "learning_rate_decay", "warmup_epochs"),
 }
 
 
-class BaseMLP(Drafting, MLPParameters, BaseEstimator, ABC):
+class BaseMLP(SummaryMethods, Drafting, MLPParameters, BaseEstimator, ABC):
     """Base of ``MLPClassifier``, ``MLPRegressor`` and ``Autoencoder``."""
 
     # What the subclasses add.
@@ -196,12 +202,9 @@ class BaseMLP(Drafting, MLPParameters, BaseEstimator, ABC):
             {name: getattr(self, name) for name in checked},
             type(self).__name__,
         )
-        if self.dropout > 0 and self.solver not in STOCHASTIC_SOLVERS:
-            raise ValueError(
-                f"dropout={self.dropout} needs a solver that goes by mini-batches, one of "
-                f"{list(STOCHASTIC_SOLVERS)}: solver={self.solver!r} minimises one loss, and "
-                "with dropout that of each step is another."
-            )
+        check_use(self)
+        check_learning_rates(self, incremental)
+        check_solver_options(self)
         if is_classifier(self) and not SOLVERS[self.solver].classifies:
             able = [name for name, solver in SOLVERS.items() if solver.classifies]
             raise ValueError(
@@ -213,10 +216,9 @@ class BaseMLP(Drafting, MLPParameters, BaseEstimator, ABC):
             y = y.reshape(-1, 1)
         sizes = [X.shape[1], *hidden, y.shape[1]]
         n_layers = len(sizes) - 1
-        check_use(self)
-        check_solver_options(self)
-        activations, has_bias = self._hidden_activations(len(hidden)), layers_with_bias(self, n_layers)
-        check_trainable(activations)
+        names, has_bias = self._activation_names(len(hidden)), layers_with_bias(self, n_layers)
+        check_trainable(self, names)
+        activations = with_slope_at_zero(self, names)
         rng = self._random_state = self._random_numbers(first_pass)
         if first_pass:
             dtype = X.dtype
@@ -234,7 +236,7 @@ class BaseMLP(Drafting, MLPParameters, BaseEstimator, ABC):
                     f"the fitted network has {former}."
                 )
             dtype = np.result_type(*coefs, *intercepts)
-            if any(b.any() for b, used in zip(intercepts, has_bias, strict=True) if not used):
+            if has_spare_biases(intercepts, has_bias):
                 raise ValueError(
                     f"Cannot continue training: use_bias={self.use_bias!r}, and the fitted network has some."
                 )
@@ -296,9 +298,9 @@ class BaseMLP(Drafting, MLPParameters, BaseEstimator, ABC):
             raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
         return [int(size) for size in sizes]
 
-    def _hidden_activations(self, n_hidden: int) -> tuple[str, ...]:
-        """Names of the activation of each hidden layer, as the engine knows them."""
-        return hidden_activations(self, n_hidden)
+    def _activation_names(self, n_hidden: int) -> tuple[str, ...]:
+        """Names of the activation of each hidden layer, as the user knows them."""
+        return activation_names(self, n_hidden)
 
     def _check_solver(self) -> bool:
         if self.solver not in STOCHASTIC_SOLVERS:
@@ -347,7 +349,7 @@ class BaseMLP(Drafting, MLPParameters, BaseEstimator, ABC):
         if self.out_activation_ not in CODES and self.out_activation_ != SOFTMAX:
             raise ValueError(f"out_activation_ must be {SOFTMAX!r} or one of {sorted(CODES)}.")
         coefs, intercepts = self._checked_parameters()
-        names = (*self._hidden_activations(self.n_layers_ - 2), self.out_activation_)[layers]
+        names = (*self._activation_names(self.n_layers_ - 2), self.out_activation_)[layers]
         with use_threads(self.n_threads):
             return predict(
                 X,

@@ -45,10 +45,12 @@ class MLPClassifier(FromWeights, GradientMethods, ClassifierMixin, BaseMLP, Clas
     loss_ : float
         Loss of the last epoch or iteration, penalty included.
     best_loss_ : float or None
-        Least loss of an epoch; None with ``early_stopping``. Like the next three, only for the stochastic
+        Least loss of an epoch; None with ``early_stopping``. Like the next four, only for the stochastic
         solvers.
     loss_curve_ : list of float
         Mean loss of the batches of each epoch, each before its step.
+    learning_rate_curve_ : list of float
+        Learning rate of the first step of each epoch.
     validation_scores_ : list of float or None
         Accuracy on the held-out data after each epoch; None without ``early_stopping``.
     best_validation_score_ : float or None
@@ -135,16 +137,24 @@ class MLPClassifier(FromWeights, GradientMethods, ClassifierMixin, BaseMLP, Clas
                 )
         return X, self._binarized(y)
 
-    def _name_outputs(self, n_outputs: int, classes: Any) -> None:
+    def _name_outputs(self, n_outputs: int, classes: Any, multilabel: bool) -> None:
+        if not isinstance(multilabel, bool | np.bool_):
+            raise ValueError(f"multilabel must be True or False, got {multilabel!r}.")
+        if multilabel and n_outputs == 1:
+            raise ValueError("multilabel must be False for 1 output: its label is one of two classes.")
         n_classes = max(2, n_outputs)
         classes = np.arange(n_classes) if classes is None else np.asarray(classes)
-        binarizer = LabelBinarizer(sparse_output=True).fit(classes.ravel())
-        if classes.shape != (n_classes,) or not np.array_equal(binarizer.classes_, classes):
+        binarizer = LabelBinarizer(sparse_output=True)
+        fits = classes.shape == (n_classes,)
+        if fits:
+            binarizer.fit(np.eye(n_outputs, dtype=int) if multilabel else classes)
+            fits = np.array_equal(binarizer.classes_, classes)
+        if not fits:
+            which = "the numbers of the columns" if multilabel else "sorted and different"
             raise ValueError(
-                f"classes must be {n_classes} labels, sorted and different, for {n_outputs} output(s), got "
-                f"{classes}."
+                f"classes must be {n_classes} labels, {which}, for {n_outputs} output(s), got {classes}."
             )
-        if n_outputs > 1:  # which a fit has for three classes or more
+        if n_outputs > 1 and not multilabel:  # which a fit has for three classes or more
             binarizer.y_type_ = "multiclass"
         self._label_binarizer, self.classes_ = binarizer, binarizer.classes_
 
@@ -201,7 +211,7 @@ class MLPClassifier(FromWeights, GradientMethods, ClassifierMixin, BaseMLP, Clas
         Returns
         -------
         self : object
-            The estimator, with all attributes of a fit but losses and scores.
+            The estimator, with all attributes of a fit but losses, scores and ``saturation_``.
 
         Raises
         ------

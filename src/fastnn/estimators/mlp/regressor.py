@@ -35,11 +35,13 @@ class MLPRegressor(FromWeights, GradientMethods, RegressorMixin, BaseMLP, Regres
     loss_ : float
         Loss of the last epoch or iteration, penalty included.
     best_loss_ : float or None
-        Least loss of an epoch; None with ``early_stopping``. Like the next three, not for
+        Least loss of an epoch; None with ``early_stopping``. Like the next four, not for
         ``solver="lbfgs"``.
     loss_curve_ : list of float
         Mean loss of the batches of each epoch, each before its step; of ``solver="lm"`` the loss after each
         iteration.
+    learning_rate_curve_ : list of float
+        Learning rate of the first step of each epoch; NaN for ``solver="lm"``, which has none.
     validation_scores_ : list of float or None
         R squared on the held-out data after each epoch; None without ``early_stopping``.
     best_validation_score_ : float or None
@@ -139,7 +141,7 @@ class MLPRegressor(FromWeights, GradientMethods, RegressorMixin, BaseMLP, Regres
         Returns
         -------
         self : object
-            The estimator, with all attributes of a fit but losses and scores.
+            The estimator, with all attributes of a fit but losses, scores and ``saturation_``.
 
         Raises
         ------

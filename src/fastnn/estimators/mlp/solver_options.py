@@ -93,6 +93,5 @@ def check_solver_options(model: "BaseMLP") -> None:
         ]
         if model.solver not in readers:
             raise ValueError(
-                f"{name}={value} needs a solver that reads it, one of {readers}: solver={model.solver!r} has "
-                "no use for it."
+                f"{name}={value} needs a solver of {readers}: solver={model.solver!r} has no use for it."
             )

@@ -84,6 +84,7 @@ def fitted_attributes(solution: Solution) -> dict[str, Any]:
             "best_validation_score_": progress.best_validation_score,
             "validation_scores_": progress.validation_scores,
             "loss_curve_": progress.loss_curve,
+            "learning_rate_curve_": progress.learning_rate_curve,
             "t_": progress.t,
             "_no_improvement_count": progress.no_improvement_count,
         }
@@ -111,7 +112,10 @@ def _progress(model: "BaseMLP", first_pass: bool, scored: bool) -> Progress:
         best_loss, best_score = model.best_loss_, model.best_validation_score_
         count = model._no_improvement_count
         scores = list(model.validation_scores_) if scored else None
-    return Progress(best_loss, best_score, count, model.t_, list(getattr(model, "loss_curve_", [])), scores)
+    losses = list(getattr(model, "loss_curve_", []))
+    # A model of an older pickle does not say by which rates it was trained.
+    rates = list(getattr(model, "learning_rate_curve_", [np.nan] * len(losses)))
+    return Progress(best_loss, best_score, count, model.t_, losses, scores, rates)
 
 
 def _former(model: "BaseMLP", network: Network) -> tuple[Optimizer, Constant] | None:

@@ -3,6 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 from fastnn.networks.network import Network
 from fastnn.networks.schedules import SCHEDULES, Constant
@@ -19,9 +20,15 @@ class StochasticSettings(Settings, ABC):
     Parameters
     ----------
     batch_size : int or "auto"
+    learning_rate : str
+        Name of the schedule. Those that only gradient descent heeds leave the rate of others as it is.
     learning_rate_init : float
     power_t : float
         Exponent of a schedule that scales.
+    learning_rate_decay : float
+        Factor of one that decays.
+    warmup_epochs : float
+        Epochs, or a part of one, during which the rate rises to that of the schedule.
     shuffle : bool
         Whether each epoch has an order of its own.
     n_iter_no_change : float
@@ -37,9 +44,15 @@ class StochasticSettings(Settings, ABC):
         former steps count less.
     """
 
+    # Whether it heeds the schedules of scikit-learn's SGD, which its Adam ignores.
+    heeds_all_schedules: ClassVar[bool] = False
+
     batch_size: int | str
+    learning_rate: str
     learning_rate_init: float
     power_t: float
+    learning_rate_decay: float
+    warmup_epochs: float
     shuffle: bool
     n_iter_no_change: float
     accumulate_batches: int
@@ -54,8 +67,17 @@ class StochasticSettings(Settings, ABC):
 
     @property
     def schedule(self) -> Constant:
-        """How the learning rate changes from epoch to epoch."""
-        return SCHEDULES["constant"](self.learning_rate_init, self.power_t)
+        """How the learning rate changes."""
+        kind = SCHEDULES[self.learning_rate]
+        if kind.of_descent and not self.heeds_all_schedules:
+            kind = Constant
+        return kind(
+            float(self.learning_rate_init),
+            self.power_t,
+            float(self.learning_rate_decay),
+            float(self.warmup_epochs),
+            int(self.max_iter),
+        )
 
     @property
     def decoupled_decay(self) -> float:
@@ -83,23 +105,18 @@ class SgdSettings(StochasticSettings):
 
     Parameters
     ----------
-    learning_rate : str
-        Name of the schedule.
     momentum : float
     nesterovs_momentum : bool
     """
 
-    learning_rate: str
+    heeds_all_schedules: ClassVar[bool] = True
+
     momentum: float
     nesterovs_momentum: bool
 
     @property
     def rule(self) -> tuple[str, dict[str, float]]:
         return "nesterov" if self.nesterovs_momentum else "momentum", {"momentum": self.momentum}
-
-    @property
-    def schedule(self) -> Constant:
-        return SCHEDULES[self.learning_rate](self.learning_rate_init, self.power_t)
 
 
 @dataclass(frozen=True)

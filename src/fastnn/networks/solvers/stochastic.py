@@ -10,6 +10,7 @@ from fastnn.kernels.shared.user_warnings import warn
 from fastnn.networks.schedules import Constant
 from fastnn.networks.solvers.averaging import Averaging
 from fastnn.networks.solvers.interface import REMEDY, Problem, Solution, what_is_not_finite
+from fastnn.networks.solvers.monitor import EpochMonitor
 from fastnn.networks.solvers.optimizer_settings import StochasticSettings
 from fastnn.tables.optimizers import Optimizer
 
@@ -33,7 +34,8 @@ def train_stochastic(problem: Problem, settings: StochasticSettings) -> Solution
     if rows is None and settings.shuffle:
         rows = np.arange(n, dtype=np.int64)
     batch_size = _batch_size(settings.batch_size, n)
-    judge = _Judge(problem, settings)
+    n_updates = -(-n // (batch_size * settings.accumulate_batches))
+    monitor = EpochMonitor(problem, settings.tol, settings.n_iter_no_change)
     averaging = Averaging(network, optimizer)
     end = _End()
     bound = None
@@ -57,19 +59,21 @@ def train_stochastic(problem: Problem, settings: StochasticSettings) -> Solution
             if problem.inputs is not None:
                 bound.finish()
                 bound = bind(problem.inputs())
-            loss = bound.run_epoch(rows, batch_size, settings.accumulate_batches)
+            rates = schedule.rates(optimizer.learning_rate, optimizer.epochs, n_updates)
+            loss = bound.run_epoch(rows, batch_size, settings.accumulate_batches, rates)
             # An infinite loss may have finite gradients, with which training goes on.
             end.broken = what_is_not_finite(network.parameters, "losses" if np.isnan(loss) else None)
             if end.broken:
                 break
-            progress.record_epoch(loss, n)
+            progress.record_epoch(loss, n, optimizer.learning_rate if rates is None else float(rates[0]))
+            optimizer.epochs += 1
             problem.tell(f"Iteration {progress.n_iter}, loss = {loss:.8f}")
             with averaging.shown():
-                judge.epoch(loss)
+                monitor.epoch(loss)
             optimizer.learning_rate = schedule.after_epoch(optimizer.learning_rate, progress.t)
             if progress.has_stalled(settings.n_iter_no_change):
                 rate, note = schedule.when_stalled(optimizer.learning_rate)
-                judge.tell_of_stall(note)
+                monitor.tell_of_stall(note)
                 if rate is None:
                     break
                 optimizer.learning_rate = rate
@@ -83,7 +87,7 @@ def train_stochastic(problem: Problem, settings: StochasticSettings) -> Solution
     if bound is not None:
         bound.finish()
     averaging.end()
-    return _solution(problem, judge, end, n, settings.max_iter, optimizer, schedule)
+    return _solution(problem, monitor, end, n, settings.max_iter, optimizer, schedule)
 
 
 @dataclass
@@ -96,48 +100,9 @@ class _End:
     bound: BoundNetwork | None = None  # after an epoch that came to its end
 
 
-class _Judge:
-    """Says how good each epoch was, and keeps the parameters to go back to.
-
-    Where a validation set judges these are the best so far; else those before any loss was infinite.
-    """
-
-    def __init__(self, problem: Problem, settings: StochasticSettings) -> None:
-        self._problem, self._settings = problem, settings
-        self._kept = problem.network.parameters.copy()
-        self._bounded = True
-
-    def epoch(self, loss: float) -> None:
-        """Judge the epoch that has ended, with this loss."""
-        problem, tol, score = self._problem, self._settings.tol, None
-        if problem.score is None:
-            problem.progress.judge_loss(loss, tol)
-            self._bounded = keep = self._bounded and not np.isinf(loss)
-        else:
-            score = problem.score()
-            keep = problem.progress.judge_score(score, tol)
-        if keep:
-            self._kept[:] = problem.network.parameters
-        # Told last: Ctrl-C may come meanwhile, and the best score is that of the parameters kept.
-        if score is not None:
-            problem.tell(f"Validation score: {score:f}")
-
-    def tell_of_stall(self, note: str) -> None:
-        """Tell that there is no progress, and what comes of it."""
-        what = "Training loss" if self._problem.score is None else "Validation score"
-        self._problem.tell(
-            f"{what} did not improve more than tol={self._settings.tol:f} for "
-            f"{self._settings.n_iter_no_change} consecutive epochs. {note}"
-        )
-
-    def restore(self) -> None:
-        """Go back to the parameters that were kept."""
-        self._problem.network.parameters[:] = self._kept
-
-
 def _solution(
     problem: Problem,
-    judge: _Judge,
+    monitor: EpochMonitor,
     end: _End,
     n: int,
     max_iter: int,
@@ -148,7 +113,7 @@ def _solution(
     network, progress, broken = problem.network, problem.progress, end.broken
     scored = problem.score is not None
     if scored or broken:
-        judge.restore()
+        monitor.restore()
     has_best = scored and progress.has_best
     failure = None if has_best else broken
     if scored and not (has_best or broken or end.interrupted):
@@ -161,7 +126,7 @@ def _solution(
         if not np.isfinite(network.outputs(problem.data.X)).all():
             failure = "outputs for the training data"
     if failure is not None:
-        judge.restore()
+        monitor.restore()
         progress.forget(len(losses) - int(np.argmax([*np.isinf(losses), True])), n)
     going_on = not (failure or broken)
     return Solution(

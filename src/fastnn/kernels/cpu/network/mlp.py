@@ -354,7 +354,7 @@ def _train_worker(
                         following = phase - kind + n_phases
                 elif kind == _ROWS and not _after_rows(
                     model, rows, targets, training, buffers, first, n, place, learn, update,
-                    run.learning_rate,
+                    run.rates[min(batch // run.accumulate, run.rates.size - 1)],
                 ):  # fmt: skip
                     following = phase + n_phases
                 enter_phase(

@@ -45,8 +45,8 @@ def test_a_fit_without_validation():
     assert len(display.figure_.axes) == len(display.ax_.lines) == 1
     for name in ("validation_line_", "score_ax_", "score_line_", "best_epoch_line_"):
         assert getattr(display, name) is None
-    if not hasattr(model, "learning_rate_curve_"):
-        assert display.learning_rate_ax_ is display.learning_rate_line_ is None
+    assert len(set(model.learning_rate_curve_)) == 1  # which needs no line
+    assert display.learning_rate_ax_ is display.learning_rate_line_ is None
     assert (display.ax_.get_xlabel(), display.ax_.get_ylabel()) == ("epoch", "loss")
 
 

@@ -139,7 +139,7 @@ class LossCurveDisplay:
             losses,
             validation_loss_curve=getattr(model, "validation_loss_curve_", None),
             validation_scores=getattr(model, "validation_scores_", None),
-            learning_rate_curve=getattr(model, "learning_rate_curve_", None),
+            learning_rate_curve=_where_it_changes(getattr(model, "learning_rate_curve_", None)),
             best_epoch=getattr(model, "best_epoch_", None),
             estimator_name=name,
             unit=_unit_of(model),
@@ -230,6 +230,13 @@ class LossCurveDisplay:
         handles = [handle for each in axes for handle in each.get_legend_handles_labels()[0]]
         # In the last axes, which lie above the lines of the others.
         (self.learning_rate_ax_ or self.score_ax_ or ax).legend(handles=handles)
+
+
+def _where_it_changes(rates: Any) -> Any:
+    """Learning rates that are worth an axis: those of a solver that has them, where they differ."""
+    if rates is None or np.isnan(rates).all() or np.ptp(rates) == 0:
+        return None
+    return rates
 
 
 def _line_at_the_end(ax: Any, curve: Sequence[float] | None, n_epochs: int, **options: Any) -> Any:

@@ -60,6 +60,10 @@ class TiedNetwork(Network):
         for W, values in zip(reversed(self.coefs), self._views[: self._n_tied], strict=False):
             W[...] = values.T
 
+    def layer_copies(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        self.unfold()
+        return super().layer_copies()
+
     def fold(self, gradient: np.ndarray, views: list[np.ndarray]) -> None:
         """The gradient of ``parameters``, from that of all W and b: uses of the same parameter add up.
 

@@ -19,6 +19,7 @@ IRIS = load_iris(return_X_y=True)
 USUAL = {"max_iter": 3, "random_state": 0, "batch_size": 40}
 CORNERS = np.array([[0.0, 0], [0, 1], [1, 0], [1, 1]])
 CURVES = {"saturation_", "loss_", "best_loss_", "loss_curve_", "validation_scores_", "best_validation_score_"}
+CURVES |= {"validation_loss_curve_", "best_epoch_", "learning_rate_curve_"}
 
 
 @BOTH

@@ -165,7 +165,7 @@ def test_html_before_a_fit_is_scikit_learns(network, monkeypatch):
 
 def test_html_is_escaped():
     class Mischief(MLPRegressor):
-        def _hidden_activations(self, n_hidden):
+        def _activation_names(self, n_hidden):
             return ("<script>alert(1)</script>",) * n_hidden
 
     model = Mischief.from_weights([np.ones((2, 2)), np.ones((2, 1))], [[0.0, 0], [0.0]])

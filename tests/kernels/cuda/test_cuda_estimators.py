@@ -152,6 +152,32 @@ def test_autoencoder(blobs, solver):
             Autoencoder(2, **options | refused, device="cuda").fit(X)
 
 
+@pytest.mark.parametrize("early_stopping", [False, True])
+@pytest.mark.parametrize("scoring", [None, "loss"])
+def test_validation_rows(blobs, early_stopping, scoring):
+    X, y = blobs
+    model = MLPClassifier((3,), batch_size=15, max_iter=2, random_state=0, scoring=scoring)
+    model.set_params(early_stopping=early_stopping)
+    val = {"X_val": X[:9], "y_val": y[:9], "sample_weight_val": np.arange(9)}
+    if scoring is None and early_stopping:  # rows that are split off
+        val = {}
+    expected, epochs = model.fit(X, y, **val), []
+    # The rows for validation go where those for training lie.
+    for device, wanted in (("cuda", X), (None, cuda.to_device(X))):
+        ours = clone(model).set_params(device=device, callback=lambda epoch, logs: epochs.append(logs))
+        ours.fit(wanted, y, **val)
+        np.testing.assert_allclose(ours.validation_scores_, expected.validation_scores_, rtol=1e-9)
+        np.testing.assert_allclose(ours.validation_loss_curve_, expected.validation_loss_curve_, rtol=1e-9)
+        assert ours.best_epoch_ == expected.best_epoch_
+        assert epochs[-1]["validation_loss"] == ours.validation_loss_curve_[-1]
+    there = {**val, "X_val": cuda.to_device(X[:9])} if val else {}
+    assert clone(model).set_params(device="cpu").fit(X, y, **there).loss_curve_ == expected.loss_curve_
+    with pytest.raises(ValueError, match="scoring='accuracy' needs the processor"):
+        clone(model).set_params(device="cuda", scoring="accuracy", early_stopping=True).fit(X, y, **val)
+    with pytest.raises(TypeError, match="Sparse data was passed for X_val"):
+        clone(model).set_params(device="cuda").fit(X, y, X_val=sparse.csr_matrix(X), y_val=y)
+
+
 def test_callbacks_get_the_data(blobs):
     pytest.importorskip("sklearn.callback", reason="scikit-learn before 1.9")
     seen = []

@@ -13,6 +13,7 @@ from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils._param_validation import validate_parameter_constraints
 from sklearn.utils.validation import _check_y, check_is_fitted, validate_data
 
+from fastnn.estimators.callbacks import CallbackSupport, Tasks
 from fastnn.estimators.draft import Drafting, Remarks
 from fastnn.estimators.few_rows import pass_checks
 from fastnn.estimators.mlp.first_weights import first_weights
@@ -30,7 +31,8 @@ from fastnn.estimators.mlp.learning_rates import check_learning_rates
 from fastnn.estimators.mlp.parameters import MLPParameters
 from fastnn.estimators.mlp.solver_options import check_solver_options
 from fastnn.estimators.mlp.summary import SummaryMethods
-from fastnn.estimators.mlp.training import fitted_attributes, remarks_on_a_fit, trained
+from fastnn.estimators.mlp.training import Following, fitted_attributes, remarks_on_a_fit, trained
+from fastnn.estimators.mlp.validation import NONE_GIVEN, GivenRows, check_validation, given_data
 from fastnn.estimators.on_device import refuse_sparse, rows_in_place
 from fastnn.estimators.sparse_rows import canonical_csr
 from fastnn.estimators.weights import checked_weights
@@ -57,6 +59,8 @@ _OF_ONE_RUN = (
     "learning_rate_curve_",
     "validation_scores_",
     "best_validation_score_",
+    "validation_loss_curve_",
+    "best_epoch_",
     "_no_improvement_count",
     *_OF_THE_LAST_STEP,
 )
@@ -68,16 +72,19 @@ _CHECKED_ALWAYS = {
     *("relu_grad_at_zero", "use_bias", "bias_learning_rate_factor", "accumulate_batches"),
     *("weight_decay", "rho", "momentum_decay", "max_grad_norm", "l1_alpha", "average"),
     *("learning_rate", "learning_rate_decay", "warmup_epochs"),
+    *("scoring", "callback"),
 }
 
 
-class BaseMLP(SummaryMethods, Drafting, MLPParameters, BaseEstimator, ABC):
+class BaseMLP(CallbackSupport, SummaryMethods, Drafting, MLPParameters, BaseEstimator, ABC):
     """Base of ``MLPClassifier``, ``MLPRegressor`` and ``Autoencoder``."""
 
     # What the subclasses add.
 
     # Of the true targets and of predictions; the higher the better.
     _score_function: ClassVar[Callable[..., float]]
+    # Whether targets are another thing than the rows.
+    _has_targets: ClassVar[bool] = True
 
     @abstractmethod
     def _validate_input(
@@ -100,7 +107,7 @@ class BaseMLP(SummaryMethods, Drafting, MLPParameters, BaseEstimator, ABC):
     # Fitting.
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, sample_weight=None):
+    def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None):
         """Fit the network.
 
         Parameters
@@ -111,6 +118,15 @@ class BaseMLP(SummaryMethods, Drafting, MLPParameters, BaseEstimator, ABC):
             Targets: class labels (or a 0/1 matrix of labels) for a classifier, numbers for a regressor.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the samples, none negative and not all zero. None stands for equal weights.
+        X_val : {array-like, sparse matrix} of shape (n_val, n_features), default=None
+            Validation data, for the stochastic solvers: all rows of `X` are trained on, and after each epoch
+            score and loss of these are recorded. With ``early_stopping=True`` they decide when to stop and
+            which parameters are kept; else they do not touch the training. In a ``Pipeline`` with
+            ``transform_input=["X_val"]`` they are transformed as `X` is.
+        y_val : array-like of shape (n_val,) or (n_val, n_outputs), default=None
+            Their targets. Not every class has to be there.
+        sample_weight_val : array-like of shape (n_val,), default=None
+            Their weights, for score and loss.
 
         Returns
         -------
@@ -124,23 +140,53 @@ class BaseMLP(SummaryMethods, Drafting, MLPParameters, BaseEstimator, ABC):
             diverges and no usable model comes of it: then a model fitted before is kept as it was, and at a
             first fit the estimator keeps the last finite parameters.
         """
-        return self._fit(X, y, sample_weight, incremental=False)
+        given = GivenRows(X_val, y_val, sample_weight_val)
+        return self._fit(X, y, sample_weight, incremental=False, given=given)
 
-    def _fit(self, X: Any, y: Any, sample_weight: Any, incremental: bool, classes: Any = None) -> Self:
-        return self._on_draft(lambda draft: draft._train(X, y, sample_weight, incremental, classes))
+    def _fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        incremental: bool,
+        classes: Any = None,
+        given: GivenRows = NONE_GIVEN,
+    ) -> Self:
+        tasks = None if incremental else self._tasks(self.max_iter)
+        return self._on_draft(
+            lambda draft: draft._train(X, y, sample_weight, incremental, classes, given, tasks)
+        )
 
-    def _train(self, X: Any, y: Any, sample_weight: Any, incremental: bool, classes: Any) -> Remarks:
+    def _train(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        incremental: bool,
+        classes: Any,
+        given: GivenRows,
+        tasks: Tasks | None,
+    ) -> Remarks:
         with use_threads(self.n_threads):
             first_fit = not hasattr(self, "coefs_")
             first_pass = first_fit or not (self.warm_start or incremental)
+            if not incremental:
+                check_validation(self, given, needs_y=self._has_targets)
             data, network, rng = self._prepare(X, y, sample_weight, classes, incremental, first_pass)
-            solution = self._solve(network, data, rng, first_pass=first_pass, one_epoch=incremental)
+            following = Following(given_data(self, given, data), self.scoring, self.callback, tasks)
+            if tasks is not None:
+                tasks.begin(self, X, y, sample_weight)
+            solution = self._solve(
+                network, data, rng, following, first_pass=first_pass, one_epoch=incremental
+            )
             seen = 0 if first_pass else self.t_
             for name in _OF_ONE_RUN if first_pass else _OF_THE_LAST_STEP:
                 self.__dict__.pop(name, None)
             self.__dict__.update({"t_": seen} | fitted_attributes(solution))
             self._keep(network.coefs, network.intercepts, network.loss.output_activation)
             if solution.not_finite is None:
+                if tasks is not None:
+                    tasks.end()
                 if incremental:
                     return solution.remark
                 self.saturation_ = saturation(network, data.X, solution.bound)
@@ -151,10 +197,17 @@ class BaseMLP(SummaryMethods, Drafting, MLPParameters, BaseEstimator, ABC):
         return error
 
     def _solve(
-        self, network: Network, data: Data, rng: np.random.RandomState, *, first_pass: bool, one_epoch: bool
+        self,
+        network: Network,
+        data: Data,
+        rng: np.random.RandomState,
+        following: Following,
+        *,
+        first_pass: bool,
+        one_epoch: bool,
     ) -> Solution:
         """Train the network; see ``trained``."""
-        return trained(self, network, data, rng, first_pass=first_pass, one_epoch=one_epoch)
+        return trained(self, network, data, rng, following, first_pass=first_pass, one_epoch=one_epoch)
 
     def _keep(self, coefs: list[np.ndarray], intercepts: list[np.ndarray], out_activation: str) -> None:
         """Set the attributes that say what the fitted network is."""

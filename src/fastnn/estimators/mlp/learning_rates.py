@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from sklearn.utils._param_validation import Interval
 
-from fastnn.estimators.declaration import NOT_NEGATIVE, declared, parameter
+from fastnn.estimators.declaration import NOT_NEGATIVE, declared, is_default, parameter
 from fastnn.networks.schedules import DECAY, SCHEDULES
 from fastnn.networks.solvers import STOCHASTIC_SOLVERS
 
@@ -57,7 +57,7 @@ def check_learning_rates(model: "BaseMLP", incremental: bool) -> None:
                     f"{said} needs a solver of {list(STOCHASTIC_SOLVERS)}: solver={model.solver!r} has no "
                     "learning rate."
                 )
-    if name != "exponential" and model.learning_rate_decay != DECAY:
+    if name != "exponential" and not is_default(model.learning_rate_decay, DECAY):
         raise ValueError(
             f"learning_rate_decay={model.learning_rate_decay} needs learning_rate='exponential': with "
             f"{name!r} it has no use."

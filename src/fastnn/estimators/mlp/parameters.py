@@ -18,7 +18,9 @@ from fastnn.estimators.declaration import (
 from fastnn.estimators.mlp.first_weights import FirstWeightParameters
 from fastnn.estimators.mlp.layers import LayerwiseParameters
 from fastnn.estimators.mlp.learning_rates import LearningRateParameters
+from fastnn.estimators.mlp.reporting import ReportParameters
 from fastnn.estimators.mlp.solver_options import SolverOptionParameters
+from fastnn.estimators.mlp.validation import ValidationParameters
 from fastnn.networks.schedules import SCHEDULES
 from fastnn.networks.solvers import SOLVERS
 from fastnn.tables.activations import DEFAULT, LAYER_ACTIVATIONS
@@ -26,7 +28,12 @@ from fastnn.tables.activations import DEFAULT, LAYER_ACTIVATIONS
 
 @declared
 class MLPParameters(
-    FirstWeightParameters, LayerwiseParameters, LearningRateParameters, SolverOptionParameters
+    FirstWeightParameters,
+    LayerwiseParameters,
+    LearningRateParameters,
+    SolverOptionParameters,
+    ValidationParameters,
+    ReportParameters,
 ):
     """What every multi-layer perceptron can be told."""
 
@@ -144,8 +151,12 @@ class MLPParameters(
     verbose: int = parameter(
         "verbose",
         default=False,
-        kind="bool",
-        doc="Print the loss of each epoch.",
+        kind="bool or int",
+        doc="""
+        1 prints the loss of each epoch or iteration, and the validation score, as scikit-learn does. 2 prints
+        a line of loss, validation, learning rate, pace, and the time that is left if all ``max_iter`` epochs
+        are done.
+        """,
     )
     warm_start: bool = parameter(
         "boolean",
@@ -166,8 +177,9 @@ class MLPParameters(
         "boolean",
         default=False,
         doc="""
-        Hold out ``validation_fraction`` of the data (stratified for a single column of classes), judge
-        progress by the score on it, and keep the parameters of the best epoch.
+        Hold out ``validation_fraction`` of the data (stratified for a single column of classes), or take
+        `X_val` where ``fit`` gets it, judge progress by the score on these rows, and keep the parameters of
+        the best epoch.
         """,
     )
     validation_fraction: float = parameter(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sklearn.utils._param_validation import Interval
 
-from fastnn.estimators.declaration import BELOW_ONE, NOT_NEGATIVE, POSITIVE, declared, parameter
+from fastnn.estimators.declaration import BELOW_ONE, NOT_NEGATIVE, POSITIVE, declared, is_default, parameter
 from fastnn.networks.solvers import SOLVERS
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def check_solver_options(model: "BaseMLP") -> None:
     """
     for name, declaration in vars(SolverOptionParameters)["_declared"].items():
         value = getattr(model, name)
-        if value == declaration.default:
+        if is_default(value, declaration.default):
             continue
         readers = [
             solver

@@ -65,11 +65,11 @@ def train_stochastic(problem: Problem, settings: StochasticSettings) -> Solution
             end.broken = what_is_not_finite(network.parameters, "losses" if np.isnan(loss) else None)
             if end.broken:
                 break
-            progress.record_epoch(loss, n, optimizer.learning_rate if rates is None else float(rates[0]))
+            first_rate = optimizer.learning_rate if rates is None else float(rates[0])
+            progress.record_epoch(loss, n, first_rate)
             optimizer.epochs += 1
-            problem.tell(f"Iteration {progress.n_iter}, loss = {loss:.8f}")
             with averaging.shown():
-                monitor.epoch(loss)
+                is_last = monitor.epoch(loss, first_rate)
             optimizer.learning_rate = schedule.after_epoch(optimizer.learning_rate, progress.t)
             if progress.has_stalled(settings.n_iter_no_change):
                 rate, note = schedule.when_stalled(optimizer.learning_rate)
@@ -78,6 +78,8 @@ def train_stochastic(problem: Problem, settings: StochasticSettings) -> Solution
                     break
                 optimizer.learning_rate = rate
                 progress.go_on()
+            if is_last:
+                break
         else:
             end.by_number = True
         # The last batch tells nothing of averaged parameters.
@@ -111,7 +113,7 @@ def _solution(
 ) -> Solution:
     """What has come of a training that has ended; the network gets the parameters that count."""
     network, progress, broken = problem.network, problem.progress, end.broken
-    scored = problem.score is not None
+    scored = problem.early_stopping
     if scored or broken:
         monitor.restore()
     has_best = scored and progress.has_best

@@ -26,8 +26,11 @@ class DeviceBackend:
         *,
         sample_weight: np.ndarray | None = None,
         alpha: float = 0.0,
+        l1_alpha: float = 0.0,
         optimizer: Optimizer | None = None,
     ) -> "DeviceNetwork":
+        if l1_alpha != 0:
+            raise ValueError(f"l1_alpha={l1_alpha} needs the processor; on a GPU it is 0.")
         return DeviceNetwork(network, X, Y, sample_weight, alpha, optimizer)
 
     def outputs(
@@ -62,6 +65,10 @@ class DeviceNetwork:
     ) -> None:
         self._network, self._alpha, self._optimizer = network, alpha, optimizer
         self._n_rows = X.shape[0]
+        if optimizer is not None and optimizer.max_norm < np.inf:
+            raise ValueError(f"max_grad_norm={optimizer.max_norm} needs the processor; on a GPU it is None.")
+        if optimizer is not None and optimizer.average_rate:
+            raise ValueError("average needs the processor; on a GPU it is False.")
         kinds = set(network.hidden_activations) or {IDENTITY.name}
         if len(kinds) > 1 or SOFTMAX in kinds:
             raise ValueError(
@@ -114,7 +121,7 @@ class DeviceNetwork:
             return total, gradient
         layout = layout_of(self._network.layer_sizes)
         return layout.mean_with_penalty(
-            parameters, total, weight, gradient, self._alpha, self._network.bias_rates
+            parameters, total, weight, gradient, self._alpha, 0.0, self._network.bias_rates
         )
 
     def hidden_panels(self, layer: int, most: int) -> Iterable[np.ndarray]:

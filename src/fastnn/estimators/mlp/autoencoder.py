@@ -71,8 +71,9 @@ class AutoencoderParameters(MLPParameters):
         default="adam",
         kind=one_of(_SOLVERS),
         doc="""
-        How the loss is minimised: ``"adam"`` [3]_ and ``"sgd"`` step after every mini-batch, ``"lbfgs"`` is a
-        quasi-Newton method on all samples at once, which suits small data.
+        How the loss is minimised: ``"lbfgs"`` is a quasi-Newton method on all samples at once, which suits
+        small data; the others, of which ``"adam"`` is [3]_, step after every mini-batch, as those of
+        :class:`MLPRegressor`.
         """,
     )
     pretrain: str | None = parameter(

@@ -30,6 +30,7 @@ from fastnn.estimators.mlp.layers import (
 from fastnn.estimators.mlp.learning_rates import check_learning_rates
 from fastnn.estimators.mlp.parameters import MLPParameters
 from fastnn.estimators.mlp.soft_targets import SoftTargets
+from fastnn.estimators.mlp.solver_options import check_solver_options
 from fastnn.estimators.mlp.summary import SummaryMethods
 from fastnn.estimators.mlp.training import Following, fitted_attributes, remarks_on_a_fit, trained
 from fastnn.estimators.mlp.validation import NONE_GIVEN, GivenRows, check_validation, given_data
@@ -71,6 +72,7 @@ _CHECKED_ALWAYS = {
     *("class_weight", "label_smoothing"),
     *("noise", "tied_weights", "activation"),
     *("relu_grad_at_zero", "use_bias", "bias_learning_rate_factor", "accumulate_batches"),
+    *("weight_decay", "rho", "momentum_decay", "max_grad_norm", "l1_alpha", "average"),
     *("learning_rate", "learning_rate_decay", "warmup_epochs"),
     *("scoring", "callback"),
 }
@@ -272,6 +274,7 @@ class BaseMLP(CallbackSupport, SummaryMethods, Drafting, MLPParameters, BaseEsti
         )
         check_use(self)
         check_learning_rates(self, incremental)
+        check_solver_options(self)
         if is_classifier(self) and not SOLVERS[self.solver].classifies:
             able = [name for name, solver in SOLVERS.items() if solver.classifies]
             raise ValueError(

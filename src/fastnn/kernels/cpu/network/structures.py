@@ -44,6 +44,7 @@ class LossTargets(NamedTuple):
     parameters: Reals  # IN (1,) or (n_outputs,): of the loss, for all outputs or for each
     loss_scale: float  # factor of the summed loss
     alpha: float  # L2 penalty
+    l1_alpha: float  # L1 penalty
 
 
 class UpdatePlan(NamedTuple):
@@ -58,6 +59,10 @@ class UpdatePlan(NamedTuple):
     hyper: Float64s  # IN (MAX_HYPER,)
     gradient: Reals  # OUT (n_parameters,)
     state: Reals2D  # INOUT (n_slots, n_parameters)
+    weight_decay: float  # decoupled: times the learning rate, the share that weights lose before a step
+    max_norm: float  # to which a longer gradient is scaled down; infinite for any length
+    average_rate: float  # of ``fastnn.tables.optimizers.average_share``
+    average: Float64s  # INOUT (n_parameters,): of the parameters after each step; or empty
     drop: int  # address of the loop of dropout; NOTHING without
     threshold: int  # of ``fastnn.tables.dropout.Dropout``
     scale: float

@@ -24,11 +24,8 @@ from fastnn.estimators.sparse_rows import canonical_csr
 from fastnn.estimators.weights import checked_weights
 from fastnn.kernels import to_host, to_kind_of
 from fastnn.networks.one_hot import OneHot
-from fastnn.tables.activations import LOGISTIC
+from fastnn.tables.activations import FROM_0_TO_1
 from fastnn.tables.losses import Head
-
-# Output activations that say of each class by itself how sure it is. Networks of given weights have them all.
-_FROM_0_TO_1 = {LOGISTIC.name, "hard_sigmoid", "hard_limit"}
 
 
 @declared
@@ -357,7 +354,7 @@ class MLPClassifier(
         outputs = self._outputs(X)
         if outputs.shape[1] == 1:
             return np.hstack([1 - outputs, outputs])
-        if self.out_activation_ in _FROM_0_TO_1 and self._one_of_several:
+        if self.out_activation_ in FROM_0_TO_1 and self._one_of_several:
             total = outputs.sum(axis=1, keepdims=True)
             outputs /= np.where(total > 0, total, 1)
             outputs[total[:, 0] == 0] = 1 / outputs.shape[1]

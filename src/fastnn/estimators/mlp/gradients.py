@@ -116,8 +116,8 @@ class GradientMethods:
         A kink is no place for differences: where a step of about 6e-6 leads a unit of ``"relu"``, or an error
         of ``loss="absolute_error"``, from one side of 0 to the other, they give something between both
         slopes. Then take other samples, or move the weights a little. Nor do they tell anything where a
-        logistic output is wrong and next to 0 or 1: ``loss="log_loss"`` is the logarithm of the rounded output,
-        and bounded, as in scikit-learn, while its gradient is exact.
+        logistic output is wrong and next to 0 or 1: ``loss="log_loss"`` is the logarithm of the rounded
+        output, and bounded, as in scikit-learn, while its gradient is exact.
         """
         with _objective(self, X, y, sample_weight, np.float64) as (network, bound):
             loss, gradient = bound.loss_and_gradient()

@@ -24,6 +24,15 @@ from fastnn.estimators.mlp.layers import (
     initial_factors,
     layers_with_bias,
 )
+from fastnn.estimators.mlp.many import (
+    Member,
+    is_ensemble,
+    mean_outputs,
+    refuse_ensemble,
+    refuse_many,
+    train_many,
+    wants_many,
+)
 from fastnn.estimators.mlp.parameters import MLPParameters
 from fastnn.estimators.mlp.training import fitted_attributes, remarks_on_a_fit, trained
 from fastnn.estimators.on_device import refuse_sparse, rows_in_place
@@ -52,8 +61,12 @@ _OF_ONE_RUN = (
     "validation_scores_",
     "best_validation_score_",
     "_no_improvement_count",
+    "best_init_",
+    "estimators_",
     *_OF_THE_LAST_STEP,
 )
+# Beside these and the fitted attributes, what a fit of many networks must not keep of another fit.
+_OF_ONE_NETWORK = (*_OF_ONE_RUN, "_random_state", "_label_binarizer")
 
 # Parameters that a partial_fit of a fitted model, which scikit-learn lets pass, checks all the same.
 _CHECKED_ALWAYS = {
@@ -65,6 +78,9 @@ _CHECKED_ALWAYS = {
 
 class BaseMLP(Drafting, MLPParameters, BaseEstimator, ABC):
     """Base of ``MLPClassifier``, ``MLPRegressor`` and ``Autoencoder``."""
+
+    # Of a draft that is one of many networks: what the fit of all of them shares with it.
+    _member: Member | None = None
 
     # What the subclasses add.
 
@@ -122,6 +138,12 @@ class BaseMLP(Drafting, MLPParameters, BaseEstimator, ABC):
         return self._on_draft(lambda draft: draft._train(X, y, sample_weight, incremental, classes))
 
     def _train(self, X: Any, y: Any, sample_weight: Any, incremental: bool, classes: Any) -> Remarks:
+        if incremental:
+            refuse_ensemble(self, "partial_fit")
+        elif wants_many(self):
+            return train_many(
+                self, X, y, lambda one: one._train(X, y, sample_weight, False, classes), _OF_ONE_NETWORK
+            )
         with use_threads(self.n_threads):
             first_fit = not hasattr(self, "coefs_")
             first_pass = first_fit or not (self.warm_start or incremental)
@@ -155,6 +177,8 @@ class BaseMLP(Drafting, MLPParameters, BaseEstimator, ABC):
         self.out_activation_ = out_activation
 
     def _initialize(self, X: Any, y: Any, classes: Any = None) -> Self:
+        if wants_many(self):
+            refuse_many(self, "initialize")
         return self._on_draft(lambda draft: draft._begin(X, y, classes))
 
     def _begin(self, X: Any, y: Any, classes: Any) -> None:
@@ -205,7 +229,10 @@ class BaseMLP(Drafting, MLPParameters, BaseEstimator, ABC):
                 f"solver={self.solver!r} minimises the squared errors of an MLPRegressor. "
                 f"{type(self).__name__} takes one of {able}."
             )
-        X, y = self._validate_input(X, y, classes, incremental, reset=first_pass)
+        if self._member is None:
+            X, y = self._validate_input(X, y, classes, incremental, reset=first_pass)
+        else:
+            X, y = self._member.data
         if isinstance(y, np.ndarray) and y.ndim == 1:
             y = y.reshape(-1, 1)
         sizes = [X.shape[1], *hidden, y.shape[1]]
@@ -297,6 +324,10 @@ class BaseMLP(Drafting, MLPParameters, BaseEstimator, ABC):
         return hidden_activations(self, n_hidden)
 
     def _check_solver(self) -> bool:
+        if wants_many(self):
+            raise AttributeError(
+                "partial_fit is only available for one network, with n_init=1 and ensemble=None."
+            )
         if self.solver not in STOCHASTIC_SOLVERS:
             raise AttributeError(
                 f"partial_fit is only available for stochastic optimizers. {self.solver} is not stochastic."
@@ -335,7 +366,14 @@ class BaseMLP(Drafting, MLPParameters, BaseEstimator, ABC):
 
     def _outputs(self, X: Any, hidden: int | None = None) -> np.ndarray:
         """Outputs (n_samples, n_outputs) for any data; with a number, the values of that hidden layer."""
-        return self._forward(self._rows_to_predict(X), slice(None if hidden is None else hidden + 1))
+        rows = self._rows_to_predict(X)
+        if is_ensemble(self):
+            return mean_outputs(self, rows)
+        return self._forward(rows, slice(None if hidden is None else hidden + 1))
+
+    def _to_average(self, outputs: np.ndarray) -> np.ndarray:
+        """What an ensemble has the mean of, from one network's outputs, which may be changed in place."""
+        return outputs
 
     def _forward(self, X: Any, layers: slice = slice(None)) -> np.ndarray:
         """Outputs of the last of these layers, for checked rows that go into the first."""
@@ -355,7 +393,7 @@ class BaseMLP(Drafting, MLPParameters, BaseEstimator, ABC):
 
     def _rows_to_predict(self, X: Any) -> Any:
         """Any data, checked: as an array, a sparse matrix or rows on a GPU."""
-        check_is_fitted(self, "coefs_")
+        check_is_fitted(self, "estimators_" if is_ensemble(self) else "coefs_")
         number = device_number(self.device, (X,))
         refuse_sparse(X, number)
         if number is not None and is_device_array(X):

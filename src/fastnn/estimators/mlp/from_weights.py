@@ -7,6 +7,7 @@ from typing import Any, Self, cast
 import numpy as np
 
 from fastnn.estimators.mlp.layers import hidden_activations
+from fastnn.estimators.mlp.many import refuse_many
 from fastnn.kernels import to_host
 from fastnn.networks.layout import layout_of
 from fastnn.tables.activations import DEFAULT
@@ -56,7 +57,7 @@ class FromWeights:
         ------
         ValueError
             The arrays make no network or hold other than finite real numbers, or `classes` do not go with
-            them.
+            them; or ``n_init`` or ``ensemble`` ask for many networks.
         """
         layers = _checked_layers(coefs, intercepts)
         layout = layout_of((len(layers[0][0]), *(len(b) for _, b in layers)))
@@ -68,6 +69,7 @@ class FromWeights:
             **parameters,
         )
         model._validate_params()
+        refuse_many(model, "from_weights")
         hidden_activations(model, len(sizes) - 2)
         model._name_outputs(sizes[-1], classes)
         flat = layout.flat([W for W, _ in layers] + [b for _, b in layers], layers[0][0].dtype)

@@ -69,9 +69,16 @@ def trained(
         score=score,
         former=_former(model, network) if one_epoch and not first_pass else None,
         inputs=inputs,
-        tell=print if model.verbose else silent,
+        tell=_teller(model),
     )
     return solver.solve(problem, solver.settings(**parameters))
+
+
+def _teller(model: "BaseMLP") -> Callable[[str], None]:
+    """What becomes of the lines that a user may want to read."""
+    if not model.verbose:
+        return silent
+    return print if model._member is None else model._member.tell
 
 
 def fitted_attributes(solution: Solution) -> dict[str, Any]:

@@ -1,14 +1,18 @@
 """Several trainings at once, each in a thread of Python: compiled code holds no lock of the interpreter."""
 
+from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextvars import copy_context
-from threading import Event
+from threading import Event, Thread
 from typing import TypeVar
 
 from fastnn.kernels.shared.pacing import stopped_by
 
 T = TypeVar("T")
+
+# So often the caller looks whether it has been interrupted, where a signal does not wake a thread that waits,
+# as on Windows. Of what Ctrl-C may take the compiled calls need most.
+LISTENING_SECONDS = 0.1
 
 
 def side_by_side(jobs: Sequence[Callable[[], T]], n_threads: int) -> list[T]:
@@ -20,7 +24,7 @@ def side_by_side(jobs: Sequence[Callable[[], T]], n_threads: int) -> list[T]:
         Each works in a copy of the caller's context (``contextvars``), and ends early, by KeyboardInterrupt,
         at its next compiled call if it is wanted no more.
     n_threads : int
-        The calling thread, which alone hears of Ctrl-C, only waits.
+        The calling thread, which may be the one that alone hears of Ctrl-C, only waits.
 
     Returns
     -------
@@ -30,22 +34,43 @@ def side_by_side(jobs: Sequence[Callable[[], T]], n_threads: int) -> list[T]:
     Raises
     ------
     BaseException
-        What a job has raised, or the calling thread while it waited: no job runs any more then.
+        What the first job has raised that failed, or the caller while it waited: no job runs any more then.
     """
+    # No ThreadPoolExecutor: interrupted while it starts a thread, it forgets that there is one.
+    waiting = deque((number, job, copy_context()) for number, job in enumerate(jobs))
+    results: dict[int, T] = {}
+    errors: list[BaseException] = []
     stop = Event()
 
-    def run(job: Callable[[], T]) -> T:
-        with stopped_by(stop):
-            return job()
+    def work() -> None:
+        while not stop.is_set():
+            try:
+                number, job, context = waiting.popleft()
+            except IndexError:
+                return
+            try:
+                results[number] = context.run(_stoppable, job, stop)
+            except BaseException as error:
+                errors.append(error)
+                stop.set()
 
-    pool = ThreadPoolExecutor(n_threads, thread_name_prefix="fastnn")
+    threads = [Thread(target=work, name=f"fastnn-{number}") for number in range(min(n_threads, len(jobs)))]
     try:
-        futures = [pool.submit(copy_context().run, run, job) for job in jobs]
-        wait(futures, return_when=FIRST_EXCEPTION)
-        for future in futures:
-            if future.done():
-                future.result()  # raises what the job has raised
-        return [future.result() for future in futures]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            while thread.is_alive():
+                thread.join(LISTENING_SECONDS)
     finally:
         stop.set()
-        pool.shutdown(cancel_futures=True)
+        for thread in threads:
+            if thread.is_alive():
+                thread.join()
+    if errors:
+        raise errors[0]
+    return [results[number] for number in range(len(jobs))]
+
+
+def _stoppable(job: Callable[[], T], stop: Event) -> T:
+    with stopped_by(stop):
+        return job()

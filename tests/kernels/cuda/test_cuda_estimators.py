@@ -36,6 +36,19 @@ pytestmark = [
 ]
 
 
+@pytest.mark.parametrize("options", [{"ensemble": 2}, {"n_init": 2}])
+def test_many_networks(blobs, options):
+    X, y = blobs
+    here = MLPClassifier((3,), max_iter=1, random_state=0, **options).fit(X, y)
+    there = clone(here).set_params(device="cuda").fit(X, y)
+    np.testing.assert_allclose(there.predict_proba(X), here.predict_proba(X), rtol=1e-8)
+    if "ensemble" in options:
+        assert [member.device for member in there.estimators_] == ["cuda", "cuda"]
+        assert type(there.predict_proba(cuda.to_device(X))) is type(cuda.to_device(X))
+    else:
+        assert there.best_init_ == here.best_init_
+
+
 @pytest.fixture(scope="module")
 def blobs():
     X, y = make_blobs(40, n_features=3, centers=3, random_state=0)

@@ -130,7 +130,7 @@ class BaseMLP(Drafting, MLPParameters, BaseEstimator, ABC):
         ValueError
             For invalid data; the estimator then is as it was before the call. Also where training
             diverges and no usable model comes of it: then a model fitted before is kept as it was, and at a
-            first fit the estimator keeps the last finite parameters.
+            first fit the estimator keeps the last finite parameters (with ``n_init`` or ``ensemble`` none).
         """
         return self._fit(X, y, sample_weight, incremental=False)
 

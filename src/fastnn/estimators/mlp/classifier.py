@@ -69,7 +69,7 @@ class MLPClassifier(FromWeights, GradientMethods, ClassifierMixin, BaseMLP, Clas
         With ``n_init`` above 1, which of the networks has been kept, counted from 0.
     estimators_ : list of MLPClassifier of length ``ensemble``
         With ``ensemble`` the fitted networks. Then there is nothing else here but ``classes_``,
-        ``n_features_in_``, ``feature_names_in_`` and ``n_outputs_``.
+        ``n_features_in_``, ``feature_names_in_``, ``n_outputs_`` and ``n_iter_``, one number for each.
     n_features_in_ : int
         Features seen at fit.
     feature_names_in_ : ndarray of shape (n_features_in_,)

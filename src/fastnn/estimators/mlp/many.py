@@ -32,7 +32,7 @@ class ManyParameters:
         Networks to train, of which the best is kept: the one with the highest validation score, where there
         is one, else with the least ``loss_``. Network `i` is what ``fit`` makes with ``random_state`` the
         `i`-th of ``check_random_state(random_state).randint(2**31 - 1, size=n_init)``, to the last bit. They
-        are trained side by side, one for each core, with the same result for any number of threads; on a GPU
+        are trained side by side, one on each core, with the same result for any number of threads; on a GPU
         one after the other. One that diverges does not count, with a warning; ``ValueError`` if all do. Other
         than 1 it takes neither ``ensemble``, ``warm_start`` nor ``partial_fit``.
         """,
@@ -45,7 +45,7 @@ class ManyParameters:
         doc="""
         Networks to train and to keep, in ``estimators_``; made as those of ``n_init``. Predictions are made
         of the mean of the members' probabilities, a regressor's are the mean of their predictions. There is
-        no ``coefs_``, nor any other attribute of a single network. ``ValueError`` if one diverges. It takes
+        no ``coefs_``, nor another attribute of a single network. ``ValueError`` if one diverges. It takes
         neither ``n_init``, ``warm_start`` nor ``partial_fit``.
         """,
     )
@@ -253,7 +253,11 @@ def _keep_all(model: "BaseMLP", outcomes: list[_Outcome]) -> Remarks:
         if one.diverged is not None:
             raise ValueError(f"Network {number} of {m} diverged: {one.diverged}")
     members = [one.model for one in outcomes]
-    model.__dict__.update(estimators_=members, n_outputs_=members[0].n_outputs_)
+    model.__dict__.update(
+        estimators_=members,
+        n_outputs_=members[0].n_outputs_,
+        n_iter_=np.array([vars(member)["n_iter_"] for member in members]),
+    )
     return _remarks(outcomes, m)
 
 

@@ -12,9 +12,9 @@ from sklearn.utils import check_random_state
 
 from fastnn.estimators.declaration import AT_LEAST_ONE, declared, parameter
 from fastnn.estimators.draft import Remarks
-from fastnn.kernels.shared.device_rows import DeviceRows
 from fastnn.kernels.shared.threads import threads_allowed, use_threads
 from fastnn.kernels.shared.user_warnings import kept_warnings
+from fastnn.networks.backends import networks_at_once
 from fastnn.networks.side_by_side import side_by_side
 
 if TYPE_CHECKING:
@@ -167,8 +167,7 @@ def train_many(
     seeds = check_random_state(model.random_state).randint(2**31 - 1, size=m)
     with use_threads(model.n_threads):
         n_threads = threads_allowed()
-    # One network fills a GPU.
-    at_once = 1 if isinstance(data[0], DeviceRows) else min(m, n_threads)
+    at_once = min(m, networks_at_once(X, n_threads))
     jobs = []
     for number, seed in enumerate(seeds.tolist()):
         own = {"random_state": seed, "n_init": 1, "ensemble": None}

@@ -11,8 +11,8 @@ one activation or another; normal weights of a fixed spread know nothing of it.
 import matplotlib.pyplot as plt
 import numpy as np
 
+from fastnn import MLPRegressor
 from fastnn.kernels import linear_backward, linear_forward
-from fastnn.tables.initializers import initialize
 
 N_LAYERS, WIDTH = 20, 200
 X = np.random.default_rng(0).normal(size=(500, WIDTH))
@@ -35,8 +35,8 @@ rules |= {name: name for name in ("glorot_normal", "he_normal", "orthogonal")}
 
 def spread(rule, activation):
     """Size of the activations after each layer, and of the gradients before it."""
-    sizes = [WIDTH] * (N_LAYERS + 1)
-    coefs, _ = initialize(np.random.RandomState(0), sizes, factor=6.0, dtype=np.float64, weight_init=rule)
+    network = MLPRegressor(hidden_layer_sizes=[WIDTH] * N_LAYERS, weight_init=rule, random_state=0)
+    coefs = network.initialize(X, X[:, 0]).coefs_[:-1]  # without the output's
     A, d = [X], [np.random.default_rng(1).normal(size=X.shape)]
     for W in coefs:
         A.append(linear_forward(A[-1], W, activation=activation))

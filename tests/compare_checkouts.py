@@ -123,7 +123,7 @@ def digest(value: Any) -> Iterator[bytes]:
 
 
 # Attributes that commits to compare with may not have.
-NEW = {"saturation_"}
+NEW = {"best_epoch_", "learning_rate_curve_", "saturation_", "validation_loss_curve_"}
 
 
 def state(model: Any, X: Any) -> str:

@@ -368,10 +368,10 @@ class ReferenceNetwork:
     def bind(self, X, Y, *, sample_weight=None, alpha=0.0, optimizer=None):
         return ReferenceBoundNetwork(self, X, Y, sample_weight, alpha, optimizer)
 
-    def train_epoch(self, optimizer, X, Y, order, batch_size, *, sample_weight=None, alpha=0.0):
+    def train_epoch(self, optimizer, X, Y, order, batch_size, *, sample_weight=None, alpha=0.0, rates=None):
         rows = np.arange(len(Y)) if order is None else order
         total = 0.0
-        for start in range(0, len(rows), batch_size):
+        for number, start in enumerate(range(0, len(rows), batch_size)):
             batch = rows[start : start + batch_size]
             weight = None if sample_weight is None else sample_weight[batch]
             if weight is not None and not weight.any():
@@ -383,14 +383,14 @@ class ReferenceNetwork:
             if not np.isfinite(loss):
                 return loss
             total += loss * len(batch)
-            self._step(optimizer, gradient)
+            self._step(optimizer, gradient, optimizer.learning_rate if rates is None else rates[number])
         return total / len(rows)
 
-    def _step(self, optimizer, gradient):
+    def _step(self, optimizer, gradient, learning_rate):
         optimizer.t += 1
         before = self.parameters.copy()
         RULES[optimizer.name](
-            self.parameters, gradient, optimizer.state, optimizer.learning_rate, optimizer.t, *optimizer.hyper
+            self.parameters, gradient, optimizer.state, learning_rate, optimizer.t, *optimizer.hyper
         )
         steps = self._views(self.parameters - before, [array.shape for array in self.intercepts_and_coefs()])
         for b, step, rate in zip(self.intercepts, steps[1::2], self.bias_rates, strict=True):
@@ -410,9 +410,11 @@ class ReferenceBoundNetwork:
         self.X, self.Y = getattr(X, "X", X), Y
         self.options = {"sample_weight": sample_weight, "alpha": alpha}
 
-    def run_epoch(self, order, batch_size, accumulate=1):
+    def run_epoch(self, order, batch_size, accumulate=1, rates=None):
         size = batch_size * accumulate  # which is what accumulation is to be
-        return self.network.train_epoch(self.optimizer, self.X, self.Y, order, size, **self.options)
+        return self.network.train_epoch(
+            self.optimizer, self.X, self.Y, order, size, rates=rates, **self.options
+        )
 
     def loss_and_gradient(self, *, copy=True):
         return self.network.loss_and_gradient(self.X, self.Y, **self.options)

@@ -17,13 +17,14 @@ ROOT = Path(__file__).resolve().parents[1] / "src" / "fastnn"
 FILES = sorted(ROOT.rglob("*.py"))
 
 # The floors of the house; a module imports from its own and from those below.
-TABLES, KERNELS, ENGINES, ESTIMATORS = range(4)
+TABLES, KERNELS, ENGINES, ESTIMATORS, DISPLAYS = range(5)
 ROOMS = {
     "tables": TABLES,
     "kernels": KERNELS,
     "networks": ENGINES,
     "clustering": ENGINES,
     "estimators": ESTIMATORS,
+    "displays": DISPLAYS,
 }
 # Rooms of the kernels, each of which stands on those before it.
 KERNEL_ROOMS = ["shared", "contract", "compiler", "simd", "cpu"]
@@ -157,6 +158,8 @@ def test_the_processors_packages_export_what_is_used(package):
 STRANGERS = {
     "from fastnn import Autoencoder, MLPClassifier, MLPRegressor": "clustering",
     "from fastnn import KMeans, MiniBatchKMeans, GradKMeans, kmeans_plusplus": "networks",
+    "from fastnn import LossCurveDisplay, SaturationDisplay, WeightsDisplay": "clustering",
+    "from fastnn import ClusterDisplay, LossCurveDisplay": "networks",
     "from fastnn.kernels import assign, update_centers": "networks",
     "from fastnn.kernels import linear_forward, linear_backward": "clustering",
 }
@@ -227,6 +230,17 @@ def test_the_length_of_calls_is_settled_in_one_file(path):
         if isinstance(node, ast.Attribute | ast.alias | ast.Name):
             name = {ast.Attribute: "attr", ast.alias: "name", ast.Name: "id"}[type(node)]
             assert getattr(node, name) not in private, f"{path} paces its calls by itself"
+
+
+def test_figures_are_the_displays_business():
+    """Matplotlib is imported when one is drawn, and nowhere else."""
+    for path in FILES:
+        if not any(name.partition(".")[0] == "matplotlib" for name in imports(path)):
+            continue
+        assert module_name(path).startswith("fastnn.displays."), path
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                assert not re.search(r"(import|from) matplotlib", ast.unparse(node)), path
 
 
 def test_an_estimator_holds_no_arithmetic_kernels():

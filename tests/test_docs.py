@@ -9,13 +9,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, clone
 from sklearn.utils._param_validation import InvalidParameterError
 
 import fastnn
 from fastnn import kernels
 from fastnn.estimators.declaration import declared, estimator
 from fastnn.estimators.mlp import parameters
+from fastnn.networks import schedules
 from fastnn.networks.data import Data
 from fastnn.networks.host_network import HOST
 from fastnn.networks.network import Network
@@ -26,11 +27,13 @@ from fastnn.networks.solvers.interface import Problem, Solver
 from fastnn.tables import activations, initializers, losses, optimizers
 
 ROOT = Path(__file__).resolve().parents[1]
-ESTIMATORS = [getattr(fastnn, name) for name in fastnn.__all__ if inspect.isclass(getattr(fastnn, name))]
+CLASSES = [getattr(fastnn, name) for name in fastnn.__all__ if inspect.isclass(getattr(fastnn, name))]
+ESTIMATORS = [each for each in CLASSES if issubclass(each, BaseEstimator)]
+DISPLAYS = [each for each in CLASSES if each not in ESTIMATORS]
 FUNCTIONS = [getattr(kernels, name) for name in kernels.__all__]
 METHODS = [
     (estimator, name)
-    for estimator in ESTIMATORS
+    for estimator in CLASSES
     for name in dir(estimator)
     # What comes from scikit-learn is documented there.
     if not name.startswith("_")
@@ -120,6 +123,15 @@ def test_estimators(estimator):
         assert all(name.endswith("_") for name in names)
 
 
+@pytest.mark.parametrize("display", DISPLAYS, ids=lambda display: display.__name__)
+def test_displays(display):
+    check_parameters(display.__init__, display)
+    check_form(display, ("Parameters", "Attributes", "See Also", "Examples"))
+    for names, kind in fields(sections(display)["Attributes"]):
+        assert kind, f"{names} has no type"
+        assert all(name.endswith("_") for name in names)
+
+
 @pytest.mark.parametrize(("estimator", "name"), METHODS, ids=lambda value: getattr(value, "__name__", value))
 def test_methods(estimator, name):
     method = inspect.unwrap(getattr(estimator, name))
@@ -127,9 +139,36 @@ def test_methods(estimator, name):
     check_form(method, ("Parameters", "Returns"))
 
 
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda estimator: estimator.__name__)
+def test_nothing_is_said_of_methods_that_others_have(estimator):
+    """What estimators share is documented once, and may name what one of them lacks."""
+    named = set(re.findall(r"``(\w+)``", inspect.getdoc(estimator)))
+    assert not {name for name in named & {name for _, name in METHODS} if not hasattr(estimator, name)}
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda estimator: estimator.__name__)
+def test_what_a_fit_sets_is_documented(estimator):
+    X = np.random.default_rng(0).normal(size=(60, 3))
+    model = estimator(max_iter=2, random_state=0).fit(X, (X[:, 0] > 0).astype(int))
+    documented = {name for names, _ in fields(sections(estimator)["Attributes"]) for name in names}
+    assert {name for name in vars(model) if re.fullmatch("[a-z].*_", name)} <= documented
+
+
+def test_what_an_autoencoder_lacks_is_listed():
+    page = (ROOT / "docs/differences.md").read_text()
+    section = re.search(r"^## Autoencoder\n(.*?)^## ", page, flags=re.MULTILINE | re.DOTALL)[1]
+    names = [
+        {*kind._get_param_names(), *(name for estimator, name in METHODS if estimator is kind)}
+        for kind in (fastnn.MLPRegressor, fastnn.Autoencoder)
+    ]
+    assert names[0] - names[1] <= set(re.findall(r"`(\w+)`", section))
+
+
 def test_methods_are_found():
     found = {(estimator.__name__, name) for estimator, name in METHODS}
     assert found >= {("MLPClassifier", "fit"), ("MLPRegressor", "partial_fit"), ("GradKMeans", "transform")}
+    assert found >= {(display.__name__, name) for display in DISPLAYS for name in ("from_estimator", "plot")}
 
 
 @pytest.mark.parametrize("function", FUNCTIONS, ids=lambda function: function.__name__)
@@ -150,7 +189,7 @@ def test_every_public_name_has_a_page():
     page = (ROOT / "docs/api/index.md").read_text()
     listed = set(re.findall(r"^   (\w+)$", page, flags=re.MULTILINE))
     names = {*fastnn.__all__} - {"__version__", "kernels"}
-    assert names >= {estimator.__name__ for estimator in ESTIMATORS}
+    assert names >= {each.__name__ for each in CLASSES}
     assert listed == names | {*kernels.__all__}
 
 
@@ -257,6 +296,12 @@ def test_the_guides_optimizer():
     for t in range(1, 500):
         w, state, _ = entry.update(w, w, state, 0.0, *entry.coefficients(0.01, hyper, t))
     assert abs(w) < 0.05
+
+
+def test_the_guides_schedule():
+    _, namespace = run_guide("A learning-rate schedule", schedules)
+    schedule = namespace["SCHEDULES"]["linear"](0.1, 0.5, max_iter=2)
+    np.testing.assert_allclose(schedule.rates(0.1, 1, 4), [0.05, 0.0375, 0.025, 0.0125])
 
 
 def test_the_guides_solver():

@@ -1,7 +1,7 @@
 """scikit-learn's neural networks and k-means on fused Numba kernels.
 
 Importing this package compiles nothing: the estimators, and with them the kernels, are loaded when they
-are first asked for.
+are first asked for, and so are the displays.
 """
 
 from importlib import import_module
@@ -13,6 +13,10 @@ from fastnn import _moved
 if TYPE_CHECKING:
     from fastnn import kernels as kernels
     from fastnn._precompile import precompile as precompile
+    from fastnn.displays.clusters import ClusterDisplay as ClusterDisplay
+    from fastnn.displays.loss_curve import LossCurveDisplay as LossCurveDisplay
+    from fastnn.displays.saturation import SaturationDisplay as SaturationDisplay
+    from fastnn.displays.weights import WeightsDisplay as WeightsDisplay
     from fastnn.estimators.kmeans.gradient import GradKMeans as GradKMeans
     from fastnn.estimators.kmeans.kmeans import KMeans as KMeans
     from fastnn.estimators.kmeans.mini_batch import MiniBatchKMeans as MiniBatchKMeans
@@ -28,22 +32,30 @@ _moved.install()
 # Public name -> the module that defines it.
 _PUBLIC = {
     "Autoencoder": "fastnn.estimators.mlp.autoencoder",
+    "ClusterDisplay": "fastnn.displays.clusters",
     "GradKMeans": "fastnn.estimators.kmeans.gradient",
     "KMeans": "fastnn.estimators.kmeans.kmeans",
+    "LossCurveDisplay": "fastnn.displays.loss_curve",
     "MLPClassifier": "fastnn.estimators.mlp.classifier",
     "MLPRegressor": "fastnn.estimators.mlp.regressor",
     "MiniBatchKMeans": "fastnn.estimators.kmeans.mini_batch",
+    "SaturationDisplay": "fastnn.displays.saturation",
+    "WeightsDisplay": "fastnn.displays.weights",
     "kmeans_plusplus": "fastnn.estimators.kmeans.plus_plus",
     "precompile": "fastnn._precompile",
 }
 
 __all__ = [
     "Autoencoder",
+    "ClusterDisplay",
     "GradKMeans",
     "KMeans",
+    "LossCurveDisplay",
     "MLPClassifier",
     "MLPRegressor",
     "MiniBatchKMeans",
+    "SaturationDisplay",
+    "WeightsDisplay",
     "__version__",
     "kernels",
     "kmeans_plusplus",

@@ -19,6 +19,7 @@ from fastnn.kernels.shared.arrays import Csr
 from fastnn.kernels.shared.threads import force_threads
 from fastnn.networks.backends import predict, rows_and_backend
 from fastnn.networks.data import ENTRY_FEATURES, Data
+from fastnn.networks.held_out import mean_loss
 from fastnn.networks.least_squares import LeastSquares
 from fastnn.networks.network import Network
 from fastnn.networks.tied import TiedNetwork
@@ -91,6 +92,7 @@ def _networks(dtype: np.dtype) -> None:
         bound = net.bind(rows, Y, optimizer=optimizer)
         bound.run_epoch(None, 10)
         bound.loss_and_gradient()
+        mean_loss(net, Data(rows, Y, None))(np.full((20, 2), 0.5, dtype))
         if number:  # with as many outputs as inputs
             TiedNetwork(net).bind(rows, Y, optimizer=optimizer).run_epoch(None, 10)
         predict(

@@ -163,6 +163,20 @@ def test_gradient_is_the_reference(on_device, loss):
     np.testing.assert_allclose(gradient, want_gradient, atol=1e-12)
 
 
+@pytest.mark.parametrize("rule", ["nesterov", "adam"])
+def test_a_learning_rate_for_each_update(on_device, rule):
+    """The rows of one batch have no weight: its rate goes with it."""
+    networks, _, optimizers = trainings(on_device, "squared_error", rule=rule)
+    rng = np.random.default_rng(3)
+    X, Y, weight = rng.normal(size=(N, 3)), rng.normal(size=(N, 2)), np.repeat([1.0, 0.0, 2.0], 7)
+    for net, rows, optimizer in zip(networks, (on_device(X)[0], X), optimizers, strict=True):
+        training = net.bind(rows, Y, sample_weight=weight, alpha=0.01, optimizer=optimizer)
+        for rates in (np.array([0.3, 5.0, 0.0]), np.array([0.0, 5.0, 0.1])):
+            training.run_epoch(None, 7, 1, rates)
+    np.testing.assert_allclose(networks[0].parameters, networks[1].parameters, atol=1e-11)
+    assert optimizers[0].t == optimizers[1].t == 4
+
+
 @pytest.mark.parametrize("rule", ["momentum", "adam"])
 @pytest.mark.parametrize("rates", [(0.0, 1.0), (0.25, 3.0)])
 def test_rates_of_biases(on_device, rule, rates):

@@ -200,7 +200,7 @@ def test_results_do_not_depend_on_who_does_the_work(sizes, batch, dtype, paralle
         places = min(how[1], len(buffers.scratch))
         n_batches = -(-450 // batch)
         device.run_batches(
-            how[0], device.BatchRun(places, how[2], 0, n_batches, batch, 450, True, 1e-3, 1),
+            how[0], device.BatchRun(places, how[2], 0, n_batches, batch, 450, True, np.array([1e-3]), 1),
             training._model, training._rows, training._targets, training._steps, buffers,
         )  # fmt: skip
         assert buffers.counts[device.DONE] == n_batches

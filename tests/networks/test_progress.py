@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fastnn.networks.progress import Progress
+from fastnn.networks.progress import Progress, Validation
 
 
 def course(progress, losses, tol=0.1, n=10):
@@ -30,8 +30,23 @@ def test_scores_count_until_one_is_better_by_tol():
     found = [(progress.judge_score(s, 0.1), progress.no_improvement_count) for s in (0.5, 0.55, 0.7, 0.1)]
     assert found == [(True, 0), (True, 1), (True, 0), (False, 1)]
     assert progress.best_validation_score == 0.7
-    assert progress.validation_scores == [0.5, 0.55, 0.7, 0.1]
     assert progress.has_best
+
+
+def test_validation_that_decides_nothing_is_recorded():
+    progress = Progress.begin(scored=False, validated=True)
+    for score in (np.nan, 0.5, -1.0, 0.5):
+        progress.record_validation(Validation(score, 1 - score))
+    np.testing.assert_array_equal(progress.validation_scores, [np.nan, 0.5, -1.0, 0.5])
+    np.testing.assert_array_equal(progress.validation_losses, [np.nan, 0.5, 2.0, 0.5])
+    assert (progress.best_loss, progress.best_validation_score, progress.best_epoch) == (np.inf, 0.5, 1)
+
+
+def test_no_epoch_is_the_best_where_none_has_a_score():
+    assert Progress.begin(scored=False).best_epoch is None
+    progress = Progress.begin(scored=True)
+    progress.record_validation(Validation(np.nan, np.nan))
+    assert progress.best_epoch is None
 
 
 def test_a_score_of_nan_is_neither_better_nor_worse():
@@ -59,13 +74,15 @@ def test_a_run_goes_on_from_another():
 
 
 def test_epochs_can_be_taken_back():
-    progress = Progress(None, 0.5, 0, 40, [1.0, 0.5], [0.4, 0.5])
+    progress = Progress(None, 0.5, 0, 40, [1.0, 0.5], [0.4, 0.5], validation_losses=[2.0, 1.0])
     for loss in (0.4, np.inf, np.inf):
         progress.record_epoch(loss, 20)
         progress.judge_score(-loss, 0.0)
+        progress.record_validation(Validation(-loss, loss))
     progress.forget(2, 20)
     assert progress.loss_curve == [1.0, 0.5, 0.4]
     assert progress.validation_scores == [0.4, 0.5, -0.4]
+    assert progress.validation_losses == [2.0, 1.0, 0.4]
     assert (progress.n_iter, progress.t) == (1, 60)
     progress.forget(0, 20)
     assert progress.n_iter == 1

@@ -11,11 +11,11 @@ from fastnn.networks import host_network
 from fastnn.networks.data import Data
 from fastnn.networks.host_network import HOST
 from fastnn.networks.network import Network
-from fastnn.networks.progress import Progress
+from fastnn.networks.progress import Progress, Validation
 from fastnn.networks.rows import HostRows
 from fastnn.networks.solvers import SOLVERS, STOCHASTIC_SOLVERS
 from fastnn.networks.solvers.interface import Problem
-from fastnn.networks.solvers.stochastic import SgdSettings
+from fastnn.networks.solvers.optimizer_settings import SgdSettings
 from fastnn.tables.optimizers import RULES
 
 N = 60
@@ -33,7 +33,8 @@ def problem(Y=Y, scored=False, **options):
     net = Network([4, 5, 1], hidden_activation="tanh", loss="squared_error", dtype=np.float64, backend=HOST)
     net.parameters[:] = np.random.default_rng(1).normal(size=net.parameters.size) / 2
     data = Data(HostRows(X), np.ascontiguousarray(Y), None)
-    return Problem(net, data, np.random.RandomState(0), Progress.begin(scored), **options)
+    options = {"progress": Progress.begin(scored), **options}
+    return Problem(net, data, np.random.RandomState(0), **options)
 
 
 def solve(name, task, **changes):
@@ -83,26 +84,59 @@ def test_epochs_in_two_runs_are_those_of_one(name):
     np.testing.assert_array_equal(task.network.parameters, whole.network.parameters)
 
 
+def noted(task, seen, scores):
+    """Validation by the next of the scores; the parameters that it belongs to are kept."""
+    seen.append(task.network.parameters.copy())
+    score = next(scores)
+    return Validation(score, 1 - score)
+
+
 def test_the_best_parameters_by_the_score_are_kept():
     scores, seen = iter([0.1, 0.9, 0.5]), []
-    task = problem(scored=True, score=lambda: seen.append(task.network.parameters.copy()) or next(scores))
+    task = problem(scored=True, early_stopping=True, validate=lambda: noted(task, seen, scores))
     solution = solve("adam", task, max_iter=3)
     assert not solution.has_converged
     np.testing.assert_array_equal(task.network.parameters, seen[1])
     assert solution.progress.best_validation_score == 0.9
     assert solution.progress.validation_scores == [0.1, 0.9, 0.5]
+    assert solution.progress.validation_losses == [0.9, 1 - 0.9, 0.5]
+    assert solution.progress.best_epoch == 1
+
+
+def test_validation_that_does_not_decide_leaves_the_training_alone():
+    plain = problem()
+    solve("adam", plain, max_iter=3)
+    scores, seen = iter([0.1, 0.9, 0.5]), []
+    task = problem(progress=Progress.begin(False, True), validate=lambda: noted(task, seen, scores))
+    progress = solve("adam", task, max_iter=3).progress
+    np.testing.assert_array_equal(task.network.parameters, plain.network.parameters)
+    np.testing.assert_array_equal(task.network.parameters, seen[-1])
+    assert progress.loss_curve == plain.progress.loss_curve
+    assert (progress.best_loss, progress.best_validation_score) == (plain.progress.best_loss, 0.9)
+    assert (progress.validation_scores, progress.best_epoch) == ([0.1, 0.9, 0.5], 1)
+
+
+def test_an_interrupted_validation_leaves_a_gap_in_its_curves():
+    def validate():
+        if task.progress.n_iter == 2:
+            raise KeyboardInterrupt
+        return Validation(0.5, 0.25)
+
+    task = problem(scored=True, early_stopping=True, validate=validate)
+    progress = solve("adam", task).progress
+    assert len(progress.loss_curve) == 2
+    np.testing.assert_array_equal(progress.validation_scores, [0.5, np.nan])
+    np.testing.assert_array_equal(progress.validation_losses, [0.25, np.nan])
 
 
 def test_an_interruption_while_the_score_is_told_leaves_the_best_parameters():
     scores, seen = iter([0.1, 0.9, 0.5]), []
 
-    def tell(line):
-        if line == "Validation score: 0.900000":
+    def watch(epoch):
+        if epoch.validation.score == 0.9:
             raise KeyboardInterrupt
 
-    task = problem(
-        scored=True, score=lambda: seen.append(task.network.parameters.copy()) or next(scores), tell=tell
-    )
+    task = problem(scored=True, early_stopping=True, validate=lambda: noted(task, seen, scores), watch=watch)
     solution = solve("adam", task, max_iter=3)
     assert str(solution.remark) == "Training interrupted by user."
     assert solution.progress.best_validation_score == 0.9
@@ -150,13 +184,42 @@ def test_lbfgs_that_reaches_its_aim_has_converged():
 def test_what_is_told():
     lines = []
     solve("sgd", problem(tell=lines.append), learning_rate="adaptive", tol=1e9, n_iter_no_change=1)
-    assert lines[0].startswith("Iteration 1, loss = ")
-    assert lines[3] == (
+    assert lines[0] == (
         "Training loss did not improve more than tol=1000000000.000000 for 1 consecutive epochs. "
         "Setting learning rate to 0.000200"
     )
-    solve("lbfgs", problem(tell=lines.append))
-    assert lines[-1].startswith("loss = ")
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_each_epoch_is_watched_with_its_parameters(name):
+    epochs, seen = [], []
+
+    def watch(epoch):
+        epochs.append(epoch)
+        seen.append(task.network.parameters.copy())
+
+    task = problem(watch=watch)
+    plain = problem()
+    solution, unwatched = solve(name, task), solve(name, plain)
+    np.testing.assert_array_equal(task.network.parameters, plain.network.parameters)
+    np.testing.assert_array_equal(task.network.parameters, seen[-1])
+    assert [epoch.number for epoch in epochs] == list(range(solution.n_iter))
+    assert epochs[-1].loss == solution.loss == unwatched.loss
+    stochastic = name in STOCHASTIC_SOLVERS
+    assert {epoch.learning_rate for epoch in epochs} == {0.001 if stochastic else None}
+    if stochastic:
+        assert [epoch.loss for epoch in epochs] == solution.progress.loss_curve
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_who_watches_may_end_it(name):
+    task, shorter = problem(watch=lambda epoch: epoch.number == 1), problem()
+    solution = solve(name, task, max_iter=2)
+    solve(name, shorter, max_iter=2)
+    assert (solution.n_iter, solution.has_converged) == (2, True)
+    assert solution.remark is None
+    assert solution.unfinished is None
+    np.testing.assert_array_equal(task.network.parameters, shorter.network.parameters)
 
 
 def test_divergence_leaves_what_was_finite():

@@ -60,9 +60,9 @@ class Twin:
         summed = [weights[layer] + weights[-1 - layer].T for layer in range(self.half)]
         return loss, np.concatenate([array.ravel() for array in (*summed, *biases)])
 
-    def epoch(self, optimizer, X, Y, order, batch_size, *, sample_weight=None, alpha=0.0):
+    def epoch(self, optimizer, X, Y, order, batch_size, *, sample_weight=None, alpha=0.0, rates=None):
         total = 0.0
-        for start in range(0, len(order), batch_size):
+        for number, start in enumerate(range(0, len(order), batch_size)):
             batch = order[start : start + batch_size]
             weight = None if sample_weight is None else sample_weight[batch]
             if weight is not None and not weight.any():
@@ -78,7 +78,7 @@ class Twin:
                 self.parameters,
                 gradient,
                 optimizer.state,
-                optimizer.learning_rate,
+                optimizer.learning_rate if rates is None else rates[number],
                 optimizer.t,
                 *optimizer.hyper,
             )
@@ -150,11 +150,13 @@ def test_a_batch_without_weight_changes_nothing():
     _, net = tied_network()
     twin = Twin(net)
     ours, theirs = optimizer_for(net), optimizer_for(net)
-    loss = bound(net, X, Y, sample_weight=weights, optimizer=ours).run_epoch(None, 8)
-    want = twin.epoch(theirs, X, Y, np.arange(N), 8, sample_weight=weights)
-    assert ours.t == theirs.t == 2
-    assert loss == pytest.approx(want, rel=1e-12)
-    assert_allclose(net.parameters, twin.parameters, atol=1e-12)
+    # Its rate is nobody's: those of the others are by their places.
+    for rates in (None, np.array([0.1, 0.2, 0.3])):
+        loss = bound(net, X, Y, sample_weight=weights, optimizer=ours).run_epoch(None, 8, 1, rates)
+        want = twin.epoch(theirs, X, Y, np.arange(N), 8, sample_weight=weights, rates=rates)
+        assert loss == pytest.approx(want, rel=1e-12)
+        assert_allclose(net.parameters, twin.parameters, atol=1e-12)
+    assert ours.t == theirs.t == 4
 
 
 def test_an_epoch_ends_at_a_loss_that_is_nan():
@@ -186,13 +188,6 @@ def test_threads_change_no_bit_and_sparse_rows_only_rounding(dtype):
     training.run_epoch(None, 32)
     training.run_epoch(None, 32)
     assert_allclose(net.parameters, found[0], atol=1e-5 if dtype == np.float32 else 1e-12)
-
-
-def test_it_accumulates_no_batches():
-    X, Y = data(N, SIZES, "squared_error")
-    _, net = tied_network()
-    with pytest.raises(ValueError, match="accumulate_batches=2 needs tied_weights=False"):
-        bound(net, X, Y, optimizer=optimizer_for(net)).run_epoch(None, 8, 2)
 
 
 @pytest.mark.parametrize("tiny", [0.0, 1e-310])

@@ -13,6 +13,7 @@ from numbers import Integral, Real
 from textwrap import TextWrapper
 from typing import Any, TypeVar, cast, dataclass_transform
 
+import numpy as np
 from sklearn.utils._param_validation import Interval
 
 # What many numbers may be.
@@ -44,6 +45,13 @@ class Parameter:
         if isinstance(self.default, str) and "'" not in str(self.kind):
             return f'"{self.default}"'
         return re.sub(r"e-0(\d)$", r"e-\1", repr(self.default))
+
+
+def is_default(value: Any, default: Any) -> bool:
+    """Whether a parameter has its default, which may have been given as a number of fewer digits."""
+    if isinstance(default, float):
+        return value in (default, float(np.float32(default)), float(np.float16(default)))
+    return bool(value == default)
 
 
 def one_of(names: Iterable[str]) -> str:

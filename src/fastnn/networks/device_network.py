@@ -11,7 +11,7 @@ from fastnn.kernels.shared.device_rows import DeviceRows
 from fastnn.kernels.shared.pacing import answer_stop
 from fastnn.networks.layout import layout_of
 from fastnn.tables.activations import CODES as ACTIVATION_CODES
-from fastnn.tables.activations import IDENTITY, SOFTMAX
+from fastnn.tables.activations import IDENTITY, SOFTMAX, user_name
 from fastnn.tables.optimizers import Optimizer
 
 
@@ -66,7 +66,7 @@ class DeviceNetwork:
         if len(kinds) > 1 or SOFTMAX in kinds:
             raise ValueError(
                 "On a GPU networks are trained with one activation for all hidden layers, and not with "
-                f"{SOFTMAX!r}; got activation={list(network.hidden_activations)}."
+                f"{SOFTMAX!r}; got activation={[user_name(name) for name in network.hidden_activations]}."
             )
         self._training = networks_on_device().training(
             X.astype(network.dtype),
@@ -81,15 +81,24 @@ class DeviceNetwork:
         if optimizer is not None:
             self._training.load_state(optimizer.state)
 
-    def run_epoch(self, order: np.ndarray | None, batch_size: int, accumulate: int = 1) -> float:
-        assert self._optimizer is not None
+    def run_epoch(
+        self,
+        order: np.ndarray | None,
+        batch_size: int,
+        accumulate: int = 1,
+        rates: np.ndarray | None = None,
+    ) -> float:
+        optimizer = self._optimizer
+        assert optimizer is not None
         if accumulate != 1:
             raise ValueError(f"accumulate_batches={accumulate} needs the processor; on a GPU it is 1.")
         answer_stop()
         order = np.arange(self._n_rows) if order is None else np.ascontiguousarray(order, np.int64)
         size = min(int(batch_size), order.size)
+        if rates is None:
+            rates = np.full(-(-order.size // size), optimizer.learning_rate)
         try:
-            return self._training.epoch(self._optimizer, order, size, self._alpha, self._network.dropout)
+            return self._training.epoch(optimizer, order, size, self._alpha, self._network.dropout, rates)
         finally:
             self._training.save(self._network.parameters)
 

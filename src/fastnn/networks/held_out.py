@@ -1,11 +1,14 @@
-"""Validation rows, which are split off before training begins and judge each epoch."""
+"""Validation rows: split off before training begins, and the loss of a network for them."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from sklearn.model_selection import train_test_split
 
+from fastnn.kernels.network import device
 from fastnn.networks.data import Data
+from fastnn.networks.network import Network
 
 
 def hold_out(
@@ -51,3 +54,38 @@ def hold_out(
             "validation part."
         )
     return rows.astype(np.int64, copy=False), data.take(others)
+
+
+def mean_loss(network: Network, data: Data) -> Callable[[np.ndarray], float]:
+    """The loss that a network is trained to make small, without the penalty, as a function of its outputs.
+
+    It is computed on the processor, wherever the outputs come from.
+
+    Parameters
+    ----------
+    network : Network
+        Its head counts.
+    data : Data
+        Targets and weights of the rows.
+
+    Returns
+    -------
+    loss_of : callable
+        ``loss_of(outputs) -> float``: the weighted mean over rows, as of ``BoundNetwork.run_epoch``. NaN
+        where an output is.
+    """
+    head, dtype = network.loss, network.dtype
+    Y = data.Y.astype(dtype) if isinstance(data.Y, np.ndarray) else data.Y.dense(dtype)
+    scale, address = head.scale(Y.shape[1]), device.loss_loops.address(head.code, dtype)
+    weight = data.sample_weight
+    total = float(Y.shape[0]) if weight is None else weight.sum(dtype=np.float64)
+
+    def loss_of(outputs: np.ndarray) -> float:
+        losses = Y.copy()
+        device.element_losses(address, losses.reshape(-1), outputs.copy().reshape(-1), float(head.parameter))
+        # On the way to divergence sums overflow: then the loss is infinite.
+        with np.errstate(over="ignore", invalid="ignore"):
+            of_rows = losses.sum(axis=1, dtype=np.float64)
+            return float((of_rows if weight is None else of_rows * weight).sum() / total * scale)
+
+    return loss_of

@@ -29,6 +29,8 @@ PREDICT_ROWS = 256
 # the forward pass: an update at the pace of memory takes the time of a hundred, and a step counts as three
 # forward passes.
 UPDATE_FLOPS = 30.0
+# Learning rates of a call that updates nothing.
+NO_RATES = np.zeros(1)
 # FLOPs of a compiled call whose length is not measured: a fraction of a second on one core.
 CALL_FLOPS = 2e10
 
@@ -106,9 +108,17 @@ class HostNetwork:
         # Lasts from epoch to epoch.
         self._chunks = ThreadedChunks(MAX_THREADED)
 
-    def run_epoch(self, order: np.ndarray | None, batch_size: int, accumulate: int = 1) -> float:
+    def run_epoch(
+        self,
+        order: np.ndarray | None,
+        batch_size: int,
+        accumulate: int = 1,
+        rates: np.ndarray | None = None,
+    ) -> float:
         rows, optimizer = self._rows, self._optimizer
         assert optimizer is not None
+        # One rate is that of all updates.
+        rates = np.array([optimizer.learning_rate]) if rates is None else plain(rates, np.float64)
         if order is not None:
             rows = rows._replace(order=plain(order, np.int64))
         n = rows.order.size
@@ -139,7 +149,7 @@ class HostNetwork:
                         batch_size,
                         n,
                         True,
-                        optimizer.learning_rate,
+                        rates,
                         accumulate,
                     )
                     device.run_batches(parallel, run, self._model, rows, self._targets, self._steps, buffers)
@@ -171,7 +181,9 @@ class HostNetwork:
             with threads_for(step_flops * (stop - first)) as parallel:
                 buffers, n_workers = self._buffers.for_batches(block, workers(parallel), n_entries)
                 buffers.sums[[device.TOTAL, device.TOTAL_WEIGHT]] = total, weight
-                run = device.BatchRun(n_workers, _patience(step_flops), first, stop, block, n, False, 0.0, 1)
+                run = device.BatchRun(
+                    n_workers, _patience(step_flops), first, stop, block, n, False, NO_RATES, 1
+                )
                 device.run_batches(parallel, run, self._model, rows, self._targets, gradients, buffers)
             loss, total, weight = buffers.sums[[device.LOSS, device.TOTAL, device.TOTAL_WEIGHT]]
             if np.isnan(loss):
@@ -193,7 +205,7 @@ class HostNetwork:
 
     def batch_gradients(
         self, order: np.ndarray | None, batch_size: int, optimizer: Optimizer
-    ) -> Iterator[tuple[int, float, float, np.ndarray]]:
+    ) -> Iterator[tuple[int, int, float, float, np.ndarray]]:
         """Gradients of the batches of an epoch, for updates that are made elsewhere between them.
 
         Parameters
@@ -205,9 +217,10 @@ class HostNetwork:
 
         Yields
         ------
-        n, loss, weight, gradient
-            Rows of the batch; and summed over them the loss, which may be NaN, the weights and the gradient,
-            which the next batch overwrites, all without the penalty. Nothing where a batch has no weight.
+        batch, n, loss, weight, gradient
+            Number of the batch, and its rows; and summed over these the loss, which may be NaN, the weights
+            and the gradient, which the next batch overwrites, all without the penalty. None where a batch
+            has no weight.
         """
         rows, plan = self._rows, self._thinned
         if order is not None:
@@ -224,14 +237,15 @@ class HostNetwork:
                 buffers.counts[device.STEPS] = optimizer.t
                 buffers.sums[[device.TOTAL, device.TOTAL_WEIGHT]] = 0
                 run = device.BatchRun(
-                    n_workers, _patience(step_flops), batch, batch + 1, batch_size, n, False, 0.0, 1
+                    n_workers, _patience(step_flops), batch, batch + 1, batch_size, n, False, NO_RATES, 1
                 )
                 self._chunks.start()
                 device.run_batches(parallel, run, self._model, rows, self._targets, plan, buffers)
             self._chunks.end(1, parallel)
             loss, weight = buffers.sums[[device.LOSS, device.TOTAL_WEIGHT]]
             if weight > 0 or np.isnan(loss):
-                yield min(batch_size, n - batch * batch_size), float(loss), float(weight), plan.gradient
+                n_here = min(batch_size, n - batch * batch_size)
+                yield batch, n_here, float(loss), float(weight), plan.gradient
 
     def finish(self) -> None:
         pass

@@ -9,7 +9,7 @@ import numpy as np
 
 from fastnn.kernels.contract.network import EngineRows
 from fastnn.networks.network import Network
-from fastnn.tables.activations import IDENTITY
+from fastnn.tables.activations import IDENTITY, user_name
 from fastnn.tables.losses import head_of
 
 
@@ -22,12 +22,13 @@ def layer_pair(whole: Network, layer: int) -> Network:
     """
     places = layer, _opposite(whole, layer)
     first, second = ((*whole.hidden_activations, whole.loss.output_activation)[place] for place in places)
+    output = user_name(second)  # as an output relu has one derivative at 0
     can_be = head_of("squared_error").loss.outputs
     n_in, n_out = whole.coefs[layer].shape
     pair = Network(
         (n_in, n_out, n_in),
         hidden_activation=first,
-        loss=head_of("squared_error", second if second in can_be else IDENTITY.name),
+        loss=head_of("squared_error", output if output in can_be else IDENTITY.name),
         dtype=whole.dtype,
         backend=whole.backend,
         dropout=whole.dropout,

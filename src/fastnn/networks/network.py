@@ -75,6 +75,11 @@ class Network:
         for view, values in zip(self.coefs + self.intercepts, [*coefs, *intercepts], strict=True):
             view[...] = values
 
+    def layer_copies(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Copies of weights and biases as they are."""
+        flat = self.layout.flat([*self.coefs, *self.intercepts], self.dtype).copy()
+        return self.layout.weights(flat), self.layout.biases(flat)
+
     def bind(
         self,
         X: EngineRows,

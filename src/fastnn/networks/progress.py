@@ -1,8 +1,16 @@
 """The course of a training: losses, scores, and the count behind the stopping rule."""
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
+
+
+class Validation(NamedTuple):
+    """How good a network is for rows that it is not trained on."""
+
+    score: float  # the higher, the better; NaN where outputs are not finite
+    loss: float  # that of training, without the penalty
 
 
 @dataclass
@@ -12,9 +20,9 @@ class Progress:
     Parameters
     ----------
     best_loss : float or None
-        Least loss of an epoch; None where validation scores judge.
+        Least loss of an epoch; None where validation scores decide what is progress.
     best_validation_score : float or None
-        None where losses judge.
+        None where nothing is validated.
     no_improvement_count : int
         Epochs in a row that were not better by ``tol``.
     t : int
@@ -22,7 +30,11 @@ class Progress:
     loss_curve : list of float
         Loss of each epoch.
     validation_scores : list of float or None
-        Score after each epoch; None where losses judge.
+        Score after each epoch; None where nothing is validated.
+    learning_rate_curve : list of float
+        Learning rate of each epoch's first update; NaN where there is none.
+    validation_losses : list of float or None
+        Loss of the validation rows after each epoch; None where nothing is validated.
     """
 
     best_loss: float | None
@@ -31,14 +43,23 @@ class Progress:
     t: int = 0
     loss_curve: list[float] = field(default_factory=list)
     validation_scores: list[float] | None = None
+    learning_rate_curve: list[float] = field(default_factory=list)
+    validation_losses: list[float] | None = None
 
     def __post_init__(self) -> None:
         self._before = len(self.loss_curve)
 
     @classmethod
-    def begin(cls, scored: bool) -> "Progress":
-        """None so far; `scored` says whether a validation score judges an epoch."""
-        return cls(None, -np.inf, validation_scores=[]) if scored else cls(np.inf, None)
+    def begin(cls, scored: bool, validated: bool | None = None) -> "Progress":
+        """None so far.
+
+        scored : whether validation scores decide; validated : whether there are any, None for the same
+        """
+        progress = cls(None if scored else np.inf, None)
+        if scored if validated is None else validated:
+            progress.best_validation_score = -np.inf
+            progress.validation_scores, progress.validation_losses = [], []
+        return progress
 
     @property
     def losses(self) -> list[float]:
@@ -55,10 +76,29 @@ class Progress:
         """Whether a validation score has singled out an epoch."""
         return self.best_validation_score is not None and self.best_validation_score != -np.inf
 
-    def record_epoch(self, loss: float, n: int) -> None:
-        """An epoch of `n` rows has ended."""
+    @property
+    def best_epoch(self) -> int | None:
+        """Place of the best of the validation scores, the first of equal ones; None where none is finite."""
+        best, place = -np.inf, None
+        for number, score in enumerate(self.validation_scores or ()):
+            if score > best:
+                best, place = score, number
+        return place
+
+    def record_epoch(self, loss: float, n: int, rate: float = np.nan) -> None:
+        """An epoch of `n` rows has ended, whose first update had this learning rate."""
         self.t += n
         self.loss_curve.append(loss)
+        self.learning_rate_curve.append(rate)
+
+    def record_validation(self, validation: Validation) -> None:
+        """What was found after an epoch."""
+        assert self.validation_scores is not None
+        assert self.validation_losses is not None
+        self.validation_scores.append(validation.score)
+        self.validation_losses.append(validation.loss)
+        if self.best_loss is not None:
+            self._take_the_best(validation.score)
 
     def judge_loss(self, loss: float, tol: float) -> None:
         """Judge an epoch by its training loss."""
@@ -69,11 +109,13 @@ class Progress:
     def judge_score(self, score: float, tol: float) -> bool:
         """Judge an epoch by its validation score; return whether it is the best so far."""
         assert self.best_validation_score is not None
-        assert self.validation_scores is not None
-        self.validation_scores.append(score)
         # A score of NaN (non-finite predictions) compares False: it counts as neither worse nor better.
         worse = score < self.best_validation_score + tol
         self.no_improvement_count = self.no_improvement_count + 1 if worse else 0
+        return self._take_the_best(score)
+
+    def _take_the_best(self, score: float) -> bool:
+        assert self.best_validation_score is not None
         better = score > self.best_validation_score
         if better:
             self.best_validation_score = score
@@ -90,6 +132,14 @@ class Progress:
     def forget(self, n_epochs: int, n: int) -> None:
         """Take back the last epochs, of `n` rows each."""
         self.t -= n_epochs * n
-        del self.loss_curve[len(self.loss_curve) - n_epochs :]
+        for curve in (
+            self.loss_curve,
+            self.learning_rate_curve,
+            self.validation_scores,
+            self.validation_losses,
+        ):
+            if curve is not None:
+                del curve[len(curve) - n_epochs :]
         if self.validation_scores is not None:
-            del self.validation_scores[len(self.validation_scores) - n_epochs :]
+            best = self.best_epoch
+            self.best_validation_score = -np.inf if best is None else self.validation_scores[best]

@@ -12,7 +12,7 @@ import numpy as np
 
 from fastnn.kernels.contract.network import BoundNetwork, EngineRows
 from fastnn.networks.network import Network
-from fastnn.tables.activations import LOGISTIC, RELU_AT_ZERO, TANH
+from fastnn.tables.activations import LOGISTIC, RELU_AT_ZERO, TANH, user_name
 
 # Rows that are looked at, at most; and rows below which a unit that is well may well be 0 for all of them.
 MOST_ROWS, FEW_ROWS = 256, 32
@@ -90,7 +90,7 @@ def share_of_units(
 def remark_on_saturation(network: Network, shares: np.ndarray) -> Warning | None:
     """What to tell the user of layers of which nearly all units have stopped to learn."""
     bad = [
-        f"{share:.0%} of the units of hidden layer {layer + 1} ({name}) are {RULES[name].word}"
+        f"{share:.0%} of the units of hidden layer {layer + 1} ({user_name(name)}) are {RULES[name].word}"
         for layer, (share, name) in enumerate(zip(shares, network.hidden_activations, strict=True))
         if share > LIMIT
     ]

@@ -36,35 +36,41 @@ def side_by_side(jobs: Sequence[Callable[[], T]], n_threads: int) -> list[T]:
     BaseException
         What the first job has raised that failed, or the caller while it waited: no job runs any more then.
     """
-    # No ThreadPoolExecutor: interrupted while it starts a thread, it forgets that there is one.
     waiting = deque((number, job, copy_context()) for number, job in enumerate(jobs))
     results: dict[int, T] = {}
     errors: list[BaseException] = []
     stop = Event()
 
-    def work() -> None:
-        while not stop.is_set():
-            try:
-                number, job, context = waiting.popleft()
-            except IndexError:
-                return
-            try:
+    def work(done: Event) -> None:
+        try:
+            while not stop.is_set():
+                try:
+                    number, job, context = waiting.popleft()
+                except IndexError:  # none is left
+                    return
                 results[number] = context.run(_stoppable, job, stop)
-            except BaseException as error:
-                errors.append(error)
-                stop.set()
+        except BaseException as error:
+            errors.append(error)
+            stop.set()
+        finally:
+            done.set()
 
-    threads = [Thread(target=work, name=f"fastnn-{number}") for number in range(min(n_threads, len(jobs)))]
+    # No ThreadPoolExecutor: interrupted while it starts a thread, it forgets that there is one. And none is
+    # joined that may still work: interrupted there, CPython takes it for one that has ended.
+    ends = [Event() for _ in range(min(n_threads, len(jobs)))]
+    threads = [Thread(target=work, args=(done,), name=f"fastnn-{at}") for at, done in enumerate(ends)]
     try:
         for thread in threads:
             thread.start()
-        for thread in threads:
-            while thread.is_alive():
-                thread.join(LISTENING_SECONDS)
+        for done in ends:
+            while not done.wait(LISTENING_SECONDS):
+                pass
     finally:
         stop.set()
-        for thread in threads:
+        # One that has not quite begun finds that there is nothing to do.
+        for thread, done in zip(threads, ends, strict=True):
             if thread.is_alive():
+                done.wait()
                 thread.join()
     if errors:
         raise errors[0]

@@ -60,6 +60,10 @@ class TiedNetwork(Network):
         for W, values in zip(reversed(self.coefs), self._views[: self._n_tied], strict=False):
             W[...] = values.T
 
+    def layer_copies(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        self.unfold()
+        return super().layer_copies()
+
     def fold(self, gradient: np.ndarray, views: list[np.ndarray]) -> None:
         """The gradient of ``parameters``, from that of all W and b: uses of the same parameter add up.
 
@@ -81,8 +85,7 @@ class TiedNetwork(Network):
         optimizer: Optimizer | None = None,
     ) -> "TiedBoundNetwork":
         bound = self._whole.bind(X, Y, sample_weight=sample_weight, alpha=alpha)
-        if not isinstance(bound, HostNetwork):
-            raise ValueError("tied_weights=True needs the processor: set device='cpu'.")
+        assert isinstance(bound, HostNetwork)  # the estimator has refused others
         return TiedBoundNetwork(self, bound, X.shape[0], alpha, optimizer)
 
     def outputs(self, X: EngineRows, n_layers: int | None = None) -> np.ndarray:
@@ -128,26 +131,31 @@ class TiedBoundNetwork:
         self._gradient = np.empty_like(network.parameters)
         self._views = network.views_of(self._gradient)
 
-    def run_epoch(self, order: np.ndarray | None, batch_size: int, accumulate: int = 1) -> float:
+    def run_epoch(
+        self,
+        order: np.ndarray | None,
+        batch_size: int,
+        accumulate: int = 1,
+        rates: np.ndarray | None = None,
+    ) -> float:
         network, optimizer = self._network, self._optimizer
         assert optimizer is not None
-        if accumulate != 1:
-            raise ValueError(f"accumulate_batches={accumulate} needs tied_weights=False.")
+        assert accumulate == 1  # the estimator has refused others
         parameters, dtype = network.parameters, network.dtype
         ranges = network.ranges(self._alpha)
         update = device.update_loops.address(optimizer.code, dtype)
         coefficients = device.coefficient_loops.address(optimizer.code, dtype)
-        hyper, rate = optimizer.hyper, optimizer.learning_rate
         total = 0.0
         network.unfold()
-        for n, loss, weight, gradient in self._bound.batch_gradients(order, batch_size, optimizer):
+        for batch, n, loss, weight, gradient in self._bound.batch_gradients(order, batch_size, optimizer):
             if np.isnan(loss):
                 return loss
             penalty = 0.5 * self._alpha * network.sum_of_squares() if self._alpha > 0 else 0.0
             total += (loss + penalty) / weight * n
             network.fold(gradient, self._views)
             optimizer.t += 1
-            step = device.RuleStep(update, coefficients, hyper, rate, optimizer.t)
+            rate = optimizer.learning_rate if rates is None else float(rates[batch])
+            step = device.RuleStep(update, coefficients, optimizer.hyper, rate, optimizer.t)
             device.step_on_ranges(step, *ranges, 1.0 / weight, parameters, self._gradient, optimizer.state)
             network.unfold()
         # As of any network: batches of no weight count among the rows.

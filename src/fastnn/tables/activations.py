@@ -262,3 +262,8 @@ SOFTMAX = "softmax"
 NAMES = (*(entry.name for entry in ACTIVATIONS if entry is RELU or entry.value is not RELU.value), SOFTMAX)
 # Names of all that a hidden layer may have.
 LAYER_ACTIVATIONS = (*(activation.name for activation in ACTIVATIONS if activation.hidden), SOFTMAX)
+
+
+def user_name(name: str) -> str:
+    """The name by which users know an activation: of ``relu`` there is one, whatever its derivative at 0."""
+    return RELU.name if name in {entry.name for entry in RELU_AT_ZERO.values()} else name

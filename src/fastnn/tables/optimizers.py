@@ -103,7 +103,7 @@ class Optimizer:
     hyper : mapping of str to float
         A value for every hyperparameter of the rule.
     learning_rate : float
-        Step size; a schedule may assign to the attribute between epochs.
+        Step size of an epoch that has no other; a schedule may assign to the attribute between epochs.
     n_parameters : int
         Length of the parameter vector.
     dtype : numpy dtype
@@ -115,7 +115,11 @@ class Optimizer:
         The state slots, zero at first.
     t : int
         Steps done.
+    epochs : int
+        Epochs done, by which a schedule goes.
     """
+
+    epochs = 0  # which those of older pickles do not say
 
     def __init__(
         self, name: str, hyper: Mapping[str, float], *, learning_rate: float, n_parameters: int, dtype: Any

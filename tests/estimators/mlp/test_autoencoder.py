@@ -120,6 +120,19 @@ def test_tied_weights_need_weights_that_are():
             method(X)
 
 
+def halves(random_state, fan_in, fan_out, dtype):
+    """A rule of the user's own."""
+    return random_state.normal(0, 0.5, (fan_in, fan_out))
+
+
+def test_tied_weights_begin_as_a_rule_of_the_users_draws_the_encoders():
+    model = Autoencoder(**TIED | {"weight_init": halves, "learning_rate_init": 1e-12}).fit(X)
+    plain = Autoencoder(**SMALL | {"weight_init": halves, "learning_rate_init": 1e-12}).fit(X)
+    for layer in range(2):
+        assert_allclose(model.coefs_[layer], plain.coefs_[layer], atol=1e-9)
+        assert_array_equal(model.coefs_[-1 - layer], model.coefs_[layer].T)
+
+
 # Noise.
 
 
@@ -206,6 +219,12 @@ def test_pretraining_helps_whatever_the_activation(activation, tied):
     assert stacked.reconstruction_error(digits) < plain.reconstruction_error(digits)
 
 
+def test_relu_is_relu_in_pretraining_whatever_its_slope_at_zero():
+    """No argument is exactly 0 here, so that the slope there changes nothing."""
+    options = SMALL | {"activation": "relu", "pretrain": "layerwise"}
+    assert_same(*(Autoencoder(**options, relu_grad_at_zero=slope).fit(X) for slope in (0, 0.5)))
+
+
 def test_only_a_first_fit_pretrains():
     model = Autoencoder(**SMALL, pretrain="layerwise", warm_start=True).fit(X)
     plain = clone(model).set_params(pretrain=None)
@@ -243,6 +262,18 @@ def test_early_stopping_judges_by_the_score():
     model = Autoencoder(**SMALL, early_stopping=True).fit(X)
     assert model.best_validation_score_ == max(model.validation_scores_) < 0
     assert len(model.validation_scores_) == 5
+
+
+@pytest.mark.parametrize("options", [SMALL, TIED | {"pretrain": "layerwise"}], ids=["plain", "tied"])
+def test_dead_units_of_encoder_and_decoder_are_told(options):
+    model = Autoencoder(**options | {"activation": ("relu", "tanh")}, bias_init=-1e6)
+    layers = (
+        r"hidden layer 1 \(relu\) are dead.*hidden layer 2 \(tanh\) are saturated.*hidden layer 3 \(relu\)"
+    )
+    with pytest.warns(UserWarning, match=layers):
+        model.fit(X)
+    assert_array_equal(model.saturation_, [1, 1, 1])
+    assert_array_equal(Autoencoder(**options).fit(X).saturation_, [0, 0, 0])
 
 
 def test_names_frames_and_copies():

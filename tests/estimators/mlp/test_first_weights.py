@@ -107,6 +107,7 @@ def test_training_goes_on_from_initialize_as_a_fit_begins(kind, parameters, dtyp
     whole = clone(model).fit(X, y)
     fitted = {name for name in vars(whole) if name.endswith("_") and not name.startswith("_")}
     curves = {"loss_", "best_loss_", "loss_curve_", "validation_scores_", "best_validation_score_"}
+    curves |= {"validation_loss_curve_", "best_epoch_", "learning_rate_curve_"}
     assert fitted - vars(model).keys() <= curves | {"saturation_"}
     assert model.t_ == model.n_iter_ == 0
     assert model.predict(X).shape == y.shape
@@ -207,7 +208,7 @@ def test_zeros_and_equal_biases_keep_units_alike(solver, activation):
     assert (model.coefs_[1] != 0).any()
     for units in (model.coefs_[0], model.intercepts_[0], model.coefs_[1].T):
         np.testing.assert_allclose(units, np.repeat(units[..., :1], 5, axis=-1), rtol=1e-9)
-    usual = MLPClassifier((5,), activation, solver=solver, max_iter=20).fit(X, y)
+    usual = MLPClassifier((5,), activation, solver=solver, max_iter=20, random_state=0).fit(X, y)
     assert np.ptp(usual.coefs_[0], axis=1).min() > 0.1
 
 

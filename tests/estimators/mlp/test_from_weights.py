@@ -5,6 +5,7 @@ import pickle
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.sparse import csr_matrix
 from sklearn.base import clone
 from sklearn.datasets import load_iris
 from sklearn.utils._param_validation import InvalidParameterError
@@ -18,6 +19,7 @@ IRIS = load_iris(return_X_y=True)
 USUAL = {"max_iter": 3, "random_state": 0, "batch_size": 40}
 CORNERS = np.array([[0.0, 0], [0, 1], [1, 0], [1, 1]])
 CURVES = {"saturation_", "loss_", "best_loss_", "loss_curve_", "validation_scores_", "best_validation_score_"}
+CURVES |= {"validation_loss_curve_", "best_epoch_", "learning_rate_curve_"}
 
 
 @BOTH
@@ -160,11 +162,49 @@ def test_labels_are_checked():
         (3, [2, 1, 0]),
         (3, [0, 1, 1]),
         (2, [[0, 1]]),
+        (1, []),
+        (1, 3),
     ):
         with pytest.raises(ValueError, match=f"classes must be .* for {n_outputs} output"):
             made(n_outputs, classes)
     with pytest.raises(ValueError, match="classes must be None for a MLPRegressor"):
         MLPRegressor.from_weights([np.ones((2, 1))], [np.ones(1)], classes=[0, 1])
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+@pytest.mark.parametrize("n_outputs", [2, 3])
+def test_labels_that_are_independent(n_outputs, solver):
+    X, labels = IRIS[0], np.stack([IRIS[1] > 0, IRIS[1] > 1, IRIS[0][:, 0] > 6], axis=1)[:, :n_outputs]
+    options = {"solver": solver, "max_iter": 3, "random_state": 0, "warm_start": True}
+    fitted = MLPClassifier((6,), **options).fit(X, labels.astype(int))
+    model = MLPClassifier.from_weights(fitted.coefs_, fitted.intercepts_, multilabel=True, **options)
+    assert model.out_activation_ == "logistic"
+    assert_array_equal(model.classes_, fitted.classes_)
+    assert_array_equal(model.predict(X), fitted.predict(X))
+    assert_array_equal(model.predict_proba(X), fitted.predict_proba(X))
+    assert model.score(X, labels.astype(int)) == fitted.score(X, labels.astype(int))
+    loss = fitted.loss_and_gradients(X, labels.astype(int))[0]
+    assert model.loss_and_gradients(X, labels.astype(int))[0] == loss
+    assert model.fit(X, labels.astype(int)).loss_ < loss
+    # Sparse labels too, of which a fitted model makes sparse predictions.
+    assert model.fit(X, csr_matrix(labels.astype(int))).loss_ < loss
+
+
+@pytest.mark.parametrize(
+    ("n_outputs", "options", "message"),
+    [
+        (1, {}, "multilabel must be False for 1 output"),
+        (3, {"classes": [1, 2, 3]}, r"classes must be 3 labels, the numbers of the columns.*got \[1 2 3\]"),
+        (3, {"classes": ["a", "b", "c"]}, "classes must be 3 labels, the numbers of the columns"),
+        (3, {"multilabel": "yes"}, "multilabel must be True or False, got 'yes'"),
+    ],
+)
+def test_labels_that_make_no_sense(n_outputs, options, message):
+    weights = [np.ones((2, n_outputs))], [np.ones(n_outputs)]
+    with pytest.raises(ValueError, match=message):
+        MLPClassifier.from_weights(*weights, **{"multilabel": True, **options})
+    with pytest.raises(ValueError, match="multilabel must be False for a MLPRegressor"):
+        MLPRegressor.from_weights(*weights, multilabel=True)
 
 
 @BOTH
@@ -205,6 +245,10 @@ def test_parameters_are_checked(kind):
     for parameters in ({"activation": "sine"}, {"out_activation": "sine"}, {"alpha": -1}):
         with pytest.raises(InvalidParameterError, match=next(iter(parameters))):
             kind.from_weights(*weights, **parameters)
+    for use_bias, message in (([True, False], "2 values"), (False, "no biases where intercepts has some")):
+        with pytest.raises(ValueError, match=f"use_bias.*{message}"):
+            kind.from_weights(*weights, use_bias=use_bias)
+    assert not kind.from_weights(weights[0], [np.zeros(3)], use_bias=False).intercepts_[0].any()
     for parameters in ({"hidden_layer_sizes": (3,)}, {"rate": 1}):
         with pytest.raises(TypeError, match=next(iter(parameters))):
             kind.from_weights(*weights, **parameters)

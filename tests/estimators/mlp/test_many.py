@@ -18,7 +18,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import InvalidParameterError
 
 from fastnn import Autoencoder, MLPClassifier, MLPRegressor
-from fastnn.estimators.mlp import many
+from fastnn.estimators.mlp import members
 from fastnn.estimators.mlp.many import refuse_many
 from fastnn.kernels.shared import threads
 
@@ -36,6 +36,8 @@ def same(a, b):
         return len(a) == len(b) and all(map(same, a, b))
     if isinstance(a, np.ndarray):
         return a.dtype == b.dtype and np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
+    if isinstance(a, float):
+        return a == b or (np.isnan(a) and np.isnan(b))
     if isinstance(a, np.random.RandomState):
         return same(a.get_state()[1], b.get_state()[1])
     return type(a) is type(b) and (a == b or (hasattr(a, "__dict__") and same_vars(a, b)))
@@ -300,7 +302,12 @@ def test_what_a_fitted_ensemble_is_not_asked():
         with pytest.raises(NotFittedError):
             call(X)
     model.fit(X, Y)
-    for call in (lambda: model.hidden_activations(X), lambda: model.loss_and_gradients(X, Y)):
+    for call in (
+        lambda: model.hidden_activations(X),
+        lambda: model.loss_and_gradients(X, Y),
+        lambda: model.gradient_check(X, Y),
+        model.summary,
+    ):
         with pytest.raises(ValueError, match="is an ensemble of 2: ask one of estimators_"):
             call()
     for absent in ("coefs_", "loss_", "out_activation_", "best_init_"):
@@ -371,13 +378,13 @@ LATE = ConvergenceWarning("late")
 
 def test_kinds_of_warnings_are_told_apart_by_their_words():
     outcomes = [
-        many._Outcome(
+        members._Outcome(
             None, None, [UserWarning(f"{90 + i}% of the units are dead"), ConvergenceWarning("late")]
         )
         for i in range(2)
     ]
-    outcomes.append(many._Outcome(None, None, [UserWarning("7% of the units are saturated")]))
-    told = many._remarks(outcomes, 5)
+    outcomes.append(members._Outcome(None, None, [UserWarning("7% of the units are saturated")]))
+    told = members._remarks(outcomes, 5)
     assert [(type(w), str(w)) for w in told] == [
         (UserWarning, "2 of 5 networks: 90% of the units are dead"),
         (ConvergenceWarning, "2 of 5 networks: late"),
@@ -396,6 +403,70 @@ def test_verbose_says_which_network(capsys):
         ]
 
 
+@pytest.mark.parametrize("early_stopping", [False, True])
+@pytest.mark.parametrize("scoring", [None, "loss", "balanced_accuracy"])
+def test_validation_rows_of_the_user(early_stopping, scoring):
+    options = {
+        "hidden_layer_sizes": (5,),
+        "max_iter": 4,
+        "early_stopping": early_stopping,
+        "scoring": scoring,
+    }
+    rows = {"X_val": X[200:].tolist(), "y_val": Y[200:], "sample_weight_val": WEIGHTS[200:]}
+    merits = []
+    model = MLPClassifier(**options, ensemble=3, random_state=0).fit(X[:200], Y[:200], **rows)
+    for member in model.estimators_:
+        assert same_vars(member, clone(member).fit(X[:200], Y[:200], **rows))
+        # The parameters of the best epoch are kept, or those of the last one.
+        scores = member.validation_scores_
+        merits.append(max(scores) if early_stopping else scores[-1])
+    kept = MLPClassifier(**options, n_init=3, random_state=0).fit(X[:200], Y[:200], **rows)
+    assert kept.best_init_ == np.argmax(merits)
+    with pytest.raises(ValueError, match="y_val was not provided"):
+        model.fit(X, Y, X_val=X)
+
+
+def test_validation_rows_are_checked_once():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(X[:, 20:24], columns=list("abcd"))
+    model = MLPClassifier((5,), max_iter=2, ensemble=3, random_state=0)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model.fit(frame, Y, X_val=frame.to_numpy(), y_val=Y)
+    assert sum("does not have valid feature names" in str(warning.message) for warning in caught) == 1
+
+
+def test_a_callback_is_told_which_network_it_is():
+    seen, inside = [], []
+
+    def callback(epoch, logs):
+        inside.append(1)
+        assert len(inside) == 1  # one at a time
+        seen.append((logs["network"], epoch, logs["loss"]))
+        inside.pop()
+        return logs["network"] == 1 and epoch == 2
+
+    model = MLPClassifier((5,), max_iter=5, ensemble=3, random_state=0, callback=callback).fit(X, Y)
+    assert model.n_iter_.tolist() == [5, 3, 5]
+    for number, member in enumerate(model.estimators_):
+        assert member.callback is callback
+        told = [(epoch, loss) for at, epoch, loss in seen if at == number]
+        assert told == list(enumerate(member.loss_curve_))
+
+
+def test_a_callback_that_raises_ends_all():
+    def callback(epoch, logs):
+        if logs["network"] == 1:
+            raise ZeroDivisionError("enough")
+
+    endless = {"max_iter": 10**9, "tol": 0.0, "n_iter_no_change": np.inf}
+    model = MLPClassifier((5,), ensemble=3, random_state=0, callback=callback, **endless)
+    before = dict(vars(model))
+    with pytest.raises(ZeroDivisionError, match="enough"):
+        model.fit(X, Y)
+    assert vars(model) == before
+
+
 @pytest.mark.parametrize(
     ("n_threads", "m", "expected"), [(1, 4, (1, 1)), (3, 4, (3, 1)), (4, 2, (2, 2)), (5, 1, (1, 5))]
 )
@@ -405,10 +476,10 @@ def test_threads_are_shared_out(monkeypatch, n_threads, m, expected):
     seen = []
 
     def in_turn(jobs, at_once):
-        seen.append((at_once, jobs[0].args[-2]))
+        seen.append((at_once, jobs[0].args[1].n_threads))
         return [job() for job in jobs]
 
-    monkeypatch.setattr(many, "side_by_side", in_turn)
+    monkeypatch.setattr(members, "side_by_side", in_turn)
     model = MLPClassifier((3,), max_iter=1, ensemble=m, n_threads=n_threads, random_state=0).fit(X, Y)
     assert seen == [expected]
     assert {member.n_threads for member in model.estimators_} == {n_threads}

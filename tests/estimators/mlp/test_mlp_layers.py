@@ -60,12 +60,22 @@ def test_mixed_activations_learn(digits, activation, dtype):
         (("relu", "relu_half"), "activation must be a name"),
         (("relu", "hard_limit"), "activation='hard_limit' has no derivative"),
         ("hard_limit", "activation='hard_limit' has no derivative"),
+        ({"relu": 1, "tanh": 2}, "activation must be a sequence, in the order of the layers"),
+        ({"relu", "tanh"}, "activation must be a sequence, in the order of the layers"),
     ],
 )
 def test_activations_that_there_are_not(digits, activation, said):
     model = MLPClassifier((5, 4), activation=activation)
     with pytest.raises(ValueError, match=said):
         model.fit(*digits)
+    assert not hasattr(model, "coefs_")
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit", "initialize"])
+def test_hard_limit_is_refused_without_hidden_layers_too(digits, method):
+    model = MLPRegressor(hidden_layer_sizes=(), activation="hard_limit")
+    with pytest.raises(ValueError, match="activation='hard_limit' has no derivative"):
+        getattr(model, method)(*digits)
     assert not hasattr(model, "coefs_")
 
 
@@ -104,6 +114,17 @@ def test_other_slopes_at_zero(digits, value):
 def test_a_slope_that_has_no_use(digits):
     with pytest.raises(ValueError, match=r"relu_grad_at_zero=0.5 has no use with activation='tanh'"):
         MLPClassifier((5,), relu_grad_at_zero=0.5, activation="tanh").fit(*digits)
+
+
+def test_predictions_do_not_ask_for_the_slope_at_zero(digits):
+    """They have no use for it, be it one that a fit would refuse."""
+    model = MLPRegressor(hidden_layer_sizes=(5,), relu_grad_at_zero=1, max_iter=1, random_state=0).fit(
+        *digits
+    )
+    expected = model.predict(digits[0])
+    assert_array_equal(model.set_params(relu_grad_at_zero=0).predict(digits[0]), expected)
+    assert_array_equal(model.set_params(relu_grad_at_zero=0.3).predict(digits[0]), expected)
+    assert np.isfinite(model.set_params(relu_grad_at_zero=1, activation="tanh").predict(digits[0])).all()
 
 
 # Biases.
@@ -216,7 +237,12 @@ def test_invalid_parameters(digits, name, value):
 
 @pytest.mark.parametrize(
     ("value", "said"),
-    [([True], "use_bias has 1 values"), ([True, 1], "use_bias must be"), ([], "use_bias has 0")],
+    [
+        ([True], "use_bias has 1 values"),
+        ([True, 1], "use_bias must be"),
+        ([], "use_bias has 0"),
+        ({True, False}, "use_bias must be a sequence, in the order of the layers"),
+    ],
 )
 def test_flags_that_make_no_sense(digits, value, said):
     with pytest.raises(ValueError, match=said):

@@ -49,6 +49,14 @@ def test_dead_units_of_levenberg_marquardt_and_the_remedies():
     assert model.saturation_ == [1.0]
 
 
+@pytest.mark.parametrize("slope", [0.5, 1])
+def test_the_warning_names_relu_whatever_its_slope_at_zero(slope):
+    X, y = wide(40)
+    options = {"relu_grad_at_zero": slope, "bias_init": -1e6, "max_iter": 1, "random_state": 0}
+    with pytest.warns(UserWarning, match=r"100% of the units of hidden layer 1 \(relu\) are dead"):
+        MLPRegressor(hidden_layer_sizes=(4,), **options).fit(X, y)
+
+
 def test_one_warning_tells_of_all_layers_beside_that_of_the_training():
     X, y = wide()
     model = MLPClassifier(

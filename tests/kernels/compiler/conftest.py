@@ -1,11 +1,14 @@
 """A process that compiles nearly everything for an empty cache: in two minutes, for several tests."""
 
+import os
 import re
+import shutil
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
+from fastnn.kernels.compiler.places import places
 from tests.processes import FITS, run
 
 # Shows the functions that are linked by name as they are made, and at the end the loops, which tables keep.
@@ -69,4 +72,20 @@ def precompiled(tmp_path_factory):
     printed = run(PRECOMPILING + FITS, cache, FLOAT32=str(float32))
     parts = re.split(r"^FUNCTION (.*)\n", printed, flags=re.MULTILINE)[1:]
     listings = dict(zip(parts[::2], parts[1::2], strict=True))
+    _share(cache)
     return Precompiled(float32, cache, listings.pop("fits"), listings)
+
+
+def _share(cache):
+    """Let the processes of all tests that have no cache of their own load what is in this one."""
+    for folder in (cache / "fastnn").iterdir():
+        for place in places(folder.name):
+            if place.is_writable() and not place.distrust():
+                shutil.copytree(folder, place.path, copy_function=_move_in, dirs_exist_ok=True)
+
+
+def _move_in(source, target):
+    """Copy a file in one step: others may be about to read it."""
+    whole = f"{target}.{os.getpid()}"
+    shutil.copyfile(source, whole)
+    os.replace(whole, target)

@@ -26,7 +26,7 @@ from fastnn import (
 if find_spec("numba_cuda") is None:
     pytest.skip("numba-cuda is not installed", allow_module_level=True)
 
-from fastnn.estimators.mlp import many
+from fastnn.estimators.mlp import members
 from fastnn.kernels.cuda.runtime.compat import SIMULATED, cuda
 from fastnn.kernels.shared.device_rows import is_device_array
 from fastnn.networks.side_by_side import side_by_side
@@ -48,7 +48,7 @@ def blobs():
 def test_many_networks(blobs, options, monkeypatch):
     X, y = blobs
     seen = []
-    monkeypatch.setattr(many, "side_by_side", lambda jobs, n: seen.append(n) or side_by_side(jobs, n))
+    monkeypatch.setattr(members, "side_by_side", lambda jobs, n: seen.append(n) or side_by_side(jobs, n))
     here = MLPClassifier((3,), max_iter=1, random_state=0, **options).fit(X, y)
     there = clone(here).set_params(device="cuda", n_threads=2).fit(X, y)
     assert seen[-1] == 1  # one after the other
@@ -168,6 +168,32 @@ def test_autoencoder(blobs, solver):
     for refused in ({"tied_weights": True}, {"noise": 0.1, "solver": "adam"}):
         with pytest.raises(ValueError, match="noise and tied_weights need the processor"):
             Autoencoder(2, **options | refused, device="cuda").fit(X)
+
+
+@pytest.mark.parametrize("early_stopping", [False, True])
+@pytest.mark.parametrize("scoring", [None, "loss"])
+def test_validation_rows(blobs, early_stopping, scoring):
+    X, y = blobs
+    model = MLPClassifier((3,), batch_size=15, max_iter=2, random_state=0, scoring=scoring)
+    model.set_params(early_stopping=early_stopping)
+    val = {"X_val": X[:9], "y_val": y[:9], "sample_weight_val": np.arange(9)}
+    if scoring is None and early_stopping:  # rows that are split off
+        val = {}
+    expected, epochs = model.fit(X, y, **val), []
+    # The rows for validation go where those for training lie.
+    for device, wanted in (("cuda", X), (None, cuda.to_device(X))):
+        ours = clone(model).set_params(device=device, callback=lambda epoch, logs: epochs.append(logs))
+        ours.fit(wanted, y, **val)
+        np.testing.assert_allclose(ours.validation_scores_, expected.validation_scores_, rtol=1e-9)
+        np.testing.assert_allclose(ours.validation_loss_curve_, expected.validation_loss_curve_, rtol=1e-9)
+        assert ours.best_epoch_ == expected.best_epoch_
+        assert epochs[-1]["validation_loss"] == ours.validation_loss_curve_[-1]
+    there = {**val, "X_val": cuda.to_device(X[:9])} if val else {}
+    assert clone(model).set_params(device="cpu").fit(X, y, **there).loss_curve_ == expected.loss_curve_
+    with pytest.raises(ValueError, match="scoring='accuracy' needs the processor"):
+        clone(model).set_params(device="cuda", scoring="accuracy", early_stopping=True).fit(X, y, **val)
+    with pytest.raises(TypeError, match="Sparse data was passed for X_val"):
+        clone(model).set_params(device="cuda").fit(X, y, X_val=sparse.csr_matrix(X), y_val=y)
 
 
 def test_callbacks_get_the_data(blobs):
@@ -312,6 +338,8 @@ def test_a_model_of_a_gpu_is_one_of_the_cpu_too(blobs):
         {"early_stopping": True, "alpha": 0},
         {"shuffle": False, "batch_size": 40},
         {"dropout": 0.3, "activation": "silu"},
+        {"learning_rate": "one_cycle", "learning_rate_init": 0.02},
+        {"solver": "sgd", "learning_rate": "coslog4", "learning_rate_init": 0.2, "warmup_epochs": 0.6},
         {"dropout": 0.5, "early_stopping": True, "solver": "sgd", "hidden_layer_sizes": (9,)},
     ],
     ids=lambda parameters: ",".join(map(str, parameters.values())) or "default",
@@ -329,6 +357,7 @@ def test_mlp_classifier(blobs, parameters):
     assert ours.score(cuda.to_device(X), y) == model.score(X, y)
     if model.solver != "lbfgs":
         np.testing.assert_allclose(ours.loss_curve_, model.loss_curve_, rtol=1e-9)
+        assert ours.learning_rate_curve_ == model.learning_rate_curve_
         assert (ours.t_, ours._optimizer.t) == (model.t_, model._optimizer.t)
         np.testing.assert_allclose(ours._optimizer.state, model._optimizer.state, rtol=1e-6, atol=1e-12)
 

@@ -41,7 +41,7 @@ def applied(model):
     return (model.predict if hasattr(model, "predict") else model.transform)(X)
 
 
-NAMES = [name for name in fastnn.__all__ if isinstance(getattr(fastnn, name), type)]
+NAMES = [name for name in fastnn.__all__ if hasattr(getattr(fastnn, name), "fit")]
 
 
 @TWO

@@ -207,16 +207,15 @@ class KMeans(CallbackSupport, BaseKMeans, LloydParameters):
         ValueError
             Bad input.
         """
-        context = self._callback_context()
-        return self._on_draft(lambda draft: draft._fit(X, sample_weight, context))
+        tasks = self._tasks()
+        return self._on_draft(lambda draft: draft._fit(X, sample_weight, tasks))
 
-    def _fit(self, X: Any, sample_weight: Any, context: Any) -> Warning | None:
-        tasks = None if context is None else Tasks(self, context)
+    def _fit(self, X: Any, sample_weight: Any, tasks: Tasks | None) -> Warning | None:
         with use_threads(self.n_threads):
             X = self._validate(X, reset=True)
             weights = self._weights(sample_weight, X)
             if tasks:
-                tasks.begin(clustering_backend(X).as_given(X), weights)
+                tasks.begin(self, clustering_backend(X).as_given(X), None, weights)
             init, n_init = self._check_init(X, n_random=10)
             if self.algorithm == "elkan" and self.n_clusters == 1:
                 warn(
@@ -256,7 +255,7 @@ class KMeans(CallbackSupport, BaseKMeans, LloydParameters):
                     fit.inertia < best.inertia and not same_clusters(fit.labels, best.labels, self.n_clusters)
                 ):
                     best = fit
-                if tasks and tasks.end_run(fit.centers):
+                if tasks and tasks.end_run(_fitted(fit.centers)):
                     break
             assert best is not None
             self._check_finite(best.centers, best.inertia)
@@ -270,6 +269,11 @@ class KMeans(CallbackSupport, BaseKMeans, LloydParameters):
         def report(iteration: int, inertia: float, centers: np.ndarray) -> bool:
             if self.verbose:
                 print(f"Iteration {iteration - 1}, inertia {inertia}.")
-            return tasks is not None and tasks.iteration(centers)
+            return tasks is not None and tasks.step("iteration", _fitted(centers))
 
         return report
+
+
+def _fitted(centers: np.ndarray) -> Callable[[], dict[str, Any]]:
+    """What makes an estimator one that predicts. A copy: the centres move on."""
+    return lambda: {"cluster_centers_": centers.copy()}

@@ -15,21 +15,21 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastnn.estimators.declaration import AT_LEAST_ONE, NOT_NEGATIVE, declared, estimator, one_of, parameter
 from fastnn.estimators.mlp.base import BaseMLP
-from fastnn.estimators.mlp.layers import hidden_activations
+from fastnn.estimators.mlp.layers import activation_names
 from fastnn.estimators.mlp.parameters import MLPParameters
-from fastnn.estimators.mlp.training import trained
+from fastnn.estimators.mlp.pretraining import pretrain
+from fastnn.estimators.mlp.training import Following, trained
+from fastnn.estimators.mlp.validation import GivenRows
 from fastnn.estimators.on_device import refuse_sparse, rows_in_place
 from fastnn.estimators.sparse_rows import canonical_csr
 from fastnn.kernels import device_number, device_rows, to_host, to_kind_of
 from fastnn.kernels.shared.device_rows import is_device_array
-from fastnn.networks.backends import rows_beside
 from fastnn.networks.data import Data
-from fastnn.networks.layerwise import codes, layer_pair, put_back
 from fastnn.networks.network import Network
 from fastnn.networks.noise import NoisyRows
 from fastnn.networks.rows import HostRows
-from fastnn.networks.solvers import SOLVERS, STOCHASTIC_SOLVERS
-from fastnn.networks.solvers.interface import REMEDY, Solution
+from fastnn.networks.solvers import SOLVERS
+from fastnn.networks.solvers.interface import Solution
 from fastnn.networks.tied import TiedNetwork, is_tied
 from fastnn.tables.activations import DEFAULT, LAYER_ACTIVATIONS
 from fastnn.tables.losses import Head, head_of
@@ -125,16 +125,26 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseMLP, Au
         (float32 or float64). All methods use what is in this list, so entries may be replaced.
     intercepts_ : list of ndarray of shape (n_out,)
         Biases of each layer.
+    saturation_ : ndarray of shape (n_hidden_layers,)
+        Share of the units of each hidden layer, the decoder's included, that hardly learn any more at the end
+        of ``fit``, as of :class:`MLPRegressor`. Where it is above 0.9, fit warns.
     loss_ : float
         Loss of the last epoch or iteration: half the squared error per element, penalty included.
     loss_curve_ : list of float
-        Loss of each epoch, with its noise and dropout. Like the next three, not for ``solver="lbfgs"``.
+        Loss of each epoch, with its noise and dropout. Like the next six, not for ``solver="lbfgs"``.
+    learning_rate_curve_ : list of float
+        Learning rate of the first step of each epoch.
     best_loss_ : float or None
         Least loss of an epoch; None with ``early_stopping``.
     validation_scores_ : list of float or None
-        ``score`` of the held-out data after each epoch; None without ``early_stopping``.
+        ``score`` of the validation rows, or what ``scoring`` says, after each epoch; None where there are
+        none.
+    validation_loss_curve_ : list of float or None
+        Mean loss of the validation rows after each epoch, without the penalty.
     best_validation_score_ : float or None
-        The highest of them.
+        The highest of the scores.
+    best_epoch_ : int or None
+        Its place in ``validation_scores_``, from 0; None where no score is finite.
     t_ : int
         Training samples seen, repetitions counted.
     n_features_in_ : int
@@ -183,9 +193,10 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseMLP, Au
     """
 
     _score_function = staticmethod(_negative_error)
+    _has_targets = False
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None, sample_weight=None):
+    def fit(self, X, y=None, sample_weight=None, *, X_val=None, sample_weight_val=None):
         """Train encoder and decoder.
 
         Parameters
@@ -197,6 +208,12 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseMLP, Au
             Not used, present for API consistency.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the samples, none negative and not all zero. None stands for equal weights.
+        X_val : {array-like, sparse matrix} of shape (n_val, n_features), default=None
+            Validation data, for the stochastic solvers: all rows of `X` are trained on, and after each epoch
+            score and loss of these are recorded. With ``early_stopping=True`` they decide when to stop and
+            which parameters are kept; else they do not touch the training.
+        sample_weight_val : array-like of shape (n_val,), default=None
+            Their weights, for score and loss.
 
         Returns
         -------
@@ -209,7 +226,8 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseMLP, Au
             For invalid data or parameters, or where training diverges and no usable model comes of it; see
             :class:`MLPRegressor`.
         """
-        return self._fit(X, None, sample_weight, incremental=False)
+        given = GivenRows(X_val, None, sample_weight_val)
+        return self._fit(X, None, sample_weight, incremental=False, given=given)
 
     @available_if(lambda self: self._check_solver())
     @_fit_context(prefer_skip_nested_validation=True)
@@ -237,7 +255,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseMLP, Au
         """
         return self._fit(X, None, sample_weight, incremental=True)
 
-    def fit_transform(self, X, y=None, sample_weight=None):
+    def fit_transform(self, X, y=None, sample_weight=None, *, X_val=None, sample_weight_val=None):
         """Train encoder and decoder, and encode the training data.
 
         Parameters
@@ -248,12 +266,17 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseMLP, Au
             Not used, present for API consistency.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the samples, none negative and not all zero.
+        X_val : {array-like, sparse matrix} of shape (n_val, n_features), default=None
+            Validation data, as of ``fit``.
+        sample_weight_val : array-like of shape (n_val,), default=None
+            Their weights.
 
         Returns
         -------
         codes : ndarray of shape (n_samples, n_code)
         """
-        return self.fit(X, sample_weight=sample_weight).transform(X)
+        fitted = self.fit(X, None, sample_weight, X_val=X_val, sample_weight_val=sample_weight_val)
+        return fitted.transform(X)
 
     def transform(self, X):
         """Encode samples.
@@ -354,8 +377,8 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseMLP, Au
             raise ValueError("hidden_layer_sizes must have at least one layer, the code; got none.")
         return [*encoder, *encoder[-2::-1]]
 
-    def _hidden_activations(self, n_hidden: int) -> tuple[str, ...]:
-        encoder = hidden_activations(self, n_hidden // 2 + 1)
+    def _activation_names(self, n_hidden: int) -> tuple[str, ...]:
+        encoder = activation_names(self, n_hidden // 2 + 1)
         return (*encoder, *encoder[-2::-1])
 
     def _validate_input(
@@ -384,17 +407,35 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseMLP, Au
     # Training.
 
     def _solve(
-        self, network: Network, data: Data, rng: np.random.RandomState, *, first_pass: bool, one_epoch: bool
+        self,
+        network: Network,
+        data: Data,
+        rng: np.random.RandomState,
+        following: Following,
+        *,
+        first_pass: bool,
+        one_epoch: bool,
     ) -> Solution:
-        self._refuse(network, data, drawn=first_pass and isinstance(self.weight_init, str))
+        # Of what a rule has drawn the decoder's part does not count.
+        self._refuse(network, data, drawn=first_pass and not isinstance(self.weight_init, list | tuple))
         source: np.random.Generator | None = None
         if self.noise > 0:  # else nothing is drawn
             # With an integer random_state each call draws the same number; samples seen make it another one.
             seed = int(rng.randint(2**31 - 1))
             source = np.random.default_rng([seed, 0 if first_pass else int(self.t_)])
         if self.pretrain == "layerwise" and first_pass and not one_epoch:
-            self._pretrain(network, data, rng, source)
-        return self._trained(network, data, rng, source, first_pass=first_pass, one_epoch=one_epoch)
+            validation = following.validation if self.early_stopping else None
+            # Scorers and callbacks are for the whole network.
+            pretrain(
+                network,
+                data,
+                validation,
+                lambda pair, data, rows: self._trained(pair, data, rng, source, Following(rows)),
+                self.precision,
+            )
+        return self._trained(
+            network, data, rng, source, following, first_pass=first_pass, one_epoch=one_epoch
+        )
 
     def _trained(
         self,
@@ -402,6 +443,7 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseMLP, Au
         data: Data,
         rng: np.random.RandomState,
         source: np.random.Generator | None,
+        following: Following,
         *,
         first_pass: bool = True,
         one_epoch: bool = False,
@@ -410,37 +452,24 @@ class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseMLP, Au
         inputs = None if source is None else NoisyRows(cast(np.ndarray, data.Y), self.noise, source)
         tied = TiedNetwork(network) if self.tied_weights else None
         solution = trained(
-            self, tied or network, data, rng, inputs=inputs, first_pass=first_pass, one_epoch=one_epoch
+            self,
+            tied or network,
+            data,
+            rng,
+            following,
+            inputs=inputs,
+            first_pass=first_pass,
+            one_epoch=one_epoch,
         )
         if tied is not None:
             tied.unfold()
         return solution
-
-    def _pretrain(
-        self, network: Network, data: Data, rng: np.random.RandomState, source: np.random.Generator | None
-    ) -> None:
-        """Train one layer of the encoder after the other, with its mirror image."""
-        for layer in range(len(network.coefs) // 2):
-            pair = layer_pair(network, layer)
-            solution = self._trained(pair, data, rng, source)
-            if solution.not_finite is not None:
-                raise ValueError(
-                    f"Pretraining of layer {layer + 1} produced non-finite {solution.not_finite}. {REMEDY}"
-                )
-            put_back(pair, network, layer)
-            Y = codes(pair, data.X)
-            data = Data(rows_beside(data.X, Y, self.precision), Y, data.sample_weight)
 
     def _refuse(self, network: Network, data: Data, *, drawn: bool) -> None:
         """Raise what is to be said of parameters that do not go together.
 
         drawn : whether the weights come from a rule rather than from the user or a former fit
         """
-        if self.noise > 0 and self.solver not in STOCHASTIC_SOLVERS:
-            raise ValueError(
-                f"noise={self.noise} needs solver='adam' or 'sgd': solver={self.solver!r} minimises one "
-                "loss, and with noise that of each epoch is another."
-            )
         if not isinstance(data.X, HostRows) and (self.noise > 0 or self.tied_weights):
             raise ValueError("noise and tied_weights need the processor: set device='cpu'.")
         if not self.tied_weights:

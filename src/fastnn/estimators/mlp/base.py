@@ -13,28 +13,27 @@ from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils._param_validation import validate_parameter_constraints
 from sklearn.utils.validation import _check_y, check_is_fitted, validate_data
 
+from fastnn.estimators.callbacks import CallbackSupport, Tasks
 from fastnn.estimators.draft import Drafting, Remarks
 from fastnn.estimators.few_rows import pass_checks
 from fastnn.estimators.mlp.first_weights import first_weights
 from fastnn.estimators.mlp.layers import (
+    activation_names,
     bias_rates,
     check_trainable,
     check_use,
-    hidden_activations,
+    has_spare_biases,
     initial_factors,
     layers_with_bias,
+    with_slope_at_zero,
 )
-from fastnn.estimators.mlp.many import (
-    Member,
-    is_ensemble,
-    mean_outputs,
-    refuse_ensemble,
-    refuse_many,
-    train_many,
-    wants_many,
-)
+from fastnn.estimators.mlp.learning_rates import check_learning_rates
+from fastnn.estimators.mlp.many import is_ensemble, mean_outputs, refuse_ensemble, refuse_many, wants_many
+from fastnn.estimators.mlp.members import Member, train_many
 from fastnn.estimators.mlp.parameters import MLPParameters
-from fastnn.estimators.mlp.training import fitted_attributes, remarks_on_a_fit, trained
+from fastnn.estimators.mlp.summary import SummaryMethods
+from fastnn.estimators.mlp.training import Following, fitted_attributes, remarks_on_a_fit, trained
+from fastnn.estimators.mlp.validation import NONE_GIVEN, GivenRows, check_validation, given_data
 from fastnn.estimators.on_device import refuse_sparse, rows_in_place
 from fastnn.estimators.sparse_rows import canonical_csr
 from fastnn.estimators.weights import checked_weights
@@ -58,8 +57,11 @@ _OF_ONE_RUN = (
     "loss_",
     "best_loss_",
     "loss_curve_",
+    "learning_rate_curve_",
     "validation_scores_",
     "best_validation_score_",
+    "validation_loss_curve_",
+    "best_epoch_",
     "_no_improvement_count",
     "best_init_",
     "estimators_",
@@ -73,10 +75,12 @@ _CHECKED_ALWAYS = {
     *("dropout", "precision", "loss", "out_activation", "huber_delta", "quantile"),
     *("noise", "tied_weights", "activation"),
     *("relu_grad_at_zero", "use_bias", "bias_learning_rate_factor", "accumulate_batches"),
+    *("learning_rate", "learning_rate_decay", "warmup_epochs"),
+    *("scoring", "callback"),
 }
 
 
-class BaseMLP(Drafting, MLPParameters, BaseEstimator, ABC):
+class BaseMLP(CallbackSupport, SummaryMethods, Drafting, MLPParameters, BaseEstimator, ABC):
     """Base of ``MLPClassifier``, ``MLPRegressor`` and ``Autoencoder``."""
 
     # Of a draft that is one of many networks: what the fit of all of them shares with it.
@@ -86,6 +90,8 @@ class BaseMLP(Drafting, MLPParameters, BaseEstimator, ABC):
 
     # Of the true targets and of predictions; the higher the better.
     _score_function: ClassVar[Callable[..., float]]
+    # Whether targets are another thing than the rows.
+    _has_targets: ClassVar[bool] = True
 
     @abstractmethod
     def _validate_input(
@@ -108,7 +114,7 @@ class BaseMLP(Drafting, MLPParameters, BaseEstimator, ABC):
     # Fitting.
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, sample_weight=None):
+    def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None):
         """Fit the network.
 
         Parameters
@@ -119,6 +125,15 @@ class BaseMLP(Drafting, MLPParameters, BaseEstimator, ABC):
             Targets: class labels (or a 0/1 matrix of labels) for a classifier, numbers for a regressor.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the samples, none negative and not all zero. None stands for equal weights.
+        X_val : {array-like, sparse matrix} of shape (n_val, n_features), default=None
+            Validation data, for the stochastic solvers: all rows of `X` are trained on, and after each epoch
+            score and loss of these are recorded. With ``early_stopping=True`` they decide when to stop and
+            which parameters are kept; else they do not touch the training. In a ``Pipeline`` with
+            ``transform_input=["X_val"]`` they are transformed as `X` is.
+        y_val : array-like of shape (n_val,) or (n_val, n_outputs), default=None
+            Their targets. Not every class has to be there.
+        sample_weight_val : array-like of shape (n_val,), default=None
+            Their weights, for score and loss.
 
         Returns
         -------
@@ -132,29 +147,59 @@ class BaseMLP(Drafting, MLPParameters, BaseEstimator, ABC):
             diverges and no usable model comes of it: then a model fitted before is kept as it was, and at a
             first fit the estimator keeps the last finite parameters (with ``n_init`` or ``ensemble`` none).
         """
-        return self._fit(X, y, sample_weight, incremental=False)
+        given = GivenRows(X_val, y_val, sample_weight_val)
+        return self._fit(X, y, sample_weight, incremental=False, given=given)
 
-    def _fit(self, X: Any, y: Any, sample_weight: Any, incremental: bool, classes: Any = None) -> Self:
-        return self._on_draft(lambda draft: draft._train(X, y, sample_weight, incremental, classes))
+    def _fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        incremental: bool,
+        classes: Any = None,
+        given: GivenRows = NONE_GIVEN,
+    ) -> Self:
+        tasks = None if incremental else self._tasks(None if wants_many(self) else self.max_iter)
+        return self._on_draft(
+            lambda draft: draft._train(X, y, sample_weight, incremental, classes, given, tasks)
+        )
 
-    def _train(self, X: Any, y: Any, sample_weight: Any, incremental: bool, classes: Any) -> Remarks:
+    def _train(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        incremental: bool,
+        classes: Any,
+        given: GivenRows,
+        tasks: Tasks | None,
+    ) -> Remarks:
         if incremental:
             refuse_ensemble(self, "partial_fit")
         elif wants_many(self):
-            return train_many(
-                self, X, y, lambda one: one._train(X, y, sample_weight, False, classes), _OF_ONE_NETWORK
-            )
+            return train_many(self, X, y, sample_weight, given, tasks, _OF_ONE_NETWORK)
         with use_threads(self.n_threads):
             first_fit = not hasattr(self, "coefs_")
             first_pass = first_fit or not (self.warm_start or incremental)
+            if not incremental:
+                check_validation(self, given, needs_y=self._has_targets)
             data, network, rng = self._prepare(X, y, sample_weight, classes, incremental, first_pass)
-            solution = self._solve(network, data, rng, first_pass=first_pass, one_epoch=incremental)
+            member = self._member
+            rows = given_data(self, given, data) if member is None else member.validation
+            following = Following(rows, self.scoring, self.callback, tasks)
+            if tasks is not None:
+                tasks.begin(self, X, y, sample_weight)
+            solution = self._solve(
+                network, data, rng, following, first_pass=first_pass, one_epoch=incremental
+            )
             seen = 0 if first_pass else self.t_
             for name in _OF_ONE_RUN if first_pass else _OF_THE_LAST_STEP:
                 self.__dict__.pop(name, None)
             self.__dict__.update({"t_": seen} | fitted_attributes(solution))
             self._keep(network.coefs, network.intercepts, network.loss.output_activation)
             if solution.not_finite is None:
+                if tasks is not None:
+                    tasks.end()
                 if incremental:
                     return solution.remark
                 self.saturation_ = saturation(network, data.X, solution.bound)
@@ -165,10 +210,17 @@ class BaseMLP(Drafting, MLPParameters, BaseEstimator, ABC):
         return error
 
     def _solve(
-        self, network: Network, data: Data, rng: np.random.RandomState, *, first_pass: bool, one_epoch: bool
+        self,
+        network: Network,
+        data: Data,
+        rng: np.random.RandomState,
+        following: Following,
+        *,
+        first_pass: bool,
+        one_epoch: bool,
     ) -> Solution:
         """Train the network; see ``trained``."""
-        return trained(self, network, data, rng, first_pass=first_pass, one_epoch=one_epoch)
+        return trained(self, network, data, rng, following, first_pass=first_pass, one_epoch=one_epoch)
 
     def _keep(self, coefs: list[np.ndarray], intercepts: list[np.ndarray], out_activation: str) -> None:
         """Set the attributes that say what the fitted network is."""
@@ -218,28 +270,25 @@ class BaseMLP(Drafting, MLPParameters, BaseEstimator, ABC):
             {name: getattr(self, name) for name in checked},
             type(self).__name__,
         )
-        if self.dropout > 0 and self.solver not in STOCHASTIC_SOLVERS:
-            raise ValueError(
-                f"dropout={self.dropout} needs solver='adam' or 'sgd': solver={self.solver!r} minimises one "
-                "loss, and with dropout that of each step is another."
-            )
+        check_use(self)
+        check_learning_rates(self, incremental)
         if is_classifier(self) and not SOLVERS[self.solver].classifies:
             able = [name for name, solver in SOLVERS.items() if solver.classifies]
             raise ValueError(
                 f"solver={self.solver!r} minimises the squared errors of an MLPRegressor. "
                 f"{type(self).__name__} takes one of {able}."
             )
-        if self._member is None:
-            X, y = self._validate_input(X, y, classes, incremental, reset=first_pass)
-        else:
+        if self._member is not None:
             X, y = self._member.data
+        else:
+            X, y = self._validate_input(X, y, classes, incremental, reset=first_pass)
         if isinstance(y, np.ndarray) and y.ndim == 1:
             y = y.reshape(-1, 1)
         sizes = [X.shape[1], *hidden, y.shape[1]]
         n_layers = len(sizes) - 1
-        check_use(self)
-        activations, has_bias = self._hidden_activations(len(hidden)), layers_with_bias(self, n_layers)
-        check_trainable(activations)
+        names, has_bias = self._activation_names(len(hidden)), layers_with_bias(self, n_layers)
+        check_trainable(self, names)
+        activations = with_slope_at_zero(self, names)
         rng = self._random_state = self._random_numbers(first_pass)
         if first_pass:
             dtype = X.dtype
@@ -257,7 +306,7 @@ class BaseMLP(Drafting, MLPParameters, BaseEstimator, ABC):
                     f"the fitted network has {former}."
                 )
             dtype = np.result_type(*coefs, *intercepts)
-            if any(b.any() for b, used in zip(intercepts, has_bias, strict=True) if not used):
+            if has_spare_biases(intercepts, has_bias):
                 raise ValueError(
                     f"Cannot continue training: use_bias={self.use_bias!r}, and the fitted network has some."
                 )
@@ -319,9 +368,9 @@ class BaseMLP(Drafting, MLPParameters, BaseEstimator, ABC):
             raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
         return [int(size) for size in sizes]
 
-    def _hidden_activations(self, n_hidden: int) -> tuple[str, ...]:
-        """Names of the activation of each hidden layer, as the engine knows them."""
-        return hidden_activations(self, n_hidden)
+    def _activation_names(self, n_hidden: int) -> tuple[str, ...]:
+        """Names of the activation of each hidden layer, as the user knows them."""
+        return activation_names(self, n_hidden)
 
     def _check_solver(self) -> bool:
         if wants_many(self):
@@ -381,7 +430,7 @@ class BaseMLP(Drafting, MLPParameters, BaseEstimator, ABC):
         if self.out_activation_ not in CODES and self.out_activation_ != SOFTMAX:
             raise ValueError(f"out_activation_ must be {SOFTMAX!r} or one of {sorted(CODES)}.")
         coefs, intercepts = self._checked_parameters()
-        names = (*self._hidden_activations(self.n_layers_ - 2), self.out_activation_)[layers]
+        names = (*self._activation_names(self.n_layers_ - 2), self.out_activation_)[layers]
         with use_threads(self.n_threads):
             return predict(
                 X,

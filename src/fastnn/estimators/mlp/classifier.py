@@ -46,14 +46,21 @@ class MLPClassifier(FromWeights, GradientMethods, ClassifierMixin, BaseMLP, Clas
     loss_ : float
         Loss of the last epoch or iteration, penalty included.
     best_loss_ : float or None
-        Least loss of an epoch; None with ``early_stopping``. Like the next three, only for the stochastic
+        Least loss of an epoch; None with ``early_stopping``. Like the next six, only for the stochastic
         solvers.
     loss_curve_ : list of float
         Mean loss of the batches of each epoch, each before its step.
+    learning_rate_curve_ : list of float
+        Learning rate of the first step of each epoch.
     validation_scores_ : list of float or None
-        Accuracy on the held-out data after each epoch; None without ``early_stopping``.
+        Accuracy on the validation rows, or what ``scoring`` says, after each epoch; None where there are
+        none.
+    validation_loss_curve_ : list of float or None
+        Mean loss of the validation rows after each epoch, without the penalty.
     best_validation_score_ : float or None
-        The highest of them.
+        The highest of the scores.
+    best_epoch_ : int or None
+        Its place in ``validation_scores_``, from 0; None where no score is finite.
     t_ : int
         Training samples seen, repetitions counted.
     coefs_ : list of ndarray of shape (n_in, n_out)
@@ -141,16 +148,24 @@ class MLPClassifier(FromWeights, GradientMethods, ClassifierMixin, BaseMLP, Clas
                 )
         return X, self._binarized(y)
 
-    def _name_outputs(self, n_outputs: int, classes: Any) -> None:
+    def _name_outputs(self, n_outputs: int, classes: Any, multilabel: bool) -> None:
+        if not isinstance(multilabel, bool | np.bool_):
+            raise ValueError(f"multilabel must be True or False, got {multilabel!r}.")
+        if multilabel and n_outputs == 1:
+            raise ValueError("multilabel must be False for 1 output: its label is one of two classes.")
         n_classes = max(2, n_outputs)
         classes = np.arange(n_classes) if classes is None else np.asarray(classes)
-        binarizer = LabelBinarizer(sparse_output=True).fit(classes.ravel())
-        if classes.shape != (n_classes,) or not np.array_equal(binarizer.classes_, classes):
+        binarizer = LabelBinarizer(sparse_output=True)
+        fits = classes.shape == (n_classes,)
+        if fits:
+            binarizer.fit(np.eye(n_outputs, dtype=int) if multilabel else classes)
+            fits = np.array_equal(binarizer.classes_, classes)
+        if not fits:
+            which = "the numbers of the columns" if multilabel else "sorted and different"
             raise ValueError(
-                f"classes must be {n_classes} labels, sorted and different, for {n_outputs} output(s), got "
-                f"{classes}."
+                f"classes must be {n_classes} labels, {which}, for {n_outputs} output(s), got {classes}."
             )
-        if n_outputs > 1:  # which a fit has for three classes or more
+        if n_outputs > 1 and not multilabel:  # which a fit has for three classes or more
             binarizer.y_type_ = "multiclass"
         self._label_binarizer, self.classes_ = binarizer, binarizer.classes_
 
@@ -207,7 +222,7 @@ class MLPClassifier(FromWeights, GradientMethods, ClassifierMixin, BaseMLP, Clas
         Returns
         -------
         self : object
-            The estimator, with all attributes of a fit but losses and scores.
+            The estimator, with all attributes of a fit but losses, scores and ``saturation_``.
 
         Raises
         ------

@@ -6,7 +6,7 @@ from typing import Any, Self, cast
 
 import numpy as np
 
-from fastnn.estimators.mlp.layers import hidden_activations
+from fastnn.estimators.mlp.layers import has_spare_biases, layers_with_bias, with_slope_at_zero
 from fastnn.estimators.mlp.many import refuse_many
 from fastnn.kernels import to_host
 from fastnn.networks.layout import layout_of
@@ -26,6 +26,7 @@ class FromWeights:
         activation: str | Sequence[str] = DEFAULT,
         out_activation: str = "auto",
         classes: Any = None,
+        multilabel: bool = False,
         **parameters: Any,
     ) -> Self:
         """Make a fitted estimator of given weights.
@@ -45,13 +46,16 @@ class FromWeights:
         classes : array-like of shape (n_classes,), default=None
             Sorted labels, for a classifier alone: two for one output, which is above 0.5 for the second; else
             one for each output. None stands for 0, 1, ...
+        multilabel : bool, default=False
+            Whether each of several outputs, again of a classifier, is for a label of its own, which a sample
+            has where it is above 0.5: ``predict`` then gives a 0/1 matrix, whose columns `classes` numbers.
         **parameters : object
             Further parameters of the estimator, but ``hidden_layer_sizes``, which follows from `coefs`.
 
         Returns
         -------
         model : object
-            An estimator with all attributes of a fit but losses and scores.
+            An estimator with all attributes of a fit but losses, scores and ``saturation_``.
 
         Raises
         ------
@@ -70,8 +74,12 @@ class FromWeights:
         )
         model._validate_params()
         refuse_many(model, "from_weights")
-        hidden_activations(model, len(sizes) - 2)
-        model._name_outputs(sizes[-1], classes)
+        with_slope_at_zero(model, model._activation_names(len(sizes) - 2))
+        if has_spare_biases((b for _, b in layers), layers_with_bias(model, len(layers))):
+            raise ValueError(
+                f"use_bias={model.use_bias!r} says that there are no biases where intercepts has some."
+            )
+        model._name_outputs(sizes[-1], classes, multilabel)
         flat = layout.flat([W for W, _ in layers] + [b for _, b in layers], layers[0][0].dtype)
         output = model._head().output_activation if out_activation == "auto" else out_activation
         model._keep(layout.weights(flat), layout.biases(flat), output)
@@ -79,10 +87,13 @@ class FromWeights:
         model.t_ = model.n_iter_ = 0
         return model
 
-    def _name_outputs(self, n_outputs: int, classes: Any) -> None:
+    def _name_outputs(self, n_outputs: int, classes: Any, multilabel: bool) -> None:
         """Take over the labels of the outputs, which a classifier has."""
-        if classes is not None:
-            raise ValueError(f"classes must be None for a {type(self).__name__}, whose outputs are numbers.")
+        for name, given, usual in (("classes", classes, None), ("multilabel", multilabel, False)):
+            if given is not usual:
+                raise ValueError(
+                    f"{name} must be {usual} for a {type(self).__name__}, whose outputs are numbers."
+                )
 
 
 def _checked_layers(coefs: Any, intercepts: Any) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -1,8 +1,8 @@
 """What a user can say of single layers, and of the batches of an update: parameters, and what they mean."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from numbers import Real
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.utils._param_validation import Interval, Options
@@ -57,16 +57,16 @@ class LayerwiseParameters:
     )
 
 
-def hidden_activations(model: "BaseMLP", n_hidden: int) -> tuple[str, ...]:
-    """Names of the activation of each hidden layer, as the engine knows them.
+def activation_names(model: "BaseMLP", n_hidden: int) -> tuple[str, ...]:
+    """Names of the activation of each hidden layer, as the user knows them.
 
     Raises
     ------
     ValueError
-        ``activation`` is of other names, or of another length; or ``relu_grad_at_zero`` has no use.
+        ``activation`` is of other names, or of another length.
     """
     given = model.activation
-    names = (given,) * n_hidden if isinstance(given, str) else tuple(given)
+    names = (given,) * n_hidden if isinstance(given, str) else _in_order("activation", given)
     for name in names:
         if not isinstance(name, str) or name not in LAYER_ACTIVATIONS:
             raise ValueError(
@@ -77,27 +77,51 @@ def hidden_activations(model: "BaseMLP", n_hidden: int) -> tuple[str, ...]:
         raise ValueError(
             f"activation has {len(names)} names, and hidden_layer_sizes {n_hidden} layers: {given!r}."
         )
+    return names
+
+
+def _in_order(parameter: str, given: Iterable[Any]) -> tuple[Any, ...]:
+    """What a parameter says of one layer after the other.
+
+    Raises
+    ------
+    ValueError
+        It has no order.
+    """
+    if isinstance(given, Set | Mapping):
+        raise ValueError(f"{parameter} must be a sequence, in the order of the layers; got {given!r}.")
+    return tuple(given)
+
+
+def with_slope_at_zero(model: "BaseMLP", names: Sequence[str]) -> tuple[str, ...]:
+    """Names of the hidden layers' activations as the engine knows them, which has three of ``"relu"``.
+
+    Raises
+    ------
+    ValueError
+        ``relu_grad_at_zero`` has no use.
+    """
     slope = RELU_AT_ZERO[float(model.relu_grad_at_zero)]
-    if slope.name == DEFAULT:
-        return names
-    if DEFAULT not in (names if n_hidden else (given,)):
+    if slope.name != DEFAULT and DEFAULT not in (names or (model.activation,)):
         raise ValueError(
-            f"relu_grad_at_zero={model.relu_grad_at_zero} has no use with activation={given!r}: no hidden "
-            f"layer has {DEFAULT!r}."
+            f"relu_grad_at_zero={model.relu_grad_at_zero} has no use with activation={model.activation!r}: "
+            f"no hidden layer has {DEFAULT!r}."
         )
     return tuple(slope.name if name == DEFAULT else name for name in names)
 
 
-def check_trainable(names: Sequence[str]) -> None:
-    """Make sure that hidden layers with these activations can be trained.
+def check_trainable(model: "BaseMLP", names: Sequence[str]) -> None:
+    """Make sure that a network can be trained with these activations of its hidden layers.
+
+    Without hidden layers what ``activation`` says counts all the same: what is wrong there shows at once.
 
     Raises
     ------
     ValueError
         One has no derivative to learn by.
     """
-    for name in names:
-        if name in CODES and not ACTIVATIONS[CODES[name]].trainable:
+    for name in names or (model.activation,):
+        if isinstance(name, str) and name in CODES and not ACTIVATIONS[CODES[name]].trainable:
             raise ValueError(
                 f"activation={name!r} has no derivative to learn by: it is for networks whose weights are "
                 "set by hand."
@@ -139,7 +163,7 @@ def layers_with_bias(model: "BaseMLP", n_layers: int) -> tuple[bool, ...]:
     given = model.use_bias
     if isinstance(given, bool | np.bool_):
         return (bool(given),) * n_layers
-    flags = tuple(given)
+    flags = _in_order("use_bias", given)
     if not all(isinstance(flag, bool | np.bool_) for flag in flags):
         raise ValueError(
             f"use_bias must be True, False, or a sequence of these, one for each layer; got {given!r}."
@@ -152,6 +176,20 @@ def layers_with_bias(model: "BaseMLP", n_layers: int) -> tuple[bool, ...]:
     return tuple(map(bool, flags))
 
 
+def has_spare_biases(intercepts: Iterable[np.ndarray], has_bias: Sequence[bool]) -> bool:
+    """Whether a layer that is to be without biases has other than zeros."""
+    return any(b.any() for b, used in zip(intercepts, has_bias, strict=True) if not used)
+
+
+# Parameters that only solvers by epochs have a use for: the value that is none, and what another lacks.
+_OF_EPOCHS = {
+    "bias_learning_rate_factor": (1, "has no learning rate"),
+    "accumulate_batches": (1, "has no mini-batches"),
+    "dropout": (0, "minimises one loss, and with dropout that of each step is another"),
+    "noise": (0, "minimises one loss, and with noise that of each epoch is another"),
+}
+
+
 def check_use(model: "BaseMLP") -> None:
     """Make sure that the solver has a use for what is not a default.
 
@@ -162,10 +200,9 @@ def check_use(model: "BaseMLP") -> None:
     """
     if model.solver in STOCHASTIC_SOLVERS:
         return
-    for name in ("bias_learning_rate_factor", "accumulate_batches"):
-        value = getattr(model, name)
-        if value != 1:
+    for name, (usual, reason) in _OF_EPOCHS.items():
+        value = getattr(model, name, usual)  # an estimator need not have all of them
+        if value != usual:
             raise ValueError(
-                f"{name}={value} needs solver='adam' or 'sgd': solver={model.solver!r} has no learning rate "
-                "and no mini-batches."
+                f"{name}={value} needs solver='adam' or 'sgd': solver={model.solver!r} {reason}."
             )

@@ -17,13 +17,18 @@ from fastnn.estimators.declaration import (
 )
 from fastnn.estimators.mlp.first_weights import FirstWeightParameters
 from fastnn.estimators.mlp.layers import LayerwiseParameters
+from fastnn.estimators.mlp.learning_rates import LearningRateParameters
+from fastnn.estimators.mlp.reporting import ReportParameters
+from fastnn.estimators.mlp.validation import ValidationParameters
 from fastnn.networks.schedules import SCHEDULES
 from fastnn.networks.solvers import SOLVERS
 from fastnn.tables.activations import DEFAULT, LAYER_ACTIVATIONS
 
 
 @declared
-class MLPParameters(FirstWeightParameters, LayerwiseParameters):
+class MLPParameters(
+    FirstWeightParameters, LayerwiseParameters, LearningRateParameters, ValidationParameters, ReportParameters
+):
     """What every multi-layer perceptron can be told."""
 
     # References are those of the estimators: [3]_ is Adam's, [4]_ dropout's.
@@ -79,14 +84,23 @@ class MLPParameters(FirstWeightParameters, LayerwiseParameters):
         default="constant",
         kind=one_of(SCHEDULES),
         doc="""
-        Schedule of the rate of ``solver="sgd"``: constant; ``learning_rate_init / (t_ + 1)**power_t``; or
-        divided by 5 each time that progress stalls as described at ``tol``, until it is 1e-6.
+        Schedule of the learning rate. As in scikit-learn the next two are for ``solver="sgd"``, and any other
+        solver keeps its rate: ``"invscaling"``, ``learning_rate_init / (t_ + 1)**power_t``, and
+        ``"adaptive"``, which divides by 5 each time that progress stalls as described at ``tol``, until the
+        rate is 1e-6. All stochastic solvers follow ``"exponential"``, which multiplies by
+        ``learning_rate_decay`` after each epoch, and those that change with each update and end after
+        ``max_iter`` epochs, where `t` is the share of all updates that are done: ``"cosine"``,
+        ``learning_rate_init * (1 + cos(pi * t)) / 2``; ``"one_cycle"``, PyTorch's ``OneCycleLR`` without its
+        momentum, which rises from a 25th to ``learning_rate_init`` in the first 0.3, and falls to 4e-6 of it,
+        both along a cosine; ``"coslog4"``, ``learning_rate_init * (1 - cos(2 * pi * log2(1 + 15 * t))) / 2``,
+        which rises from 0 and falls to 0 four times. These end there also where training stops earlier, and
+        ``partial_fit`` refuses them. Each ``fit`` begins the schedule anew, with ``warm_start`` too.
         """,
     )
     learning_rate_init: float = parameter(
         POSITIVE,
         default=0.001,
-        doc="First learning rate of the stochastic solvers.",
+        doc="""Learning rate of the stochastic solvers: the first one, or the highest of the schedule.""",
     )
     power_t: float = parameter(
         NOT_NEGATIVE,
@@ -97,7 +111,7 @@ class MLPParameters(FirstWeightParameters, LayerwiseParameters):
         AT_LEAST_ONE,
         default=200,
         doc="""
-        Most epochs (passes over the data) of a stochastic solver, or iterations of ``"lbfgs"`` and ``"lm"``.
+        Most epochs (passes over the data) of ``"adam"`` and ``"sgd"``, or iterations of another solver.
         """,
     )
     shuffle: bool = parameter(
@@ -121,19 +135,23 @@ class MLPParameters(FirstWeightParameters, LayerwiseParameters):
         doc="""
         An epoch counts as progress where the training loss (with ``early_stopping`` the validation score)
         improves on the best so far by ``tol``. Training stops after more than ``n_iter_no_change`` epochs
-        without progress. For ``"lbfgs"`` and ``"lm"`` the largest gradient component of a solution.
+        without progress. For solvers that do not go by epochs the largest gradient component of a solution.
         """,
     )
     verbose: int = parameter(
         "verbose",
         default=False,
-        kind="bool",
-        doc="Print the loss of each epoch.",
+        kind="bool or int",
+        doc="""
+        1 prints the loss of each epoch or iteration, and the validation score, as scikit-learn does. 2 prints
+        a line of loss, validation, learning rate, pace, and the time that is left if all ``max_iter`` epochs
+        are done.
+        """,
     )
     warm_start: bool = parameter(
         "boolean",
         default=False,
-        doc="Begin ``fit`` with the present weights: of a previous fit, ``initialize`` or ``from_weights``.",
+        doc="Begin ``fit`` with the present weights, wherever they come from, rather than with new ones.",
     )
     momentum: float = parameter(
         Interval(Real, 0, 1, closed="both"),
@@ -149,8 +167,9 @@ class MLPParameters(FirstWeightParameters, LayerwiseParameters):
         "boolean",
         default=False,
         doc="""
-        Hold out ``validation_fraction`` of the data (stratified for a single column of classes), judge
-        progress by the score on it, and keep the parameters of the best epoch.
+        Hold out ``validation_fraction`` of the data (stratified for a single column of classes), or take
+        `X_val` where ``fit`` gets it, judge progress by the score on these rows, and keep the parameters of
+        the best epoch.
         """,
     )
     validation_fraction: float = parameter(
@@ -225,7 +244,7 @@ class MLPParameters(FirstWeightParameters, LayerwiseParameters):
         doc="""
         Probability in [0, 1) with which each unit of a hidden layer is left out of a training step, for each
         sample anew; the others are divided by ``1 - dropout`` [4]_. Predictions and validation scores use all
-        units, ``loss_`` and ``loss_curve_`` are those of training. Not for ``"lbfgs"`` and ``"lm"``. The
+        units, ``loss_`` and ``loss_curve_`` are those of training. For ``"adam"`` and ``"sgd"`` only. The
         units left out follow from ``random_state`` alone, on every device.
         """,
     )

@@ -36,15 +36,22 @@ class MLPRegressor(FromWeights, GradientMethods, RegressorMixin, BaseMLP, Regres
     loss_ : float
         Loss of the last epoch or iteration, penalty included.
     best_loss_ : float or None
-        Least loss of an epoch; None with ``early_stopping``. Like the next three, not for
+        Least loss of an epoch; None with ``early_stopping``. Like the next six, not for
         ``solver="lbfgs"``.
     loss_curve_ : list of float
         Mean loss of the batches of each epoch, each before its step; of ``solver="lm"`` the loss after each
         iteration.
+    learning_rate_curve_ : list of float
+        Learning rate of the first step of each epoch; NaN for ``solver="lm"``, which has none.
     validation_scores_ : list of float or None
-        R squared on the held-out data after each epoch; None without ``early_stopping``.
+        R squared on the validation rows, or what ``scoring`` says, after each epoch; None where there are
+        none.
+    validation_loss_curve_ : list of float or None
+        Mean loss of the validation rows after each epoch, without the penalty.
     best_validation_score_ : float or None
-        The highest of them.
+        The highest of the scores.
+    best_epoch_ : int or None
+        Its place in ``validation_scores_``, from 0; None where no score is finite.
     t_ : int
         Training samples seen, repetitions counted.
     coefs_ : list of ndarray of shape (n_in, n_out)
@@ -145,7 +152,7 @@ class MLPRegressor(FromWeights, GradientMethods, RegressorMixin, BaseMLP, Regres
         Returns
         -------
         self : object
-            The estimator, with all attributes of a fit but losses and scores.
+            The estimator, with all attributes of a fit but losses, scores and ``saturation_``.
 
         Raises
         ------

@@ -2,12 +2,15 @@
 
 from collections.abc import Callable
 from copy import copy
-from dataclasses import fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.base import is_classifier
 
+from fastnn.estimators.callbacks import Tasks
+from fastnn.estimators.mlp.reporting import reporter, teller
+from fastnn.estimators.mlp.validation import validator
 from fastnn.kernels.contract.network import EngineRows
 from fastnn.networks.data import Data
 from fastnn.networks.held_out import hold_out
@@ -16,11 +19,31 @@ from fastnn.networks.progress import Progress
 from fastnn.networks.saturation import remark_on_saturation
 from fastnn.networks.schedules import Constant
 from fastnn.networks.solvers import SOLVERS
-from fastnn.networks.solvers.interface import Problem, Solution, silent
+from fastnn.networks.solvers.interface import Problem, Solution
 from fastnn.tables.optimizers import Optimizer
 
 if TYPE_CHECKING:
     from fastnn.estimators.mlp.base import BaseMLP
+
+
+@dataclass(frozen=True)
+class Following:
+    """What goes along with a training.
+
+    Parameters
+    ----------
+    validation : Data, default=None
+        Rows that the user gives for it.
+    scoring, callback
+        As of the estimators.
+    tasks : Tasks, default=None
+        scikit-learn's, begun.
+    """
+
+    validation: Data | None = None
+    scoring: str | Callable[..., float] | None = None
+    callback: Callable[..., Any] | None = None
+    tasks: Tasks | None = None
 
 
 def trained(
@@ -28,6 +51,7 @@ def trained(
     network: Network,
     data: Data,
     rng: np.random.RandomState,
+    following: Following,
     *,
     first_pass: bool,
     one_epoch: bool,
@@ -44,6 +68,7 @@ def trained(
     data : Data
     rng : numpy.random.RandomState
         Source of the validation split and of each epoch's order.
+    following : Following
     first_pass : bool
         Whether training begins rather than continues.
     one_epoch : bool
@@ -53,32 +78,33 @@ def trained(
     """
     solver = SOLVERS[model.solver]
     parameters = {field.name: getattr(model, field.name) for field in fields(solver.settings)}
-    rows: np.ndarray | None = None
-    score: Callable[[], float] | None = None
+    rows, held_out = None, following.validation
     if one_epoch:
         parameters["max_iter"] = 1
-    if solver.is_stochastic and model.early_stopping:
+    scored = solver.is_stochastic and bool(model.early_stopping)
+    if scored and held_out is None:
         rows, held_out = hold_out(data, model.validation_fraction, rng, _labels(model, data))
-        score = _score_on(model, network, held_out)
     problem = Problem(
         network,
         data,
         rng,
-        _progress(model, first_pass, score is not None),
+        _progress(model, first_pass, scored, held_out is not None),
         rows=rows,
-        score=score,
+        validate=None if held_out is None else validator(model, network, held_out, following.scoring),
+        early_stopping=scored,
         former=_former(model, network) if one_epoch and not first_pass else None,
         inputs=inputs,
-        tell=_teller(model),
+        tell=teller(model),
+        watch=reporter(
+            model,
+            network,
+            data.Y.shape[0] if rows is None else rows.size,
+            parameters["max_iter"],
+            callback=following.callback,
+            tasks=following.tasks,
+        ),
     )
     return solver.solve(problem, solver.settings(**parameters))
-
-
-def _teller(model: "BaseMLP") -> Callable[[str], None]:
-    """What becomes of the lines that a user may want to read."""
-    if not model.verbose:
-        return silent
-    return print if model._member is None else model._member.tell
 
 
 def fitted_attributes(solution: Solution) -> dict[str, Any]:
@@ -91,7 +117,10 @@ def fitted_attributes(solution: Solution) -> dict[str, Any]:
             "best_loss_": progress.best_loss,
             "best_validation_score_": progress.best_validation_score,
             "validation_scores_": progress.validation_scores,
+            "validation_loss_curve_": progress.validation_losses,
+            "best_epoch_": progress.best_epoch,
             "loss_curve_": progress.loss_curve,
+            "learning_rate_curve_": progress.learning_rate_curve,
             "t_": progress.t,
             "_no_improvement_count": progress.no_improvement_count,
         }
@@ -107,19 +136,24 @@ def remarks_on_a_fit(solution: Solution, network: Network, shares: np.ndarray) -
     return tuple(remark for remark in (of_training, of_units) if remark is not None)
 
 
-def _progress(model: "BaseMLP", first_pass: bool, scored: bool) -> Progress:
+def _progress(model: "BaseMLP", first_pass: bool, scored: bool, validated: bool) -> Progress:
     """The progress of an estimator: none at a first pass or after another kind of training."""
-    if first_pass or not hasattr(model, "loss_curve_") or (model.validation_scores_ is None) == scored:
-        progress = Progress.begin(scored)
-        if first_pass:
-            return progress
-        best_loss, best_score, count = progress.best_loss, progress.best_validation_score, 0
-        scores = progress.validation_scores
-    else:
-        best_loss, best_score = model.best_loss_, model.best_validation_score_
-        count = model._no_improvement_count
-        scores = list(model.validation_scores_) if scored else None
-    return Progress(best_loss, best_score, count, model.t_, list(getattr(model, "loss_curve_", [])), scores)
+    progress = Progress.begin(scored, validated)
+    if first_pass:
+        return progress
+    losses = list(getattr(model, "loss_curve_", []))
+    # A model of an older pickle does not say by which rates it was trained.
+    rates = list(getattr(model, "learning_rate_curve_", [np.nan] * len(losses)))
+    progress = replace(progress, t=model.t_, loss_curve=losses, learning_rate_curve=rates)
+    if not hasattr(model, "loss_curve_") or (model.best_loss_ is None) != scored:
+        return progress
+    progress.best_loss, progress.no_improvement_count = model.best_loss_, model._no_improvement_count
+    scores = model.validation_scores_
+    if validated and scores is not None:
+        progress.best_validation_score, progress.validation_scores = model.best_validation_score_, [*scores]
+        # A model of a former version has none.
+        progress.validation_losses = list(getattr(model, "validation_loss_curve_", [np.nan] * len(scores)))
+    return progress
 
 
 def _former(model: "BaseMLP", network: Network) -> tuple[Optimizer, Constant] | None:
@@ -140,19 +174,3 @@ def _labels(model: "BaseMLP", data: Data) -> Any:
     if is_classifier(model) and isinstance(data.Y, np.ndarray) and data.Y.shape[1] == 1:
         return model._scoring_target(data.Y)
     return None
-
-
-def _score_on(model: "BaseMLP", network: Network, held_out: Data) -> Callable[[], float]:
-    """A function that gives the estimator's score on rows that are held out, with the present parameters."""
-    y = model._scoring_target(held_out.Y)
-
-    def score() -> float:
-        prediction = model._decide(network.outputs(held_out.X))
-        # Not so for class labels, which are integers, and may be strings.
-        if np.issubdtype(prediction.dtype, np.floating) and not np.isfinite(prediction).all():
-            return np.nan
-        # On the way to divergence squares overflow; the score then is -inf, which says all there is to say.
-        with np.errstate(over="ignore", invalid="ignore"):
-            return model._score_function(y, prediction, sample_weight=held_out.sample_weight)
-
-    return score

@@ -102,7 +102,13 @@ class BoundNetwork(Protocol):
     may change them; ``loss_and_gradient`` is that of the present ones.
     """
 
-    def run_epoch(self, order: np.ndarray | None, batch_size: int, accumulate: int = 1) -> float:
+    def run_epoch(
+        self,
+        order: np.ndarray | None,
+        batch_size: int,
+        accumulate: int = 1,
+        rates: np.ndarray | None = None,
+    ) -> float:
         """One pass over the rows in mini-batches, updating the parameters after each.
 
         Parameters
@@ -113,6 +119,8 @@ class BoundNetwork(Protocol):
             Rows a batch; the last one of the epoch may be shorter.
         accumulate : int, default=1
             Batches whose gradients make an update together, as one batch of all their rows would.
+        rates : ndarray of float64 of shape (n_updates,), default=None
+            Learning rate of each update. None stands for the optimiser's in all of them.
 
         Returns
         -------
@@ -185,7 +193,7 @@ class NetworkBackend(Protocol[Taken]):
         alpha : float, default=0.0
             L2 penalty on the weights, ``0.5 alpha sum(W^2)``, divided by the batch's weight.
         optimizer : Optimizer, default=None
-            For ``run_epoch``, which updates its state and step count, and reads its learning rate.
+            For ``run_epoch``, which updates its state and step count.
         """
 
     def outputs(
@@ -218,11 +226,19 @@ class NetworkTraining(Protocol):
         """Copy the state of the update rule to where it is wanted."""
 
     def epoch(
-        self, optimizer: Optimizer, order: np.ndarray, batch_size: int, alpha: float, dropout: Dropout
+        self,
+        optimizer: Optimizer,
+        order: np.ndarray,
+        batch_size: int,
+        alpha: float,
+        dropout: Dropout,
+        rates: np.ndarray,
     ) -> float:
         """One pass over the rows of an order; the loss, as of ``BoundNetwork.run_epoch``.
 
         The optimiser's count of steps is set; its state is that which has been loaded.
+
+        rates : float64 (n_batches,), the learning rate of each batch
         """
 
     def loss_and_gradient(self) -> tuple[float, float, np.ndarray]:

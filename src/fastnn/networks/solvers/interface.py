@@ -2,14 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastnn.kernels.contract.network import BoundNetwork, EngineRows
 from fastnn.networks.data import Data
 from fastnn.networks.network import Network
-from fastnn.networks.progress import Progress
+from fastnn.networks.progress import Progress, Validation
 from fastnn.networks.schedules import Constant
 from fastnn.tables.optimizers import Optimizer
 
@@ -21,6 +21,15 @@ REMEDY = (
 
 def silent(line: str) -> None:
     """Tells nobody."""
+
+
+class Epoch(NamedTuple):
+    """What there is to say of an epoch, or an iteration, that has ended."""
+
+    number: int  # in this run, from 0
+    loss: float
+    learning_rate: float | None = None  # of its first step; None where there is none
+    validation: Validation | None = None
 
 
 @dataclass(frozen=True)
@@ -38,9 +47,11 @@ class Problem:
         Of the training that this one goes on from; it changes in place.
     rows : ndarray of int64, default=None
         Rows to train on, where others are held out; None stands for all.
-    score : callable, default=None
-        Gives the validation score of the network's present parameters: the higher, the better. None where
-        none are held out.
+    validate : callable, default=None
+        Says how good the network's present parameters are for rows that it is not trained on. None where
+        there are none.
+    early_stopping : bool, default=False
+        Whether validation scores, instead of losses, say what is progress and which parameters are kept.
     former : tuple of Optimizer and schedule, default=None
         To go on with; they change in place. None lets the solver begin with new ones.
     inputs : callable, default=None
@@ -48,6 +59,9 @@ class Problem:
         the data: rows of their shape, for their targets.
     tell : callable
         Gets each line that a user may want to read while training runs.
+    watch : callable, default=None
+        Gets each epoch, or iteration, that has ended, while the network has its parameters; a true value
+        ends the training.
     """
 
     network: Network
@@ -55,10 +69,12 @@ class Problem:
     rng: np.random.RandomState
     progress: Progress
     rows: np.ndarray | None = None
-    score: Callable[[], float] | None = None
+    validate: Callable[[], Validation] | None = None
+    early_stopping: bool = False
     former: tuple[Optimizer, Constant] | None = None
     inputs: Callable[[], EngineRows] | None = None
     tell: Callable[[str], None] = silent
+    watch: Callable[[Epoch], bool] | None = None
 
 
 @dataclass(frozen=True)

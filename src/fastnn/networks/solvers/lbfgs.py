@@ -8,7 +8,7 @@ from scipy.optimize import minimize
 from sklearn.exceptions import ConvergenceWarning
 
 from fastnn.kernels.shared.threads import one_blas_thread
-from fastnn.networks.solvers.interface import Problem, Settings, Solution, what_is_not_finite
+from fastnn.networks.solvers.interface import Epoch, Problem, Settings, Solution, what_is_not_finite
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,9 @@ def train_lbfgs(problem: Problem, settings: LbfgsSettings) -> Solution:
     bound = network.bind(data.X, data.Y, sample_weight=data.sample_weight, alpha=settings.alpha)
     # Where the search begins, of which SciPy takes a copy; then the last iterate that is finite.
     kept = parameters.copy()
+    n_done = 0
+    is_ended = False
+    raised: StopIteration | None = None  # of who watches, which SciPy would take for its own
 
     def objective(x: np.ndarray) -> tuple[float, np.ndarray]:
         parameters[:] = x
@@ -52,9 +55,20 @@ def train_lbfgs(problem: Problem, settings: LbfgsSettings) -> Solution:
         return loss, gradient  # SciPy takes a copy, in float64
 
     def after_iteration(intermediate_result: Any) -> None:
+        nonlocal n_done, is_ended, raised
+        n_done += 1
         if np.isfinite(intermediate_result.fun) and np.isfinite(intermediate_result.x).all():
             kept[:] = intermediate_result.x
-        problem.tell(f"loss = {intermediate_result.fun:.8f}")
+        if problem.watch is None:
+            return
+        parameters[:] = intermediate_result.x  # the search may have looked elsewhere last
+        try:
+            is_ended = problem.watch(Epoch(n_done - 1, float(intermediate_result.fun)))
+        except StopIteration as error:
+            raised = error
+            raise
+        if is_ended:
+            raise StopIteration
 
     # SciPy's vector operations gain nothing from BLAS threads. What overflows is looked for afterwards.
     with one_blas_thread, np.errstate(over="ignore", invalid="ignore"):
@@ -66,13 +80,16 @@ def train_lbfgs(problem: Problem, settings: LbfgsSettings) -> Solution:
             callback=after_iteration,
             options={"maxfun": settings.max_fun, "maxiter": settings.max_iter, "gtol": settings.tol},
         )
+    if raised is not None:
+        raise raised
     parameters[:] = result.x
     broken = what_is_not_finite(parameters, None if np.isfinite(result.fun) else "losses")
     if broken:
         parameters[:] = kept
     n_iter = min(result.nit, settings.max_iter)
-    remark = _remark(result, n_iter, settings.max_iter)
-    converged, at_hand = result.status == 0, None if broken else bound
+    # Whoever ends a search knows that it has not reached its aim.
+    remark = None if is_ended else _remark(result, n_iter, settings.max_iter)
+    converged, at_hand = is_ended or result.status == 0, None if broken else bound
     return Solution(n_iter, float(result.fun), broken, remark, has_converged=converged, bound=at_hand)
 
 

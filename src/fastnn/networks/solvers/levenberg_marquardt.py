@@ -25,7 +25,7 @@ from sklearn.exceptions import ConvergenceWarning
 from fastnn.kernels.shared.threads import one_blas_thread
 from fastnn.networks.least_squares import LeastSquares, diagonal
 from fastnn.networks.rows import HostRows
-from fastnn.networks.solvers.interface import Problem, Settings, Solution
+from fastnn.networks.solvers.interface import Epoch, Problem, Settings, Solution
 from fastnn.tables.activations import SOFTMAX
 
 # Memory of the two matrices of a step: of 8,192 parameters, whose factorisation takes seconds.
@@ -90,7 +90,8 @@ def train_levenberg_marquardt(problem: Problem, settings: Settings) -> Solution:
                 network.parameters[:] = squares.parameters
                 progress.record_epoch(state.loss, problem.data.Y.shape[0])
                 progress.judge_loss(state.loss, 0.0)
-                problem.tell(f"Iteration {progress.n_iter}, loss = {state.loss:.8f}")
+                if problem.watch and problem.watch(Epoch(progress.n_iter - 1, state.loss)):
+                    break
         except KeyboardInterrupt:
             interrupted = True
     return Solution(

@@ -1,6 +1,5 @@
-"""Epochs of mini-batches: stochastic gradient descent and Adam."""
+"""Epochs of mini-batches, with any update rule."""
 
-from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,102 +7,11 @@ from sklearn.exceptions import ConvergenceWarning
 
 from fastnn.kernels.contract.network import BoundNetwork, EngineRows
 from fastnn.kernels.shared.user_warnings import warn
-from fastnn.networks.network import Network
-from fastnn.networks.schedules import SCHEDULES, Constant
-from fastnn.networks.solvers.interface import REMEDY, Problem, Settings, Solution, what_is_not_finite
+from fastnn.networks.schedules import Constant
+from fastnn.networks.solvers.interface import REMEDY, Problem, Solution, what_is_not_finite
+from fastnn.networks.solvers.monitor import EpochMonitor
+from fastnn.networks.solvers.optimizer_settings import StochasticSettings
 from fastnn.tables.optimizers import Optimizer
-
-
-@dataclass(frozen=True)
-class StochasticSettings(Settings, ABC):
-    """Settings of every solver that goes by mini-batches.
-
-    An epoch has to be better by `tol` than the best before it.
-
-    Parameters
-    ----------
-    batch_size : int or "auto"
-    learning_rate_init : float
-    power_t : float
-        Exponent of a schedule that scales.
-    shuffle : bool
-        Whether each epoch has an order of its own.
-    n_iter_no_change : float
-        So many epochs in a row may be no better.
-    accumulate_batches : int
-        Batches whose gradients make a step together.
-    """
-
-    batch_size: int | str
-    learning_rate_init: float
-    power_t: float
-    shuffle: bool
-    n_iter_no_change: float
-    accumulate_batches: int
-
-    @property
-    @abstractmethod
-    def rule(self) -> tuple[str, dict[str, float]]:
-        """Name of the update rule, and its hyperparameters."""
-
-    @property
-    def schedule(self) -> Constant:
-        """How the learning rate changes from epoch to epoch."""
-        return SCHEDULES["constant"](self.learning_rate_init, self.power_t)
-
-    def optimizer(self, network: Network) -> Optimizer:
-        """A new optimiser."""
-        name, hyper = self.rule
-        return Optimizer(
-            name,
-            hyper,
-            learning_rate=self.learning_rate_init,
-            n_parameters=network.parameters.size,
-            dtype=network.parameters.dtype,
-        )
-
-
-@dataclass(frozen=True)
-class SgdSettings(StochasticSettings):
-    """Settings of gradient descent with momentum.
-
-    Parameters
-    ----------
-    learning_rate : str
-        Name of the schedule.
-    momentum : float
-    nesterovs_momentum : bool
-    """
-
-    learning_rate: str
-    momentum: float
-    nesterovs_momentum: bool
-
-    @property
-    def rule(self) -> tuple[str, dict[str, float]]:
-        return "nesterov" if self.nesterovs_momentum else "momentum", {"momentum": self.momentum}
-
-    @property
-    def schedule(self) -> Constant:
-        return SCHEDULES[self.learning_rate](self.learning_rate_init, self.power_t)
-
-
-@dataclass(frozen=True)
-class AdamSettings(StochasticSettings):
-    """Settings of Adam.
-
-    Parameters
-    ----------
-    beta_1, beta_2, epsilon : float
-    """
-
-    beta_1: float
-    beta_2: float
-    epsilon: float
-
-    @property
-    def rule(self) -> tuple[str, dict[str, float]]:
-        return "adam", {"beta_1": self.beta_1, "beta_2": self.beta_2, "epsilon": self.epsilon}
 
 
 def train_stochastic(problem: Problem, settings: StochasticSettings) -> Solution:
@@ -125,7 +33,8 @@ def train_stochastic(problem: Problem, settings: StochasticSettings) -> Solution
     if rows is None and settings.shuffle:
         rows = np.arange(n, dtype=np.int64)
     batch_size = _batch_size(settings.batch_size, n)
-    judge = _Judge(problem, settings)
+    n_updates = -(-n // (batch_size * settings.accumulate_batches))
+    monitor = EpochMonitor(problem, settings.tol, settings.n_iter_no_change)
     end = _End()
     bound = None
 
@@ -143,22 +52,26 @@ def train_stochastic(problem: Problem, settings: StochasticSettings) -> Solution
             if problem.inputs is not None:
                 bound.finish()
                 bound = bind(problem.inputs())
-            loss = bound.run_epoch(rows, batch_size, settings.accumulate_batches)
+            rates = schedule.rates(optimizer.learning_rate, optimizer.epochs, n_updates)
+            loss = bound.run_epoch(rows, batch_size, settings.accumulate_batches, rates)
             # An infinite loss may have finite gradients, with which training goes on.
             end.broken = what_is_not_finite(network.parameters, "losses" if np.isnan(loss) else None)
             if end.broken:
                 break
-            progress.record_epoch(loss, n)
-            problem.tell(f"Iteration {progress.n_iter}, loss = {loss:.8f}")
-            judge.epoch(loss)
+            first_rate = optimizer.learning_rate if rates is None else float(rates[0])
+            progress.record_epoch(loss, n, first_rate)
+            optimizer.epochs += 1
+            is_last = monitor.epoch(loss, first_rate)
             optimizer.learning_rate = schedule.after_epoch(optimizer.learning_rate, progress.t)
             if progress.has_stalled(settings.n_iter_no_change):
                 rate, note = schedule.when_stalled(optimizer.learning_rate)
-                judge.tell_of_stall(note)
+                monitor.tell_of_stall(note)
                 if rate is None:
                     break
                 optimizer.learning_rate = rate
                 progress.go_on()
+            if is_last:
+                break
         else:
             end.by_number = True
         end.bound = None if end.broken else bound
@@ -166,7 +79,7 @@ def train_stochastic(problem: Problem, settings: StochasticSettings) -> Solution
         end.broken, end.interrupted = what_is_not_finite(network.parameters), True
     if bound is not None:
         bound.finish()
-    return _solution(problem, judge, end, n, settings.max_iter, optimizer, schedule)
+    return _solution(problem, monitor, end, n, settings.max_iter, optimizer, schedule)
 
 
 @dataclass
@@ -179,48 +92,9 @@ class _End:
     bound: BoundNetwork | None = None  # after an epoch that came to its end
 
 
-class _Judge:
-    """Says how good each epoch was, and keeps the parameters to go back to.
-
-    Where a validation set judges these are the best so far; else those before any loss was infinite.
-    """
-
-    def __init__(self, problem: Problem, settings: StochasticSettings) -> None:
-        self._problem, self._settings = problem, settings
-        self._kept = problem.network.parameters.copy()
-        self._bounded = True
-
-    def epoch(self, loss: float) -> None:
-        """Judge the epoch that has ended, with this loss."""
-        problem, tol, score = self._problem, self._settings.tol, None
-        if problem.score is None:
-            problem.progress.judge_loss(loss, tol)
-            self._bounded = keep = self._bounded and not np.isinf(loss)
-        else:
-            score = problem.score()
-            keep = problem.progress.judge_score(score, tol)
-        if keep:
-            self._kept[:] = problem.network.parameters
-        # Told last: Ctrl-C may come meanwhile, and the best score is that of the parameters kept.
-        if score is not None:
-            problem.tell(f"Validation score: {score:f}")
-
-    def tell_of_stall(self, note: str) -> None:
-        """Tell that there is no progress, and what comes of it."""
-        what = "Training loss" if self._problem.score is None else "Validation score"
-        self._problem.tell(
-            f"{what} did not improve more than tol={self._settings.tol:f} for "
-            f"{self._settings.n_iter_no_change} consecutive epochs. {note}"
-        )
-
-    def restore(self) -> None:
-        """Go back to the parameters that were kept."""
-        self._problem.network.parameters[:] = self._kept
-
-
 def _solution(
     problem: Problem,
-    judge: _Judge,
+    monitor: EpochMonitor,
     end: _End,
     n: int,
     max_iter: int,
@@ -229,9 +103,9 @@ def _solution(
 ) -> Solution:
     """What has come of a training that has ended; the network gets the parameters that count."""
     network, progress, broken = problem.network, problem.progress, end.broken
-    scored = problem.score is not None
+    scored = problem.early_stopping
     if scored or broken:
-        judge.restore()
+        monitor.restore()
     has_best = scored and progress.has_best
     failure = None if has_best else broken
     if scored and not (has_best or broken or end.interrupted):
@@ -244,7 +118,7 @@ def _solution(
         if not np.isfinite(network.outputs(problem.data.X)).all():
             failure = "outputs for the training data"
     if failure is not None:
-        judge.restore()
+        monitor.restore()
         progress.forget(len(losses) - int(np.argmax([*np.isinf(losses), True])), n)
     going_on = not (failure or broken)
     return Solution(

@@ -11,6 +11,7 @@ from fastnn.kernels.cpu.dispatch import (
 )
 from fastnn.kernels.cpu.network.csr_layer import csr_forward_loops, csr_weights_loops
 from fastnn.kernels.cpu.network.dropout import dropout_loops
+from fastnn.kernels.cpu.network.element_losses import element_losses
 from fastnn.kernels.cpu.network.last_batch import hidden_panels
 from fastnn.kernels.cpu.network.mlp import predict_rows, run_batches
 from fastnn.kernels.cpu.network.output import flag_loops, softmax_back_loops
@@ -60,6 +61,7 @@ __all__ = [
     "csr_weights_loops",
     "derivative_loops",
     "dropout_loops",
+    "element_losses",
     "flag_loops",
     "hidden_panels",
     "loss_loops",

@@ -179,7 +179,7 @@ def _add_products(pair: int, depth: int, n_columns: int, stride: int, block: Rea
 
 @register_jitable
 def _layer_values(n_workers, n, problem):
-    """Room for n samples for each worker: (n_workers, 3, values)."""
+    """Buffers of LayerValues of n samples for each worker: (n_workers, 3, size of each)."""
     return np.empty((n_workers, 3, n * problem.sizes.sum()), problem.parameters.dtype)
 
 
@@ -197,10 +197,10 @@ def weighted_errors(n_workers, first, last, block, problem, rows, out):
     rows : OrderedRows   # IN
     out : array (n * n_outputs,)   # OUT
     """
-    room = _layer_values(n_workers, block, problem)
+    values = _layer_values(n_workers, block, problem)
     n_blocks = (last - first + block - 1) // block
     for worker in prange(n_workers):
-        layers = LayerValues(room[worker, 0], room[worker, 1], room[worker, 2])
+        layers = LayerValues(values[worker, 0], values[worker, 1], values[worker, 2])
         for number in range(worker * n_blocks // n_workers, (worker + 1) * n_blocks // n_workers):
             start = first + number * block
             _error_rows(start, min(block, last - start), problem, rows, layers, out)
@@ -225,12 +225,12 @@ def add_normal_products(n_workers, first, last, block, problem, rows, products):
     # An odd number of vectors: rows a power of two apart would push each other out of the cache.
     stride = ((n_columns + width - 1) // width | 1) * width
     jacobian = np.empty(block * n_outputs * stride, products.dtype)
-    room = _layer_values(n_workers, block, problem)
+    values = _layer_values(n_workers, block, problem)
     n_pairs = ((n_columns + TILE_ROWS - 1) // TILE_ROWS + 1) // 2
     for start in range(first, last, block):
         n = min(block, last - start)
         for worker in prange(n_workers):
-            layers = LayerValues(room[worker, 0], room[worker, 1], room[worker, 2])
+            layers = LayerValues(values[worker, 0], values[worker, 1], values[worker, 2])
             begin, end = chunk_bounds(np.int64(worker), n_workers, n)
             if begin < end:
                 at = begin * n_outputs * stride

@@ -344,7 +344,7 @@ def _train_worker(
                         _after_weights(targets, buffers, place + n, learn)
                 elif not _after_rows(
                     model, rows, targets, training, buffers, first, n, place, learn, update,
-                    run.learning_rate,
+                    run.rates[min(batch // run.accumulate, run.rates.size - 1)],
                 ):  # fmt: skip
                     following = phase + 2
                 enter_phase(signals, _phase_or_end(following, run.last_batch - run.first_batch, buffers))

@@ -73,5 +73,6 @@ class BatchRun(NamedTuple):
     batch_size: int
     n_samples: int
     learn: bool
-    learning_rate: float
+    # IN (n,), n > 0: learning rate of each update of the epoch; those behind the end have the last one's.
+    rates: Float64s
     accumulate: int  # batches whose gradients make an update together, where it learns

@@ -81,14 +81,17 @@ TABLE_THREADS = block_threads(128)
 
 @cache
 def table_kernel(rule: int) -> Any:
-    """The table of steps, of which the first has number ``before + 1``. A thread has a step."""
+    """The table of steps, of which the first has number ``before + 1``. A thread has a step.
+
+    rates : (n_steps,) float64, the learning rate of each
+    """
     coefficients = device_function(RULES[rule].coefficients)
 
     @kernel
-    def fill_table(learning_rate, hyper, before, scales, penalties, table):
+    def fill_table(rates, hyper, before, scales, penalties, table):
         i = cuda.grid(1)
         if i < table.shape[0]:
-            c0, c1, c2, c3, c4, c5 = coefficients(learning_rate, hyper, before + i + 1.0)
+            c0, c1, c2, c3, c4, c5 = coefficients(rates[i], hyper, before + i + 1.0)
             table[i, 0], table[i, 1], table[i, 2] = c0, c1, c2
             table[i, 3], table[i, 4], table[i, 5] = c3, c4, c5
             table[i, SCALE], table[i, PENALTY] = scales[i], penalties[i]

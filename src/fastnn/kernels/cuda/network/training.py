@@ -118,11 +118,19 @@ class DeviceTraining:
                 slot.copy_to_host(wanted)
 
     def epoch(
-        self, optimizer: Optimizer, order: np.ndarray, batch_size: int, alpha: float, dropout: Dropout
+        self,
+        optimizer: Optimizer,
+        order: np.ndarray,
+        batch_size: int,
+        alpha: float,
+        dropout: Dropout,
+        rates: np.ndarray,
     ) -> float:
         """One pass over the rows of an order in mini-batches; the loss, as ``Network.train_epoch`` gives it.
 
         The optimiser's count of steps is set; its state is that which has been loaded.
+
+        rates : float64 (n_batches,), the learning rate of each batch
         """
         n = order.size
         firsts = np.arange(0, n, batch_size)
@@ -144,7 +152,7 @@ class DeviceTraining:
             steps = self._steps_of(optimizer.code, batch_size)
             table = cuda.device_array((batches.size, ROW), self._X.dtype)
             table_kernel(optimizer.code)[blocks_per_grid(batches.size, TABLE_THREADS), TABLE_THREADS](
-                float(optimizer.learning_rate), upload(optimizer.hyper), float(before),
+                upload(rates[batches]), upload(optimizer.hyper), float(before),
                 upload(scale[batches]), upload(0.5 * alpha * share), table,
             )  # fmt: skip
             losses, squares = upload(np.zeros(batches.size)), upload(np.zeros(steps.n_blocks))

@@ -1,0 +1,118 @@
+"""Settings of the solvers that go by mini-batches: which update rule, and with what numbers."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+from fastnn.networks.network import Network
+from fastnn.networks.schedules import SCHEDULES, Constant
+from fastnn.networks.solvers.interface import Settings
+from fastnn.tables.optimizers import Optimizer
+
+
+@dataclass(frozen=True)
+class StochasticSettings(Settings, ABC):
+    """Settings of every solver that goes by mini-batches.
+
+    An epoch has to be better by `tol` than the best before it.
+
+    Parameters
+    ----------
+    batch_size : int or "auto"
+    learning_rate : str
+        Name of the schedule. Those that only gradient descent heeds leave the rate of others as it is.
+    learning_rate_init : float
+    power_t : float
+        Exponent of a schedule that scales.
+    learning_rate_decay : float
+        Factor of one that decays.
+    warmup_epochs : float
+        Epochs, or a part of one, during which the rate rises to that of the schedule.
+    shuffle : bool
+        Whether each epoch has an order of its own.
+    n_iter_no_change : float
+        So many epochs in a row may be no better.
+    accumulate_batches : int
+        Batches whose gradients make a step together.
+    """
+
+    # Whether it heeds the schedules of scikit-learn's SGD, which its Adam ignores.
+    heeds_all_schedules: ClassVar[bool] = False
+
+    batch_size: int | str
+    learning_rate: str
+    learning_rate_init: float
+    power_t: float
+    learning_rate_decay: float
+    warmup_epochs: float
+    shuffle: bool
+    n_iter_no_change: float
+    accumulate_batches: int
+
+    @property
+    @abstractmethod
+    def rule(self) -> tuple[str, dict[str, float]]:
+        """Name of the update rule, and its hyperparameters."""
+
+    @property
+    def schedule(self) -> Constant:
+        """How the learning rate changes."""
+        kind = SCHEDULES[self.learning_rate]
+        if kind.of_descent and not self.heeds_all_schedules:
+            kind = Constant
+        return kind(
+            float(self.learning_rate_init),
+            self.power_t,
+            float(self.learning_rate_decay),
+            float(self.warmup_epochs),
+            int(self.max_iter),
+        )
+
+    def optimizer(self, network: Network) -> Optimizer:
+        """A new optimiser."""
+        name, hyper = self.rule
+        return Optimizer(
+            name,
+            hyper,
+            learning_rate=self.learning_rate_init,
+            n_parameters=network.parameters.size,
+            dtype=network.parameters.dtype,
+        )
+
+
+@dataclass(frozen=True)
+class SgdSettings(StochasticSettings):
+    """Settings of gradient descent with momentum.
+
+    Parameters
+    ----------
+    momentum : float
+    nesterovs_momentum : bool
+    """
+
+    heeds_all_schedules: ClassVar[bool] = True
+
+    momentum: float
+    nesterovs_momentum: bool
+
+    @property
+    def rule(self) -> tuple[str, dict[str, float]]:
+        return "nesterov" if self.nesterovs_momentum else "momentum", {"momentum": self.momentum}
+
+
+@dataclass(frozen=True)
+class AdamSettings(StochasticSettings):
+    """Settings of Adam.
+
+    Parameters
+    ----------
+    beta_1, beta_2, epsilon : float
+    """
+
+    beta_1: float
+    beta_2: float
+    epsilon: float
+
+    @property
+    def rule(self) -> tuple[str, dict[str, float]]:
+        return "adam", {"beta_1": self.beta_1, "beta_2": self.beta_2, "epsilon": self.epsilon}

@@ -194,7 +194,8 @@ class ReferenceHead:
         name = loss if isinstance(loss, str) else loss.loss.name
         (usual, *_), parameter, self._row_loss = LOSSES[name]
         self.output_activation = usual if isinstance(loss, str) else loss.output_activation
-        self.p = parameter if isinstance(loss, str) else loss.parameter
+        p = parameter if isinstance(loss, str) else loss.parameter
+        self.p = np.array(p) if isinstance(p, tuple) else p  # one for each output
         self.is_canonical = (name, self.output_activation) in CANONICAL
         self._da = DA.get(name)
 
@@ -296,7 +297,7 @@ def _nesterov(w, g, state, rate, t, momentum, *_):
     w += momentum * state[0] - rate * g
 
 
-def _adam(w, g, state, rate, t, beta_1, beta_2, epsilon):
+def _adam(w, g, state, rate, t, beta_1, beta_2, epsilon, *_):
     state[0] = beta_1 * state[0] + (1 - beta_1) * g
     state[1] = beta_2 * state[1] + (1 - beta_2) * g * g
     rate = rate * np.sqrt(1 - beta_2**t) / (1 - beta_1**t)
@@ -308,8 +309,55 @@ def _rmsprop(w, g, state, rate, t, alpha, epsilon, *_):
     w -= rate * g / (np.sqrt(state[0]) + epsilon)
 
 
+# The next four as the documentation of torch.optim writes them: AdamW, Adam(amsgrad=True), NAdam; and Lion of
+# algorithm 2 of its paper. Decay of the weights is ``ReferenceNetwork``'s.
+
+
+def _adamw(w, g, state, rate, t, beta_1, beta_2, epsilon, *_):
+    state[0] = beta_1 * state[0] + (1 - beta_1) * g
+    state[1] = beta_2 * state[1] + (1 - beta_2) * g * g
+    m, v = state[0] / (1 - beta_1**t), state[1] / (1 - beta_2**t)
+    w -= rate * m / (np.sqrt(v) + epsilon)
+
+
+def _amsgrad(w, g, state, rate, t, beta_1, beta_2, epsilon, *_):
+    state[0] = beta_1 * state[0] + (1 - beta_1) * g
+    state[1] = beta_2 * state[1] + (1 - beta_2) * g * g
+    state[2] = np.maximum(state[2], state[1])
+    m, v = state[0] / (1 - beta_1**t), state[2] / (1 - beta_2**t)
+    w -= rate * m / (np.sqrt(v) + epsilon)
+
+
+def nadam_factors(t, beta_1, momentum_decay):
+    """mu_t, mu_{t + 1} and mu_1 ... mu_t."""
+    mu = [beta_1 * (1 - 0.5 * 0.96 ** (i * momentum_decay)) for i in range(1, int(t) + 2)]
+    return mu[-2], mu[-1], math.prod(mu[:-1])
+
+
+def _nadam(w, g, state, rate, t, beta_1, beta_2, epsilon, momentum_decay):
+    mu, following, product = nadam_factors(t, beta_1, momentum_decay)
+    state[0] = beta_1 * state[0] + (1 - beta_1) * g
+    state[1] = beta_2 * state[1] + (1 - beta_2) * g * g
+    m = following * state[0] / (1 - product * following) + (1 - mu) * g / (1 - product)
+    w -= rate * m / (np.sqrt(state[1] / (1 - beta_2**t)) + epsilon)
+
+
+def _lion(w, g, state, rate, t, beta_1, beta_2, *_):
+    w -= rate * np.sign(beta_1 * state[0] + (1 - beta_1) * g)
+    state[0] = beta_2 * state[0] + (1 - beta_2) * g
+
+
 # name -> step number t in place, of w and state, from the gradient
-RULES = {"momentum": _momentum, "nesterov": _nesterov, "adam": _adam, "rmsprop": _rmsprop}
+RULES = {
+    "momentum": _momentum,
+    "nesterov": _nesterov,
+    "adam": _adam,
+    "rmsprop": _rmsprop,
+    "adamw": _adamw,
+    "amsgrad": _amsgrad,
+    "nadam": _nadam,
+    "lion": _lion,
+}
 
 
 class ReferenceNetwork:
@@ -345,7 +393,7 @@ class ReferenceNetwork:
             for layer, n_units in enumerate(sizes)
         ]
 
-    def loss_and_gradient(self, X, Y, *, sample_weight=None, alpha=0.0, factors=None):
+    def loss_and_gradient(self, X, Y, *, sample_weight=None, alpha=0.0, l1_alpha=0.0, factors=None):
         zs, acts, dropped = forward(
             X, self.coefs, self.intercepts, self.hidden_activation, self.output_activation, factors
         )
@@ -353,10 +401,12 @@ class ReferenceNetwork:
         total = weight.sum()
         loss = (weight * self.row_loss(Y, acts[-1])).sum() / total
         loss += 0.5 * alpha * sum((W * W).sum() for W in self.coefs) / total
+        loss += l1_alpha * sum(abs(W).sum() for W in self.coefs) / total
         dz = self.dz(Y, acts[-1]) * weight.astype(self.dtype)[:, None]
         gradients = []
         for layer in range(len(self.coefs) - 1, -1, -1):
-            dW = (np.asarray(dropped[layer].T @ dz) + alpha * self.coefs[layer]) / total
+            W = self.coefs[layer]
+            dW = (np.asarray(dropped[layer].T @ dz) + alpha * W + l1_alpha * np.sign(W)) / total
             db = dz.sum(axis=0) / total
             gradients = [dW, db if self.bias_rates[layer] else 0 * db, *gradients]
             if layer > 0:
@@ -365,10 +415,10 @@ class ReferenceNetwork:
                 dz = back_through(self.hidden_activation[layer - 1], d, zs[layer], acts[layer])
         return float(loss), np.concatenate([g.ravel() for g in gradients]).astype(self.dtype)
 
-    def bind(self, X, Y, *, sample_weight=None, alpha=0.0, optimizer=None):
-        return ReferenceBoundNetwork(self, X, Y, sample_weight, alpha, optimizer)
+    def bind(self, X, Y, *, sample_weight=None, alpha=0.0, l1_alpha=0.0, optimizer=None):
+        return ReferenceBoundNetwork(self, X, Y, sample_weight, alpha, l1_alpha, optimizer)
 
-    def train_epoch(self, optimizer, X, Y, order, batch_size, *, sample_weight=None, alpha=0.0, rates=None):
+    def train_epoch(self, optimizer, X, Y, order, batch_size, *, sample_weight=None, rates=None, **penalties):
         rows = np.arange(len(Y)) if order is None else order
         total = 0.0
         for number, start in enumerate(range(0, len(rows), batch_size)):
@@ -378,7 +428,7 @@ class ReferenceNetwork:
                 continue
             factors = self.factors(len(batch), optimizer.t)
             loss, gradient = self.loss_and_gradient(
-                X[batch], Y[batch], sample_weight=weight, alpha=alpha, factors=factors
+                X[batch], Y[batch], sample_weight=weight, factors=factors, **penalties
             )
             if not np.isfinite(loss):
                 return loss
@@ -388,6 +438,12 @@ class ReferenceNetwork:
 
     def _step(self, optimizer, gradient, learning_rate):
         optimizer.t += 1
+        norm = np.sqrt((gradient.astype(np.float64) ** 2).sum())
+        if norm > optimizer.max_norm:
+            gradient = gradient * self.dtype.type(optimizer.max_norm / norm)
+        if optimizer.weight_decay:
+            for W in self.coefs:
+                W -= learning_rate * optimizer.weight_decay * W
         before = self.parameters.copy()
         RULES[optimizer.name](
             self.parameters, gradient, optimizer.state, learning_rate, optimizer.t, *optimizer.hyper
@@ -396,6 +452,10 @@ class ReferenceNetwork:
         for b, step, rate in zip(self.intercepts, steps[1::2], self.bias_rates, strict=True):
             if rate != 1:
                 b += (rate - 1) * step
+        rate = optimizer.average_rate
+        if rate:
+            share = 1 / optimizer.t if rate == 1 else (1 - rate if optimizer.t > 1 else 1)
+            optimizer.average[:] = (1 - share) * optimizer.average + share * self.parameters
 
     def intercepts_and_coefs(self):
         """All arrays in the order of the flat vector."""
@@ -405,10 +465,10 @@ class ReferenceNetwork:
 class ReferenceBoundNetwork:
     """A reference network on its data, as of ``fastnn.kernels.contract.network``."""
 
-    def __init__(self, network, X, Y, sample_weight, alpha, optimizer):
+    def __init__(self, network, X, Y, sample_weight, alpha, l1_alpha, optimizer):
         self.network, self.optimizer = network, optimizer
         self.X, self.Y = getattr(X, "X", X), Y
-        self.options = {"sample_weight": sample_weight, "alpha": alpha}
+        self.options = {"sample_weight": sample_weight, "alpha": alpha, "l1_alpha": l1_alpha}
 
     def run_epoch(self, order, batch_size, accumulate=1, rates=None):
         size = batch_size * accumulate  # which is what accumulation is to be

@@ -17,14 +17,15 @@ ROOT = Path(__file__).resolve().parents[1] / "src" / "fastnn"
 FILES = sorted(ROOT.rglob("*.py"))
 
 # The floors of the house; a module imports from its own and from those below.
-TABLES, KERNELS, ENGINES, ESTIMATORS, DISPLAYS = range(5)
+TABLES, KERNELS, ENGINES, ESTIMATORS, ABOVE = range(5)
 ROOMS = {
     "tables": TABLES,
     "kernels": KERNELS,
     "networks": ENGINES,
     "clustering": ENGINES,
     "estimators": ESTIMATORS,
-    "displays": DISPLAYS,
+    "displays": ABOVE,
+    "convert": ABOVE,
 }
 # Rooms of the kernels, each of which stands on those before it.
 KERNEL_ROOMS = ["shared", "contract", "compiler", "simd", "cpu"]
@@ -45,6 +46,8 @@ FAMILIES = {
         "kernels.cpu.network",
         "kernels.cuda.network",
         "estimators.mlp",
+        "convert.networks",
+        "convert.activations",
     ),
     "clustering": (
         "clustering",
@@ -53,6 +56,7 @@ FAMILIES = {
         "kernels.cpu.clustering",
         "kernels.cuda.clustering",
         "estimators.kmeans",
+        "convert.clustering",
     ),
 }
 FUNCTION_MODULES = {

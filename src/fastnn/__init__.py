@@ -11,6 +11,7 @@ from fastnn import _forks as _forks
 from fastnn import _moved
 
 if TYPE_CHECKING:
+    from fastnn import convert as convert
     from fastnn import kernels as kernels
     from fastnn._precompile import precompile as precompile
     from fastnn.displays.clusters import ClusterDisplay as ClusterDisplay
@@ -57,6 +58,7 @@ __all__ = [
     "SaturationDisplay",
     "WeightsDisplay",
     "__version__",
+    "convert",
     "kernels",
     "kmeans_plusplus",
     "precompile",
@@ -64,8 +66,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name == "kernels":
-        return import_module("fastnn.kernels")
+    if name in ("convert", "kernels"):
+        return import_module(f"fastnn.{name}")
     if name in _PUBLIC:
         return getattr(import_module(_PUBLIC[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

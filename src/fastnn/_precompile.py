@@ -86,11 +86,17 @@ def _networks(dtype: np.dtype) -> None:
             backend=backend,
             dropout=Dropout(0.5),
         )
-        optimizer = Optimizer(
-            rule.name, rule.hyper, learning_rate=0.1, n_parameters=net.parameters.size, dtype=dtype
-        )
-        bound = net.bind(rows, Y, optimizer=optimizer)
-        bound.run_epoch(None, 10)
+        for decay in (0.1, 0.0):  # its loop, and the one without
+            optimizer = Optimizer(
+                rule.name,
+                rule.hyper,
+                learning_rate=0.1,
+                n_parameters=net.parameters.size,
+                dtype=dtype,
+                weight_decay=decay,
+            )
+            bound = net.bind(rows, Y, optimizer=optimizer)
+            bound.run_epoch(None, 10)
         bound.loss_and_gradient()
         mean_loss(net, Data(rows, Y, None))(np.full((20, 2), 0.5, dtype))
         if number:  # with as many outputs as inputs

@@ -159,7 +159,7 @@ def numeric(estimator):
         if not kinds or (isinstance(value, str) and name not in extreme):
             continue
         value = extreme.get(name, value) if value is None or isinstance(value, str) else value
-        if isinstance(value, Real):
+        if isinstance(value, Real) and not isinstance(value, bool):
             found[name] = value, Integral if kinds == {Integral} else Real
     return found
 

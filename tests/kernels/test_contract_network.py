@@ -109,7 +109,15 @@ def test_the_door_looks_at_the_rows(on_device, request):
 
 
 def trainings(
-    on_device, loss, dtype=np.float64, dropout=None, weighted=True, rule="adam", scale=0.5, **options
+    on_device,
+    loss,
+    dtype=np.float64,
+    dropout=None,
+    weighted=True,
+    rule="adam",
+    scale=0.5,
+    decay=0.0,
+    **options,
 ):
     """A network on a device and its reference, bound to the same data, and their optimisers."""
     rng = np.random.default_rng(0)
@@ -124,13 +132,16 @@ def trainings(
     optimizers, bound = [], []
     for net, data in zip(networks, (rows, X), strict=True):
         net.parameters[:] = values
-        optimizers.append(optimizer_for(net, rule))
+        optimizers.append(optimizer_for(net, rule, weight_decay=decay))
         bound.append(net.bind(data, Y, sample_weight=weight, alpha=0.01, optimizer=optimizers[-1]))
     return networks, bound, optimizers
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize(("loss", "rule"), [("squared_error", "nesterov"), ("log_loss", "adam")])
+@pytest.mark.parametrize(
+    ("loss", "rule"),
+    [("squared_error", "nesterov"), ("log_loss", "adam"), ("log_loss", "amsgrad"), ("poisson", "nadam")],
+)
 @pytest.mark.parametrize("dropout", [None, Dropout(0.25, 5)], ids=["whole", "dropout"])
 def test_epochs_follow_the_reference(on_device, loss, rule, dropout, dtype):
     networks, bound, optimizers = trainings(on_device, loss, dtype, dropout, rule=rule)
@@ -161,6 +172,14 @@ def test_gradient_is_the_reference(on_device, loss):
     networks[0].parameters[:] = 0
     assert bound[0].loss_and_gradient(copy=False)[0] != value
     np.testing.assert_allclose(gradient, want_gradient, atol=1e-12)
+
+
+@pytest.mark.parametrize("rule", ["lion", "adamw"])
+def test_decoupled_decay(on_device, rule):
+    networks, bound, _ = trainings(on_device, "log_loss", rule=rule, decay=0.25)
+    for one in bound:
+        one.run_epoch(None, 8)
+    np.testing.assert_allclose(networks[0].parameters, networks[1].parameters, atol=1e-11)
 
 
 @pytest.mark.parametrize("rule", ["nesterov", "adam"])
@@ -218,6 +237,15 @@ def test_what_is_not_trained_on_a_gpu(hidden):
     bound = net.bind(rows, np.ones((4, 2)), optimizer=optimizer_for(net))
     with pytest.raises(ValueError, match="accumulate_batches=2 needs the processor"):
         bound.run_epoch(None, 2, 2)
+    with pytest.raises(ValueError, match=r"l1_alpha=0\.5 needs the processor"):
+        net.bind(rows, np.ones((4, 2)), l1_alpha=0.5)
+    for name, option in (("max_grad_norm", {"max_norm": 1.0}), ("average", {"average_rate": 1.0})):
+        with pytest.raises(ValueError, match=f"{name}.* needs the processor"):
+            net.bind(rows, np.ones((4, 2)), optimizer=optimizer_for(net, **option))
+    options["loss"] = head_of("quantile")._replace(parameter=(0.1, 0.9))
+    net = Network((3, 4, 2), hidden_activation="relu", **options)
+    with pytest.raises(ValueError, match=r"On a GPU quantile is one number .*, got \(0.1, 0.9\)"):
+        net.bind(rows, np.ones((4, 2)))
 
 
 def test_the_loss_as_a_sum_over_the_outputs(on_device):
@@ -269,12 +297,14 @@ def test_targets_that_are_packed(on_device):
     rng = np.random.default_rng(0)
     rows, backend = on_device(rng.normal(size=(N, 3)))
     codes = OneHot(rng.integers(2, size=N).astype(np.int32), 2)
-    losses = []
-    for Y in (codes, codes.dense(np.float64)):
-        net = Network(SIZES, hidden_activation="relu", loss="log_loss", dtype=np.float64, backend=backend)
-        net.parameters[:] = np.linspace(-1, 1, net.parameters.size)
-        losses.append(net.bind(rows, Y).loss_and_gradient()[0])
-    assert losses[0] == losses[1]
+    for class_targets in ((0.0, 1.0), (0.1, 0.9)):
+        losses = []
+        head = head_of("log_loss")._replace(class_targets=class_targets)
+        for Y in (codes, codes.dense(bool), np.where(codes.dense(bool), *class_targets[::-1])):
+            net = Network(SIZES, hidden_activation="relu", loss=head, dtype=np.float64, backend=backend)
+            net.parameters[:] = np.linspace(-1, 1, net.parameters.size)
+            losses.append(net.bind(rows, Y).loss_and_gradient()[0])
+        assert losses[0] == losses[1] == losses[2]
 
 
 def test_rows_are_taken_and_cast(on_device):

@@ -49,13 +49,14 @@ def data(n, sizes, loss="log_loss", dtype=np.float64, seed=1):
     return X, targets_for(loss, n, sizes[-1], rng).astype(dtype)
 
 
-def optimizer_for(net, name="adam", learning_rate=1e-2):
+def optimizer_for(net, name="adam", learning_rate=1e-2, **options):
     return Optimizer(
         name,
         RULES[CODES[name]].hyper,
         learning_rate=learning_rate,
         n_parameters=net.parameters.size,
         dtype=net.parameters.dtype,
+        **options,
     )
 
 

@@ -6,6 +6,7 @@ import pytest
 from fastnn.networks.host_network import HOST
 from fastnn.networks.network import Network
 from fastnn.networks.one_hot import OneHot
+from fastnn.tables.losses import head_of
 from tests.networks.test_network import bound, optimizer_for
 
 
@@ -32,14 +33,18 @@ def targets(form, n, k):
     ("form", "k"), [("codes", 3), ("codes", 16), ("codes", 150), ("flags", 1), ("flags", 5), ("flags", 33)]
 )
 @pytest.mark.parametrize(("n", "batch"), [(1, 1), (131, 50), (500, 300)])
-def test_bits_are_those_of_numbers(form, k, dtype, n, batch, any_size_uses_threads):
+@pytest.mark.parametrize("class_targets", [(0.0, 1.0), (0.03, 0.91)])
+def test_bits_are_those_of_numbers(form, k, dtype, n, batch, class_targets, any_size_uses_threads):
     Y, numbers = targets(form, n, k)
+    numbers = np.where(numbers, class_targets[1], class_targets[0])
     rng = np.random.default_rng(0)
     X, weight = rng.normal(size=(n, 6)).astype(dtype), rng.integers(0, 3, size=n).astype(dtype)
     weight[0] = 1
     results = []
     for one in (Y, numbers.astype(dtype)):
-        loss = "log_loss" if form == "codes" else "binary_log_loss"
+        # Targets that are numbers are taken as they are.
+        loss = head_of("log_loss" if form == "codes" else "binary_log_loss")
+        loss = loss._replace(class_targets=class_targets)
         net = Network([6, 7, k], hidden_activation="tanh", loss=loss, dtype=dtype, backend=HOST)
         net.parameters[:] = np.random.default_rng(1).normal(size=net.parameters.size)
         optimizer = optimizer_for(net)

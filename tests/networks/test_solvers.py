@@ -42,8 +42,9 @@ def solve(name, task, **changes):
 
 
 def test_the_table():
-    assert list(SOLVERS) == ["lbfgs", "sgd", "adam", "lm"]
-    assert STOCHASTIC_SOLVERS == ("sgd", "adam")
+    stochastic = "sgd", "adam", "adamw", "amsgrad", "nadam", "rmsprop", "lion"
+    assert list(SOLVERS) == ["lbfgs", *stochastic, "lm"]
+    assert stochastic == STOCHASTIC_SOLVERS
 
 
 @pytest.mark.parametrize("name", SOLVERS)

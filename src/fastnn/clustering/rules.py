@@ -11,9 +11,9 @@ from fastnn.kernels.shared.codes import CLUSTER, COUNT, MEAN, NEWTON, SQRT, SUM
 from fastnn.tables.optimizers import CODES, MAX_HYPER, RULES
 
 REDUCTIONS = {"sum": SUM, "mean": MEAN, "cluster": CLUSTER}
-# Ways to move a centre, by name: those of its own, and the update rules. Gradient descent, "sgd", is the
-# momentum rule with a factor of 0.
-OPTIMIZERS = ("sgd", "newton", *CODES)
+# Ways to move a centre, by name: those of its own, and update rules. Gradient descent, "sgd", is the momentum
+# rule with a factor of 0.
+OPTIMIZERS = ("sgd", "newton", *(rule.name for rule in RULES if not rule.of_networks))
 
 
 class Rate(NamedTuple):
@@ -49,7 +49,7 @@ def center_rule(
     code = CODES[rule.name]
     # Centres move in float64.
     addresses = (
-        device.update_loops.address(code, np.float64),
+        device.update_address(code, np.float64),
         device.coefficient_loops.address(code, np.float64),
     )
     return CenterRule(code, *addresses, float(learning_rate), REDUCTIONS[reduction], hyper, on_sphere)

@@ -52,22 +52,41 @@ def rows_of(X: Any, dtype: np.dtype) -> device.OrderedRows:
     return device.OrderedRows(True, x, indices, plain(X.indptr, np.int64), order, *loops)
 
 
-def kept_targets(Y: TargetMatrix, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray, int]:
-    """Targets as the kernels take them, see ``device.LossTargets``: numbers, codes, and the loop of flags."""
+def kept_targets(
+    Y: TargetMatrix, dtype: np.dtype, class_targets: tuple[float, float] = (0.0, 1.0)
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """Targets as the kernels take them, see ``device.LossTargets``: numbers, codes, and the loop of flags.
+
+    class_targets : what 0 and 1 count as where targets are those of classes: a ``OneHot``, or bool
+    """
+    values = np.array(class_targets, dtype)
     if isinstance(Y, OneHot):
         # A row with its 1 at c is a piece of the vector 0 ... 0 1 0 ... 0.
-        y = np.zeros(2 * Y.n_classes - 1, dtype)
-        y[Y.n_classes - 1] = 1
+        y = np.full(2 * Y.n_classes - 1, values[0])
+        y[Y.n_classes - 1] = values[1]
         return y, np.subtract(Y.n_classes - 1, Y.codes, dtype=np.int32), 0
     if not isinstance(Y, np.ndarray):
         Y = Y.dense(dtype)
     if Y.dtype != np.bool_:
         return plain(Y, dtype).reshape(-1), np.empty(0, np.int32), 0
     if Y.shape[1] == 1:
-        return np.array([0, 1], dtype), Y.reshape(-1).astype(np.int32), 0
+        return values, Y.reshape(-1).astype(np.int32), 0
     packed = np.packbits(Y.reshape(-1), bitorder="little")
     packed = np.pad(packed, (0, -packed.size % 4)).view("<i4").astype(np.int32, copy=False)
-    return np.empty(0, dtype), packed, device.flag_loops.address(0, dtype)
+    return values, packed, device.flag_loops.address(0, dtype)
+
+
+def dense_targets(
+    Y: TargetMatrix, dtype: np.dtype, class_targets: tuple[float, float] = (0.0, 1.0)
+) -> np.ndarray:
+    """Targets as a matrix of numbers; `class_targets` as of ``kept_targets``."""
+    if isinstance(Y, OneHot):
+        Y = Y.dense(np.bool_)
+    elif not isinstance(Y, np.ndarray):
+        Y = Y.dense(dtype)
+    if Y.dtype != np.bool_:
+        return plain(Y, dtype)
+    return np.array(class_targets, dtype)[Y.astype(np.int8)]
 
 
 def entries_of_a_row(rows: device.OrderedRows) -> float | None:

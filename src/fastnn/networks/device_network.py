@@ -9,6 +9,7 @@ from fastnn.kernels.network import networks_on_device
 from fastnn.kernels.shared.arrays import plain
 from fastnn.kernels.shared.device_rows import DeviceRows
 from fastnn.kernels.shared.pacing import answer_stop
+from fastnn.networks.data import dense_targets
 from fastnn.networks.layout import layout_of
 from fastnn.tables.activations import CODES as ACTIVATION_CODES
 from fastnn.tables.activations import IDENTITY, SOFTMAX, user_name
@@ -26,8 +27,11 @@ class DeviceBackend:
         *,
         sample_weight: np.ndarray | None = None,
         alpha: float = 0.0,
+        l1_alpha: float = 0.0,
         optimizer: Optimizer | None = None,
     ) -> "DeviceNetwork":
+        if l1_alpha != 0:
+            raise ValueError(f"l1_alpha={l1_alpha} needs the processor; on a GPU it is 0.")
         return DeviceNetwork(network, X, Y, sample_weight, alpha, optimizer)
 
     def outputs(
@@ -62,19 +66,28 @@ class DeviceNetwork:
     ) -> None:
         self._network, self._alpha, self._optimizer = network, alpha, optimizer
         self._n_rows = X.shape[0]
+        if optimizer is not None and optimizer.max_norm < np.inf:
+            raise ValueError(f"max_grad_norm={optimizer.max_norm} needs the processor; on a GPU it is None.")
+        if optimizer is not None and optimizer.average_rate:
+            raise ValueError("average needs the processor; on a GPU it is False.")
         kinds = set(network.hidden_activations) or {IDENTITY.name}
         if len(kinds) > 1 or SOFTMAX in kinds:
             raise ValueError(
                 "On a GPU networks are trained with one activation for all hidden layers, and not with "
                 f"{SOFTMAX!r}; got activation={[user_name(name) for name in network.hidden_activations]}."
             )
+        loss = network.loss
+        if isinstance(loss.parameter, tuple):
+            raise ValueError(
+                f"On a GPU {loss.loss.parameter} is one number for all outputs, got {loss.parameter}."
+            )
         self._training = networks_on_device().training(
             X.astype(network.dtype),
-            plain(Y, network.dtype) if isinstance(Y, np.ndarray) else Y.dense(network.dtype),
+            dense_targets(Y, network.dtype, loss.class_targets),
             None if sample_weight is None else plain(sample_weight, network.dtype),
             list(network.layer_sizes),
             ACTIVATION_CODES[kinds.pop()],
-            network.loss,
+            loss,
             network.bias_rates,
         )
         self._training.load(network.parameters)
@@ -111,7 +124,7 @@ class DeviceNetwork:
             return total, gradient
         layout = layout_of(self._network.layer_sizes)
         return layout.mean_with_penalty(
-            parameters, total, weight, gradient, self._alpha, self._network.bias_rates
+            parameters, total, weight, gradient, self._alpha, 0.0, self._network.bias_rates
         )
 
     def hidden_panels(self, layer: int, most: int) -> Iterable[np.ndarray]:

@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.model_selection import train_test_split
 
 from fastnn.kernels.network import device
-from fastnn.networks.data import Data
+from fastnn.networks.data import Data, dense_targets
 from fastnn.networks.network import Network
 
 
@@ -75,14 +75,21 @@ def mean_loss(network: Network, data: Data) -> Callable[[np.ndarray], float]:
         where an output is.
     """
     head, dtype = network.loss, network.dtype
-    Y = data.Y.astype(dtype) if isinstance(data.Y, np.ndarray) else data.Y.dense(dtype)
+    parameters = head.parameter if isinstance(head.parameter, tuple) else (head.parameter,)
+    Y = dense_targets(data.Y, dtype, head.class_targets)
     scale, address = head.scale(Y.shape[1]), device.loss_loops.address(head.code, dtype)
     weight = data.sample_weight
     total = float(Y.shape[0]) if weight is None else weight.sum(dtype=np.float64)
 
     def loss_of(outputs: np.ndarray) -> float:
-        losses = Y.copy()
-        device.element_losses(address, losses.reshape(-1), outputs.copy().reshape(-1), float(head.parameter))
+        losses, outputs = Y.copy(), outputs.copy()
+        if len(parameters) == 1:
+            device.element_losses(address, losses.reshape(-1), outputs.reshape(-1), float(parameters[0]))
+        else:
+            for j, parameter in enumerate(parameters):
+                column = losses[:, j].copy()
+                device.element_losses(address, column, outputs[:, j].copy(), float(parameter))
+                losses[:, j] = column
         # On the way to divergence sums overflow: then the loss is infinite.
         with np.errstate(over="ignore", invalid="ignore"):
             of_rows = losses.sum(axis=1, dtype=np.float64)

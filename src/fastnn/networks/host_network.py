@@ -46,9 +46,10 @@ class HostBackend:
         *,
         sample_weight: np.ndarray | None = None,
         alpha: float = 0.0,
+        l1_alpha: float = 0.0,
         optimizer: Optimizer | None = None,
     ) -> "HostNetwork":
-        return HostNetwork(network, X, Y, sample_weight, alpha, optimizer)
+        return HostNetwork(network, X, Y, sample_weight, (alpha, l1_alpha), optimizer)
 
     def outputs(
         self,
@@ -79,7 +80,10 @@ HOST: NetworkBackend[HostRows] = HostBackend()
 
 
 class HostNetwork:
-    """The ``BoundNetwork`` of the CPU; parameters as of ``HostBackend.bind``."""
+    """The ``BoundNetwork`` of the CPU; parameters as of ``HostBackend.bind``.
+
+    penalties : alpha and l1_alpha
+    """
 
     def __init__(
         self,
@@ -87,20 +91,22 @@ class HostNetwork:
         X: HostRows,
         Y: TargetMatrix,
         sample_weight: np.ndarray | None,
-        alpha: float,
+        penalties: tuple[float, float],
         optimizer: Optimizer | None,
     ) -> None:
-        self._parameters, self._alpha, self._optimizer = network.parameters, alpha, optimizer
+        self._parameters, self._penalties, self._optimizer = network.parameters, penalties, optimizer
         self._bias_rates = network.bias_rates
         self._layout = layout_of(network.layer_sizes)
         self._rows = rows_of(X.X, network.dtype)
-        self._targets = _targets(network, Y, sample_weight, alpha)
+        self._targets = _targets(network, Y, sample_weight, *penalties)
         self._model = _model(
             self._layout, network.parameters, (*network.hidden_activations, network.loss.output_activation)
         )
         self._gradients = _gradients(network)
         self._thinned = _with_dropout(network, self._gradients)
-        self._steps = None if optimizer is None else _steps(network, optimizer, self._thinned)
+        self._steps: device.UpdatePlan | None = None
+        if optimizer is not None:
+            self._steps = _steps(network, optimizer, self._thinned, l1_alpha=penalties[1])
         self._buffers = _Buffers(
             self._layout, network.dtype, bool(self._gradients.keep_z.any()), network.dropout.threshold > 0
         )
@@ -194,7 +200,7 @@ class HostNetwork:
         # There is no dropout, be there some in epochs.
         self._last = buffers._replace(whole=buffers.in_lanes), n - (n_blocks - 1) * block
         return self._layout.mean_with_penalty(
-            self._parameters, total, weight, gradient, self._alpha, self._bias_rates
+            self._parameters, total, weight, gradient, *self._penalties, self._bias_rates
         )
 
     def hidden_panels(self, layer: int, most: int) -> Iterable[np.ndarray]:
@@ -315,18 +321,23 @@ def _model(layout: Layout, parameters: np.ndarray, activations: Sequence[str]) -
 
 
 def _targets(
-    network: EngineNetwork, Y: TargetMatrix, sample_weight: np.ndarray | None, alpha: float
+    network: EngineNetwork,
+    Y: TargetMatrix,
+    sample_weight: np.ndarray | None,
+    alpha: float,
+    l1_alpha: float,
 ) -> device.LossTargets:
     weights = np.empty(0, network.dtype)
     if sample_weight is not None:
         weights = plain(sample_weight, network.dtype)
     return device.LossTargets(
-        *kept_targets(Y, network.dtype),
+        *kept_targets(Y, network.dtype, network.loss.class_targets),
         weights,
         device.loss_loops.address(network.loss.code, network.dtype),
-        float(network.loss.parameter),
+        np.atleast_1d(np.asarray(network.loss.parameter, network.dtype)),
         network.loss.scale(network.layer_sizes[-1]),
         float(alpha),
+        float(l1_alpha),
     )
 
 
@@ -349,6 +360,10 @@ def _gradients(network: EngineNetwork) -> device.UpdatePlan:
         hyper=np.zeros(MAX_HYPER),
         gradient=gradient,
         state=gradient.reshape(1, -1),  # a view to pass
+        weight_decay=0.0,
+        max_norm=np.inf,
+        average_rate=0.0,
+        average=np.empty(0),
         drop=0,
         threshold=0,
         scale=1.0,
@@ -367,11 +382,18 @@ def _with_dropout(network: EngineNetwork, gradients: device.UpdatePlan) -> devic
     )
 
 
-def _steps(network: EngineNetwork, optimizer: Optimizer, gradients: device.UpdatePlan) -> device.UpdatePlan:
+def _steps(
+    network: EngineNetwork, optimizer: Optimizer, gradients: device.UpdatePlan, *, l1_alpha: float
+) -> device.UpdatePlan:
     """The same with the updates of an optimiser."""
+    shrinks = optimizer.weight_decay > 0 or l1_alpha > 0
     return gradients._replace(
-        update=device.update_loops.address(optimizer.code, network.dtype),
+        update=device.update_address(optimizer.code, network.dtype, shrinks=shrinks),
         coefficients=device.coefficient_loops.address(optimizer.code, network.dtype),
         hyper=optimizer.hyper,
         state=optimizer.state,
+        weight_decay=optimizer.weight_decay,
+        max_norm=optimizer.max_norm,
+        average_rate=optimizer.average_rate,
+        average=optimizer.average,
     )

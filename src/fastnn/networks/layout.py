@@ -94,9 +94,10 @@ class Layout:
         weight: float,
         gradient: np.ndarray,
         alpha: float,
+        l1_alpha: float,
         bias_rates: Sequence[float],
     ) -> tuple[float, np.ndarray]:
-        """The mean of a loss that is summed, and its gradient's, which changes in place, with the penalty.
+        """The mean of a loss that is summed, and its gradient's, which changes in place, with the penalties.
 
         bias_rates : where a layer's is 0 its biases stay, and their gradient counts as 0
         """
@@ -106,7 +107,11 @@ class Layout:
         for W, dW in zip(self.weights(parameters), self.weights(gradient), strict=True):
             rows = max(1, PENALTY_ELEMENTS // W.shape[1])
             for first in range(0, W.shape[0], rows):
-                dW[first : first + rows] += alpha * W[first : first + rows]
+                some = W[first : first + rows]
+                dW[first : first + rows] += alpha * some
+                if l1_alpha > 0:
+                    dW[first : first + rows] += W.dtype.type(l1_alpha) * np.sign(some)
+                    total += l1_alpha * float(np.abs(some).sum(dtype=np.float64))
             total += 0.5 * alpha * np.vdot(W, W)
         gradient /= weight
         return float(total / weight), gradient

@@ -87,10 +87,13 @@ class Network:
         *,
         sample_weight: np.ndarray | None = None,
         alpha: float = 0.0,
+        l1_alpha: float = 0.0,
         optimizer: Optimizer | None = None,
     ) -> BoundNetwork:
         """Prepare training on these data; see ``fastnn.kernels.contract.network.NetworkBackend``."""
-        return self.backend.bind(self, X, Y, sample_weight=sample_weight, alpha=alpha, optimizer=optimizer)
+        return self.backend.bind(
+            self, X, Y, sample_weight=sample_weight, alpha=alpha, l1_alpha=l1_alpha, optimizer=optimizer
+        )
 
     def outputs(self, X: EngineRows, n_layers: int | None = None) -> np.ndarray:
         """Outputs (n, n_outputs) with the present parameters, for rows of the network's dtype.

@@ -82,26 +82,31 @@ class TiedNetwork(Network):
         *,
         sample_weight: np.ndarray | None = None,
         alpha: float = 0.0,
+        l1_alpha: float = 0.0,
         optimizer: Optimizer | None = None,
     ) -> "TiedBoundNetwork":
-        bound = self._whole.bind(X, Y, sample_weight=sample_weight, alpha=alpha)
+        bound = self._whole.bind(X, Y, sample_weight=sample_weight, alpha=alpha, l1_alpha=l1_alpha)
         assert isinstance(bound, HostNetwork)  # the estimator has refused others
-        return TiedBoundNetwork(self, bound, X.shape[0], alpha, optimizer)
+        return TiedBoundNetwork(self, bound, X.shape[0], (alpha, l1_alpha), optimizer)
 
     def outputs(self, X: EngineRows, n_layers: int | None = None) -> np.ndarray:
         self.unfold()
         return self._whole.outputs(X, n_layers)
 
-    def ranges(self, alpha: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Where each W and b ends, the factor of its step, and its penalty, which counts for both uses."""
+    def ranges(self, alpha: float, l1_alpha: float) -> device.Ranges:
+        """Each W and b; its penalties count for both uses, its decay for one set of parameters."""
+        weights = np.array([1.0] * self._n_tied + [0.0] * len(self.bias_rates))
         rates = np.array([1.0] * self._n_tied + list(self.bias_rates))
-        decays = np.array([2.0 * alpha] * self._n_tied + [0.0] * len(self.bias_rates))
-        return self._ends, rates, decays
+        return device.Ranges(self._ends, rates, 2.0 * alpha * weights, 2.0 * l1_alpha * weights, weights)
 
-    def sum_of_squares(self) -> float:
+    def penalty(self, alpha: float, l1_alpha: float) -> float:
         """Of all weights."""
-        tied = self.parameters[: self._ends[self._n_tied - 1]]
-        return 2.0 * float(np.vdot(tied, tied))
+        tied, penalty = self.parameters[: self._ends[self._n_tied - 1]], 0.0
+        if alpha > 0:
+            penalty = 0.5 * alpha * (2.0 * float(np.vdot(tied, tied)))
+        if l1_alpha > 0:
+            penalty += 2.0 * l1_alpha * float(np.abs(tied).sum(dtype=np.float64))
+        return penalty
 
     def _own(self, coefs: list[np.ndarray], intercepts: list[np.ndarray]) -> list[np.ndarray]:
         return coefs[: self._n_tied] + intercepts
@@ -123,11 +128,11 @@ class TiedBoundNetwork:
         network: TiedNetwork,
         bound: HostNetwork,
         n_rows: int,
-        alpha: float,
+        penalties: tuple[float, float],
         optimizer: Optimizer | None,
     ) -> None:
         self._n_rows = n_rows
-        self._network, self._bound, self._alpha, self._optimizer = network, bound, alpha, optimizer
+        self._network, self._bound, self._penalties, self._optimizer = network, bound, penalties, optimizer
         self._gradient = np.empty_like(network.parameters)
         self._views = network.views_of(self._gradient)
 
@@ -142,21 +147,24 @@ class TiedBoundNetwork:
         assert optimizer is not None
         assert accumulate == 1  # the estimator has refused others
         parameters, dtype = network.parameters, network.dtype
-        ranges = network.ranges(self._alpha)
-        update = device.update_loops.address(optimizer.code, dtype)
+        ranges = network.ranges(*self._penalties)
+        shrinks = optimizer.weight_decay > 0 or self._penalties[1] > 0
+        update = device.update_address(optimizer.code, dtype, shrinks=shrinks)
         coefficients = device.coefficient_loops.address(optimizer.code, dtype)
+        more = optimizer.weight_decay, optimizer.max_norm, optimizer.average_rate
         total = 0.0
         network.unfold()
         for batch, n, loss, weight, gradient in self._bound.batch_gradients(order, batch_size, optimizer):
             if np.isnan(loss):
                 return loss
-            penalty = 0.5 * self._alpha * network.sum_of_squares() if self._alpha > 0 else 0.0
-            total += (loss + penalty) / weight * n
+            total += (loss + network.penalty(*self._penalties)) / weight * n
             network.fold(gradient, self._views)
             optimizer.t += 1
             rate = optimizer.learning_rate if rates is None else float(rates[batch])
-            step = device.RuleStep(update, coefficients, optimizer.hyper, rate, optimizer.t)
-            device.step_on_ranges(step, *ranges, 1.0 / weight, parameters, self._gradient, optimizer.state)
+            step = device.RuleStep(update, coefficients, optimizer.hyper, rate, optimizer.t, *more)
+            device.step_on_ranges(
+                step, ranges, 1.0 / weight, parameters, self._gradient, optimizer.state, optimizer.average
+            )
             network.unfold()
         # As of any network: batches of no weight count among the rows.
         return total / (self._n_rows if order is None else order.size)

@@ -18,7 +18,7 @@ from numba.extending import register_jitable
 from fastnn.tables.elementary import erf, exp, expm1, log1p, logistic, tanh
 
 # Klambauer, Unterthiner, Mayr and Hochreiter (2017), appendix: with these, layers keep mean 0 and variance 1.
-_SELU_ALPHA, _SELU_SCALE = 1.6732632423543772, 1.0507009873554805
+SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
 
 # Inlined, or the loop around them would be a loop of calls.
 _scalar = register_jitable(forceinline=True)
@@ -112,12 +112,12 @@ def _elu_derivative(z, a):
 
 @_scalar
 def _selu(z):
-    return type(z)(_SELU_SCALE) * (z if z > type(z)(0) else type(z)(_SELU_ALPHA) * expm1(z))
+    return type(z)(SELU_SCALE) * (z if z > type(z)(0) else type(z)(SELU_ALPHA) * expm1(z))
 
 
 @_scalar
 def _selu_derivative(z, a):
-    return type(a)(_SELU_SCALE) if a > type(a)(0) else a + type(a)(_SELU_SCALE * _SELU_ALPHA)
+    return type(a)(SELU_SCALE) if a > type(a)(0) else a + type(a)(SELU_SCALE * SELU_ALPHA)
 
 
 @_scalar

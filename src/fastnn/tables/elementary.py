@@ -100,7 +100,7 @@ def _rounded(scalar: Any, constants: dict[str, Any]) -> _Format:
 
 _LOG2E = 1.4426950408889634
 
-_FLOAT32 = _rounded(
+FLOAT32 = _rounded(
     np.float32,
     {
         "magic": 1.5 * 2**23 + 127,
@@ -132,7 +132,7 @@ _FLOAT32 = _rounded(
     },
 )  # fmt: skip
 
-_FLOAT64 = _rounded(
+FLOAT64 = _rounded(
     np.float64,
     {
         "magic": 1.5 * 2**52 + 1023,
@@ -175,7 +175,7 @@ _FLOAT64 = _rounded(
     },
 )  # fmt: skip
 
-_FORMATS = {types.float32: _FLOAT32, types.float64: _FLOAT64}
+_FORMATS = {types.float32: FLOAT32, types.float64: FLOAT64}
 
 # Bits of the stored mantissa, and of the float nearest to sqrt(1/2): where `_split` cuts the binades.
 _LAYOUT = {types.float32: (23, 0x3F3504F3), types.float64: (52, 0x3FE6A09E667F3BCD)}

@@ -9,8 +9,8 @@ functions of a target `y`, the network's output `a` and a number `p`, compiled i
   product of `da` and the activation's derivative. A canonical pair has ``dz = a - y`` (Bishop, Pattern
   Recognition and Machine Learning, 2006, section 4.3.6; for softmax where the targets of a row sum to 1).
 
-`p` is the parameter of a loss that has one, a run-time value; others do not read it. The product is 0 where a
-logistic or tanh output rounds to 1.
+`p` is the parameter of a loss that has one, a run-time value for all outputs or for each; others do not read
+it. The product is 0 where a logistic or tanh output rounds to 1.
 
 A loss is the mean over the rows of the sum over a row; `mean_over_outputs` makes it the mean over both. The
 gradient takes no such mean: scikit-learn's, too, is that of the sum over a row.
@@ -53,7 +53,9 @@ class Head(NamedTuple):
     loss: Loss
     output_activation: str
     mean_over_outputs: bool
-    parameter: float  # `p`
+    parameter: float | tuple[float, ...]  # `p`, for all outputs or for each
+    # What 0 and 1 count as, where targets are those of classes.
+    class_targets: tuple[float, float] = (0.0, 1.0)
 
     @property
     def dz_factors(self) -> tuple[Callable[..., Any], Callable[..., Any]]:

@@ -5,6 +5,7 @@ import pickle
 import threading
 import warnings
 from copy import deepcopy
+from importlib.util import find_spec
 
 import joblib
 import numpy as np
@@ -18,8 +19,8 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import InvalidParameterError
 
 from fastnn import Autoencoder, MLPClassifier, MLPRegressor
+from fastnn.convert import to_onnx
 from fastnn.estimators.mlp import members
-from fastnn.estimators.mlp.many import refuse_many
 from fastnn.kernels.shared import threads
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -94,6 +95,42 @@ def test_data_of_every_form(form, dtype):
     for member in model.estimators_:
         assert same_vars(member, clone(member).fit(data, Y))
     assert model.predict_proba(X.astype(dtype)).dtype == model.estimators_[0].coefs_[0].dtype
+
+
+@pytest.mark.parametrize("class_weight", ["balanced", {0: 5.0}])
+def test_weights_of_classes(class_weight):
+    options = {"hidden_layer_sizes": (5,), "max_iter": 2, "class_weight": class_weight}
+    y = np.where(Y < 7, Y, 0)
+    rows = {"X_val": X[250:], "y_val": y[250:]}
+    model = MLPClassifier(**options, ensemble=2, random_state=0).fit(X, y, WEIGHTS, **rows)
+    for member in model.estimators_:
+        assert same_vars(member, clone(member).fit(X, y, WEIGHTS, **rows))
+    assert_array_equal(model.class_weight_, model.estimators_[0].class_weight_)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_probabilities_as_targets(n_classes):
+    P = np.random.default_rng(0).dirichlet(np.ones(n_classes), len(X))
+    labels = list("abc")[:n_classes]
+    model = MLPClassifier((5,), max_iter=2, ensemble=2, random_state=0).fit_soft(X, P, classes=labels)
+    for member in model.estimators_:
+        assert same_vars(member, clone(member).fit_soft(X, P, classes=labels))
+    assert set(model.predict(X)) <= set(labels)
+
+
+def test_quantiles_of_a_mean_are_those_of_the_members():
+    """Those of each are put in order before they are averaged."""
+    model = MLPRegressor(
+        loss="quantile", quantile=[0.1, 0.5, 0.9], hidden_layer_sizes=(4,), max_iter=1, ensemble=4,
+        random_state=0,
+    ).fit(X, X[:, 20])  # fmt: skip
+    raw = [member._outputs(X) for member in model.estimators_]
+    assert any((np.diff(outputs) < 0).any() for outputs in raw)
+    mean = np.mean([member.predict(X) for member in model.estimators_], axis=0)
+    assert_allclose(model.predict(X), mean, rtol=1e-14, atol=1e-16)
+    assert (np.diff(model.predict(X)) >= 0).all()
+    kept = clone(model).set_params(ensemble=None, n_init=4).fit(X, X[:, 20])
+    assert kept.loss_ == min(member.loss_ for member in model.estimators_)
 
 
 def test_names_of_features_and_classes():
@@ -269,7 +306,7 @@ def test_ctrl_c_ends_all_and_changes_nothing(options):
     assert not any(thread.name.startswith("fastnn") for thread in threading.enumerate())
 
 
-def test_what_is_of_one_network_is_refused(recwarn):
+def test_what_is_of_one_network_is_refused():
     both = MLPClassifier((3,), n_init=2, ensemble=2)
     with pytest.raises(ValueError, match="n_init=2 keeps one network and ensemble=2 all"):
         both.fit(X, Y)
@@ -285,10 +322,9 @@ def test_what_is_of_one_network_is_refused(recwarn):
             model.initialize(X, Y)
         with pytest.raises(ValueError, match=f"from_weights is of one network.*{name}={options[name]}"):
             MLPClassifier.from_weights([np.ones((2, 3))], [np.ones(3)], **options)
-        with pytest.raises(ValueError, match=f"to_sklearn is of one network.*{name}={options[name]}"):
-            refuse_many(model, "to_sklearn")
         assert not hasattr(model, "classes_")
-    refuse_many(MLPClassifier(), "to_sklearn")
+        with pytest.raises(ValueError, match=f"to_sklearn is of one network.*{name}={options[name]}"):
+            model.fit(X, Y).to_sklearn()
     for wrong in ({"n_init": 0}, {"n_init": None}, {"ensemble": 0}, {"ensemble": 2.5}):
         with pytest.raises(InvalidParameterError, match=next(iter(wrong))):
             MLPClassifier((3,), **wrong).fit(X, Y)
@@ -302,7 +338,9 @@ def test_what_a_fitted_ensemble_is_not_asked():
         with pytest.raises(NotFittedError):
             call(X)
     model.fit(X, Y)
+    onnx = [lambda: to_onnx(model)] if find_spec("onnx") else []
     for call in (
+        *onnx,
         lambda: model.hidden_activations(X),
         lambda: model.loss_and_gradients(X, Y),
         lambda: model.gradient_check(X, Y),

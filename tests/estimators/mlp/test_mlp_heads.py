@@ -21,7 +21,7 @@ IRIS = load_iris(return_X_y=True)
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(80, 3))
 Y = RNG.uniform(0.1, 0.9, size=(80, 2))  # what every output activation can give
-NEWER = {"loss", "out_activation", "huber_delta", "quantile"}
+NEWER = {"loss", "out_activation", "huber_delta", "quantile", "class_weight", "label_smoothing"}
 each_regressor_head = pytest.mark.parametrize(
     "head", [head for head in HEADS if head.loss.regression], ids=head_name
 )

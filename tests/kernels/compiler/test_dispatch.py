@@ -31,8 +31,10 @@ def losses_and_dz(address, y, a, p):
 
 
 @jit
-def update(address, decay, scale, c, w, g, s0, s1):
-    dispatch.update_parameters(address, decay, scale, c[0], c[1], c[2], c[3], c[4], c[5], w, g, s0, s1)
+def update(address, decay, scale, c, w, g, s0, s1, s2):
+    dispatch.update_parameters(
+        address, decay, decay, scale, scale, c[0], c[1], c[2], c[3], c[4], c[5], w, g, s0, s1, s2
+    )
 
 
 def cut_anywhere(loop, arrays, step):
@@ -67,8 +69,8 @@ def test_a_cut_changes_nothing(kind, dtype):
             "derivative": (lambda d, z, a, at=address: chain_rule(at, d, z, a), [d, z, unit]),
             "loss": (lambda y, a, at=address: losses_and_dz(at, y, a, dtype(0.3)), [np.round(unit), unit]),
             "update": (
-                lambda w, g, s0, s1, at=address: update(at, dtype(1e-2), dtype(0.3), c, w, g, s0, s1),
-                [x, d, np.abs(z), unit],  # of either slot a root may be taken
+                lambda *arrays, at=address: update(at, dtype(1e-2), dtype(0.3), c, *arrays),
+                [x, d, np.abs(z), unit, unit / 2],  # of any slot a root may be taken
             ),
         }[kind]
         for vectors in VECTORS:

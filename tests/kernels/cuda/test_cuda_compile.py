@@ -13,6 +13,7 @@ from numba import typeof, types
 from fastnn.tables import elementary
 from fastnn.tables.activations import ACTIVATIONS, CODES
 from fastnn.tables.losses import HEADS, head_of
+from fastnn.tables.optimizers import CODES as OPTIMIZER_CODES
 from fastnn.tables.optimizers import RULES
 
 if find_spec("numba_cuda") is None:
@@ -140,7 +141,7 @@ def network_kernels(real):
         "train": (
             [
                 # Other kernels here have every activation. One that needs z and one that does not; losses
-                # with and without softmax; rules with two slots and with one.
+                # with and without softmax; rules with two slots, with one and with three.
                 steps.train_kernel(hidden, loss, rule, which, real)
                 for which, hidden, loss, rule in zip(
                     reversed(steps.TILES[real.bitwidth // 8]),
@@ -148,6 +149,11 @@ def network_kernels(real):
                     (softmax, softmax),
                     (2, 1),
                     strict=True,
+                )
+            ]
+            + [
+                steps.train_kernel(
+                    ends[1], other, OPTIMIZER_CODES["amsgrad"], steps.TILES[real.bitwidth // 8][1], real
                 )
             ]
             + [
@@ -161,7 +167,7 @@ def network_kernels(real):
         ),
         "fill_table": (
             [steps.table_kernel(rule) for rule in range(len(RULES))],
-            (F64, F64, FLOAT, V, F64, types.Array(real, 2, "C")),
+            (F64, F64, FLOAT, V, F64, FLOAT, types.Array(real, 2, "C")),
             FEW,
         ),
     }

@@ -26,6 +26,7 @@ from fastnn.estimators.declaration import (
     parameter,
 )
 from fastnn.estimators.kmeans.base import BaseKMeans, Seed
+from fastnn.estimators.kmeans.conversion import KMeansToSklearn
 from fastnn.estimators.kmeans.parameters import N_INIT, KMeansParameters
 from fastnn.kernels.shared.arrays import plain
 from fastnn.kernels.shared.center_arguments import CenterRule, Motion
@@ -162,7 +163,7 @@ class GradientParameters(KMeansParameters):
 
 
 @estimator
-class GradKMeans(BaseKMeans, GradientParameters):
+class GradKMeans(KMeansToSklearn, BaseKMeans, GradientParameters):
     """K-means clustering by gradient descent on the sum of squared distances to the nearest centre.
 
     The assignment of points to centres is held constant when differentiating. By default each epoch goes
@@ -232,6 +233,7 @@ class GradKMeans(BaseKMeans, GradientParameters):
     """
 
     _seeds = _SEEDS
+    _counterpart = "KMeans"
     n_iter_: int
     n_steps_: int
     loss_curve_: list[float]

@@ -21,6 +21,7 @@ from fastnn.estimators.declaration import (
     parameter,
 )
 from fastnn.estimators.kmeans.base import BaseKMeans, Seed
+from fastnn.estimators.kmeans.conversion import KMeansFromSklearn, KMeansToSklearn
 from fastnn.estimators.kmeans.parameters import METRICS, N_INIT, KMeansParameters
 from fastnn.kernels.clustering import clustering_backend
 from fastnn.kernels.shared.threads import use_threads
@@ -118,7 +119,7 @@ class LloydParameters(KMeansParameters):
 
 
 @estimator
-class KMeans(CallbackSupport, BaseKMeans, LloydParameters):
+class KMeans(CallbackSupport, KMeansToSklearn, KMeansFromSklearn, BaseKMeans, LloydParameters):
     """K-means clustering by Lloyd's algorithm.
 
     The same parameters, attributes and results as ``sklearn.cluster.KMeans``.
@@ -182,6 +183,7 @@ class KMeans(CallbackSupport, BaseKMeans, LloydParameters):
     """
 
     _seeds = _SEEDS
+    _counterpart = "KMeans"
     n_iter_: int
 
     @_fit_context(prefer_skip_nested_validation=True)

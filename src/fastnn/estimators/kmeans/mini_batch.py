@@ -24,6 +24,7 @@ from fastnn.estimators.declaration import (
     parameter,
 )
 from fastnn.estimators.kmeans.base import BaseKMeans, Seed
+from fastnn.estimators.kmeans.conversion import KMeansFromSklearn, KMeansToSklearn
 from fastnn.estimators.kmeans.parameters import KMeansParameters
 from fastnn.kernels.shared.arrays import plain
 from fastnn.kernels.shared.threads import use_threads
@@ -136,7 +137,7 @@ class MiniBatchParameters(KMeansParameters):
 
 
 @estimator
-class MiniBatchKMeans(BaseKMeans, MiniBatchParameters):
+class MiniBatchKMeans(KMeansToSklearn, KMeansFromSklearn, BaseKMeans, MiniBatchParameters):
     """K-means clustering by mini-batches.
 
     The same parameters, attributes and results as ``sklearn.cluster.MiniBatchKMeans``.
@@ -191,6 +192,7 @@ class MiniBatchKMeans(BaseKMeans, MiniBatchParameters):
     """
 
     _seeds = _SEEDS
+    _counterpart = "MiniBatchKMeans"
     n_iter_: int
     n_steps_: int
     # What partial_fit goes on with; the names are scikit-learn's.

@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastnn.estimators.declaration import AT_LEAST_ONE, NOT_NEGATIVE, declared, estimator, one_of, parameter
 from fastnn.estimators.mlp.base import BaseMLP
+from fastnn.estimators.mlp.conversion import AutoencoderConversion
 from fastnn.estimators.mlp.layers import activation_names
 from fastnn.estimators.mlp.parameters import MLPParameters
 from fastnn.estimators.mlp.pretraining import pretrain
@@ -70,8 +71,9 @@ class AutoencoderParameters(MLPParameters):
         default="adam",
         kind=one_of(_SOLVERS),
         doc="""
-        How the loss is minimised: ``"adam"`` [3]_ and ``"sgd"`` step after every mini-batch, ``"lbfgs"`` is a
-        quasi-Newton method on all samples at once, which suits small data.
+        How the loss is minimised: ``"lbfgs"`` is a quasi-Newton method on all samples at once, which suits
+        small data; the others, of which ``"adam"`` is [3]_, step after every mini-batch, as those of
+        :class:`MLPRegressor`.
         """,
     )
     pretrain: str | None = parameter(
@@ -111,7 +113,9 @@ def _negative_error(X: Any, reconstruction: Any, *, sample_weight: Any = None) -
 
 
 @estimator
-class Autoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseMLP, AutoencoderParameters):
+class Autoencoder(
+    AutoencoderConversion, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseMLP, AutoencoderParameters
+):
     """Network that learns to give its inputs back, through a code of fewer numbers.
 
     An encoder makes a code of each sample, and a decoder the sample of its code [1]_. Both are trained

@@ -29,8 +29,10 @@ from fastnn.estimators.mlp.layers import (
 )
 from fastnn.estimators.mlp.learning_rates import check_learning_rates
 from fastnn.estimators.mlp.many import is_ensemble, mean_outputs, refuse_ensemble, refuse_many, wants_many
-from fastnn.estimators.mlp.members import Member, train_many
+from fastnn.estimators.mlp.members import FitArguments, Member, train_many
 from fastnn.estimators.mlp.parameters import MLPParameters
+from fastnn.estimators.mlp.soft_targets import SoftTargets
+from fastnn.estimators.mlp.solver_options import check_solver_options
 from fastnn.estimators.mlp.summary import SummaryMethods
 from fastnn.estimators.mlp.training import Following, fitted_attributes, remarks_on_a_fit, trained
 from fastnn.estimators.mlp.validation import NONE_GIVEN, GivenRows, check_validation, given_data
@@ -73,8 +75,10 @@ _OF_ONE_NETWORK = (*_OF_ONE_RUN, "_random_state", "_label_binarizer")
 # Parameters that a partial_fit of a fitted model, which scikit-learn lets pass, checks all the same.
 _CHECKED_ALWAYS = {
     *("dropout", "precision", "loss", "out_activation", "huber_delta", "quantile"),
+    *("class_weight", "label_smoothing"),
     *("noise", "tied_weights", "activation"),
     *("relu_grad_at_zero", "use_bias", "bias_learning_rate_factor", "accumulate_batches"),
+    *("weight_decay", "rho", "momentum_decay", "max_grad_norm", "l1_alpha", "average"),
     *("learning_rate", "learning_rate_decay", "warmup_epochs"),
     *("scoring", "callback"),
 }
@@ -102,6 +106,20 @@ class BaseMLP(CallbackSupport, SummaryMethods, Drafting, MLPParameters, BaseEsti
     @abstractmethod
     def _head(self) -> Head:
         """The output activation and the loss to train with."""
+
+    def _row_weights(
+        self,
+        Y: np.ndarray | OneHot,
+        sample_weight: np.ndarray | None,
+        dtype: np.dtype,
+        *,
+        trained_on: bool = True,
+    ) -> np.ndarray | None:
+        """Weights of rows, from those that are given for them; None for equal ones.
+
+        trained_on : whether the targets are those of the fit, which say what others count too
+        """
+        return sample_weight
 
     @abstractmethod
     def _decide(self, outputs: np.ndarray) -> np.ndarray:
@@ -177,7 +195,7 @@ class BaseMLP(CallbackSupport, SummaryMethods, Drafting, MLPParameters, BaseEsti
         if incremental:
             refuse_ensemble(self, "partial_fit")
         elif wants_many(self):
-            return train_many(self, X, y, sample_weight, given, tasks, _OF_ONE_NETWORK)
+            return train_many(self, FitArguments(X, y, sample_weight, classes, given), tasks, _OF_ONE_NETWORK)
         with use_threads(self.n_threads):
             first_fit = not hasattr(self, "coefs_")
             first_pass = first_fit or not (self.warm_start or incremental)
@@ -188,7 +206,8 @@ class BaseMLP(CallbackSupport, SummaryMethods, Drafting, MLPParameters, BaseEsti
             rows = given_data(self, given, data) if member is None else member.validation
             following = Following(rows, self.scoring, self.callback, tasks)
             if tasks is not None:
-                tasks.begin(self, X, y, sample_weight)
+                labels = self._scoring_target(data.Y) if isinstance(y, SoftTargets) else y
+                tasks.begin(self, X, labels, sample_weight)
             solution = self._solve(
                 network, data, rng, following, first_pass=first_pass, one_epoch=incremental
             )
@@ -272,6 +291,7 @@ class BaseMLP(CallbackSupport, SummaryMethods, Drafting, MLPParameters, BaseEsti
         )
         check_use(self)
         check_learning_rates(self, incremental)
+        check_solver_options(self)
         if is_classifier(self) and not SOLVERS[self.solver].classifies:
             able = [name for name, solver in SOLVERS.items() if solver.classifies]
             raise ValueError(
@@ -312,6 +332,7 @@ class BaseMLP(CallbackSupport, SummaryMethods, Drafting, MLPParameters, BaseEsti
                 )
         if sample_weight is not None:
             sample_weight = checked_weights(sample_weight, X, dtype)
+        sample_weight = self._row_weights(y, sample_weight, dtype)
         dropout = NO_DROPOUT
         if self.dropout > 0:  # else nothing is drawn, and all is as without the parameter
             # With an integer random_state each fit of a warm start draws the same number, and its steps count

@@ -12,13 +12,17 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, is_multilabe
 
 from fastnn.estimators.declaration import declared, estimator
 from fastnn.estimators.mlp.base import BaseMLP
+from fastnn.estimators.mlp.class_weights import ClassWeightParameters, weights_of_classes, weights_of_rows
+from fastnn.estimators.mlp.conversion import MLPConversion
 from fastnn.estimators.mlp.from_weights import FromWeights
 from fastnn.estimators.mlp.gradients import GradientMethods
-from fastnn.estimators.mlp.heads import ClassifierLoss, HeadParameters, classifier_head
+from fastnn.estimators.mlp.heads import ClassifierLoss, HeadParameters, classifier_head, with_smoothing
 from fastnn.estimators.mlp.many import ManyParameters, is_ensemble
 from fastnn.estimators.mlp.parameters import MLPParameters
+from fastnn.estimators.mlp.soft_targets import SoftFit, SoftTargets
 from fastnn.estimators.mlp.targets import as_vector
 from fastnn.estimators.sparse_rows import canonical_csr
+from fastnn.estimators.weights import checked_weights
 from fastnn.kernels import to_host, to_kind_of
 from fastnn.networks.one_hot import OneHot
 from fastnn.tables.activations import LOGISTIC
@@ -26,12 +30,16 @@ from fastnn.tables.losses import Head
 
 
 @declared
-class ClassifierParameters(MLPParameters, HeadParameters, ManyParameters, ClassifierLoss):
+class ClassifierParameters(
+    MLPParameters, HeadParameters, ManyParameters, ClassifierLoss, ClassWeightParameters
+):
     """What a classifier can be told."""
 
 
 @estimator
-class MLPClassifier(FromWeights, GradientMethods, ClassifierMixin, BaseMLP, ClassifierParameters):
+class MLPClassifier(
+    FromWeights, MLPConversion, GradientMethods, SoftFit, ClassifierMixin, BaseMLP, ClassifierParameters
+):
     """Multi-layer perceptron that classifies.
 
     A dense network trained by back-propagation [1]_, usually on the cross-entropy: softmax outputs for
@@ -43,6 +51,9 @@ class MLPClassifier(FromWeights, GradientMethods, ClassifierMixin, BaseMLP, Clas
     ----------
     classes_ : ndarray of shape (n_classes,)
         Class labels, sorted.
+    class_weight_ : ndarray of shape (n_classes,) or (n_outputs, 2)
+        Weight of each class in the last fit, for multi-label targets of 0 and of 1 for each label. Only with
+        ``class_weight``.
     loss_ : float
         Loss of the last epoch or iteration, penalty included.
     best_loss_ : float or None
@@ -76,7 +87,8 @@ class MLPClassifier(FromWeights, GradientMethods, ClassifierMixin, BaseMLP, Clas
         With ``n_init`` above 1, which of the networks has been kept, counted from 0.
     estimators_ : list of MLPClassifier of length ``ensemble``
         With ``ensemble`` the fitted networks. Then there is nothing else here but ``classes_``,
-        ``n_features_in_``, ``feature_names_in_``, ``n_outputs_`` and ``n_iter_``, one number for each.
+        ``class_weight_``, ``n_features_in_``, ``feature_names_in_``, ``n_outputs_`` and ``n_iter_``, one
+        number for each.
     n_features_in_ : int
         Features seen at fit.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -104,6 +116,8 @@ class MLPClassifier(FromWeights, GradientMethods, ClassifierMixin, BaseMLP, Clas
     .. [3] Kingma and Ba (2014), "Adam: a method for stochastic optimization", arXiv:1412.6980, algorithm 1.
     .. [4] Srivastava, Hinton, Krizhevsky, Sutskever and Salakhutdinov (2014), "Dropout: a simple way to
        prevent neural networks from overfitting", JMLR 15, 1929-1958.
+    .. [5] Szegedy, Vanhoucke, Ioffe, Shlens and Wojna (2016), "Rethinking the Inception architecture for
+       computer vision", CVPR, section 7.
 
     Examples
     --------
@@ -118,10 +132,13 @@ class MLPClassifier(FromWeights, GradientMethods, ClassifierMixin, BaseMLP, Clas
     """
 
     _score_function = staticmethod(accuracy_score)
+    _counterpart = "MLPClassifier"
 
     def _validate_input(
         self, X: Any, y: Any, classes: Any, incremental: bool, reset: bool
     ) -> tuple[Any, np.ndarray | OneHot]:
+        if isinstance(y, SoftTargets):
+            return self._validate_soft(X, y.P, classes, reset)
         first_call = (incremental or classes is not None) and _check_partial_fit_first_call(self, classes)
         X, y = self._validated(X, y, reset=reset)
         y = as_vector(y)
@@ -182,7 +199,27 @@ class MLPClassifier(FromWeights, GradientMethods, ClassifierMixin, BaseMLP, Clas
         return codes.astype(bool).reshape(-1, 1)
 
     def _head(self) -> Head:
-        return classifier_head(self.loss, self.out_activation, one_of_several=self._one_of_several)
+        head = classifier_head(self.loss, self.out_activation, one_of_several=self._one_of_several)
+        return with_smoothing(head, self.label_smoothing, len(self._label_binarizer.classes_))
+
+    def _row_weights(
+        self,
+        Y: np.ndarray | OneHot,
+        sample_weight: np.ndarray | None,
+        dtype: np.dtype,
+        *,
+        trained_on: bool = True,
+    ) -> np.ndarray | None:
+        if trained_on:
+            self.__dict__.pop("class_weight_", None)
+        if self.class_weight is None:
+            return sample_weight
+        if trained_on:
+            self.class_weight_: np.ndarray = weights_of_classes(
+                self.class_weight, Y, self.classes_, sample_weight
+            )
+        weights = weights_of_rows(self.class_weight_, Y)
+        return checked_weights(weights if sample_weight is None else weights * sample_weight, weights, dtype)
 
     @property
     def _one_of_several(self) -> bool:
@@ -201,6 +238,8 @@ class MLPClassifier(FromWeights, GradientMethods, ClassifierMixin, BaseMLP, Clas
     def _scoring_target(self, Y: np.ndarray | OneHot) -> Any:
         if isinstance(Y, OneHot):
             return self._label_binarizer.classes_[Y.codes]
+        if Y.dtype != np.bool_:  # of probabilities the most probable
+            return self._decide(Y)
         return self._label_binarizer.inverse_transform(Y)
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -259,6 +298,11 @@ class MLPClassifier(FromWeights, GradientMethods, ClassifierMixin, BaseMLP, Clas
         ValueError
             For invalid data, unknown classes or divergence, as in ``fit``.
         """
+        if isinstance(self.class_weight, str):
+            raise ValueError(
+                f"partial_fit does not support class_weight={self.class_weight!r}: the classes of all calls "
+                "would have to be counted. Give a mapping, which compute_class_weight of scikit-learn makes."
+            )
         classes = canonical_csr(to_host(classes), "classes")
         return self._fit(X, y, sample_weight, incremental=True, classes=classes)
 

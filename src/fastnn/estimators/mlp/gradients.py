@@ -33,8 +33,9 @@ class GradientMethods:
         """Loss on all rows and its gradient by back-propagation, with the present weights.
 
         It is the objective of ``fit``: the mean over samples of the loss summed over outputs, plus
-        ``0.5 * alpha * sum(W**2)`` divided by the number of samples; with sample weights the weighted sum of
-        the losses and the penalty are both divided by the sum of the weights. For the squared error of
+        ``0.5 * alpha * sum(W**2) + l1_alpha * sum(abs(W))`` divided by the number of samples; with sample
+        weights the weighted sum of the losses and the penalties are both divided by the sum of the weights,
+        among which ``class_weight`` counts: ``"balanced"`` by the present `y`. For the squared error of
         several outputs ``loss_``, which is scikit-learn's, is their mean instead. There is no dropout, and
         the estimator does not change.
 
@@ -193,7 +194,13 @@ def _objective(
         network.bias_rates = tuple(map(float, layers_with_bias(model, len(network.coefs))))
         yield (
             network,
-            network.bind(data.X, data.Y, sample_weight=data.sample_weight, alpha=model.alpha),
+            network.bind(
+                data.X,
+                data.Y,
+                sample_weight=data.sample_weight,
+                alpha=model.alpha,
+                l1_alpha=model.l1_alpha,
+            ),
         )
 
 

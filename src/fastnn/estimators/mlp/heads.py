@@ -1,13 +1,18 @@
 """Output layers and losses of the multi-layer perceptrons: parameters, and the head that they ask for."""
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from numbers import Real
+from typing import TYPE_CHECKING, cast
 
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from fastnn.estimators.declaration import POSITIVE, declared, one_of, parameter
+from fastnn.estimators.declaration import BELOW_ONE, POSITIVE, declared, one_of, parameter
 from fastnn.tables.activations import LOGISTIC, NAMES, SOFTMAX
 from fastnn.tables.losses import LOSSES, Head, head_of
+
+if TYPE_CHECKING:
+    from fastnn.estimators.mlp.regressor import RegressorParameters
 
 # The output activations of each loss, that of "auto" first.
 OF_A_CLASSIFIER = {"log_loss": (SOFTMAX, LOGISTIC.name), "squared_error": (LOGISTIC.name,)}
@@ -42,6 +47,15 @@ class ClassifierLoss:
         error of ``"logistic"`` outputs, averaged over them in ``loss_`` though summed in the gradient.
         """,
     )
+    label_smoothing: float = parameter(
+        BELOW_ONE,
+        default=0.0,
+        doc="""
+        Share ``e`` of each target, in [0, 1), that all classes have alike: softmax outputs of ``k`` classes
+        learn ``1 - e + e / k`` for the true class and ``e / k`` for the others [5]_, logistic outputs
+        ``1 - e / 2`` and ``e / 2``, as with ``k = 2``. ``loss_`` is that of these targets.
+        """,
+    )
 
 
 @declared
@@ -70,12 +84,16 @@ class RegressorLoss:
         ``huber_delta * (|e| - huber_delta / 2)``.
         """,
     )
-    quantile: float = parameter(
+    quantile: float | Sequence[float] = parameter(
         Interval(Real, 0, 1, closed="neither"),
+        "array-like",
         default=0.5,
+        kind="float or sequence of float",
         doc="""
         Which quantile ``loss="quantile"`` learns, between 0 and 1: ``e = y - prediction`` costs
-        ``quantile * e`` where it is positive, else ``(quantile - 1) * e``.
+        ``quantile * e`` where it is positive, else ``(quantile - 1) * e``. A sequence of rising ones is
+        learned for one target, with an output for each: ``predict`` gives them as columns, sorted in each
+        row so that they do not cross, and ``score`` the mean of their D^2. On the processor.
         """,
     )
 
@@ -122,3 +140,39 @@ def classifier_head(loss: str, out_activation: str, *, one_of_several: bool) -> 
             "and for multi-label targets out_activation must be 'auto' or 'logistic'."
         )
     return head_of("binary_log_loss")
+
+
+def with_smoothing(head: Head, smoothing: float, n_classes: int) -> Head:
+    """The head of a classifier whose targets are smoothed.
+
+    Parameters
+    ----------
+    head : Head
+    smoothing : float
+        Share of each target that all classes have alike.
+    n_classes : int
+        Those that softmax outputs have. A logistic output has two.
+    """
+    k = n_classes if head.output_activation == SOFTMAX else 2
+    return head._replace(class_targets=(smoothing / k, 1.0 - smoothing + smoothing / k))
+
+
+def several_quantiles(model: "RegressorParameters") -> tuple[float, ...] | None:
+    """The parameter ``quantile`` of a regressor where it is a sequence, else None.
+
+    Raises
+    ------
+    ValueError
+        The values are no quantiles, or do not rise, or ``loss`` is another.
+    """
+    given = model.quantile
+    if isinstance(given, Real):
+        return None
+    quantiles = tuple(cast(Sequence[float], given))
+    if not (quantiles and all(isinstance(q, Real) and 0 < q < 1 for q in quantiles)):
+        raise ValueError(f"quantile must be between 0 and 1, or a sequence of such numbers; got {given!r}.")
+    if any(q >= following for q, following in pairwise(quantiles)):
+        raise ValueError(f"A sequence of quantiles must rise, got quantile={given!r}.")
+    if model.loss != "quantile":
+        raise ValueError(f"quantile={given!r} needs loss='quantile', got loss={model.loss!r}.")
+    return tuple(map(float, quantiles))

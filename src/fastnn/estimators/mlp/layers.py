@@ -43,7 +43,7 @@ class LayerwiseParameters:
         default=1.0,
         doc="""
         Factor of the steps of the biases, for a learning rate of their own; with 0 they keep their first
-        values. For ``"adam"`` and ``"sgd"`` only.
+        values. For the stochastic solvers only.
         """,
     )
     accumulate_batches: int = parameter(
@@ -51,8 +51,8 @@ class LayerwiseParameters:
         default=1,
         doc="""
         Mini-batches whose gradients make one step. To rounding it is that of one batch so many times as
-        large, with the memory of a small one; the last step of an epoch may have fewer. For ``"adam"`` and
-        ``"sgd"`` only, and not on a GPU.
+        large, with the memory of a small one; the last step of an epoch may have fewer. For the
+        stochastic solvers only, and not on a GPU.
         """,
     )
 
@@ -204,5 +204,6 @@ def check_use(model: "BaseMLP") -> None:
         value = getattr(model, name, usual)  # an estimator need not have all of them
         if value != usual:
             raise ValueError(
-                f"{name}={value} needs solver='adam' or 'sgd': solver={model.solver!r} {reason}."
+                f"{name}={value} needs a solver of {list(STOCHASTIC_SOLVERS)}: solver={model.solver!r} "
+                f"{reason}."
             )

@@ -13,7 +13,9 @@ from sklearn.utils import check_random_state
 
 from fastnn.estimators.callbacks import Tasks
 from fastnn.estimators.draft import Remarks
+from fastnn.estimators.mlp.soft_targets import SoftTargets
 from fastnn.estimators.mlp.validation import GivenRows, check_validation, given_data
+from fastnn.estimators.weights import checked_weights
 from fastnn.kernels.shared.pacing import answer_stop
 from fastnn.kernels.shared.threads import threads_allowed, use_threads
 from fastnn.kernels.shared.user_warnings import kept_warnings
@@ -23,6 +25,16 @@ from fastnn.networks.side_by_side import side_by_side
 
 if TYPE_CHECKING:
     from fastnn.estimators.mlp.base import BaseMLP
+
+
+class FitArguments(NamedTuple):
+    """The arguments of a fit, as the user gave them."""
+
+    X: Any
+    y: Any
+    sample_weight: Any
+    classes: Any
+    given: GivenRows
 
 
 class Member(NamedTuple):
@@ -60,13 +72,7 @@ class _Outcome(NamedTuple):
 
 
 def train_many(
-    model: "BaseMLP",
-    X: Any,
-    y: Any,
-    sample_weight: Any,
-    given: GivenRows,
-    tasks: Tasks | None,
-    former: tuple[str, ...],
+    model: "BaseMLP", arguments: FitArguments, tasks: Tasks | None, former: tuple[str, ...]
 ) -> Remarks:
     """Train the networks of an estimator, and make it what they ask it to be.
 
@@ -74,8 +80,8 @@ def train_many(
     ----------
     model : estimator
         A draft, which gets the attributes of a fit.
-    X, y, sample_weight, given
-        As the user gave them. Rows are checked here, once for all.
+    arguments : FitArguments
+        Rows are checked here, once for all.
     tasks : Tasks or None
         Of all networks together.
     former : tuple of str
@@ -94,14 +100,12 @@ def train_many(
     for name in [name for name in vars(model) if name in former or _is_fitted(name)]:
         delattr(model, name)
     before = set(vars(model))
-    data, validation = _checked(model, X, y, given)
+    data, validation = _checked(model, arguments)
     learnt = {name: value for name, value in vars(model).items() if name not in before}
     if tasks is not None:
-        tasks.begin(model, X, y, sample_weight)
-
-    def train(draft: "BaseMLP") -> Remarks:
-        return draft._train(X, y, sample_weight, False, None, given, None)
-
+        y = arguments.y
+        labels = model._scoring_target(data[1]) if isinstance(y, SoftTargets) else y
+        tasks.begin(model, arguments.X, labels, arguments.sample_weight)
     parameters = model.get_params(deep=False)
     seeds = check_random_state(model.random_state).randint(2**31 - 1, size=m)
     with use_threads(model.n_threads):
@@ -112,7 +116,7 @@ def train_many(
         own = {"random_state": seed, "n_init": 1, "ensemble": None}
         member = type(model)(**(parameters | own))
         share = Member(number, n_threads // at_once, data, validation, calls)
-        jobs.append(partial(_fit_member, member, share, learnt, train, get_config()))
+        jobs.append(partial(_fit_member, member, share, learnt, arguments, get_config()))
     outcomes = side_by_side(jobs, at_once)
     remarks = (_keep_best if vars(model)["ensemble"] is None else _keep_all)(model, outcomes)
     if tasks is not None:
@@ -120,16 +124,20 @@ def train_many(
     return remarks
 
 
-def _checked(model: "BaseMLP", X: Any, y: Any, given: GivenRows) -> tuple[tuple[Any, Any], Data | None]:
+def _checked(model: "BaseMLP", arguments: FitArguments) -> tuple[tuple[Any, Any], Data | None]:
     """The user's rows, those for validation too, as every network takes them."""
-    check_validation(model, given, needs_y=model._has_targets)
-    X, y = model._validate_input(X, y, None, incremental=False, reset=True)
+    check_validation(model, arguments.given, needs_y=model._has_targets)
+    X, Y = model._validate_input(arguments.X, arguments.y, arguments.classes, incremental=False, reset=True)
     if isinstance(X, np.ndarray):
         X = np.ascontiguousarray(X)  # as the kernels take it: else each network would make a copy of its own
+    if isinstance(Y, np.ndarray) and Y.ndim == 1:
+        Y = Y.reshape(-1, 1)
+    weights = arguments.sample_weight
+    if weights is not None:
+        weights = checked_weights(weights, X, X.dtype)
     rows, _ = rows_and_backend(X)
-    if isinstance(y, np.ndarray) and y.ndim == 1:
-        y = y.reshape(-1, 1)
-    return (X, y), given_data(model, given, Data(rows, y, None))
+    of_training = Data(rows, Y, model._row_weights(Y, weights, X.dtype))
+    return (X, Y), given_data(model, arguments.given, of_training)
 
 
 def _how_many(model: Any) -> int:
@@ -155,12 +163,11 @@ def _fit_member(
     member: "BaseMLP",
     share: Member,
     learnt: dict[str, Any],
-    train: Callable[["BaseMLP"], Remarks],
+    arguments: FitArguments,
     config: dict[str, Any],
 ) -> _Outcome:
     """Fit a member, in a thread of its own.
 
-    train : does the fit of a draft, and returns what is to be told
     learnt : what the check of the data has left; config : scikit-learn's, which each thread has its own of
     """
     diverged: list[str] = []
@@ -170,7 +177,8 @@ def _fit_member(
         # Of the draft: the member keeps its parameters.
         draft._member, draft.n_threads = share, share.n_threads
         draft.callback = share.numbered(draft.callback)
-        remarks = train(draft)
+        X, y, sample_weight, classes, given = arguments
+        remarks = draft._train(X, y, sample_weight, False, classes, given, None)
         del draft._member
         if isinstance(remarks, Exception) and not isinstance(remarks, Warning):
             diverged.append(str(remarks))

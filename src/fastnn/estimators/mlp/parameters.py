@@ -19,6 +19,7 @@ from fastnn.estimators.mlp.first_weights import FirstWeightParameters
 from fastnn.estimators.mlp.layers import LayerwiseParameters
 from fastnn.estimators.mlp.learning_rates import LearningRateParameters
 from fastnn.estimators.mlp.reporting import ReportParameters
+from fastnn.estimators.mlp.solver_options import SolverOptionParameters
 from fastnn.estimators.mlp.validation import ValidationParameters
 from fastnn.networks.schedules import SCHEDULES
 from fastnn.networks.solvers import SOLVERS
@@ -27,7 +28,12 @@ from fastnn.tables.activations import DEFAULT, LAYER_ACTIVATIONS
 
 @declared
 class MLPParameters(
-    FirstWeightParameters, LayerwiseParameters, LearningRateParameters, ValidationParameters, ReportParameters
+    FirstWeightParameters,
+    LayerwiseParameters,
+    LearningRateParameters,
+    SolverOptionParameters,
+    ValidationParameters,
+    ReportParameters,
 ):
     """What every multi-layer perceptron can be told."""
 
@@ -58,8 +64,12 @@ class MLPParameters(
         default="adam",
         kind=one_of(SOLVERS),
         doc="""
-        How the loss is minimised: ``"adam"`` [3]_ and ``"sgd"`` step after every mini-batch, ``"lbfgs"`` is a
-        quasi-Newton method on all samples at once, which suits small data. ``"lm"``, Levenberg-Marquardt, is
+        How the loss is minimised: ``"adam"`` [3]_, ``"sgd"`` and five others step after every mini-batch;
+        ``"lbfgs"`` is a quasi-Newton method on all samples at once, which suits small data. ``"adamw"``
+        (Loshchilov and Hutter, 2019), ``"amsgrad"`` (Reddi, Kale and Kumar, 2018), ``"nadam"`` (Dozat, 2016)
+        and ``"rmsprop"`` (Tieleman and Hinton, 2012) are those of PyTorch, with its place of ``epsilon``.
+        ``"lion"`` (Chen et al., 2023) follows the sign of its momentum; it wants a third to a tenth of
+        Adam's ``learning_rate_init``, and ``beta_2=0.99``. ``"lm"``, Levenberg-Marquardt, is
         for :class:`MLPRegressor` with ``loss="squared_error"`` and small networks: each iteration solves a
         linear least-squares problem in all parameters, in float64 and on the processor. Its ``loss_`` and
         ``loss_curve_`` sum the errors over outputs, and never rise.
@@ -180,7 +190,10 @@ class MLPParameters(
     beta_1: float = parameter(
         BELOW_ONE,
         default=0.9,
-        doc="""Decay rates of the first and second moment of ``solver="adam"``, in [0, 1).""",
+        doc="""
+        Decay rates of the first and second moment of ``solver="adam"``, ``"adamw"``, ``"amsgrad"`` and
+        ``"nadam"``, in [0, 1); and those of ``"lion"``, of what it steps by and of what it keeps.
+        """,
     )
     beta_2: float = parameter(
         BELOW_ONE,
@@ -189,7 +202,7 @@ class MLPParameters(
     epsilon: float = parameter(
         POSITIVE,
         default=1e-8,
-        doc="""Added to the root of the second moment of ``solver="adam"``.""",
+        doc="""Added to the root of the second moment, by the solvers that have one.""",
     )
     n_iter_no_change: float = parameter(
         AT_LEAST_ONE,

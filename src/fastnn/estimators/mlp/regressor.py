@@ -4,15 +4,22 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import RegressorMixin, _fit_context
-from sklearn.metrics import r2_score
+from sklearn.metrics import d2_pinball_score, r2_score
 from sklearn.utils import check_array
 from sklearn.utils.metaestimators import available_if
 
 from fastnn.estimators.declaration import declared, estimator
 from fastnn.estimators.mlp.base import BaseMLP
+from fastnn.estimators.mlp.conversion import MLPConversion
 from fastnn.estimators.mlp.from_weights import FromWeights
 from fastnn.estimators.mlp.gradients import GradientMethods
-from fastnn.estimators.mlp.heads import OF_A_REGRESSOR, HeadParameters, RegressorLoss, output_activation
+from fastnn.estimators.mlp.heads import (
+    OF_A_REGRESSOR,
+    HeadParameters,
+    RegressorLoss,
+    output_activation,
+    several_quantiles,
+)
 from fastnn.estimators.mlp.many import ManyParameters
 from fastnn.estimators.mlp.parameters import MLPParameters
 from fastnn.estimators.mlp.targets import as_vector
@@ -25,7 +32,7 @@ class RegressorParameters(MLPParameters, HeadParameters, ManyParameters, Regress
 
 
 @estimator
-class MLPRegressor(FromWeights, GradientMethods, RegressorMixin, BaseMLP, RegressorParameters):
+class MLPRegressor(FromWeights, MLPConversion, GradientMethods, RegressorMixin, BaseMLP, RegressorParameters):
     """Multi-layer perceptron that predicts numbers.
 
     A dense network trained by back-propagation [1]_. Parameters, attributes and results are those of
@@ -44,7 +51,7 @@ class MLPRegressor(FromWeights, GradientMethods, RegressorMixin, BaseMLP, Regres
     learning_rate_curve_ : list of float
         Learning rate of the first step of each epoch; NaN for ``solver="lm"``, which has none.
     validation_scores_ : list of float or None
-        R squared on the validation rows, or what ``scoring`` says, after each epoch; None where there are
+        ``score`` of the validation rows, or what ``scoring`` says, after each epoch; None where there are
         none.
     validation_loss_curve_ : list of float or None
         Mean loss of the validation rows after each epoch, without the penalty.
@@ -109,7 +116,16 @@ class MLPRegressor(FromWeights, GradientMethods, RegressorMixin, BaseMLP, Regres
     True
     """
 
-    _score_function = staticmethod(r2_score)
+    _counterpart = "MLPRegressor"
+
+    def _score_function(self, y: Any, prediction: np.ndarray, *, sample_weight: Any = None) -> float:
+        quantiles = several_quantiles(self)
+        if quantiles is None:
+            return r2_score(y, prediction, sample_weight=sample_weight)
+        columns = zip(quantiles, prediction.T, strict=True)
+        return float(
+            np.mean([d2_pinball_score(y, one, sample_weight=sample_weight, alpha=q) for q, one in columns])
+        )
 
     def _validate_input(
         self, X: Any, y: Any, classes: Any, incremental: bool, reset: bool
@@ -119,6 +135,13 @@ class MLPRegressor(FromWeights, GradientMethods, RegressorMixin, BaseMLP, Regres
         if y.dtype.kind not in "biuf":  # dates
             raise TypeError(f"y must hold real numbers, got dtype {y.dtype}.")
         y = as_vector(y)
+        quantiles = several_quantiles(self)
+        if quantiles is not None:
+            if y.ndim > 1:
+                raise ValueError(
+                    f"quantile={self.quantile!r} is learned for one target, and y has {y.shape[1]} columns."
+                )
+            y = np.broadcast_to(y.reshape(-1, 1), (y.size, len(quantiles)))
         if self.loss == "poisson" and (y < 0).any():
             raise ValueError(f"Some value(s) of y are out of the valid range of the loss {self.loss!r}.")
         return X, y
@@ -127,13 +150,29 @@ class MLPRegressor(FromWeights, GradientMethods, RegressorMixin, BaseMLP, Regres
         output = output_activation(self.loss, self.out_activation, OF_A_REGRESSOR)
         head = head_of(self.loss, output)
         name = head.loss.parameter
-        return head if name is None else head._replace(parameter=float(getattr(self, name)))
+        if name is None:
+            return head
+        quantiles = several_quantiles(self)
+        return head._replace(parameter=float(getattr(self, name)) if quantiles is None else quantiles)
+
+    def _name_outputs(self, n_outputs: int, classes: Any, multilabel: bool) -> None:
+        super()._name_outputs(n_outputs, classes, multilabel)
+        quantiles = several_quantiles(self)
+        if quantiles is not None and len(quantiles) != n_outputs:
+            raise ValueError(
+                f"quantile={self.quantile!r} has {len(quantiles)} values, the network {n_outputs} outputs."
+            )
 
     def _decide(self, outputs: np.ndarray) -> np.ndarray:
+        if several_quantiles(self) is not None:
+            return np.sort(outputs, axis=1)
         return outputs.ravel() if outputs.shape[1] == 1 else outputs
 
+    def _to_average(self, outputs: np.ndarray) -> np.ndarray:
+        return outputs if several_quantiles(self) is None else np.sort(outputs, axis=1)
+
     def _scoring_target(self, Y: np.ndarray) -> np.ndarray:
-        return Y
+        return Y if several_quantiles(self) is None else Y[:, 0]
 
     @_fit_context(prefer_skip_nested_validation=True)
     def initialize(self, X, y):
@@ -199,12 +238,12 @@ class MLPRegressor(FromWeights, GradientMethods, RegressorMixin, BaseMLP, Regres
         Returns
         -------
         y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
-            Predictions; float32 where both X and the model are.
+            Predictions; float32 where both X and the model are. Of a sequence of quantiles a column for each.
         """
         return self._predict(X)
 
     def score(self, X, y, sample_weight=None):
-        """Coefficient of determination R^2 of the predictions.
+        """Coefficient of determination R^2 of the predictions; of several quantiles the mean of their D^2.
 
         Parameters
         ----------
@@ -218,5 +257,6 @@ class MLPRegressor(FromWeights, GradientMethods, RegressorMixin, BaseMLP, Regres
         Returns
         -------
         score : float
+            Where ``quantile`` is a sequence: the mean of :func:`sklearn.metrics.d2_pinball_score` over it.
         """
         return self._score(X, y, sample_weight)

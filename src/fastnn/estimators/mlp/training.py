@@ -1,7 +1,6 @@
 """Between an estimator of networks and the engine: parameters to settings, results to fitted attributes."""
 
 from collections.abc import Callable
-from copy import copy
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -160,10 +159,7 @@ def _former(model: "BaseMLP", network: Network) -> tuple[Optimizer, Constant] | 
     """A copy of the estimator's optimiser and schedule, where there is one that fits the network."""
     if not hasattr(model, "_optimizer") or model._optimizer.state.shape[1] != network.parameters.size:
         return None
-    optimizer = copy(model._optimizer)
-    optimizer.state = optimizer.state.astype(network.parameters.dtype)
-    optimizer.hyper = optimizer.hyper.copy()  # of a memory-mapped pickle it is read-only
-    return optimizer, model._schedule
+    return model._optimizer.copy(network.parameters.dtype), model._schedule
 
 
 def _labels(model: "BaseMLP", data: Data) -> Any:

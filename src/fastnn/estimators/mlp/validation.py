@@ -116,13 +116,14 @@ def given_data(model: "BaseMLP", given: GivenRows, data: Data) -> Data | None:
     dtype = data.X.dtype
     try:
         X, Y = reader._validate_input(given.X, given.y, None, incremental=True, reset=False)
+        if isinstance(Y, np.ndarray) and Y.ndim == 1:
+            Y = Y.reshape(-1, 1)
+        if Y.shape[1] != data.Y.shape[1]:
+            raise ValueError(f"y_val has {Y.shape[1]} outputs, but y has {data.Y.shape[1]}.")
         weights = None if given.sample_weight is None else checked_weights(given.sample_weight, X, dtype)
+        weights = reader._row_weights(Y, weights, dtype, trained_on=False)
     except ValueError as error:
         raise ValueError(f"Of X_val, y_val and sample_weight_val: {error}") from error
-    if isinstance(Y, np.ndarray) and Y.ndim == 1:
-        Y = Y.reshape(-1, 1)
-    if Y.shape[1] != data.Y.shape[1]:
-        raise ValueError(f"y_val has {Y.shape[1]} outputs, but y has {data.Y.shape[1]}.")
     if isinstance(Y, np.ndarray) and Y.dtype != np.bool_:
         Y = np.ascontiguousarray(Y, dtype)
     if issparse(X) and not isinstance(data.X, HostRows):

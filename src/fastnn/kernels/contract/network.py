@@ -84,7 +84,7 @@ class EngineNetwork(Protocol):
 
     @property
     def loss(self) -> Head:
-        """Entry of ``HEADS``, or one with another parameter or mean: the loss and the output activation."""
+        """Entry of ``HEADS``, or one with another parameter, mean or targets: loss and output activation."""
 
     @property
     def dropout(self) -> Dropout:
@@ -177,6 +177,7 @@ class NetworkBackend(Protocol[Taken]):
         *,
         sample_weight: np.ndarray | None = None,
         alpha: float = 0.0,
+        l1_alpha: float = 0.0,
         optimizer: Optimizer | None = None,
     ) -> BoundNetwork:
         """Prepare training. A change of the data in place afterwards may go unnoticed.
@@ -192,8 +193,10 @@ class NetworkBackend(Protocol[Taken]):
             A batch's loss is the weighted mean over its rows. A batch of zero weight changes nothing.
         alpha : float, default=0.0
             L2 penalty on the weights, ``0.5 alpha sum(W^2)``, divided by the batch's weight.
+        l1_alpha : float, default=0.0
+            L1 penalty on the weights, ``l1_alpha sum(|W|)``, divided by the same.
         optimizer : Optimizer, default=None
-            For ``run_epoch``, which updates its state and step count.
+            For ``run_epoch``, which updates its state, step count and average.
         """
 
     def outputs(

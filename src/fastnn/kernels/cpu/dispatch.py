@@ -14,7 +14,7 @@ from fastnn.kernels.compiler.linked import LoopTable
 from fastnn.kernels.shared.value_types import Float64s, Real, Reals
 from fastnn.tables.activations import ACTIVATIONS, IDENTITY
 from fastnn.tables.losses import HEADS, Head
-from fastnn.tables.optimizers import RULES, UpdateRule
+from fastnn.tables.optimizers import RULES, UpdateRule, on_three_slots
 
 
 def _value_loop(value: Callable[..., Any]) -> Any:
@@ -35,29 +35,38 @@ def _derivative_loop(derivative: Callable[..., Any]) -> Any:
     return loop
 
 
-def _update_loop(rule: UpdateRule) -> Any:
-    update = rule.update
-    if rule.n_slots == 2:
+@register_jitable
+def with_penalties(g, w, decay, l1):
+    """The gradient of a loss summed over rows, g, and of ``decay w^2 / 2 + l1 |w|``, at a weight."""
+    zero = type(w)(0)
+    return (g + decay * w) + (l1 if w > zero else (-l1 if w < zero else zero))
 
-        @register_jitable
-        def loop(
-            decay: Real, scale: Real, c0: Real, c1: Real, c2: Real, c3: Real, c4: Real, c5: Real,
-            w: Reals, g: Reals, s0: Reals, s1: Reals,
-        ) -> None:  # fmt: skip
-            for i in range(w.size):
-                gradient = (g[i] + decay * w[i]) * scale
-                w[i], s0[i], s1[i] = update(w[i], gradient, s0[i], s1[i], c0, c1, c2, c3, c4, c5)
 
-    else:
+def _update_loop(rule: UpdateRule, *, shrinks: bool) -> Any:
+    """shrinks : whether there are an L1 penalty and decoupled decay, which take time"""
+    step, n_slots = on_three_slots(rule), rule.n_slots
 
-        @register_jitable
-        def loop(
-            decay: Real, scale: Real, c0: Real, c1: Real, c2: Real, c3: Real, c4: Real, c5: Real,
-            w: Reals, g: Reals, s0: Reals, s1: Reals,
-        ) -> None:  # fmt: skip
-            for i in range(w.size):
-                gradient = (g[i] + decay * w[i]) * scale
-                w[i], s0[i], _ = update(w[i], gradient, s0[i], scale, c0, c1, c2, c3, c4, c5)
+    @register_jitable
+    def loop(
+        decay: Real, l1: Real, shrink: Real, scale: Real,
+        c0: Real, c1: Real, c2: Real, c3: Real, c4: Real, c5: Real,
+        w: Reals, g: Reals, s0: Reals, s1: Reals, s2: Reals,
+    ) -> None:  # fmt: skip
+        for i in range(w.size):
+            old = w[i]
+            if shrinks:
+                gradient = with_penalties(g[i], old, decay, l1) * scale
+                old -= shrink * old
+            else:
+                gradient = (g[i] + decay * old) * scale
+            w[i], s0[i], second, third = step(
+                old, gradient, s0[i], s1[i], s2[i], c0, c1, c2, c3, c4, c5
+            )  # fmt: skip
+            # Slots that a rule has not are others of its own.
+            if n_slots > 1:
+                s1[i] = second
+            if n_slots > 2:
+                s2[i] = third
 
     return loop
 
@@ -104,12 +113,23 @@ loss_loops = LoopTable(
     {f"{head.loss.name}_{head.output_activation}": _loss_loop(head) for head in HEADS},
 )
 
-# update_parameters(address, decay, scale, c0, ..., c5, w, g, s0, s1): one step on a range of parameters,
-# whose gradient is (g + decay w) scale.
-update_loops = LoopTable("update", {rule.name: _update_loop(rule) for rule in RULES})
+# update_parameters(address, decay, l1, shrink, scale, c0, ..., c5, w, g, s0, s1, s2): one step on a range of
+# parameters, whose gradient is (g + decay w) scale. Behind the loops of all rules come those that know the
+# other two numbers: to the gradient belongs l1 sign(w) too, and the step is one from w (1 - shrink).
+update_loops = LoopTable(
+    "update",
+    {rule.name: _update_loop(rule, shrinks=False) for rule in RULES}
+    | {f"{rule.name}_shrinking": _update_loop(rule, shrinks=True) for rule in RULES},
+)
 
 # step_coefficients(address, learning_rate, t, hyper, c): the numbers of step t, into c.
 coefficient_loops = LoopTable("coefficients", {rule.name: _coefficients_loop(rule) for rule in RULES})
+
+
+def update_address(code: int, dtype: Any, *, shrinks: bool = False) -> int:
+    """Where the loop of an update rule lies; `shrinks`, with L1 penalty and decoupled decay."""
+    return int(update_loops.address(code + shrinks * len(RULES), dtype))
+
 
 # What kernels call; Numba knows no attributes of Python objects.
 activate = activation_loops.call

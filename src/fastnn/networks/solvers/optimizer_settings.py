@@ -1,5 +1,6 @@
 """Settings of the solvers that go by mini-batches: which update rule, and with what numbers."""
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
@@ -34,6 +35,13 @@ class StochasticSettings(Settings, ABC):
         So many epochs in a row may be no better.
     accumulate_batches : int
         Batches whose gradients make a step together.
+    l1_alpha : float
+        L1 penalty.
+    max_grad_norm : float or None
+        To which a longer gradient is scaled down.
+    average : bool or float
+        Whether the mean of the parameters after all steps is what counts; or the rate of an average in which
+        former steps count less.
     """
 
     # Whether it heeds the schedules of scikit-learn's SGD, which its Adam ignores.
@@ -48,6 +56,9 @@ class StochasticSettings(Settings, ABC):
     shuffle: bool
     n_iter_no_change: float
     accumulate_batches: int
+    l1_alpha: float
+    max_grad_norm: float | None
+    average: bool | float
 
     @property
     @abstractmethod
@@ -68,6 +79,11 @@ class StochasticSettings(Settings, ABC):
             int(self.max_iter),
         )
 
+    @property
+    def decoupled_decay(self) -> float:
+        """Share of the weights that a step takes away, over the learning rate."""
+        return 0.0
+
     def optimizer(self, network: Network) -> Optimizer:
         """A new optimiser."""
         name, hyper = self.rule
@@ -77,6 +93,9 @@ class StochasticSettings(Settings, ABC):
             learning_rate=self.learning_rate_init,
             n_parameters=network.parameters.size,
             dtype=network.parameters.dtype,
+            weight_decay=self.decoupled_decay,
+            max_norm=math.inf if self.max_grad_norm is None else self.max_grad_norm,
+            average_rate=float(self.average),
         )
 
 
@@ -116,3 +135,87 @@ class AdamSettings(StochasticSettings):
     @property
     def rule(self) -> tuple[str, dict[str, float]]:
         return "adam", {"beta_1": self.beta_1, "beta_2": self.beta_2, "epsilon": self.epsilon}
+
+
+@dataclass(frozen=True)
+class AmsgradSettings(AdamSettings):
+    """Settings of AMSGrad, which has Adam's."""
+
+    @property
+    def rule(self) -> tuple[str, dict[str, float]]:
+        return "amsgrad", super().rule[1]
+
+
+@dataclass(frozen=True)
+class NadamSettings(AdamSettings):
+    """Settings of NAdam.
+
+    Parameters
+    ----------
+    momentum_decay : float
+    """
+
+    momentum_decay: float
+
+    @property
+    def rule(self) -> tuple[str, dict[str, float]]:
+        return "nadam", super().rule[1] | {"momentum_decay": self.momentum_decay}
+
+
+@dataclass(frozen=True)
+class AdamwSettings(AdamSettings):
+    """Settings of AdamW.
+
+    Parameters
+    ----------
+    weight_decay : float
+    """
+
+    weight_decay: float
+
+    @property
+    def rule(self) -> tuple[str, dict[str, float]]:
+        return "adamw", super().rule[1]
+
+    @property
+    def decoupled_decay(self) -> float:
+        return self.weight_decay
+
+
+@dataclass(frozen=True)
+class LionSettings(StochasticSettings):
+    """Settings of Lion.
+
+    Parameters
+    ----------
+    beta_1, beta_2, weight_decay : float
+    """
+
+    beta_1: float
+    beta_2: float
+    weight_decay: float
+
+    @property
+    def rule(self) -> tuple[str, dict[str, float]]:
+        return "lion", {"beta_1": self.beta_1, "beta_2": self.beta_2}
+
+    @property
+    def decoupled_decay(self) -> float:
+        return self.weight_decay
+
+
+@dataclass(frozen=True)
+class RmspropSettings(StochasticSettings):
+    """Settings of RMSprop.
+
+    Parameters
+    ----------
+    rho, epsilon : float
+    """
+
+    rho: float
+    epsilon: float
+
+    @property
+    def rule(self) -> tuple[str, dict[str, float]]:
+        return "rmsprop", {"alpha": self.rho, "epsilon": self.epsilon}

@@ -8,6 +8,7 @@ from sklearn.exceptions import ConvergenceWarning
 from fastnn.kernels.contract.network import BoundNetwork, EngineRows
 from fastnn.kernels.shared.user_warnings import warn
 from fastnn.networks.schedules import Constant
+from fastnn.networks.solvers.averaging import Averaging
 from fastnn.networks.solvers.interface import REMEDY, Problem, Solution, what_is_not_finite
 from fastnn.networks.solvers.monitor import EpochMonitor
 from fastnn.networks.solvers.optimizer_settings import StochasticSettings
@@ -35,12 +36,18 @@ def train_stochastic(problem: Problem, settings: StochasticSettings) -> Solution
     batch_size = _batch_size(settings.batch_size, n)
     n_updates = -(-n // (batch_size * settings.accumulate_batches))
     monitor = EpochMonitor(problem, settings.tol, settings.n_iter_no_change)
+    averaging = Averaging(network, optimizer)
     end = _End()
     bound = None
 
     def bind(X: EngineRows) -> BoundNetwork:
         return network.bind(
-            X, data.Y, sample_weight=data.sample_weight, alpha=settings.alpha, optimizer=optimizer
+            X,
+            data.Y,
+            sample_weight=data.sample_weight,
+            alpha=settings.alpha,
+            l1_alpha=settings.l1_alpha,
+            optimizer=optimizer,
         )
 
     try:
@@ -61,7 +68,8 @@ def train_stochastic(problem: Problem, settings: StochasticSettings) -> Solution
             first_rate = optimizer.learning_rate if rates is None else float(rates[0])
             progress.record_epoch(loss, n, first_rate)
             optimizer.epochs += 1
-            is_last = monitor.epoch(loss, first_rate)
+            with averaging.shown():
+                is_last = monitor.epoch(loss, first_rate)
             optimizer.learning_rate = schedule.after_epoch(optimizer.learning_rate, progress.t)
             if progress.has_stalled(settings.n_iter_no_change):
                 rate, note = schedule.when_stalled(optimizer.learning_rate)
@@ -74,11 +82,13 @@ def train_stochastic(problem: Problem, settings: StochasticSettings) -> Solution
                 break
         else:
             end.by_number = True
-        end.bound = None if end.broken else bound
+        # The last batch tells nothing of averaged parameters.
+        end.bound = None if end.broken or optimizer.average_rate else bound
     except KeyboardInterrupt:
         end.broken, end.interrupted = what_is_not_finite(network.parameters), True
     if bound is not None:
         bound.finish()
+    averaging.end()
     return _solution(problem, monitor, end, n, settings.max_iter, optimizer, schedule)
 
 

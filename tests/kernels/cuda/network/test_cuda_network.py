@@ -20,7 +20,7 @@ if find_spec("numba_cuda") is None:
 
 from fastnn.kernels.cuda.network import steps
 from fastnn.kernels.cuda.network.layer_by_layer import Gradients
-from fastnn.kernels.cuda.network.step_arguments import PENALTY, ROW, SCALE, signature
+from fastnn.kernels.cuda.network.step_arguments import PENALTY, ROW, SCALE, SHRINK, signature
 from fastnn.kernels.cuda.network.steps import Steps
 from fastnn.kernels.cuda.runtime.compat import SIMULATED
 from fastnn.kernels.cuda.tiles.plain_tile import SIDE
@@ -66,14 +66,14 @@ def test_gradients_over_rows(hidden, loss, dtype, weighted):
 
 def steps_beside_the_reference(
     hidden, loss, dtype, weighted, rule, sizes, n, batch_size, n_blocks=None, rate=0.0, before=0,
-    precision=None, tolerance=None,
+    precision=None, tolerance=None, shrink=0.0,
 ):  # fmt: skip
     """Two launches of steps against the reference's: parameters, losses and squares of the weights."""
     network, X, Y, weights, order = network_and_data(hidden, loss, dtype, sizes, n)
     dropout = Dropout(rate, 3 + (5 << 40))
     network.rate, network.seed = dropout
     code, entry = next((i, entry) for i, entry in enumerate(RULES) if entry.name == rule)
-    hyper, state = np.zeros(MAX_HYPER), np.zeros((2, network.parameters.size))
+    hyper, state = np.zeros(MAX_HYPER), np.zeros((3, network.parameters.size))
     hyper[: len(entry.hyper)] = list(entry.hyper.values())
     head = head_of(loss) if isinstance(loss, str) else loss
     steps = Steps(sizes, CODES[hidden], head, code, batch_size, dtype, precision)
@@ -95,7 +95,9 @@ def steps_beside_the_reference(
         losses.append((loss_here - 0.05 * squares / own.sum()) * own.sum())
         penalty += t * squares
         table[t - 1, :SCALE] = entry.coefficients(0.01, hyper, t)
-        table[t - 1, SCALE], table[t - 1, PENALTY] = 1 / own.sum(), t
+        table[t - 1, SCALE], table[t - 1, PENALTY], table[t - 1, SHRINK] = 1 / own.sum(), t, shrink
+        for W in network.coefs:
+            W -= shrink * W
         reference.RULES[rule](network.parameters, gradient, state, 0.01, t, *hyper)
     got, squares = on_device(np.full(2 * n_batches, np.nan)), on_device(np.zeros(steps.n_blocks))
     done = on_device(np.zeros(1, np.int64))
@@ -139,6 +141,14 @@ def test_dropout_of_large_tiles(dtype, chosen_tiles):
 @pytest.mark.parametrize("rule", [entry.name for entry in RULES])
 def test_steps_of_every_rule(rule):
     steps_beside_the_reference("relu", "log_loss", np.float64, False, rule, (2, 3, 2), 3, 2)
+
+
+@needs_device
+@pytest.mark.parametrize("rule", ["adamw", "amsgrad", "lion"])
+def test_steps_with_decoupled_decay(rule):
+    steps_beside_the_reference(
+        "tanh", "log_loss", np.float64, True, rule, (2, 3, 2), 3, 2, before=4, shrink=0.125
+    )
 
 
 @needs_device

@@ -12,7 +12,7 @@ from fastnn.kernels.cpu.clustering.movement import Movement, center_movement
 from fastnn.kernels.cpu.clustering.nearest import is_small
 from fastnn.kernels.cpu.clustering.passes import HostSweeps, seeding_flops
 from fastnn.kernels.cpu.clustering.sweep import sweep_flops
-from fastnn.kernels.cpu.dispatch import coefficient_loops, update_loops
+from fastnn.kernels.cpu.dispatch import coefficient_loops, update_address
 
 __all__ = [
     "HostSweeps",
@@ -44,5 +44,5 @@ __all__ = [
     "swap_tasks",
     "sweep_flops",
     "try_candidates",
-    "update_loops",
+    "update_address",
 ]

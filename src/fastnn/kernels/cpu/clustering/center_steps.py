@@ -65,8 +65,9 @@ def move_centers(rule, C, sums, counts, total, motion):
                 gradient[f] = centers.gradient_of(c[f], sums[j, f], n, factor)
             step_coefficients(rule.coefficients, rate, clock[j], hyper, numbers)
             update_parameters(
-                rule.update, 0.0, 1.0, numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], numbers[5],
-                c, gradient, slots[0, j], slots[1, j],
+                rule.update, 0.0, 0.0, 0.0, 1.0,
+                numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], numbers[5],
+                c, gradient, slots[0, j], slots[1, j], slots[1, j],
             )  # fmt: skip
         # Rows that cancel, or are zeros, give a centre no direction: it keeps its own.
         if on_sphere and not to_sphere(c):

@@ -7,7 +7,7 @@ from fastnn.kernels.cpu.dispatch import (
     coefficient_loops,
     derivative_loops,
     loss_loops,
-    update_loops,
+    update_address,
 )
 from fastnn.kernels.cpu.network.csr_layer import csr_forward_loops, csr_weights_loops
 from fastnn.kernels.cpu.network.dropout import dropout_loops
@@ -15,7 +15,7 @@ from fastnn.kernels.cpu.network.element_losses import element_losses
 from fastnn.kernels.cpu.network.last_batch import hidden_panels
 from fastnn.kernels.cpu.network.mlp import predict_rows, run_batches
 from fastnn.kernels.cpu.network.output import flag_loops, softmax_back_loops
-from fastnn.kernels.cpu.network.range_steps import RuleStep, step_on_ranges
+from fastnn.kernels.cpu.network.range_steps import Ranges, RuleStep, step_on_ranges
 from fastnn.kernels.cpu.network.step_buffers import (
     DONE,
     LOSS,
@@ -50,6 +50,7 @@ __all__ = [
     "LayerStack",
     "LossTargets",
     "OrderedRows",
+    "Ranges",
     "RuleStep",
     "SquaredErrors",
     "StepBuffers",
@@ -70,7 +71,7 @@ __all__ = [
     "run_batches",
     "softmax_back_loops",
     "step_on_ranges",
-    "update_loops",
+    "update_address",
     "weighted_errors",
 ]
 

@@ -22,11 +22,11 @@ import numpy as np
 from numba.extending import register_jitable
 
 from fastnn.kernels.compiler.linked import NOTHING, LoopTable
-from fastnn.kernels.cpu.dispatch import activate, update_parameters
-from fastnn.kernels.cpu.network.panel_products import sum_of_squares
+from fastnn.kernels.cpu.dispatch import activate
 from fastnn.kernels.cpu.network.panels import copy_elements, fill_ones, lanes_of_rows, panel_width, row_stride
-from fastnn.kernels.cpu.network.step_buffers import WEIGHT, StepBuffers
+from fastnn.kernels.cpu.network.step_buffers import StepBuffers
 from fastnn.kernels.cpu.network.structures import LayerStack, LossTargets, OrderedRows, UpdatePlan
+from fastnn.kernels.cpu.network.updates import clips, tile_sums, update_tiles
 from fastnn.kernels.shared.value_types import Int32s, Int64s, Reals
 from fastnn.kernels.simd.denormals import flush_subnormals, restore_subnormals
 from fastnn.kernels.simd.tile import TILE_ROWS, TilePanel, combine_rows, tile_columns, vector_width
@@ -209,30 +209,17 @@ def _csr_weights(
     )
     if first_feature < last_feature:
         columns_of_batch(first_feature, last_feature, first, n, rows, entries)
-    parameters, state, c = model.parameters, training.state, buffers.step
-    real = parameters.dtype.type
-    decay, scale = real(targets.alpha), real(1.0 / buffers.sums[WEIGHT])
-    stride = row_stride(n_out, parameters)
+    stride = row_stride(n_out, model.parameters)
     while tile < stop:
         row, end = tile * TILE_ROWS, min((tile + 1) * TILE_ROWS, n_in + 1)
         begin = model.w_at[0] + row * n_out
-        passing = update and not add
+        passing = update and not add and not clips(training)
         gradient, at = (buffers.scratch[worker], np.int64(0)) if passing else (training.gradient, begin)
         gradient_of_rows(row, end, n_in, n_out, n, entries, buffers.columns_at[1], stride, add, gradient, at)
         if update:
-            last = model.w_at[0] + min(end, n_in) * n_out
-            if decay > 0:
-                buffers.squares[tile] = sum_of_squares(parameters[begin:last])
-            # The rows of W, then b, if its row is in this tile: b has no penalty.
-            for is_bias in range(2 if end > n_in and training.bias_rates[0] > 0 else 1):
-                rate = c[0] * training.bias_rates[0] if is_bias else c[0]
-                update_parameters(
-                    training.update, real(0) if is_bias else decay, scale,
-                    rate, c[1], c[2], c[3], c[4], c[5],
-                    parameters[begin:last], gradient[at : at + last - begin],
-                    state[0, begin:last], state[state.shape[0] - 1, begin:last],
-                )  # fmt: skip
-                at, begin, last = at + last - begin, last, last + n_out
+            tile_sums(model, targets, training, buffers, 0, tile, tile, gradient, at)
+            if not clips(training):
+                update_tiles(model, targets, training, buffers, 0, tile, 1, gradient, at)
         tile += 1
     restore_subnormals(former)
 

@@ -1,6 +1,7 @@
 """The training step of a multi-layer perceptron, and its forward pass, on the products of ``panel_products``.
 
-One step is two phases, which a team of workers goes through (``team``)::
+One step is two phases, which a team of workers goes through (``team``), and a third where gradients are
+clipped, whose norm the updates then wait for (``updates``)::
 
     rows     for each chunk of the batch's samples: gather, forward through every layer, loss and dz,
              backward through every layer down to the first
@@ -25,7 +26,7 @@ from numba.extending import register_jitable
 
 from fastnn.kernels.compiler.jit import parallel_jit
 from fastnn.kernels.compiler.linked import NOTHING, linked
-from fastnn.kernels.cpu.dispatch import step_coefficients, update_parameters
+from fastnn.kernels.cpu.dispatch import step_coefficients
 from fastnn.kernels.cpu.network.csr_layer import csr_forward, csr_weights
 from fastnn.kernels.cpu.network.dropout import drop_units
 from fastnn.kernels.cpu.network.output import TargetPlaces, loss_and_gradient, softmax, softmax_back
@@ -35,7 +36,6 @@ from fastnn.kernels.cpu.network.panel_products import (
     LayerPass,
     layer_backward,
     layer_forward,
-    sum_of_squares,
     weight_gradient,
 )
 from fastnn.kernels.cpu.network.panels import (
@@ -48,6 +48,8 @@ from fastnn.kernels.cpu.network.panels import (
 from fastnn.kernels.cpu.network.step_buffers import (
     DONE,
     LOSS,
+    SHARE,
+    SHRINK,
     STEPS,
     TOTAL,
     TOTAL_WEIGHT,
@@ -72,9 +74,14 @@ from fastnn.kernels.cpu.network.team import (
     open_phase,
     wait_for_phase,
 )
+from fastnn.kernels.cpu.network.updates import clips, set_clip, tile_sums, update_task, update_tiles
 from fastnn.kernels.shared.value_types import Reals
 from fastnn.kernels.simd.denormals import flush_subnormals, restore_subnormals
 from fastnn.kernels.simd.tile import TILE_ROWS, vector_width
+from fastnn.tables.optimizers import average_share
+
+# Phases of a batch. Updates have one where they wait for the gradient's norm.
+_ROWS, _WEIGHTS = range(2)
 
 
 @register_jitable
@@ -204,9 +211,7 @@ def _weights_task(
 ):  # fmt: skip
     """The weights' phase, for the tiles tile : stop: their gradients, += with `add`, and with `update` it."""
     former = flush_subnormals()
-    parameters, gradient, tiles = model.parameters, training.gradient, buffers.tiles
-    real = parameters.dtype.type
-    decay, scale = real(targets.alpha), real(1.0 / buffers.sums[WEIGHT])
+    gradient, tiles = training.gradient, buffers.tiles
     while tile < stop:
         layer, t = tiles[tile, 0], tiles[tile, 1]
         count = 1
@@ -225,24 +230,11 @@ def _weights_task(
                 part, add, buffers.in_lanes, buffers.in_columns, gradient, buffers.scratch[worker]
             )
         if update:
-            end = min(end, w_at + n_in * n_out)
-            c, state = buffers.step, training.state
-            if decay > 0:
-                for i in range(count):
-                    here = begin + i * TILE_ROWS * n_out
-                    buffers.squares[tile + i] = sum_of_squares(
-                        parameters[here : min(here + TILE_ROWS * n_out, end)]
-                    )
-            # The rows of W, then b, if its row is among these tiles: b has no penalty.
-            has_bias = (t + count) * TILE_ROWS > n_in and training.bias_rates[layer] > 0
-            for is_bias in range(2 if has_bias else 1):
-                rate = c[0] * training.bias_rates[layer] if is_bias else c[0]
-                update_parameters(
-                    training.update, real(0) if is_bias else decay, scale,
-                    rate, c[1], c[2], c[3], c[4], c[5], parameters[begin:end], gradient[begin:end],
-                    state[0, begin:end], state[state.shape[0] - 1, begin:end],
-                )  # fmt: skip
-                begin, end = end, end + n_out
+            for i in range(count):
+                at = begin + i * TILE_ROWS * n_out
+                tile_sums(model, targets, training, buffers, layer, tile + i, t + i, gradient, at)
+            if not clips(training):
+                update_tiles(model, targets, training, buffers, layer, t, count, gradient, begin)
         tile += count
     restore_subnormals(former)
 
@@ -276,6 +268,8 @@ def _after_rows(model, rows, targets, training, buffers, first, n, place, learn,
         step_coefficients(
             training.coefficients, learning_rate, buffers.counts[STEPS], training.hyper, buffers.step
         )
+        buffers.sums[SHRINK] = learning_rate * training.weight_decay
+        buffers.sums[SHARE] = average_share(training.average_rate, buffers.counts[STEPS])
     return True
 
 
@@ -287,18 +281,23 @@ def _after_weights(targets, buffers, n, learn):
         penalty = 0.0
         for tile in range(buffers.squares.size):
             penalty += buffers.squares[tile]
+        if targets.l1_alpha > 0:
+            magnitude = 0.0
+            for tile in range(buffers.magnitudes.size):
+                magnitude += buffers.magnitudes[tile]
+            loss += targets.l1_alpha * magnitude
         loss = (loss + 0.5 * targets.alpha * penalty) / weight * n
     buffers.sums[TOTAL] += loss
     buffers.sums[TOTAL_WEIGHT] += weight
 
 
 @register_jitable
-def _phase_or_end(phase, n_batches, buffers):
+def _phase_or_end(phase, n_phases, n_batches, buffers):
     """The phase, counting the batches before it; FINISHED if there is none or the loss is NaN."""
     if np.isnan(buffers.sums[LOSS]):
         return FINISHED
-    buffers.counts[DONE] = phase // 2
-    return phase if phase // 2 < n_batches else FINISHED
+    buffers.counts[DONE] = phase // n_phases
+    return phase if phase // n_phases < n_batches else FINISHED
 
 
 @linked("train-worker")
@@ -306,18 +305,23 @@ def _train_worker(
     worker: int, run: BatchRun, model: LayerStack, rows: OrderedRows, targets: LossTargets,
     training: UpdatePlan, buffers: StepBuffers,
 ):  # fmt: skip
-    """A worker's part of ``run_batches``: phase 2 i is the rows' phase of batch i, 2 i + 1 its weights'."""
+    """A worker's part of ``run_batches``.
+
+    Of the phases of a batch the first is the rows', the second the weights', and a third the updates', where
+    these do not follow in the second.
+    """
     signals, learn = buffers.signals, run.learn
+    n_phases = 3 if clips(training) else 2
     phase = open_phase(signals)
     while phase != FINISHED:
-        is_weights = phase % 2 == 1
-        n_chunks = buffers.cuts.size - 1 if is_weights else buffers.row_chunks
+        kind = phase % n_phases
+        n_chunks = buffers.row_chunks if kind == _ROWS else buffers.cuts.size - 1
         chunk = next_chunk(signals, phase, worker * n_chunks // run.n_workers, n_chunks)
         if chunk < 0:
             if not wait_for_phase(signals, phase, run.patience):
                 return
         else:
-            batch = run.first_batch + phase // 2
+            batch = run.first_batch + phase // n_phases
             first = batch * run.batch_size
             n = min(run.batch_size, run.n_samples - first)
             # Batches whose gradients make an update together begin where the first of them does.
@@ -326,7 +330,7 @@ def _train_worker(
                 place + run.batch_size == run.accumulate * run.batch_size or first + n == run.n_samples
             )
             add = place > 0 or not learn
-            if is_weights:
+            if kind == _WEIGHTS:
                 tile, stop = buffers.cuts[chunk], buffers.cuts[chunk + 1]
                 if rows.weights != NOTHING:
                     csr_weights(
@@ -335,19 +339,27 @@ def _train_worker(
                     )  # fmt: skip
                     tile = max(tile, min(stop, model.sizes[0] // TILE_ROWS + 1))
                 _weights_task(worker, tile, stop, model, targets, training, buffers, n, add, update)
-            else:
+            elif kind == _ROWS:
                 _rows_task(worker, chunk, model, rows, targets, training, buffers, first, n, place)
+            else:
+                update_task(buffers.cuts[chunk], buffers.cuts[chunk + 1], model, targets, training, buffers)
             if finish_chunk(signals, n_chunks):
                 following = phase + 1
-                if is_weights:
+                if kind == _WEIGHTS:
                     if update or not learn:
                         _after_weights(targets, buffers, place + n, learn)
-                elif not _after_rows(
+                    if update and clips(training):
+                        set_clip(training, buffers)
+                    else:
+                        following = phase - kind + n_phases
+                elif kind == _ROWS and not _after_rows(
                     model, rows, targets, training, buffers, first, n, place, learn, update,
                     run.rates[min(batch // run.accumulate, run.rates.size - 1)],
                 ):  # fmt: skip
-                    following = phase + 2
-                enter_phase(signals, _phase_or_end(following, run.last_batch - run.first_batch, buffers))
+                    following = phase + n_phases
+                enter_phase(
+                    signals, _phase_or_end(following, n_phases, run.last_batch - run.first_batch, buffers)
+                )
         phase = open_phase(signals)
 
 

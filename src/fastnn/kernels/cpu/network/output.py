@@ -62,17 +62,21 @@ softmax_back = softmax_back_loops.call
 
 @register_jitable
 def _gather_flags(
-    n_units: int, first: int, samples: int, panel: int, order: Int64s, codes: Int32s, out: Reals,
+    n_units: int, first: int, samples: int, panel: int, order: Int64s, codes: Int32s, values: Reals,
+    out: Reals,
 ):  # fmt: skip
-    """out[j, i] = flag order[first + i] * n_units + j, for i < panel; from `samples` on the last one's again.
+    """out[j, i] = what flag order[first + i] * n_units + j stands for, for i < panel.
+
+    From `samples` on the last sample's again.
 
     codes : array of int32   # IN: flag f is bit f % 32 of element f // 32
+    values : array (2,)   # IN: what flags 0 and 1 stand for
     """
     for i in range(panel):
         at = order[first + min(i, samples - 1)] * n_units
         for j in range(n_units):
             flag = at + j
-            out[j * panel + i] = (codes[flag // 32] >> (flag % 32)) & 1
+            out[j * panel + i] = values[(codes[flag // 32] >> (flag % 32)) & 1]
 
 
 # gather_flags(address, ...), with address = flag_loops.address(0, dtype): compiled where targets are flags.
@@ -104,19 +108,26 @@ def loss_and_gradient(
     row_loss : array (n_samples,)   # OUT
         Summed in float64: a batch's loss decides when training stops.
     """
-    columns, parameter = tile_columns(in_lanes), in_lanes.dtype.type(targets.parameter)
+    columns, parameters = tile_columns(in_lanes), targets.parameters
     for s in range(start, stop, columns):
         panel = panel_width(in_lanes, stop - s)
         samples = min(panel, stop - s)
         base, cells = lanes_at + s * (n_units + 1), n_units * panel
         if targets.flags != NOTHING:
-            gather_flags(targets.flags, n_units, first + s, samples, panel, order, targets.codes, staging)
+            gather_flags(
+                targets.flags, n_units, first + s, samples, panel, order, targets.codes, targets.y, staging
+            )
         else:
             for block in range(0, panel, vector_width(in_lanes)):
                 rows = min(vector_width(in_lanes), samples - block)
                 at = places.first + s + block
                 tile_gather(rows, places.starts, at, n_units, targets.y, places.stride, staging, block, panel)
-        losses_and_dz(targets.loss, staging[:cells], in_lanes[base : base + cells], parameter)
+        if parameters.size == 1:
+            losses_and_dz(targets.loss, staging[:cells], in_lanes[base : base + cells], parameters[0])
+        else:
+            for j in range(n_units):
+                outputs = in_lanes[base + j * panel : base + (j + 1) * panel]
+                losses_and_dz(targets.loss, staging[j * panel : (j + 1) * panel], outputs, parameters[j])
         losses = row_loss[s : s + samples]
         for i in range(samples):
             losses[i] = 0.0

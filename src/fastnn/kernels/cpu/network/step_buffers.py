@@ -30,8 +30,9 @@ _TRAVEL = 2
 DONE, STEPS = range(2)
 # Places in `sums`: of the last batch, the summed loss (where it is NaN, nothing came after it) and the
 # weight of the rows; of all batches, the losses (with ``learn`` each the mean with penalty, times the rows)
-# and the weights.
-LOSS, WEIGHT, TOTAL, TOTAL_WEIGHT = range(4)
+# and the weights; and of the step, the share that weights lose, the factor that clips the gradient, and the
+# share of the parameters in their average.
+LOSS, WEIGHT, TOTAL, TOTAL_WEIGHT, SHRINK, CLIP, SHARE = range(7)
 _LINE = 64  # bytes of a cache line
 _TILE_ROWS, _TILE_VECTORS = ROW.tile_rows, ROW.tile_vectors
 
@@ -57,10 +58,12 @@ class StepBuffers(NamedTuple):
     places: Int64s
     samples: Int32s  # WORK (entries of a batch,): the samples of these entries
     row_loss: Float64s  # WORK (capacity,)
-    squares: Float64s  # WORK (n_tiles,)
+    squares: Float64s  # WORK (n_tiles,): of W
+    magnitudes: Float64s  # WORK (n_tiles,): with an L1 penalty, of W
+    gradient_squares: Float64s  # WORK (n_tiles,): where gradients are clipped, of these
     signals: Int64s  # WORK, of ``team``
     counts: Int64s  # INOUT (2,), see DONE
-    sums: Float64s  # INOUT (4,), see LOSS
+    sums: Float64s  # INOUT (7,), see LOSS
     step: Reals  # WORK (N_COEFFICIENTS,): the numbers of the optimiser's step
 
     def on_one_thread(self) -> "StepBuffers":
@@ -216,8 +219,10 @@ def new_step_buffers(
         samples=aligned_empty((n_entries or 0,), np.int32),
         row_loss=np.empty(capacity),
         squares=np.zeros(len(tiles)),
+        magnitudes=np.zeros(len(tiles)),
+        gradient_squares=np.zeros(len(tiles)),
         signals=aligned_empty((signals_size(max(chunks, cuts.size - 1)),), np.int64),
         counts=np.zeros(2, np.int64),
-        sums=np.zeros(4),
+        sums=np.zeros(7),
         step=np.zeros(N_COEFFICIENTS, dtype),
     )

@@ -35,14 +35,16 @@ class LossTargets(NamedTuple):
     """What is learned."""
 
     # Rows of numbers, (n, n_outputs), with no `codes`; or a vector of which every row's targets are a piece.
+    # Of flags the two targets that they stand for.
     y: Reals  # IN, flat
     codes: Int32s  # IN (n,): where in `y` each row's piece begins; or the flags
     flags: int  # address of the loop of targets that are flags, 32 to a code, of ``output``; or NOTHING
     weights: Reals  # IN (n,), or empty: all 1
     loss: int  # address of the loop of the loss, for the output's activation
-    parameter: float  # of the loss
+    parameters: Reals  # IN (1,) or (n_outputs,): of the loss, for all outputs or for each
     loss_scale: float  # factor of the summed loss
     alpha: float  # L2 penalty
+    l1_alpha: float  # L1 penalty
 
 
 class UpdatePlan(NamedTuple):
@@ -57,6 +59,10 @@ class UpdatePlan(NamedTuple):
     hyper: Float64s  # IN (MAX_HYPER,)
     gradient: Reals  # OUT (n_parameters,)
     state: Reals2D  # INOUT (n_slots, n_parameters)
+    weight_decay: float  # decoupled: times the learning rate, the share that weights lose before a step
+    max_norm: float  # to which a longer gradient is scaled down; infinite for any length
+    average_rate: float  # of ``fastnn.tables.optimizers.average_share``
+    average: Float64s  # INOUT (n_parameters,): of the parameters after each step; or empty
     drop: int  # address of the loop of dropout; NOTHING without
     threshold: int  # of ``fastnn.tables.dropout.Dropout``
     scale: float

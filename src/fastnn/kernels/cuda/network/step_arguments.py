@@ -9,8 +9,9 @@ from fastnn.kernels.cuda.runtime.structures import structure_type
 from fastnn.kernels.shared.value_types import Float64s, Int64s, Real, Reals, Reals2D, value_type
 from fastnn.tables.optimizers import N_COEFFICIENTS
 
-# A row of the table of steps: the rule's coefficients, the gradient's factor, the penalty's.
-SCALE, PENALTY, ROW = N_COEFFICIENTS, N_COEFFICIENTS + 1, N_COEFFICIENTS + 2
+# A row of the table of steps: the rule's coefficients, the gradient's factor, the penalty's, and the share
+# that weights lose before the step.
+SCALE, PENALTY, SHRINK, ROW = range(N_COEFFICIENTS, N_COEFFICIENTS + 4)
 
 
 class Batches(NamedTuple):
@@ -37,11 +38,12 @@ class LayerLayout(NamedTuple):
 
 
 class Parameters(NamedTuple):
-    """The parameters (n_parameters,), and the update rule's state; with one slot both are the same."""
+    """The parameters (n_parameters,), and the update rule's state; for slots that it has not others stand."""
 
     w: Reals
     first_slot: Reals
     second_slot: Reals
+    third_slot: Reals
 
 
 class Units(NamedTuple):

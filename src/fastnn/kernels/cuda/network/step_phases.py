@@ -11,14 +11,14 @@ import numpy as np
 
 from fastnn.kernels.cuda import scalars as scalars  # what the registry's functions are, in kernels
 from fastnn.kernels.cuda.network.output import loss_of_sample, softmax_of_sample
-from fastnn.kernels.cuda.network.step_arguments import PENALTY, SCALE
+from fastnn.kernels.cuda.network.step_arguments import PENALTY, SCALE, SHRINK
 from fastnn.kernels.cuda.runtime.compat import cuda, device_function
 from fastnn.kernels.cuda.tiles.tile import places, product
 from fastnn.kernels.cuda.tiles.tile_shape import Factor, Tile
 from fastnn.tables.activations import ACTIVATIONS, CODES, IDENTITY, SOFTMAX
 from fastnn.tables.dropout import is_dropped
 from fastnn.tables.losses import HEADS
-from fastnn.tables.optimizers import RULES
+from fastnn.tables.optimizers import RULES, on_three_slots
 
 _dropped = device_function(is_dropped)
 
@@ -172,8 +172,8 @@ def update_phase(rule: int, tile: Tile, real: Any) -> Any:
     the step.
     """
     add_up = product(tile, real, turn_a=True, ones=True)
-    update = device_function(RULES[rule].update)
-    two = RULES[rule].n_slots == 2
+    update = device_function(on_three_slots(RULES[rule]))
+    n_slots = RULES[rule].n_slots
     n_rows, n_columns, height, width = tile.rows, tile.columns, tile.height, tile.width
     origin, own_row, own_column, _ = places(tile)
 
@@ -181,14 +181,15 @@ def update_phase(rule: int, tile: Tile, real: Any) -> Any:
     def update_layer(layer, in_at, n, step, layout, parameters, units, steps, decay, tiles, penalty):
         n_in, n_out = layout.sizes[layer], layout.sizes[layer + 1]
         w_at, out_at = layout.w_at[layer], layout.a_at[layer + 1]
-        w, s0, s1, dots = parameters.w, parameters.first_slot, parameters.second_slot, tiles.dots
+        w, dots = parameters.w, tiles.dots
+        s0, s1, s2 = parameters.first_slot, parameters.second_slot, parameters.third_slot
         bias_rate = layout.bias_rates[layer]
         count, across = count_tiles(n_in + 1, n_out, height, width)
         for at in range(cuda.gridDim.x - 1 - cuda.blockIdx.x, count, cuda.gridDim.x):
             row, column = at // across * height, at % across * width
             inputs, gradients = Factor(units.A, in_at, n_in), Factor(units.D, out_at, n_out)
             add_up(row, column, n_in + 1, n_out, n, inputs, gradients, w, w, tiles)
-            scale = steps[step, SCALE]
+            scale, shrink = steps[step, SCALE], steps[step, SHRINK]
             c0, c1, c2 = steps[step, 0], steps[step, 1], steps[step, 2]
             c3, c4, c5 = steps[step, 3], steps[step, 4], steps[step, 5]
             squares = 0.0
@@ -204,12 +205,18 @@ def update_phase(rule: int, tile: Tile, real: Any) -> Any:
                         if r < n_in:
                             gradient += decay * old
                             squares += np.float64(old) * np.float64(old)
+                            old -= shrink * old
                         gradient *= scale
-                        second = s1[e] if two else gradient
+                        second = s1[e] if n_slots > 1 else gradient
+                        third = s2[e] if n_slots > 2 else gradient
                         rate = c0 if r < n_in else c0 * bias_rate
-                        w[e], s0[e], second = update(old, gradient, s0[e], second, rate, c1, c2, c3, c4, c5)
-                        if two:
+                        w[e], s0[e], second, third = update(
+                            old, gradient, s0[e], second, third, rate, c1, c2, c3, c4, c5
+                        )
+                        if n_slots > 1:
                             s1[e] = second
+                        if n_slots > 2:
+                            s2[e] = third
             penalty += np.float64(steps[step, PENALTY]) * squares
         return penalty
 

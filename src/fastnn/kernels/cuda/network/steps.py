@@ -29,6 +29,7 @@ from fastnn.kernels.cuda import scalars as scalars  # what the registry's functi
 from fastnn.kernels.cuda.network.step_arguments import (
     PENALTY,
     SCALE,
+    SHRINK,
     Batches,
     DropoutMask,
     LayerLayout,
@@ -88,13 +89,14 @@ def table_kernel(rule: int) -> Any:
     coefficients = device_function(RULES[rule].coefficients)
 
     @kernel
-    def fill_table(rates, hyper, before, scales, penalties, table):
+    def fill_table(rates, hyper, before, scales, penalties, weight_decay, table):
         i = cuda.grid(1)
         if i < table.shape[0]:
             c0, c1, c2, c3, c4, c5 = coefficients(rates[i], hyper, before + i + 1.0)
             table[i, 0], table[i, 1], table[i, 2] = c0, c1, c2
             table[i, 3], table[i, 4], table[i, 5] = c3, c4, c5
             table[i, SCALE], table[i, PENALTY] = scales[i], penalties[i]
+            table[i, SHRINK] = rates[i] * weight_decay
 
     return fill_table
 
@@ -237,8 +239,8 @@ class Steps:
             Number of the batch of each step.
         begin, end : int
         steps : (n_steps, ROW)   # IN
-            A row: the rule's coefficients, the factor of the gradient's sum (``SCALE``) and that of the
-            squares (``PENALTY``).
+            A row: the rule's coefficients, the factor of the gradient's sum (``SCALE``), that of the squares
+            (``PENALTY``), and the share that weights lose (``SHRINK``).
         decay : float
             The L2 penalty.
         parameters : (n_parameters,)   # IN/OUT
@@ -260,7 +262,7 @@ class Steps:
                 int(weighted), self._p, batches, self._batch_size, order.shape[0],
             ),
             self._layout,
-            Parameters(parameters, slots[0], slots[-1]),
+            Parameters(parameters, slots[0], slots[len(slots) // 2], slots[-1]),
             self._units,
             DropoutMask(
                 before, dropout.seed, dropout.threshold, self._real(dropout.scale), self._real(dropout.kept)

@@ -153,7 +153,7 @@ class DeviceTraining:
             table = cuda.device_array((batches.size, ROW), self._X.dtype)
             table_kernel(optimizer.code)[blocks_per_grid(batches.size, TABLE_THREADS), TABLE_THREADS](
                 upload(rates[batches]), upload(optimizer.hyper), float(before),
-                upload(scale[batches]), upload(0.5 * alpha * share), table,
+                upload(scale[batches]), upload(0.5 * alpha * share), optimizer.weight_decay, table,
             )  # fmt: skip
             losses, squares = upload(np.zeros(batches.size)), upload(np.zeros(steps.n_blocks))
             done = upload(np.zeros(1, np.int64))

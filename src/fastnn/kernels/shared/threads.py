@@ -5,6 +5,7 @@ the time, never the result.
 """
 
 import os
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -168,6 +169,16 @@ def _allowed_threads() -> int:
     """Threads that a launch may use, as far as this can be known without starting Numba's threads."""
     limit = _limit.get()
     return min(numba.config.NUMBA_NUM_THREADS, usable_cores() if limit is None else limit)
+
+
+def threads_allowed() -> int:
+    """Threads that this Python thread may keep busy, be they Numba's or of its own."""
+    if inherited.pool:  # a forked child computes on one
+        return 1
+    n = _allowed_threads()
+    started = getattr(sys.modules.get("numba.np.ufunc.parallel"), "_is_initialized", False)
+    # Until Numba's threads are started nobody can have set another number of them.
+    return min(n, int(numba.get_num_threads())) if started and _limit.get() is None else n
 
 
 def threads_for(flops: float) -> AbstractContextManager[bool]:

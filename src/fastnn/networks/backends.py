@@ -27,6 +27,11 @@ def rows_and_backend(X: Any) -> tuple[EngineRows, NetworkBackend[EngineRows]]:
     return HostRows(X), cast(NetworkBackend[EngineRows], HOST)
 
 
+def networks_at_once(X: Any, n_threads: int) -> int:
+    """How many networks, at most, are best trained at one time on data as of ``rows_and_backend``."""
+    return 1 if isinstance(X, DeviceRows) else n_threads  # one fills a GPU
+
+
 def rows_beside(rows: EngineRows, array: np.ndarray, precision: str | None) -> EngineRows:
     """An array as rows on the device of other rows; `precision` is that of the estimators."""
     if isinstance(rows, DeviceRows):

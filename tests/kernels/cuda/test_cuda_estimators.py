@@ -26,8 +26,10 @@ from fastnn import (
 if find_spec("numba_cuda") is None:
     pytest.skip("numba-cuda is not installed", allow_module_level=True)
 
+from fastnn.estimators.mlp import members
 from fastnn.kernels.cuda.runtime.compat import SIMULATED, cuda
 from fastnn.kernels.shared.device_rows import is_device_array
+from fastnn.networks.side_by_side import side_by_side
 
 pytestmark = [
     pytest.mark.gpu,
@@ -40,6 +42,22 @@ pytestmark = [
 def blobs():
     X, y = make_blobs(40, n_features=3, centers=3, random_state=0)
     return X, y
+
+
+@pytest.mark.parametrize("options", [{"ensemble": 2}, {"n_init": 2}])
+def test_many_networks(blobs, options, monkeypatch):
+    X, y = blobs
+    seen = []
+    monkeypatch.setattr(members, "side_by_side", lambda jobs, n: seen.append(n) or side_by_side(jobs, n))
+    here = MLPClassifier((3,), max_iter=1, random_state=0, **options).fit(X, y)
+    there = clone(here).set_params(device="cuda", n_threads=2).fit(X, y)
+    assert seen[-1] == 1  # one after the other
+    np.testing.assert_allclose(there.predict_proba(X), here.predict_proba(X), rtol=1e-8)
+    if "ensemble" in options:
+        assert [member.device for member in there.estimators_] == ["cuda", "cuda"]
+        assert type(there.predict_proba(cuda.to_device(X))) is type(cuda.to_device(X))
+    else:
+        assert there.best_init_ == here.best_init_
 
 
 def same_fit(ours, theirs, rtol=1e-10):

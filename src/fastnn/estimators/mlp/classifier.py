@@ -17,6 +17,7 @@ from fastnn.estimators.mlp.conversion import MLPConversion
 from fastnn.estimators.mlp.from_weights import FromWeights
 from fastnn.estimators.mlp.gradients import GradientMethods
 from fastnn.estimators.mlp.heads import ClassifierLoss, HeadParameters, classifier_head, with_smoothing
+from fastnn.estimators.mlp.many import ManyParameters, is_ensemble
 from fastnn.estimators.mlp.parameters import MLPParameters
 from fastnn.estimators.mlp.soft_targets import SoftFit, SoftTargets
 from fastnn.estimators.mlp.targets import as_vector
@@ -29,7 +30,9 @@ from fastnn.tables.losses import Head
 
 
 @declared
-class ClassifierParameters(MLPParameters, HeadParameters, ClassifierLoss, ClassWeightParameters):
+class ClassifierParameters(
+    MLPParameters, HeadParameters, ManyParameters, ClassifierLoss, ClassWeightParameters
+):
     """What a classifier can be told."""
 
 
@@ -80,6 +83,12 @@ class MLPClassifier(
         Share of each hidden layer's units that hardly learn any more, for rows of the last batch at the end
         of ``fit``: logistic units all below 0.01 or all above 0.99, tanh units beyond 0.99 either way, relu
         units at 0. NaN for other activations. Where it is above 0.9, fit warns.
+    best_init_ : int
+        With ``n_init`` above 1, which of the networks has been kept, counted from 0.
+    estimators_ : list of MLPClassifier of length ``ensemble``
+        With ``ensemble`` the fitted networks. Then there is nothing else here but ``classes_``,
+        ``class_weight_``, ``n_features_in_``, ``feature_names_in_``, ``n_outputs_`` and ``n_iter_``, one
+        number for each.
     n_features_in_ : int
         Features seen at fit.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -260,7 +269,8 @@ class MLPClassifier(
         Raises
         ------
         ValueError
-            For invalid data or weights; the estimator then is as it was before the call.
+            For invalid data or weights, and where ``n_init`` or ``ensemble`` ask for many networks; the
+            estimator then is as it was before the call.
         """
         return self._initialize(X, y, canonical_csr(to_host(classes), "classes"))
 
@@ -354,6 +364,10 @@ class MLPClassifier(
         outputs = self._outputs(X)
         if outputs.shape[1] == 1:
             return np.hstack([1 - outputs, outputs])
+        return outputs if is_ensemble(self) else self._to_average(outputs)
+
+    def _to_average(self, outputs: np.ndarray) -> np.ndarray:
+        """Probabilities of the outputs, from each network's."""
         if self.out_activation_ in FROM_0_TO_1 and self._one_of_several:
             total = outputs.sum(axis=1, keepdims=True)
             outputs /= np.where(total > 0, total, 1)

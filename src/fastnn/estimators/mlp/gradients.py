@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from fastnn.estimators.mlp.layers import layers_with_bias
+from fastnn.estimators.mlp.many import refuse_ensemble
 from fastnn.kernels import to_kind_of
 from fastnn.kernels.contract.network import BoundNetwork
 from fastnn.kernels.shared.threads import use_threads
@@ -64,7 +65,8 @@ class GradientMethods:
         NotFittedError
             There are no weights yet, of ``fit``, ``initialize`` or ``from_weights``.
         ValueError
-            For data and parameters that ``fit`` refuses, and for classes that it has not seen.
+            For data and parameters that ``fit`` refuses, for classes that it has not seen, and for an
+            ensemble.
 
         Notes
         -----
@@ -154,10 +156,11 @@ class GradientMethods:
         NotFittedError
             There are no weights yet.
         ValueError
-            There is no such layer.
+            There is no such layer, or the estimator is an ensemble.
         """
-        check_is_fitted(self, "coefs_")
         model = cast("BaseMLP", self)
+        refuse_ensemble(model, "hidden_activations")
+        check_is_fitted(self, "coefs_")
         n_hidden = model.n_layers_ - 2
         if n_hidden == 0:
             raise ValueError("There is no hidden layer: hidden_layer_sizes is empty.")
@@ -175,6 +178,7 @@ def _objective(
 
     dtype : the type to compute in; None for that of the weights
     """
+    refuse_ensemble(estimator, "The gradient")
     check_is_fitted(estimator, "coefs_")
     model: BaseMLP = estimator._draft()
     model._validate_params()

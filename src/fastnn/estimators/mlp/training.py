@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.base import is_classifier
 
 from fastnn.estimators.callbacks import Tasks
-from fastnn.estimators.mlp.reporting import reporter
+from fastnn.estimators.mlp.reporting import reporter, teller
 from fastnn.estimators.mlp.validation import validator
 from fastnn.kernels.contract.network import EngineRows
 from fastnn.networks.data import Data
@@ -18,7 +18,7 @@ from fastnn.networks.progress import Progress
 from fastnn.networks.saturation import remark_on_saturation
 from fastnn.networks.schedules import Constant
 from fastnn.networks.solvers import SOLVERS
-from fastnn.networks.solvers.interface import Problem, Solution, silent
+from fastnn.networks.solvers.interface import Problem, Solution
 from fastnn.tables.optimizers import Optimizer
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def trained(
         early_stopping=scored,
         former=_former(model, network) if one_epoch and not first_pass else None,
         inputs=inputs,
-        tell=print if model.verbose else silent,
+        tell=teller(model),
         watch=reporter(
             model,
             network,

@@ -181,6 +181,16 @@ def _allowed_threads() -> int:
     return min(numba.config.NUMBA_NUM_THREADS, usable_cores() if limit is None else limit)
 
 
+def threads_allowed() -> int:
+    """Threads that this Python thread may keep busy, be they Numba's or of its own."""
+    if inherited.pool:  # a forked child computes on one
+        return 1
+    n = _allowed_threads()
+    started = getattr(sys.modules.get("numba.np.ufunc.parallel"), "_is_initialized", False)
+    # Until Numba's threads are started nobody can have set another number of them.
+    return min(n, int(numba.get_num_threads())) if started and _limit.get() is None else n
+
+
 def threads_for(flops: float) -> AbstractContextManager[bool]:
     """Whether the launch inside the ``with`` block may use threads; inside it, Numba is set to their number.
 

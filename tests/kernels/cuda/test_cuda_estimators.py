@@ -377,6 +377,28 @@ def test_mlp_classifier_goes_on(blobs, dropout):
     np.testing.assert_allclose(ours.coefs_[0], theirs.coefs_[0], rtol=1e-8)
 
 
+@pytest.mark.parametrize("options", [{}, {"dropout": 0.25, "early_stopping": True, "solver": "sgd"}])
+def test_mlp_classifier_goes_on_from_a_checkpoint(blobs, options, tmp_path):
+    """To the same bits: state and parameters go there and back as they are."""
+    X, y = blobs
+
+    def stop(epoch, logs):
+        if epoch == 1:
+            raise RuntimeError("enough")
+
+    usual = {"batch_size": 16, "max_iter": 3, "random_state": 0, "device": "cuda"} | options
+    undisturbed = MLPClassifier((4,), **usual).fit(X, y)
+    model = MLPClassifier((4,), **usual, checkpoint=tmp_path / "fit", checkpoint_every=1, callback=stop)
+    with pytest.raises(RuntimeError, match="enough"):
+        model.fit(X, y)
+    model.set_params(callback=None).fit(X, y)
+    assert model.loss_curve_ == undisturbed.loss_curve_
+    np.testing.assert_array_equal(model.coefs_[0], undisturbed.coefs_[0])
+    np.testing.assert_array_equal(model._optimizer.state, undisturbed._optimizer.state)
+    with pytest.raises(ValueError, match=r"the parameter device was 'cuda' and is 'cpu'; X differs"):
+        model.set_params(device="cpu").fit(X, y)
+
+
 @pytest.mark.parametrize("loss", ["squared_error", "poisson"])
 def test_mlp_regressor_on_device_arrays(blobs, loss):
     X = blobs[0].astype(np.float32)

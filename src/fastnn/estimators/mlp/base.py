@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from copy import deepcopy
+from functools import partial
 from itertools import pairwise
 from numbers import Integral
 from typing import Any, ClassVar, Self
@@ -16,6 +17,7 @@ from sklearn.utils.validation import _check_y, check_is_fitted, validate_data
 from fastnn.estimators.callbacks import CallbackSupport, Tasks
 from fastnn.estimators.draft import Drafting, Remarks
 from fastnn.estimators.few_rows import pass_checks
+from fastnn.estimators.mlp.checkpoints import check_state, checkpoint_of, kept_at_the_end
 from fastnn.estimators.mlp.first_weights import first_weights
 from fastnn.estimators.mlp.layers import (
     activation_names,
@@ -81,7 +83,7 @@ _CHECKED_ALWAYS = {
     *("relu_grad_at_zero", "use_bias", "bias_learning_rate_factor", "accumulate_batches"),
     *("weight_decay", "rho", "momentum_decay", "max_grad_norm", "l1_alpha", "average"),
     *("learning_rate", "learning_rate_decay", "warmup_epochs"),
-    *("scoring", "callback"),
+    *("scoring", "callback", "reset_optimizer", "checkpoint", "checkpoint_every"),
 }
 
 
@@ -203,9 +205,11 @@ class BaseMLP(CallbackSupport, SummaryMethods, Drafting, MLPParameters, BaseEsti
             if not incremental:
                 check_validation(self, given, needs_y=self._has_targets)
             data, network, rng = self._prepare(X, y, sample_weight, classes, incremental, first_pass)
+            check_state(self, incremental)
             member = self._member
             rows = given_data(self, given, data) if member is None else member.validation
-            following = Following(rows, self.scoring, self.callback, tasks)
+            checkpoint = checkpoint_of(self, data, rows)
+            following = Following(rows, self.scoring, self.callback, tasks, checkpoint)
             if tasks is not None:
                 labels = self._scoring_target(data.Y) if isinstance(y, SoftTargets) else y
                 tasks.begin(self, X, labels, sample_weight)
@@ -222,8 +226,9 @@ class BaseMLP(CallbackSupport, SummaryMethods, Drafting, MLPParameters, BaseEsti
                     tasks.end()
                 if incremental:
                     return solution.remark
-                self.saturation_ = saturation(network, data.X, solution.bound)
-                return remarks_on_a_fit(solution, network, self.saturation_)
+                seen_last = partial(saturation, network, data.X, solution.bound)
+                self.saturation_, remarks = kept_at_the_end(checkpoint, solution.state, seen_last)
+                return (*remarks_on_a_fit(solution, network, self.saturation_), *remarks)
             error = ValueError(f"Solver produced non-finite {solution.not_finite}. {REMEDY}")
             if not first_fit:
                 raise error

@@ -23,7 +23,7 @@ class ManyParameters:
         `i`-th of ``check_random_state(random_state).randint(2**31 - 1, size=n_init)``, to the last bit. They
         are trained side by side, one on each core, with the same result for any number of threads; on a GPU
         one after the other. One that diverges does not count, with a warning; ``ValueError`` if all do. Other
-        than 1 it takes neither ``ensemble``, ``warm_start`` nor ``partial_fit``.
+        than 1 it takes neither ``ensemble``, ``warm_start``, ``checkpoint`` nor ``partial_fit``.
         """,
     )
     ensemble: int | None = parameter(
@@ -35,7 +35,7 @@ class ManyParameters:
         Networks to train and to keep, in ``estimators_``; made as those of ``n_init``. Predictions are made
         of the mean of the members' probabilities, a regressor's are the mean of their predictions. There is
         no ``coefs_``, nor another attribute of a single network. ``ValueError`` if one diverges. It takes
-        neither ``n_init``, ``warm_start`` nor ``partial_fit``.
+        neither ``n_init``, ``warm_start``, ``checkpoint`` nor ``partial_fit``.
         """,
     )
 

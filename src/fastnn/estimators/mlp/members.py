@@ -151,6 +151,10 @@ def _how_many(model: Any) -> int:
     m: int = getattr(model, name)
     if model.warm_start:
         raise ValueError(f"warm_start=True goes on with one network, and {name}={m} begins with new ones.")
+    if model.checkpoint is not None:
+        raise ValueError(
+            f"checkpoint={model.checkpoint!r} keeps the training of one network, and {name}={m} trains more."
+        )
     return m
 
 

@@ -117,10 +117,12 @@ class Lines:
     def __init__(self, n_rows: int, max_iter: int) -> None:
         self._n_rows, self._max_iter = n_rows, max_iter
         self._begun = self._before = time.perf_counter()
+        self._here = 0  # epochs, but for those that were done before a checkpoint
 
     def __call__(self, epoch: Epoch) -> list[str]:
         now, done = time.perf_counter(), epoch.number + 1
-        seconds, left = now - self._before, (self._max_iter - done) * (now - self._begun) / done
+        self._here += 1
+        seconds, left = now - self._before, (self._max_iter - done) * (now - self._begun) / self._here
         self._before = now
         parts = [f"Iteration {done}/{self._max_iter}: loss {epoch.loss:.6g}"]
         if epoch.validation is not None:

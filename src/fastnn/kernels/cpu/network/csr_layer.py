@@ -23,10 +23,11 @@ from numba.extending import register_jitable
 
 from fastnn.kernels.compiler.linked import NOTHING, LoopTable
 from fastnn.kernels.cpu.dispatch import activate
+from fastnn.kernels.cpu.network.panel_products import sum_of_squares
 from fastnn.kernels.cpu.network.panels import copy_elements, fill_ones, lanes_of_rows, panel_width, row_stride
 from fastnn.kernels.cpu.network.step_buffers import StepBuffers
 from fastnn.kernels.cpu.network.structures import LayerStack, LossTargets, OrderedRows, UpdatePlan
-from fastnn.kernels.cpu.network.updates import clips, tile_sums, update_tiles
+from fastnn.kernels.cpu.network.updates import clips, needs_sums, step_numbers, tile_sums, update_tiles
 from fastnn.kernels.shared.value_types import Int32s, Int64s, Reals
 from fastnn.kernels.simd.denormals import flush_subnormals, restore_subnormals
 from fastnn.kernels.simd.tile import TILE_ROWS, TilePanel, combine_rows, tile_columns, vector_width
@@ -209,7 +210,7 @@ def _csr_weights(
     )
     if first_feature < last_feature:
         columns_of_batch(first_feature, last_feature, first, n, rows, entries)
-    stride = row_stride(n_out, model.parameters)
+    stride, numbers = row_stride(n_out, model.parameters), step_numbers(model, targets, buffers)
     while tile < stop:
         row, end = tile * TILE_ROWS, min((tile + 1) * TILE_ROWS, n_in + 1)
         begin = model.w_at[0] + row * n_out
@@ -217,9 +218,13 @@ def _csr_weights(
         gradient, at = (buffers.scratch[worker], np.int64(0)) if passing else (training.gradient, begin)
         gradient_of_rows(row, end, n_in, n_out, n, entries, buffers.columns_at[1], stride, add, gradient, at)
         if update:
-            tile_sums(model, targets, training, buffers, 0, tile, tile, gradient, at)
+            if targets.alpha > 0:  # b has no penalty
+                last = model.w_at[0] + min(end, n_in) * n_out
+                buffers.squares[tile] = sum_of_squares(model.parameters[begin:last])
+            if needs_sums(targets, training):
+                tile_sums(0, tile, tile, 1, model, targets, training, buffers, gradient, at)
             if not clips(training):
-                update_tiles(model, targets, training, buffers, 0, tile, 1, gradient, at)
+                update_tiles(numbers, model, training, buffers, 0, tile, 1, gradient, at)
         tile += 1
     restore_subnormals(former)
 

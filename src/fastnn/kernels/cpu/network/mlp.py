@@ -36,6 +36,7 @@ from fastnn.kernels.cpu.network.panel_products import (
     LayerPass,
     layer_backward,
     layer_forward,
+    sum_of_squares,
     weight_gradient,
 )
 from fastnn.kernels.cpu.network.panels import (
@@ -46,6 +47,7 @@ from fastnn.kernels.cpu.network.panels import (
     lanes_to_rows,
 )
 from fastnn.kernels.cpu.network.step_buffers import (
+    CLIP,
     DONE,
     LOSS,
     SHARE,
@@ -74,7 +76,15 @@ from fastnn.kernels.cpu.network.team import (
     open_phase,
     wait_for_phase,
 )
-from fastnn.kernels.cpu.network.updates import clips, set_clip, tile_sums, update_task, update_tiles
+from fastnn.kernels.cpu.network.updates import (
+    clips,
+    needs_sums,
+    set_clip,
+    step_numbers,
+    tile_sums,
+    update_task,
+    update_tiles,
+)
 from fastnn.kernels.shared.value_types import Reals
 from fastnn.kernels.simd.denormals import flush_subnormals, restore_subnormals
 from fastnn.kernels.simd.tile import TILE_ROWS, vector_width
@@ -211,7 +221,7 @@ def _weights_task(
 ):  # fmt: skip
     """The weights' phase, for the tiles tile : stop: their gradients, += with `add`, and with `update` it."""
     former = flush_subnormals()
-    gradient, tiles = training.gradient, buffers.tiles
+    gradient, tiles, numbers = training.gradient, buffers.tiles, step_numbers(model, targets, buffers)
     while tile < stop:
         layer, t = tiles[tile, 0], tiles[tile, 1]
         count = 1
@@ -230,11 +240,17 @@ def _weights_task(
                 part, add, buffers.in_lanes, buffers.in_columns, gradient, buffers.scratch[worker]
             )
         if update:
-            for i in range(count):
-                at = begin + i * TILE_ROWS * n_out
-                tile_sums(model, targets, training, buffers, layer, tile + i, t + i, gradient, at)
+            last = min(end, w_at + n_in * n_out)  # b has no penalty
+            if targets.alpha > 0:
+                for i in range(count):
+                    here = begin + i * TILE_ROWS * n_out
+                    buffers.squares[tile + i] = sum_of_squares(
+                        model.parameters[here : min(here + TILE_ROWS * n_out, last)]
+                    )
+            if needs_sums(targets, training):
+                tile_sums(layer, tile, t, count, model, targets, training, buffers, gradient, begin)
             if not clips(training):
-                update_tiles(model, targets, training, buffers, layer, t, count, gradient, begin)
+                update_tiles(numbers, model, training, buffers, layer, t, count, gradient, begin)
         tile += count
     restore_subnormals(former)
 
@@ -268,6 +284,7 @@ def _after_rows(model, rows, targets, training, buffers, first, n, place, learn,
         step_coefficients(
             training.coefficients, learning_rate, buffers.counts[STEPS], training.hyper, buffers.step
         )
+        buffers.sums[CLIP] = 1.0
         buffers.sums[SHRINK] = learning_rate * training.weight_decay
         buffers.sums[SHARE] = average_share(training.average_rate, buffers.counts[STEPS])
     return True

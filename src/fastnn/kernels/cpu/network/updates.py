@@ -10,9 +10,10 @@ from numba.extending import register_jitable
 from fastnn.kernels.compiler.jit import sums_in_any_order
 from fastnn.kernels.compiler.linked import linked
 from fastnn.kernels.cpu.dispatch import update_parameters, with_penalties
-from fastnn.kernels.cpu.network.panel_products import GROUP_TILES, sum_of_squares
+from fastnn.kernels.cpu.network.panel_products import GROUP_TILES
 from fastnn.kernels.cpu.network.step_buffers import CLIP, SHARE, SHRINK, WEIGHT, StepBuffers
 from fastnn.kernels.cpu.network.structures import LayerStack, LossTargets, UpdatePlan
+from fastnn.kernels.shared.value_types import Reals
 from fastnn.kernels.simd.denormals import flush_subnormals, restore_subnormals
 from fastnn.kernels.simd.tile import TILE_ROWS
 
@@ -36,40 +37,48 @@ def sum_of_gradient_squares(g, w, decay, l1):
     return total
 
 
-@register_jitable
+@register_jitable(forceinline=True)
 def clips(training):
     """Whether the norm of the gradient is bounded."""
     return training.max_norm < np.inf
 
 
-# Inlined, as the sums are.
-@register_jitable(forceinline=True)
-def tile_sums(model, targets, training, buffers, layer, tile, t, gradient, at):
-    """What is summed of the row tile t of a layer, number `tile` of all, before its update.
+@linked("tile-sums")
+def tile_sums(
+    layer: int, tile: int, t: int, count: int, model: LayerStack, targets: LossTargets, training: UpdatePlan,
+    buffers: StepBuffers, gradient: Reals, at: int,
+):  # fmt: skip
+    """What is summed of `count` row tiles of a layer before their update: |W|, and the gradient's squares.
 
-    The penalties, and the squares of its gradients, which begin at `at` of `gradient`.
+    From tile t of the layer on, which is number `tile` of all; their gradients begin at `at` of `gradient`.
     """
     parameters = model.parameters
     real = parameters.dtype.type
     n_in, n_out = model.sizes[layer], model.sizes[layer + 1]
-    begin = model.w_at[layer] + t * TILE_ROWS * n_out
-    # Of the rows of W: b has no penalty.
-    n_weights = (min((t + 1) * TILE_ROWS, n_in) - t * TILE_ROWS) * n_out
-    weights = parameters[begin : begin + n_weights]
-    if targets.alpha > 0:
-        buffers.squares[tile] = sum_of_squares(weights)
-    if targets.l1_alpha > 0:
-        buffers.magnitudes[tile] = _sum_of_magnitudes(weights)
-    if clips(training):
-        total = sum_of_gradient_squares(
-            gradient[at : at + n_weights], weights, real(targets.alpha), real(targets.l1_alpha)
-        )
-        # Biases that stay have no gradient.
-        if (t + 1) * TILE_ROWS > n_in and training.bias_rates[layer] > 0:
+    for i in range(count):
+        first = (t + i) * TILE_ROWS
+        begin = model.w_at[layer] + first * n_out
+        # Of the rows of W: b has no penalty.
+        n_weights = (min(first + TILE_ROWS, n_in) - first) * n_out
+        weights = parameters[begin : begin + n_weights]
+        if targets.l1_alpha > 0:
+            buffers.magnitudes[tile + i] = _sum_of_magnitudes(weights)
+        if clips(training):
+            total = sum_of_gradient_squares(
+                gradient[at : at + n_weights], weights, real(targets.alpha), real(targets.l1_alpha)
+            )
             at += n_weights
-            biases = parameters[begin + n_weights : begin + n_weights + n_out]
-            total += sum_of_gradient_squares(gradient[at : at + n_out], biases, real(0), real(0))
-        buffers.gradient_squares[tile] = total
+            # Biases that stay have no gradient.
+            if first + TILE_ROWS > n_in and training.bias_rates[layer] > 0:
+                biases = parameters[begin + n_weights : begin + n_weights + n_out]
+                total += sum_of_gradient_squares(gradient[at : at + n_out], biases, real(0), real(0))
+            buffers.gradient_squares[tile + i] = total
+
+
+@register_jitable
+def needs_sums(targets, training):
+    """Whether a step needs ``tile_sums``."""
+    return targets.l1_alpha > 0 or training.max_norm < np.inf
 
 
 @register_jitable
@@ -80,18 +89,26 @@ def add_to_average(share, w, average):
 
 
 @register_jitable
-def update_tiles(model, targets, training, buffers, layer, t, count, gradient, at):
-    """The step of `count` row tiles of a layer from tile t on, with gradients from `at` on."""
+def step_numbers(model, targets, buffers):
+    """What a step does to weights: L2 and L1 penalty, the share that they lose, the gradient's factor."""
+    real, sums = model.parameters.dtype.type, buffers.sums
+    return real(targets.alpha), real(targets.l1_alpha), real(sums[SHRINK]), real(sums[CLIP] / sums[WEIGHT])
+
+
+# Inlined: the structures' arrays take longer to hand over than small tiles to update.
+@register_jitable(forceinline=True)
+def update_tiles(numbers, model, training, buffers, layer, t, count, gradient, at):
+    """The step of `count` row tiles of a layer from tile t on, with gradients from `at` on.
+
+    numbers : of ``step_numbers``
+    """
     parameters, state, c, average = model.parameters, training.state, buffers.step, training.average
     real = parameters.dtype.type
     n_in, n_out = model.sizes[layer], model.sizes[layer + 1]
     begin = model.w_at[layer] + t * TILE_ROWS * n_out
     end = model.w_at[layer] + min((t + count) * TILE_ROWS, n_in) * n_out
-    scale = real(1.0 / buffers.sums[WEIGHT])
-    if clips(training):
-        scale = real(buffers.sums[CLIP] / buffers.sums[WEIGHT])
     # The rows of W, then b, if its row is among these tiles: b has no penalty, and does not decay.
-    decay, l1, shrink = real(targets.alpha), real(targets.l1_alpha), real(buffers.sums[SHRINK])
+    decay, l1, shrink, scale = numbers
     rate, last = c[0], state.shape[0] - 1
     has_bias = (t + count) * TILE_ROWS > n_in and training.bias_rates[layer] > 0
     for is_bias in range(2 if has_bias else 1):
@@ -113,14 +130,14 @@ def update_task(
 ):  # fmt: skip
     """The step of the tiles tile : stop of all, whose gradients are in ``training.gradient``."""
     former = flush_subnormals()
-    tiles = buffers.tiles
+    tiles, numbers = buffers.tiles, step_numbers(model, targets, buffers)
     while tile < stop:
         layer, t = tiles[tile, 0], tiles[tile, 1]
         count = 1
         while count < GROUP_TILES and tile + count < stop and tiles[tile + count, 0] == layer:
             count += 1
         at = model.w_at[layer] + t * TILE_ROWS * model.sizes[layer + 1]
-        update_tiles(model, targets, training, buffers, layer, t, count, training.gradient, at)
+        update_tiles(numbers, model, training, buffers, layer, t, count, training.gradient, at)
         tile += count
     restore_subnormals(former)
 

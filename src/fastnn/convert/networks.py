@@ -10,7 +10,7 @@ from fastnn.estimators.mlp.autoencoder import Autoencoder
 from fastnn.estimators.mlp.classifier import MLPClassifier
 from fastnn.estimators.mlp.heads import several_quantiles
 from fastnn.estimators.mlp.regressor import MLPRegressor
-from fastnn.tables.activations import LOGISTIC
+from fastnn.tables.activations import FROM_0_TO_1
 
 
 def classifier(model: MLPClassifier, X: Value) -> list[Result]:
@@ -18,7 +18,7 @@ def classifier(model: MLPClassifier, X: Value) -> list[Result]:
     outputs, n_outputs, graph = _layers(model, X)[-1], model.n_outputs_, X.graph
     if n_outputs == 1:
         probabilities = graph.node("Concat", 1 - outputs, outputs, axis=1)
-    elif model.out_activation_ == LOGISTIC.name and model._one_of_several:
+    elif model.out_activation_ in FROM_0_TO_1 and model._one_of_several:
         total = outputs.row_sums(n_outputs)
         probabilities = where(total > 0, outputs / where(total > 0, total, 1), 1 / n_outputs)
     else:

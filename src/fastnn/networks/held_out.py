@@ -10,6 +10,9 @@ from fastnn.kernels.network import device
 from fastnn.networks.data import Data, dense_targets
 from fastnn.networks.network import Network
 
+# Elements of targets that are written out at a time.
+DENSE_ELEMENTS = 1 << 18
+
 
 def hold_out(
     data: Data, fraction: float, rng: np.random.RandomState, labels: Any = None
@@ -76,13 +79,15 @@ def mean_loss(network: Network, data: Data) -> Callable[[np.ndarray], float]:
     """
     head, dtype = network.loss, network.dtype
     parameters = head.parameter if isinstance(head.parameter, tuple) else (head.parameter,)
-    Y = dense_targets(data.Y, dtype, head.class_targets)
-    scale, address = head.scale(Y.shape[1]), device.loss_loops.address(head.code, dtype)
-    weight = data.sample_weight
-    total = float(Y.shape[0]) if weight is None else weight.sum(dtype=np.float64)
+    (n, n_outputs), weight = data.Y.shape, data.sample_weight
+    scale, address = head.scale(n_outputs), device.loss_loops.address(head.code, dtype)
+    total = float(n) if weight is None else weight.sum(dtype=np.float64)
+    # Targets that are classes are written out for few rows at a time.
+    at_once = max(1, DENSE_ELEMENTS // n_outputs)
 
-    def loss_of(outputs: np.ndarray) -> float:
-        losses, outputs = Y.copy(), outputs.copy()
+    def losses_of(rows: np.ndarray, outputs: np.ndarray) -> np.ndarray:
+        Y = data.Y[rows] if isinstance(data.Y, np.ndarray) else data.Y.take(rows)
+        losses, outputs = dense_targets(Y, dtype, head.class_targets), outputs[rows]  # copies
         if len(parameters) == 1:
             device.element_losses(address, losses.reshape(-1), outputs.reshape(-1), float(parameters[0]))
         else:
@@ -92,7 +97,13 @@ def mean_loss(network: Network, data: Data) -> Callable[[np.ndarray], float]:
                 losses[:, j] = column
         # On the way to divergence sums overflow: then the loss is infinite.
         with np.errstate(over="ignore", invalid="ignore"):
-            of_rows = losses.sum(axis=1, dtype=np.float64)
+            return losses.sum(axis=1, dtype=np.float64)
+
+    def loss_of(outputs: np.ndarray) -> float:
+        of_rows = np.concatenate(
+            [losses_of(np.arange(i, min(i + at_once, n)), outputs) for i in range(0, n, at_once)]
+        )
+        with np.errstate(over="ignore", invalid="ignore"):
             return float((of_rows if weight is None else of_rows * weight).sum() / total * scale)
 
     return loss_of

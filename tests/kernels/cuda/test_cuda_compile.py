@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from numba import typeof, types
 
+from fastnn.clustering.rules import OPTIMIZERS
 from fastnn.tables import elementary
 from fastnn.tables.activations import ACTIVATIONS, CODES
 from fastnn.tables.losses import HEADS, head_of
@@ -216,7 +217,7 @@ def clustering_kernels(real):
             FEW,
         ),
         "move": (
-            [center_steps.move_kernel(rule) for rule in (None, *range(len(RULES)))],
+            [center_steps.move_kernel(OPTIMIZER_CODES.get(name)) for name in (None, *OPTIMIZERS[2:])],
             (INT, FLOAT, FLOAT, INT, INT, M, M, F64_2, F64, F64, F64_3, F64),
             MANY,
         ),

@@ -26,6 +26,7 @@ GROUPS = {
     "mlp-one-thread": ("benchmarks.networks.peers_mlp", "one_thread"),
     "mlp-avx2": ("benchmarks.networks.peers_mlp", "avx2"),
     "lm": ("benchmarks.networks.peers_lm", "lm"),
+    "many": ("benchmarks.networks.peers_many", "many"),
     "scaling": ("benchmarks.clustering.peers_scaling", "scaling"),
     "memory": ("benchmarks.peers_memory", "memory"),
     "seeding": ("benchmarks.clustering.peers_seeding", "seeding"),

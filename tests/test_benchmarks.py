@@ -7,9 +7,10 @@ import math
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
-from benchmarks import bench_startup, contestants, gpu, peers, peers_memory, peers_report, race
+from benchmarks import bench_startup, contestants, gpu, peers, peers_memory, peers_report, quality, race
 from benchmarks.clustering import peers_scaling
 from benchmarks.common import Benchmark
 from benchmarks.kernels import bench_kernels
@@ -149,6 +150,28 @@ def test_unknown_group():
     """A typing error in --only is refused before anything is measured."""
     with pytest.raises(SystemExit):
         peers.main(["--only", "liner"])
+
+
+def test_quality_page(tmp_path, monkeypatch):
+    """A row of a classifier and one of a regressor; who is worse is named, and is the exit status."""
+    monkeypatch.setitem(quality.SAME, "max_iter", 3)
+    page = tmp_path / "quality.md"
+    assert quality.main(["--seeds", "2", "--only", "i", "--output", str(page)]) in (0, 1)
+    lines = page.read_text().splitlines()
+    table = [line.split(" | ") for line in lines if line.startswith("| ") and "±" in line]
+    names = [name for name in quality.problems() if "i" in name]
+    assert [row[0].removeprefix("| ") for row in table] == names
+    # With so few epochs both packages fit the same networks.
+    for row in table:
+        np.testing.assert_allclose(
+            *(float(cell.split(" ±")[0]) for cell in row[1:3]), rtol=0, atol=2e-3, err_msg=row[0]
+        )
+    monkeypatch.setattr(quality, "TOLERANCE", -1e9)
+    text, worse = quality.page({"iris": quality.problems()["iris"]}, range(2))
+    assert worse == ["iris"]
+    assert "On iris fastnn's mean is worse" in text
+    with pytest.raises(SystemExit):
+        quality.main(["--only", "no such data"])
 
 
 # As the groups of gpu.py give them; a group's rows have what the others lack.

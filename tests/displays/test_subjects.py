@@ -6,6 +6,8 @@ import sys
 
 import numpy as np
 import pytest
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 import fastnn
 from fastnn import ClusterDisplay, KMeans, LossCurveDisplay, MLPRegressor, SaturationDisplay, WeightsDisplay
@@ -59,6 +61,18 @@ def test_without_matplotlib_it_is_asked_for(no_matplotlib, draw, caller):
 def test_names_are_listed_and_loaded(name):
     assert name in dir(fastnn)
     assert getattr(fastnn, name).__module__.startswith("fastnn.displays.")
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("display", [LossCurveDisplay, SaturationDisplay, WeightsDisplay])
+def test_an_ensemble_is_refused_and_its_members_are_shown(display, pyplot):
+    options = {"hidden_layer_sizes": (3,), "max_iter": 2, "random_state": 0}
+    model = MLPRegressor(**options, ensemble=2).fit(X, X[:, 0])
+    for estimator in (model, make_pipeline(StandardScaler(), model).fit(X, X[:, 0])):
+        with pytest.raises(ValueError, match="this MLPRegressor is an ensemble: give one of estimators_"):
+            display.from_estimator(estimator)
+    assert not pyplot.get_fignums()
+    display.from_estimator(model.estimators_[1])
 
 
 def test_a_display_changes_no_estimator():

@@ -28,6 +28,8 @@ class Recorder:
 
     def on_fit_task_end(self, estimator, context, *, fitted_estimator):
         self.events.append(f"end {context.task_name}")
+        if context.task_name == "fit" and hasattr(fitted_estimator, "estimators_"):
+            self.score = fitted_estimator.score(*self.data)
         if context.task_name in ("iteration", "epoch"):
             self.score = fitted_estimator.score(*self.data)
             if self.fail:
@@ -128,6 +130,18 @@ def test_a_failing_callback_leaves_the_network(network):
     assert recorder.events[-1] == "teardown"
     model.set_callbacks()
     assert vars(model) == before
+
+
+@unfinished
+@pytest.mark.parametrize("options", [{"n_init": 2}, {"ensemble": 2}])
+def test_many_networks_are_one_task(options):
+    """They run side by side, and tasks come one after the other."""
+    network, recorder = MLPClassifier(**SMALL, **options), Recorder(data=(X, Y))
+    model, plain = clone(network).set_callbacks(recorder).fit(X, Y), clone(network).fit(X, Y)
+    assert recorder.events == ["setup", "begin fit", "end fit", "teardown"]
+    np.testing.assert_array_equal(model.predict_proba(X), plain.predict_proba(X))
+    if "ensemble" in options:
+        assert recorder.score == model.score(X, Y)
 
 
 @unfinished

@@ -29,6 +29,7 @@ STOPPED = "Maximum iterations"
 WARNINGS = {
     "epochs": (MLPClassifier(**SMALL, max_iter=1), X, ConvergenceWarning, STOPPED),
     "search": (MLPRegressor(**SMALL, solver="lbfgs", max_iter=1), X, ConvergenceWarning, "lbfgs failed"),
+    "many": (MLPClassifier(**SMALL, max_iter=1, n_init=2), X, ConvergenceWarning, "2 of 2 networks"),
     "batch": (MLPClassifier(**SMALL, batch_size=99, tol=9.0), X, UserWarning, "batch_size"),
     "divergence": (
         MLPRegressor(

@@ -22,6 +22,8 @@ ESTIMATORS = [
     (MLPClassifier(max_iter=100), {}),
     (MLPRegressor(max_iter=100), {}),
     (MLPRegressor(hidden_layer_sizes=(5,), activation="tanh", solver="lm"), {}),
+    (MLPClassifier(max_iter=50, ensemble=2), {}),
+    (MLPRegressor(max_iter=100, n_init=2), {}),
     (Autoencoder(hidden_layer_sizes=(5,), max_iter=100), {}),
     (
         # Of two relu units both may die on data as the checks make them, which is told.

@@ -40,7 +40,7 @@ def to_onnx(model, dtype=None):
     NotFittedError
         It is not fitted.
     ValueError
-        `dtype` is another type, or ONNX has no class labels of this kind.
+        `dtype` is another type, ONNX has no class labels of this kind, or the model is an ensemble.
 
     Notes
     -----

@@ -13,7 +13,9 @@ from fastnn.estimators.kmeans.gradient import GradKMeans
 from fastnn.estimators.kmeans.kmeans import KMeans
 from fastnn.estimators.kmeans.mini_batch import MiniBatchKMeans
 from fastnn.estimators.mlp.autoencoder import Autoencoder
+from fastnn.estimators.mlp.base import BaseMLP
 from fastnn.estimators.mlp.classifier import MLPClassifier
+from fastnn.estimators.mlp.many import refuse_ensemble
 from fastnn.estimators.mlp.regressor import MLPRegressor
 
 # Gets a fitted model and the rows; gives the results of its methods, in their shapes.
@@ -36,9 +38,13 @@ def writer_of(model: Any) -> Writer:
     ------
     TypeError
         Nothing does.
+    ValueError
+        It is an ensemble of networks.
     """
     for kind, writer in WRITERS.items():
         if isinstance(model, kind):
+            if isinstance(model, BaseMLP):
+                refuse_ensemble(model, "A graph of ONNX")
             return writer
     names = ", ".join(kind.__name__ for kind in WRITERS)
     raise TypeError(

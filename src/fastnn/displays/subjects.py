@@ -26,15 +26,20 @@ def fitted_subject(estimator: Any, caller: str, X: Any = None) -> tuple[Any, Any
         It is not fitted.
     TypeError
         It is no estimator.
+    ValueError
+        It is an ensemble.
     """
     check_matplotlib_support(caller)
-    if isinstance(estimator, Pipeline):
-        last = estimator[-1]
-        check_is_fitted(last)
-        before = estimator[:-1]
-        return last, X if X is None or not len(before) else before.transform(X)
-    check_is_fitted(estimator)
-    return estimator, X
+    model = estimator[-1] if isinstance(estimator, Pipeline) else estimator
+    check_is_fitted(model)
+    if hasattr(model, "estimators_"):
+        raise ValueError(
+            f"{caller} shows one estimator, and this {type(model).__name__} is an ensemble: give one of "
+            "estimators_."
+        )
+    if X is None or model is estimator or not len(estimator[:-1]):
+        return model, X
+    return model, estimator[:-1].transform(X)
 
 
 def axes_to_draw_on(ax: Any, caller: str) -> Any:

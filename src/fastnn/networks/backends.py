@@ -1,9 +1,10 @@
 """The door: which device works on a network follows from its rows, and is asked here alone."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 import numpy as np
+from scipy.sparse import issparse
 
 from fastnn.kernels import device_rows
 from fastnn.kernels.contract.network import EngineRows, NetworkBackend
@@ -12,6 +13,9 @@ from fastnn.networks.device_network import DEVICE
 from fastnn.networks.host_network import HOST
 from fastnn.networks.layout import layout_of
 from fastnn.networks.rows import HostRows
+
+# Bytes of rows that are copied from a GPU at a time.
+BLOCK_BYTES = 1 << 24
 
 
 def rows_and_backend(X: Any) -> tuple[EngineRows, NetworkBackend[EngineRows]]:
@@ -27,11 +31,31 @@ def rows_and_backend(X: Any) -> tuple[EngineRows, NetworkBackend[EngineRows]]:
     return HostRows(X), cast(NetworkBackend[EngineRows], HOST)
 
 
+def networks_at_once(X: Any, n_threads: int) -> int:
+    """How many networks, at most, are best trained at one time on data as of ``rows_and_backend``."""
+    return 1 if isinstance(X, DeviceRows) else n_threads  # one fills a GPU
+
+
 def rows_beside(rows: EngineRows, array: np.ndarray, precision: str | None) -> EngineRows:
     """An array as rows on the device of other rows; `precision` is that of the estimators."""
     if isinstance(rows, DeviceRows):
         return device_rows(array, rows.ordinal, precision)
     return HostRows(array)
+
+
+def contents(rows: EngineRows) -> Iterator[tuple[str, np.ndarray]]:
+    """What rows hold, as arrays of the host with names; from a GPU in blocks, with its own."""
+    if isinstance(rows, DeviceRows):
+        n_rows = max(1, BLOCK_BYTES // max(1, rows.shape[1] * rows.dtype.itemsize))
+        for first in range(0, rows.shape[0], n_rows):
+            yield "rows on a GPU", rows[first : first + n_rows]
+        return
+    X = cast(HostRows, rows).X
+    if issparse(X):
+        yield from (("shape", np.array(X.shape)), ("data", X.data), ("indices", X.indices))
+        yield "indptr", X.indptr
+    else:
+        yield "rows", X
 
 
 def predict(

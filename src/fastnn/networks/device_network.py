@@ -8,6 +8,7 @@ from fastnn.kernels.contract.network import EngineNetwork, NetworkBackend, Targe
 from fastnn.kernels.network import networks_on_device
 from fastnn.kernels.shared.arrays import plain
 from fastnn.kernels.shared.device_rows import DeviceRows
+from fastnn.kernels.shared.pacing import answer_stop
 from fastnn.networks.data import dense_targets
 from fastnn.networks.layout import layout_of
 from fastnn.tables.activations import CODES as ACTIVATION_CODES
@@ -104,6 +105,7 @@ class DeviceNetwork:
         assert optimizer is not None
         if accumulate != 1:
             raise ValueError(f"accumulate_batches={accumulate} needs the processor; on a GPU it is 1.")
+        answer_stop()
         order = np.arange(self._n_rows) if order is None else np.ascontiguousarray(order, np.int64)
         size = min(int(batch_size), order.size)
         if rates is None:
@@ -114,6 +116,7 @@ class DeviceNetwork:
             self._training.save(self._network.parameters)
 
     def loss_and_gradient(self, *, copy: bool = True) -> tuple[float, np.ndarray]:
+        answer_stop()
         parameters = self._network.parameters
         self._training.load(parameters)
         total, weight, gradient = self._training.loss_and_gradient()

@@ -7,7 +7,7 @@ import numpy as np
 from fastnn.kernels.contract.network import EngineNetwork, NetworkBackend, TargetMatrix
 from fastnn.kernels.network import device
 from fastnn.kernels.shared.arrays import plain
-from fastnn.kernels.shared.pacing import ThreadedChunks
+from fastnn.kernels.shared.pacing import ThreadedChunks, answer_stop
 from fastnn.kernels.shared.threads import threads_for, workers
 from fastnn.networks.data import batch_entries, entries_of_a_row, kept_targets, rows_of
 from fastnn.networks.layout import Layout, layout_of
@@ -182,6 +182,7 @@ class HostNetwork:
         at_once = max(1, int(CALL_FLOPS / (3 * step_flops)))
         total, weight, self._last = 0.0, 0.0, None
         for first in range(0, n_blocks, at_once):
+            answer_stop()
             stop = min(n_blocks, first + at_once)
             with threads_for(step_flops * (stop - first)) as parallel:
                 buffers, n_workers = self._buffers.for_batches(block, workers(parallel), n_entries)

@@ -4,6 +4,7 @@ import numpy as np
 
 from fastnn.kernels.network import device
 from fastnn.kernels.shared.arrays import plain
+from fastnn.kernels.shared.pacing import answer_stop
 from fastnn.kernels.shared.threads import threads_for, workers
 from fastnn.networks.data import Data, rows_of
 from fastnn.networks.network import Network
@@ -77,6 +78,7 @@ class LeastSquares:
         n = self._rows.order.size
         at_once = self._rows_at_once(self._row_flops)
         for first in range(0, n, at_once):
+            answer_stop()
             last = min(n, first + at_once)
             with threads_for((last - first) * self._row_flops) as parallel:
                 device.weighted_errors(
@@ -100,6 +102,7 @@ class LeastSquares:
         block_flops = float(self._block * (n_columns**2 * (self._errors.size // max(1, n)) + self._row_flops))
         at_once = self._rows_at_once(block_flops / self._block)
         for first in range(0, n, at_once):
+            answer_stop()
             last = min(n, first + at_once)
             with threads_for(block_flops) as parallel:  # each block has regions of its own
                 device.add_normal_products(

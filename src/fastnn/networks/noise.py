@@ -6,6 +6,8 @@ Vincent, Larochelle, Bengio and Manzagol (2008), "Extracting and composing robus
 autoencoders", ICML.
 """
 
+from typing import Any
+
 import numpy as np
 
 from fastnn.networks.rows import HostRows
@@ -25,6 +27,15 @@ class NoisyRows:
     def __init__(self, clean: np.ndarray, deviation: float, rng: np.random.Generator) -> None:
         self._clean, self._deviation, self._rng = clean, clean.dtype.type(deviation), rng
         self._noisy = np.empty(clean.shape, clean.dtype)
+
+    @property
+    def state(self) -> Any:
+        """Of the random numbers: names and integers."""
+        return self._rng.bit_generator.state
+
+    @state.setter
+    def state(self, state: Any) -> None:
+        self._rng.bit_generator.state = state
 
     def __call__(self) -> HostRows:
         """Rows of shape (n, d), which the next call overwrites."""

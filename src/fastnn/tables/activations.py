@@ -225,6 +225,10 @@ RELU_HALF = Activation("relu_half", _relu, _relu_derivative_half, needs_z=True, 
 RELU_ONE = Activation("relu_one", _relu, _relu_derivative_one, needs_z=True, hidden=False)
 RELU_AT_ZERO = {0.0: RELU, 0.5: RELU_HALF, 1.0: RELU_ONE}
 SOFTPLUS = Activation("softplus", _softplus, _softplus_derivative)  # Dugas et al. (2001)
+# Courbariaux, Bengio and David (2015), with the slope 1/6 of most libraries.
+HARD_SIGMOID = Activation("hard_sigmoid", _hard_sigmoid, _hard_sigmoid_derivative)
+# McCulloch and Pitts (1943): for networks whose weights are set by hand.
+HARD_LIMIT = Activation("hard_limit", _hard_limit, _no_derivative, trainable=False)
 
 ACTIVATIONS = (
     IDENTITY,
@@ -245,14 +249,14 @@ ACTIVATIONS = (
     Activation("selu", _selu, _selu_derivative),
     # Misra (2020).
     Activation("mish", _mish, _mish_derivative, needs_z=True),
-    # Courbariaux, Bengio and David (2015), with the slope 1/6 of most libraries.
-    Activation("hard_sigmoid", _hard_sigmoid, _hard_sigmoid_derivative),
-    # McCulloch and Pitts (1943): for networks whose weights are set by hand.
-    Activation("hard_limit", _hard_limit, _no_derivative, trainable=False),
+    HARD_SIGMOID,
+    HARD_LIMIT,
     RELU_HALF,
     RELU_ONE,
 )
 CODES = {activation.name: code for code, activation in enumerate(ACTIVATIONS)}
+# Names of those whose outputs each lie between 0 and 1, as probabilities do.
+FROM_0_TO_1 = {activation.name for activation in (LOGISTIC, HARD_SIGMOID, HARD_LIMIT)}
 # Names of what a hidden layer is trained with.
 HIDDEN = tuple(activation.name for activation in ACTIVATIONS if activation.hidden and activation.trainable)
 DEFAULT = RELU.name

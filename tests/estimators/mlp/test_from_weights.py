@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csr_matrix
+from scipy.special import expit
 from sklearn.base import clone
 from sklearn.datasets import load_iris
 from sklearn.utils._param_validation import InvalidParameterError
@@ -164,11 +165,31 @@ def test_labels_are_checked():
         (2, [[0, 1]]),
         (1, []),
         (1, 3),
+        (3, np.array(["a", 1, 2], object)),
+        (3, [None, 1, 2]),
     ):
         with pytest.raises(ValueError, match=f"classes must be .* for {n_outputs} output"):
             made(n_outputs, classes)
     with pytest.raises(ValueError, match="classes must be None for a MLPRegressor"):
         MLPRegressor.from_weights([np.ones((2, 1))], [np.ones(1)], classes=[0, 1])
+
+
+@pytest.mark.parametrize(
+    ("name", "function"),
+    [
+        ("hard_limit", lambda z: z > 0),
+        ("hard_sigmoid", lambda z: np.clip(z / 6 + 0.5, 0, 1)),
+        ("logistic", expit),
+    ],
+)
+def test_probabilities_of_outputs_from_0_to_1(name, function):
+    model = MLPClassifier.from_weights([np.eye(3)], [np.zeros(3)], out_activation=name)
+    X = np.array([[3.0, 2.0, -3.0], [-900.0, -900.0, -900.0], [0.5, -0.5, -4.0]])
+    outputs = function(X)
+    total = outputs.sum(axis=1, keepdims=True)
+    expected = np.where(total > 0, outputs / np.where(total > 0, total, 1), 1 / 3)
+    assert_allclose(model.predict_proba(X), expected, rtol=1e-12)
+    assert_array_equal(model.predict(X), 0)
 
 
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])

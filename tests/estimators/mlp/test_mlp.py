@@ -658,7 +658,7 @@ def test_warnings_as_errors_keep_the_model(solver):
 def test_warnings_point_at_the_caller():
     X, y = IRIS
     with pytest.warns() as caught:
-        MLPClassifier((6,), max_iter=2, batch_size=1000).fit(X, y)
+        MLPClassifier((6,), max_iter=2, batch_size=1000, random_state=0).fit(X, y)
     assert [warning.filename for warning in caught] == [__file__] * 2
 
 

@@ -9,7 +9,7 @@ from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.utils._param_validation import InvalidParameterError
 
-from fastnn import MLPClassifier, MLPRegressor
+from fastnn import Autoencoder, MLPClassifier, MLPRegressor
 from fastnn.tables.activations import LAYER_ACTIVATIONS
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -69,6 +69,13 @@ def test_activations_that_there_are_not(digits, activation, said):
     with pytest.raises(ValueError, match=said):
         model.fit(*digits)
     assert not hasattr(model, "coefs_")
+
+
+@pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor, Autoencoder])
+@pytest.mark.parametrize("sizes", [{4, 5}, {5: "tanh", 4: "relu"}, frozenset({3})])
+def test_layers_without_an_order(digits, kind, sizes):
+    with pytest.raises(ValueError, match="hidden_layer_sizes must be a sequence, in the order of the layers"):
+        kind(hidden_layer_sizes=sizes).fit(*digits)
 
 
 @pytest.mark.parametrize("method", ["fit", "partial_fit", "initialize"])

@@ -26,8 +26,10 @@ from fastnn import (
 if find_spec("numba_cuda") is None:
     pytest.skip("numba-cuda is not installed", allow_module_level=True)
 
+from fastnn.estimators.mlp import members
 from fastnn.kernels.cuda.runtime.compat import SIMULATED, cuda
 from fastnn.kernels.shared.device_rows import is_device_array
+from fastnn.networks.side_by_side import side_by_side
 
 pytestmark = [
     pytest.mark.gpu,
@@ -40,6 +42,22 @@ pytestmark = [
 def blobs():
     X, y = make_blobs(40, n_features=3, centers=3, random_state=0)
     return X, y
+
+
+@pytest.mark.parametrize("options", [{"ensemble": 2}, {"n_init": 2}])
+def test_many_networks(blobs, options, monkeypatch):
+    X, y = blobs
+    seen = []
+    monkeypatch.setattr(members, "side_by_side", lambda jobs, n: seen.append(n) or side_by_side(jobs, n))
+    here = MLPClassifier((3,), max_iter=1, random_state=0, **options).fit(X, y)
+    there = clone(here).set_params(device="cuda", n_threads=2).fit(X, y)
+    assert seen[-1] == 1  # one after the other
+    np.testing.assert_allclose(there.predict_proba(X), here.predict_proba(X), rtol=1e-8)
+    if "ensemble" in options:
+        assert [member.device for member in there.estimators_] == ["cuda", "cuda"]
+        assert type(there.predict_proba(cuda.to_device(X))) is type(cuda.to_device(X))
+    else:
+        assert there.best_init_ == here.best_init_
 
 
 def same_fit(ours, theirs, rtol=1e-10):
@@ -357,6 +375,28 @@ def test_mlp_classifier_goes_on(blobs, dropout):
             model.partial_fit(X, y, sample_weight=weights, classes=[0, 1, 2])
     np.testing.assert_allclose(ours.loss_curve_, theirs.loss_curve_, rtol=1e-10)
     np.testing.assert_allclose(ours.coefs_[0], theirs.coefs_[0], rtol=1e-8)
+
+
+@pytest.mark.parametrize("options", [{}, {"dropout": 0.25, "early_stopping": True, "solver": "sgd"}])
+def test_mlp_classifier_goes_on_from_a_checkpoint(blobs, options, tmp_path):
+    """To the same bits: state and parameters go there and back as they are."""
+    X, y = blobs
+
+    def stop(epoch, logs):
+        if epoch == 1:
+            raise RuntimeError("enough")
+
+    usual = {"batch_size": 16, "max_iter": 3, "random_state": 0, "device": "cuda"} | options
+    undisturbed = MLPClassifier((4,), **usual).fit(X, y)
+    model = MLPClassifier((4,), **usual, checkpoint=tmp_path / "fit", checkpoint_every=1, callback=stop)
+    with pytest.raises(RuntimeError, match="enough"):
+        model.fit(X, y)
+    model.set_params(callback=None).fit(X, y)
+    assert model.loss_curve_ == undisturbed.loss_curve_
+    np.testing.assert_array_equal(model.coefs_[0], undisturbed.coefs_[0])
+    np.testing.assert_array_equal(model._optimizer.state, undisturbed._optimizer.state)
+    with pytest.raises(ValueError, match=r"the parameter device was 'cuda' and is 'cpu'; X differs"):
+        model.set_params(device="cpu").fit(X, y)
 
 
 @pytest.mark.parametrize("loss", ["squared_error", "poisson"])

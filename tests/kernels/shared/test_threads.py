@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
-from threadpoolctl import threadpool_info, threadpool_limits
+from threadpoolctl import ThreadpoolController, threadpool_info, threadpool_limits
 
 import fastnn
 from fastnn.kernels.shared import threads as _threads
@@ -210,6 +210,21 @@ def test_blas_limits_of_overlapping_fits_are_taken_away():
         in_another_thread(blas.__exit__)
         assert limits() == [2] * len(before)
     assert limits() == before
+
+
+def test_libraries_are_looked_for_after_imports_alone(monkeypatch):
+    looks = []
+    monkeypatch.setattr(_threads, "ThreadpoolController", lambda: looks.append(1) or ThreadpoolController())
+    blas = _threads._OneBlasThread()
+
+    def limit():
+        with blas:
+            assert {info["num_threads"] for info in threadpool_info() if info["user_api"] == "blas"} == {1}
+        return len(looks)
+
+    assert [limit(), limit()] == [1, 1]
+    monkeypatch.setitem(sys.modules, "a_library_more", sys)
+    assert [limit(), limit()] == [2, 2]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from copy import deepcopy
+from functools import partial
 from itertools import pairwise
 from numbers import Integral
 from typing import Any, ClassVar, Self
@@ -16,6 +17,7 @@ from sklearn.utils.validation import _check_y, check_is_fitted, validate_data
 from fastnn.estimators.callbacks import CallbackSupport, Tasks
 from fastnn.estimators.draft import Drafting, Remarks
 from fastnn.estimators.few_rows import pass_checks
+from fastnn.estimators.mlp.checkpoints import check_state, checkpoint_of, kept_at_the_end
 from fastnn.estimators.mlp.first_weights import first_weights
 from fastnn.estimators.mlp.layers import (
     activation_names,
@@ -23,11 +25,14 @@ from fastnn.estimators.mlp.layers import (
     check_trainable,
     check_use,
     has_spare_biases,
+    in_order,
     initial_factors,
     layers_with_bias,
     with_slope_at_zero,
 )
 from fastnn.estimators.mlp.learning_rates import check_learning_rates
+from fastnn.estimators.mlp.many import is_ensemble, mean_outputs, refuse_ensemble, refuse_many, wants_many
+from fastnn.estimators.mlp.members import FitArguments, Member, train_many
 from fastnn.estimators.mlp.parameters import MLPParameters
 from fastnn.estimators.mlp.soft_targets import SoftTargets
 from fastnn.estimators.mlp.solver_options import check_solver_options
@@ -63,8 +68,12 @@ _OF_ONE_RUN = (
     "validation_loss_curve_",
     "best_epoch_",
     "_no_improvement_count",
+    "best_init_",
+    "estimators_",
     *_OF_THE_LAST_STEP,
 )
+# Beside these and the fitted attributes, what a fit of many networks must not keep of another fit.
+_OF_ONE_NETWORK = (*_OF_ONE_RUN, "_random_state", "_label_binarizer")
 
 # Parameters that a partial_fit of a fitted model, which scikit-learn lets pass, checks all the same.
 _CHECKED_ALWAYS = {
@@ -74,12 +83,15 @@ _CHECKED_ALWAYS = {
     *("relu_grad_at_zero", "use_bias", "bias_learning_rate_factor", "accumulate_batches"),
     *("weight_decay", "rho", "momentum_decay", "max_grad_norm", "l1_alpha", "average"),
     *("learning_rate", "learning_rate_decay", "warmup_epochs"),
-    *("scoring", "callback"),
+    *("scoring", "callback", "reset_optimizer", "checkpoint", "checkpoint_every"),
 }
 
 
 class BaseMLP(CallbackSupport, SummaryMethods, Drafting, MLPParameters, BaseEstimator, ABC):
     """Base of ``MLPClassifier``, ``MLPRegressor`` and ``Autoencoder``."""
+
+    # Of a draft that is one of many networks: what the fit of all of them shares with it.
+    _member: Member | None = None
 
     # What the subclasses add.
 
@@ -154,7 +166,7 @@ class BaseMLP(CallbackSupport, SummaryMethods, Drafting, MLPParameters, BaseEsti
         ValueError
             For invalid data; the estimator then is as it was before the call. Also where training
             diverges and no usable model comes of it: then a model fitted before is kept as it was, and at a
-            first fit the estimator keeps the last finite parameters.
+            first fit the estimator keeps the last finite parameters (with ``n_init`` or ``ensemble`` none).
         """
         given = GivenRows(X_val, y_val, sample_weight_val)
         return self._fit(X, y, sample_weight, incremental=False, given=given)
@@ -168,7 +180,7 @@ class BaseMLP(CallbackSupport, SummaryMethods, Drafting, MLPParameters, BaseEsti
         classes: Any = None,
         given: GivenRows = NONE_GIVEN,
     ) -> Self:
-        tasks = None if incremental else self._tasks(self.max_iter)
+        tasks = None if incremental else self._tasks(None if wants_many(self) else self.max_iter)
         return self._on_draft(
             lambda draft: draft._train(X, y, sample_weight, incremental, classes, given, tasks)
         )
@@ -183,13 +195,21 @@ class BaseMLP(CallbackSupport, SummaryMethods, Drafting, MLPParameters, BaseEsti
         given: GivenRows,
         tasks: Tasks | None,
     ) -> Remarks:
+        if incremental:
+            refuse_ensemble(self, "partial_fit")
+        elif wants_many(self):
+            return train_many(self, FitArguments(X, y, sample_weight, classes, given), tasks, _OF_ONE_NETWORK)
         with use_threads(self.n_threads):
             first_fit = not hasattr(self, "coefs_")
             first_pass = first_fit or not (self.warm_start or incremental)
             if not incremental:
                 check_validation(self, given, needs_y=self._has_targets)
             data, network, rng = self._prepare(X, y, sample_weight, classes, incremental, first_pass)
-            following = Following(given_data(self, given, data), self.scoring, self.callback, tasks)
+            check_state(self, incremental)
+            member = self._member
+            rows = given_data(self, given, data) if member is None else member.validation
+            checkpoint = checkpoint_of(self, data, rows)
+            following = Following(rows, self.scoring, self.callback, tasks, checkpoint)
             if tasks is not None:
                 labels = self._scoring_target(data.Y) if isinstance(y, SoftTargets) else y
                 tasks.begin(self, X, labels, sample_weight)
@@ -206,8 +226,9 @@ class BaseMLP(CallbackSupport, SummaryMethods, Drafting, MLPParameters, BaseEsti
                     tasks.end()
                 if incremental:
                     return solution.remark
-                self.saturation_ = saturation(network, data.X, solution.bound)
-                return remarks_on_a_fit(solution, network, self.saturation_)
+                seen_last = partial(saturation, network, data.X, solution.bound)
+                self.saturation_, remarks = kept_at_the_end(checkpoint, solution.state, seen_last)
+                return (*remarks_on_a_fit(solution, network, self.saturation_), *remarks)
             error = ValueError(f"Solver produced non-finite {solution.not_finite}. {REMEDY}")
             if not first_fit:
                 raise error
@@ -233,6 +254,8 @@ class BaseMLP(CallbackSupport, SummaryMethods, Drafting, MLPParameters, BaseEsti
         self.out_activation_ = out_activation
 
     def _initialize(self, X: Any, y: Any, classes: Any = None) -> Self:
+        if wants_many(self):
+            refuse_many(self, "initialize")
         return self._on_draft(lambda draft: draft._begin(X, y, classes))
 
     def _begin(self, X: Any, y: Any, classes: Any) -> None:
@@ -281,7 +304,10 @@ class BaseMLP(CallbackSupport, SummaryMethods, Drafting, MLPParameters, BaseEsti
                 f"solver={self.solver!r} minimises the squared errors of an MLPRegressor. "
                 f"{type(self).__name__} takes one of {able}."
             )
-        X, y = self._validate_input(X, y, classes, incremental, reset=first_pass)
+        if self._member is not None:
+            X, y = self._member.data
+        else:
+            X, y = self._validate_input(X, y, classes, incremental, reset=first_pass)
         if isinstance(y, np.ndarray) and y.ndim == 1:
             y = y.reshape(-1, 1)
         sizes = [X.shape[1], *hidden, y.shape[1]]
@@ -362,7 +388,7 @@ class BaseMLP(CallbackSupport, SummaryMethods, Drafting, MLPParameters, BaseEsti
 
     def _hidden_layer_sizes(self) -> list[int]:
         sizes = self.hidden_layer_sizes
-        sizes = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
+        sizes = list(in_order("hidden_layer_sizes", sizes)) if hasattr(sizes, "__iter__") else [sizes]
         if not all(isinstance(size, Integral) and not isinstance(size, bool) for size in sizes):
             raise ValueError(f"hidden_layer_sizes must hold integers, got {sizes}.")
         if any(size <= 0 for size in sizes):
@@ -374,6 +400,10 @@ class BaseMLP(CallbackSupport, SummaryMethods, Drafting, MLPParameters, BaseEsti
         return activation_names(self, n_hidden)
 
     def _check_solver(self) -> bool:
+        if wants_many(self):
+            raise AttributeError(
+                "partial_fit is only available for one network, with n_init=1 and ensemble=None."
+            )
         if self.solver not in STOCHASTIC_SOLVERS:
             raise AttributeError(
                 f"partial_fit is only available for stochastic optimizers. {self.solver} is not stochastic."
@@ -412,7 +442,14 @@ class BaseMLP(CallbackSupport, SummaryMethods, Drafting, MLPParameters, BaseEsti
 
     def _outputs(self, X: Any, hidden: int | None = None) -> np.ndarray:
         """Outputs (n_samples, n_outputs) for any data; with a number, the values of that hidden layer."""
-        return self._forward(self._rows_to_predict(X), slice(None if hidden is None else hidden + 1))
+        rows = self._rows_to_predict(X)
+        if is_ensemble(self):
+            return mean_outputs(self, rows)
+        return self._forward(rows, slice(None if hidden is None else hidden + 1))
+
+    def _to_average(self, outputs: np.ndarray) -> np.ndarray:
+        """What an ensemble has the mean of, from one network's outputs, which may be changed in place."""
+        return outputs
 
     def _forward(self, X: Any, layers: slice = slice(None)) -> np.ndarray:
         """Outputs of the last of these layers, for checked rows that go into the first."""
@@ -432,7 +469,7 @@ class BaseMLP(CallbackSupport, SummaryMethods, Drafting, MLPParameters, BaseEsti
 
     def _rows_to_predict(self, X: Any) -> Any:
         """Any data, checked: as an array, a sparse matrix or rows on a GPU."""
-        check_is_fitted(self, "coefs_")
+        check_is_fitted(self, "estimators_" if is_ensemble(self) else "coefs_")
         number = device_number(self.device, (X,))
         refuse_sparse(X, number)
         if number is not None and is_device_array(X):

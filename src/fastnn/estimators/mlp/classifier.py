@@ -17,6 +17,7 @@ from fastnn.estimators.mlp.conversion import MLPConversion
 from fastnn.estimators.mlp.from_weights import FromWeights
 from fastnn.estimators.mlp.gradients import GradientMethods
 from fastnn.estimators.mlp.heads import ClassifierLoss, HeadParameters, classifier_head, with_smoothing
+from fastnn.estimators.mlp.many import ManyParameters, is_ensemble
 from fastnn.estimators.mlp.parameters import MLPParameters
 from fastnn.estimators.mlp.soft_targets import SoftFit, SoftTargets
 from fastnn.estimators.mlp.targets import as_vector
@@ -24,12 +25,14 @@ from fastnn.estimators.sparse_rows import canonical_csr
 from fastnn.estimators.weights import checked_weights
 from fastnn.kernels import to_host, to_kind_of
 from fastnn.networks.one_hot import OneHot
-from fastnn.tables.activations import LOGISTIC
+from fastnn.tables.activations import FROM_0_TO_1
 from fastnn.tables.losses import Head
 
 
 @declared
-class ClassifierParameters(MLPParameters, HeadParameters, ClassifierLoss, ClassWeightParameters):
+class ClassifierParameters(
+    MLPParameters, HeadParameters, ManyParameters, ClassifierLoss, ClassWeightParameters
+):
     """What a classifier can be told."""
 
 
@@ -80,6 +83,12 @@ class MLPClassifier(
         Share of each hidden layer's units that hardly learn any more, for rows of the last batch at the end
         of ``fit``: logistic units all below 0.01 or all above 0.99, tanh units beyond 0.99 either way, relu
         units at 0. NaN for other activations. Where it is above 0.9, fit warns.
+    best_init_ : int
+        With ``n_init`` above 1, which of the networks has been kept, counted from 0.
+    estimators_ : list of MLPClassifier of length ``ensemble``
+        With ``ensemble`` the fitted networks. Then there is nothing else here but ``classes_``,
+        ``class_weight_``, ``n_features_in_``, ``feature_names_in_``, ``n_outputs_`` and ``n_iter_``, one
+        number for each.
     n_features_in_ : int
         Features seen at fit.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -166,8 +175,11 @@ class MLPClassifier(
         binarizer = LabelBinarizer(sparse_output=True)
         fits = classes.shape == (n_classes,)
         if fits:
-            binarizer.fit(np.eye(n_outputs, dtype=int) if multilabel else classes)
-            fits = np.array_equal(binarizer.classes_, classes)
+            try:
+                binarizer.fit(np.eye(n_outputs, dtype=int) if multilabel else classes)
+                fits = np.array_equal(binarizer.classes_, classes)
+            except TypeError:  # labels that no order can sort
+                fits = False
         if not fits:
             which = "the numbers of the columns" if multilabel else "sorted and different"
             raise ValueError(
@@ -257,7 +269,8 @@ class MLPClassifier(
         Raises
         ------
         ValueError
-            For invalid data or weights; the estimator then is as it was before the call.
+            For invalid data or weights, and where ``n_init`` or ``ensemble`` ask for many networks; the
+            estimator then is as it was before the call.
         """
         return self._initialize(X, y, canonical_csr(to_host(classes), "classes"))
 
@@ -340,8 +353,10 @@ class MLPClassifier(
         Returns
         -------
         y_prob : ndarray of shape (n_samples, n_classes)
-            Columns in the order of ``classes_``; float32 where both X and the model are. Logistic outputs of
-            several classes are divided by their sum; where that is 0, all classes are equally probable.
+            Columns in the order of ``classes_``; float32 where both X and the model are. Outputs of several
+            classes that are each from 0 to 1 (``"logistic"``, ``"hard_sigmoid"``, ``"hard_limit"``) are
+            divided by their sum; where that is 0, all classes are equally probable. Activations with another
+            range, which no loss of a classifier goes with, give no probabilities: they come as they are.
         """
         return to_kind_of(X, self._probabilities(X), self.device)
 
@@ -349,7 +364,11 @@ class MLPClassifier(
         outputs = self._outputs(X)
         if outputs.shape[1] == 1:
             return np.hstack([1 - outputs, outputs])
-        if self.out_activation_ == LOGISTIC.name and self._one_of_several:
+        return outputs if is_ensemble(self) else self._to_average(outputs)
+
+    def _to_average(self, outputs: np.ndarray) -> np.ndarray:
+        """Probabilities of the outputs, from each network's."""
+        if self.out_activation_ in FROM_0_TO_1 and self._one_of_several:
             total = outputs.sum(axis=1, keepdims=True)
             outputs /= np.where(total > 0, total, 1)
             outputs[total[:, 0] == 0] = 1 / outputs.shape[1]

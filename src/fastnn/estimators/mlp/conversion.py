@@ -9,6 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from fastnn.estimators.counterparts import check_counterpart, copy_attributes, shared_parameters
 from fastnn.estimators.mlp.heads import OF_A_CLASSIFIER
+from fastnn.estimators.mlp.many import refuse_many
 from fastnn.networks.layout import Layout, layout_of
 from fastnn.networks.schedules import SCHEDULES, Constant
 from fastnn.networks.solvers import STOCHASTIC_SOLVERS
@@ -64,9 +65,10 @@ class MLPConversion:
             There are no weights yet.
         ValueError
             scikit-learn has no such network: for the activations of the hidden layers, the loss, or the
-            activation of the outputs.
+            activation of the outputs. Or ``n_init`` or ``ensemble`` ask for many.
         """
         model = cast("BaseMLP", self)
+        refuse_many(model, "to_sklearn")
         check_is_fitted(model, "coefs_")
         kind = _class_there(type(self))
         activation = _activation_there(model, kind)

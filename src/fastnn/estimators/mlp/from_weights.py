@@ -7,6 +7,7 @@ from typing import Any, Self, cast
 import numpy as np
 
 from fastnn.estimators.mlp.layers import has_spare_biases, layers_with_bias, with_slope_at_zero
+from fastnn.estimators.mlp.many import refuse_many
 from fastnn.kernels import to_host
 from fastnn.networks.layout import layout_of
 from fastnn.tables.activations import DEFAULT
@@ -60,7 +61,7 @@ class FromWeights:
         ------
         ValueError
             The arrays make no network or hold other than finite real numbers, or `classes` do not go with
-            them.
+            them; or ``n_init`` or ``ensemble`` ask for many networks.
         """
         layers = _checked_layers(coefs, intercepts)
         layout = layout_of((len(layers[0][0]), *(len(b) for _, b in layers)))
@@ -72,6 +73,7 @@ class FromWeights:
             **parameters,
         )
         model._validate_params()
+        refuse_many(model, "from_weights")
         with_slope_at_zero(model, model._activation_names(len(sizes) - 2))
         if has_spare_biases((b for _, b in layers), layers_with_bias(model, len(layers))):
             raise ValueError(

@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from fastnn.estimators.mlp.layers import layers_with_bias
+from fastnn.estimators.mlp.many import refuse_ensemble
 from fastnn.kernels import to_kind_of
 from fastnn.kernels.contract.network import BoundNetwork
 from fastnn.kernels.shared.threads import use_threads
@@ -64,7 +65,8 @@ class GradientMethods:
         NotFittedError
             There are no weights yet, of ``fit``, ``initialize`` or ``from_weights``.
         ValueError
-            For data and parameters that ``fit`` refuses, and for classes that it has not seen.
+            For data and parameters that ``fit`` refuses, for classes that it has not seen, and for an
+            ensemble.
 
         Notes
         -----
@@ -115,7 +117,9 @@ class GradientMethods:
         -----
         A kink is no place for differences: where a step of about 6e-6 leads a unit of ``"relu"``, or an error
         of ``loss="absolute_error"``, from one side of 0 to the other, they give something between both
-        slopes. Then take other samples, or move the weights a little.
+        slopes. Then take other samples, or move the weights a little. Nor do they tell anything where a
+        logistic output is wrong and next to 0 or 1: ``loss="log_loss"`` is the logarithm of the rounded
+        output, and bounded, as in scikit-learn, while its gradient is exact.
         """
         with _objective(self, X, y, sample_weight, np.float64) as (network, bound):
             loss, gradient = bound.loss_and_gradient()
@@ -152,10 +156,11 @@ class GradientMethods:
         NotFittedError
             There are no weights yet.
         ValueError
-            There is no such layer.
+            There is no such layer, or the estimator is an ensemble.
         """
-        check_is_fitted(self, "coefs_")
         model = cast("BaseMLP", self)
+        refuse_ensemble(model, "hidden_activations")
+        check_is_fitted(self, "coefs_")
         n_hidden = model.n_layers_ - 2
         if n_hidden == 0:
             raise ValueError("There is no hidden layer: hidden_layer_sizes is empty.")
@@ -173,6 +178,7 @@ def _objective(
 
     dtype : the type to compute in; None for that of the weights
     """
+    refuse_ensemble(estimator, "The gradient")
     check_is_fitted(estimator, "coefs_")
     model: BaseMLP = estimator._draft()
     model._validate_params()

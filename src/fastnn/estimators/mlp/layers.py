@@ -66,7 +66,7 @@ def activation_names(model: "BaseMLP", n_hidden: int) -> tuple[str, ...]:
         ``activation`` is of other names, or of another length.
     """
     given = model.activation
-    names = (given,) * n_hidden if isinstance(given, str) else _in_order("activation", given)
+    names = (given,) * n_hidden if isinstance(given, str) else in_order("activation", given)
     for name in names:
         if not isinstance(name, str) or name not in LAYER_ACTIVATIONS:
             raise ValueError(
@@ -80,7 +80,7 @@ def activation_names(model: "BaseMLP", n_hidden: int) -> tuple[str, ...]:
     return names
 
 
-def _in_order(parameter: str, given: Iterable[Any]) -> tuple[Any, ...]:
+def in_order(parameter: str, given: Iterable[Any]) -> tuple[Any, ...]:
     """What a parameter says of one layer after the other.
 
     Raises
@@ -163,7 +163,7 @@ def layers_with_bias(model: "BaseMLP", n_layers: int) -> tuple[bool, ...]:
     given = model.use_bias
     if isinstance(given, bool | np.bool_):
         return (bool(given),) * n_layers
-    flags = _in_order("use_bias", given)
+    flags = in_order("use_bias", given)
     if not all(isinstance(flag, bool | np.bool_) for flag in flags):
         raise ValueError(
             f"use_bias must be True, False, or a sequence of these, one for each layer; got {given!r}."

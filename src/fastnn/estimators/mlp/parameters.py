@@ -15,6 +15,7 @@ from fastnn.estimators.declaration import (
     one_of,
     parameter,
 )
+from fastnn.estimators.mlp.checkpoints import StateParameters
 from fastnn.estimators.mlp.first_weights import FirstWeightParameters
 from fastnn.estimators.mlp.layers import LayerwiseParameters
 from fastnn.estimators.mlp.learning_rates import LearningRateParameters
@@ -34,6 +35,7 @@ class MLPParameters(
     SolverOptionParameters,
     ValidationParameters,
     ReportParameters,
+    StateParameters,
 ):
     """What every multi-layer perceptron can be told."""
 

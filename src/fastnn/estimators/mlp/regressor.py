@@ -20,13 +20,14 @@ from fastnn.estimators.mlp.heads import (
     output_activation,
     several_quantiles,
 )
+from fastnn.estimators.mlp.many import ManyParameters
 from fastnn.estimators.mlp.parameters import MLPParameters
 from fastnn.estimators.mlp.targets import as_vector
 from fastnn.tables.losses import Head, head_of
 
 
 @declared
-class RegressorParameters(MLPParameters, HeadParameters, RegressorLoss):
+class RegressorParameters(MLPParameters, HeadParameters, ManyParameters, RegressorLoss):
     """What a regressor can be told."""
 
 
@@ -69,6 +70,11 @@ class MLPRegressor(FromWeights, MLPConversion, GradientMethods, RegressorMixin, 
         Share of each hidden layer's units that hardly learn any more, for rows of the last batch at the end
         of ``fit``: logistic units all below 0.01 or all above 0.99, tanh units beyond 0.99 either way, relu
         units at 0. NaN for other activations. Where it is above 0.9, fit warns.
+    best_init_ : int
+        With ``n_init`` above 1, which of the networks has been kept, counted from 0.
+    estimators_ : list of MLPRegressor of length ``ensemble``
+        With ``ensemble`` the fitted networks. Then there is nothing else here but ``n_features_in_``,
+        ``feature_names_in_``, ``n_outputs_`` and ``n_iter_``, one number for each.
     n_features_in_ : int
         Features seen at fit.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -162,6 +168,9 @@ class MLPRegressor(FromWeights, MLPConversion, GradientMethods, RegressorMixin, 
             return np.sort(outputs, axis=1)
         return outputs.ravel() if outputs.shape[1] == 1 else outputs
 
+    def _to_average(self, outputs: np.ndarray) -> np.ndarray:
+        return outputs if several_quantiles(self) is None else np.sort(outputs, axis=1)
+
     def _scoring_target(self, Y: np.ndarray) -> np.ndarray:
         return Y if several_quantiles(self) is None else Y[:, 0]
 
@@ -187,7 +196,8 @@ class MLPRegressor(FromWeights, MLPConversion, GradientMethods, RegressorMixin, 
         Raises
         ------
         ValueError
-            For invalid data or weights; the estimator then is as it was before the call.
+            For invalid data or weights, and where ``n_init`` or ``ensemble`` ask for many networks; the
+            estimator then is as it was before the call.
         """
         return self._initialize(X, y)
 

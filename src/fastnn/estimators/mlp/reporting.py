@@ -8,7 +8,7 @@ from fastnn.estimators.callbacks import Tasks
 from fastnn.estimators.declaration import declared, parameter
 from fastnn.estimators.mlp.validation import network_attributes
 from fastnn.networks.network import Network
-from fastnn.networks.solvers.interface import Epoch
+from fastnn.networks.solvers.interface import Epoch, silent
 
 if TYPE_CHECKING:
     from fastnn.estimators.mlp.base import BaseMLP
@@ -28,9 +28,16 @@ class ReportParameters:
         of ``fit``, and `logs` is a dict with ``"loss"``, for the stochastic solvers ``"learning_rate"``, and
         where there are validation rows ``"validation_loss"`` and ``"validation_score"``. Any true value that
         it returns ends ``fit``, without a warning. What it raises ends ``fit`` too, and leaves the estimator
-        as it was before.
+        as it was before. Where a fit trains many networks `logs` has ``"network"``, which of them it is.
         """,
     )
+
+
+def teller(model: "BaseMLP") -> Callable[[str], None]:
+    """What prints a line that a user may want to read; ``silent`` without ``verbose``."""
+    if not model.verbose:
+        return silent
+    return print if model._member is None else model._member.tell
 
 
 def reporter(
@@ -64,10 +71,12 @@ def reporter(
     if lines is None and callback is None and tasks is None:
         return None
 
+    tell = teller(model)
+
     def report(epoch: Epoch) -> bool:
         if lines is not None:
             for line in lines(epoch):
-                print(line)
+                tell(line)
         is_last = callback is not None and bool(callback(epoch.number, logs_of(epoch)))
         if tasks is not None:
             is_last |= tasks.step("epoch", lambda: network_attributes(network))
@@ -108,10 +117,12 @@ class Lines:
     def __init__(self, n_rows: int, max_iter: int) -> None:
         self._n_rows, self._max_iter = n_rows, max_iter
         self._begun = self._before = time.perf_counter()
+        self._here = 0  # epochs, but for those that were done before a checkpoint
 
     def __call__(self, epoch: Epoch) -> list[str]:
         now, done = time.perf_counter(), epoch.number + 1
-        seconds, left = now - self._before, (self._max_iter - done) * (now - self._begun) / done
+        self._here += 1
+        seconds, left = now - self._before, (self._max_iter - done) * (now - self._begun) / self._here
         self._before = now
         parts = [f"Iteration {done}/{self._max_iter}: loss {epoch.loss:.6g}"]
         if epoch.validation is not None:

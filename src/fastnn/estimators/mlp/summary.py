@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from sklearn.utils.validation import check_is_fitted
 
 from fastnn.estimators.mlp.layers import layers_with_bias
+from fastnn.estimators.mlp.many import refuse_ensemble
 from fastnn.networks.tied import is_tied
 
 if TYPE_CHECKING:
@@ -66,6 +67,8 @@ class SummaryMethods:
         ------
         NotFittedError
             There are no weights yet, of ``fit``, ``initialize`` or ``from_weights``.
+        ValueError
+            The estimator is an ensemble.
 
         Notes
         -----
@@ -98,9 +101,12 @@ def fitted_layers(estimator: Any) -> list[FittedLayer]:
     ------
     NotFittedError
         There are no weights yet.
+    ValueError
+        It is an ensemble.
     """
-    check_is_fitted(estimator, "coefs_")
     model = cast("BaseMLP", estimator)
+    refuse_ensemble(model, "summary")
+    check_is_fitted(model, "coefs_")
     coefs, intercepts = model._checked_parameters()
     n_hidden = len(coefs) - 1
     names = [*(f"hidden {number}" for number in range(1, n_hidden + 1)), "output"]

@@ -8,9 +8,9 @@ import numpy as np
 from sklearn.base import is_classifier
 
 from fastnn.estimators.callbacks import Tasks
-from fastnn.estimators.mlp.reporting import reporter
+from fastnn.estimators.mlp.checkpoints import Checkpoint
+from fastnn.estimators.mlp.reporting import reporter, teller
 from fastnn.estimators.mlp.validation import validator
-from fastnn.kernels.contract.network import EngineRows
 from fastnn.networks.data import Data
 from fastnn.networks.held_out import hold_out
 from fastnn.networks.network import Network
@@ -18,7 +18,8 @@ from fastnn.networks.progress import Progress
 from fastnn.networks.saturation import remark_on_saturation
 from fastnn.networks.schedules import Constant
 from fastnn.networks.solvers import SOLVERS
-from fastnn.networks.solvers.interface import Problem, Solution, silent
+from fastnn.networks.solvers.interface import Inputs, Problem, Settings, Solution
+from fastnn.networks.solvers.optimizer_settings import StochasticSettings
 from fastnn.tables.optimizers import Optimizer
 
 if TYPE_CHECKING:
@@ -37,12 +38,15 @@ class Following:
         As of the estimators.
     tasks : Tasks, default=None
         scikit-learn's, begun.
+    checkpoint : Checkpoint, default=None
+        Where its state is kept.
     """
 
     validation: Data | None = None
     scoring: str | Callable[..., float] | None = None
     callback: Callable[..., Any] | None = None
     tasks: Tasks | None = None
+    checkpoint: Checkpoint | None = None
 
 
 def trained(
@@ -54,7 +58,7 @@ def trained(
     *,
     first_pass: bool,
     one_epoch: bool,
-    inputs: Callable[[], EngineRows] | None = None,
+    inputs: Inputs | None = None,
 ) -> Solution:
     """Train the network of an estimator, by its parameters.
 
@@ -72,14 +76,15 @@ def trained(
         Whether training begins rather than continues.
     one_epoch : bool
         Do one epoch with the estimator's own optimiser, as ``partial_fit`` does.
-    inputs : callable, default=None
-        Gives the inputs of each epoch, where they are others than those of the data.
+    inputs : Inputs, default=None
+        Those of each epoch, where they are others than those of the data.
     """
     solver = SOLVERS[model.solver]
     parameters = {field.name: getattr(model, field.name) for field in fields(solver.settings)}
     rows, held_out = None, following.validation
     if one_epoch:
         parameters["max_iter"] = 1
+    settings = solver.settings(**parameters)
     scored = solver.is_stochastic and bool(model.early_stopping)
     if scored and held_out is None:
         rows, held_out = hold_out(data, model.validation_fraction, rng, _labels(model, data))
@@ -91,9 +96,9 @@ def trained(
         rows=rows,
         validate=None if held_out is None else validator(model, network, held_out, following.scoring),
         early_stopping=scored,
-        former=_former(model, network) if one_epoch and not first_pass else None,
+        former=None if first_pass else _former(model, network, settings, one_epoch),
         inputs=inputs,
-        tell=print if model.verbose else silent,
+        tell=teller(model),
         watch=reporter(
             model,
             network,
@@ -102,8 +107,9 @@ def trained(
             callback=following.callback,
             tasks=following.tasks,
         ),
+        keeper=following.checkpoint,
     )
-    return solver.solve(problem, solver.settings(**parameters))
+    return solver.solve(problem, settings)
 
 
 def fitted_attributes(solution: Solution) -> dict[str, Any]:
@@ -155,11 +161,28 @@ def _progress(model: "BaseMLP", first_pass: bool, scored: bool, validated: bool)
     return progress
 
 
-def _former(model: "BaseMLP", network: Network) -> tuple[Optimizer, Constant] | None:
-    """A copy of the estimator's optimiser and schedule, where there is one that fits the network."""
-    if not hasattr(model, "_optimizer") or model._optimizer.state.shape[1] != network.parameters.size:
+def _former(
+    model: "BaseMLP", network: Network, settings: Settings, one_epoch: bool
+) -> tuple[Optimizer, Constant] | None:
+    """The optimiser and schedule that training goes on with, copies; None for new ones.
+
+    An epoch goes on with those of the estimator. A whole fit has a schedule of its own, and of the former
+    optimiser, if it is to keep any of it, the state.
+    """
+    former = getattr(model, "_optimizer", None)
+    if former is None or former.state.shape[1] != network.parameters.size:
         return None
-    return model._optimizer.copy(network.parameters.dtype), model._schedule
+    dtype = network.parameters.dtype
+    if one_epoch:
+        return former.copy(dtype), model._schedule
+    if model.reset_optimizer or not isinstance(settings, StochasticSettings):
+        return None
+    optimizer, kept = settings.optimizer(network), former.copy(dtype)
+    if optimizer.name != kept.name or bool(optimizer.average_rate) != bool(kept.average_rate):
+        return None
+    optimizer.state, optimizer.t = kept.state, kept.t
+    optimizer.average, optimizer.iterate = kept.average, kept.iterate
+    return optimizer, settings.schedule
 
 
 def _labels(model: "BaseMLP", data: Data) -> Any:

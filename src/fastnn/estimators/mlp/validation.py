@@ -179,7 +179,7 @@ def _own_score(model: "BaseMLP", outputs: np.ndarray, y: Any, sample_weight: np.
         return np.nan
     # On the way to divergence squares overflow; the score then is -inf, which says all there is to say.
     with np.errstate(over="ignore", invalid="ignore"):
-        return model._score_function(y, prediction, sample_weight=sample_weight)
+        return float(model._score_function(y, prediction, sample_weight=sample_weight))
 
 
 def _scored_by(

@@ -163,7 +163,10 @@ class BoundNetwork(Protocol):
         """
 
     def finish(self) -> None:
-        """To be called after the last epoch: the optimiser's state is that of the training then."""
+        """To be called after the last epoch, and as often as wanted between epochs.
+
+        The optimiser's state is that of the training then.
+        """
 
 
 class NetworkBackend(Protocol[Taken]):

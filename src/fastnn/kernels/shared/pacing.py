@@ -3,9 +3,33 @@
 import math
 import time
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from threading import Event
 
 # A compiled call of a long job should last about this long, so that Ctrl-C is answered.
 CALL_SECONDS = 0.2
+
+# Is set when this thread's work is wanted no more: Ctrl-C reaches the first thread of a process alone.
+_stop: ContextVar[Event | None] = ContextVar("fastnn_stop", default=None)
+
+
+@contextmanager
+def stopped_by(event: Event) -> Iterator[None]:
+    """Let work of this thread end at its next compiled call once the event is set, as Ctrl-C would end it."""
+    token = _stop.set(event)
+    try:
+        yield
+    finally:
+        _stop.reset(token)
+
+
+def answer_stop() -> None:
+    """Between two compiled calls: raise what Ctrl-C would, if this thread has been asked to stop."""
+    event = _stop.get()
+    if event is not None and event.is_set():
+        raise KeyboardInterrupt
 
 
 class Chunks:
@@ -36,6 +60,7 @@ class Chunks:
 
     def begin(self, left: int) -> int:
         """Steps of the next call, of `left` that are left to do."""
+        answer_stop()
         return min(self._size, left)
 
     def start(self) -> None:

@@ -5,16 +5,18 @@ the time, never the result.
 """
 
 import os
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from functools import cache
 from numbers import Integral
+from typing import Any
 
 import joblib
 import numba
-from threadpoolctl import OpenBLASController, threadpool_limits
+from threadpoolctl import OpenBLASController, ThreadpoolController
 
 from fastnn._forks import inherited
 
@@ -115,7 +117,9 @@ class _OneBlasThread:
     """
 
     def __init__(self) -> None:
-        self._limits: threadpool_limits | None = None
+        self._limits: Any = None
+        self._found: Any = None
+        self._n_modules = 0
         self.after_fork_in_child()
 
     def after_fork_in_child(self) -> None:
@@ -127,7 +131,7 @@ class _OneBlasThread:
         with self._lock:
             if self._inside == 0 and self._limits is None:
                 _let_any_thread_set_limits()
-                self._limits = threadpool_limits(1, user_api="blas")
+                self._limits = self._libraries().limit(limits=1, user_api="blas")
                 _let_any_thread_set_limits()
             self._inside += 1
 
@@ -139,6 +143,13 @@ class _OneBlasThread:
                 self._limits.restore_original_limits()
                 _let_any_thread_set_limits()
                 self._limits = None
+
+    def _libraries(self) -> Any:
+        """What limits the libraries of the process. They come with imports; looking for them takes 3 ms."""
+        n_modules = len(sys.modules)
+        if self._found is None or n_modules != self._n_modules:
+            self._n_modules, self._found = n_modules, ThreadpoolController()
+        return self._found
 
 
 def _let_any_thread_set_limits() -> None:
@@ -168,6 +179,16 @@ def _allowed_threads() -> int:
     """Threads that a launch may use, as far as this can be known without starting Numba's threads."""
     limit = _limit.get()
     return min(numba.config.NUMBA_NUM_THREADS, usable_cores() if limit is None else limit)
+
+
+def threads_allowed() -> int:
+    """Threads that this Python thread may keep busy, be they Numba's or of its own."""
+    if inherited.pool:  # a forked child computes on one
+        return 1
+    n = _allowed_threads()
+    started = getattr(sys.modules.get("numba.np.ufunc.parallel"), "_is_initialized", False)
+    # Until Numba's threads are started nobody can have set another number of them.
+    return min(n, int(numba.get_num_threads())) if started and _limit.get() is None else n
 
 
 def threads_for(flops: float) -> AbstractContextManager[bool]:

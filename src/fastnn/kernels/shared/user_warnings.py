@@ -2,11 +2,31 @@
 
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from types import FrameType
 
 # Between the user's line and the place that warns lie the frames of these packages: scikit-learn's
 # decorators, pipelines and searches, joblib's loops, and Numba, which looks into the cache.
 _NOT_THE_USERS = frozenset({"fastnn", "sklearn", "joblib", "numba"})
+
+# Where this thread's warnings go, if to a list.
+_kept: ContextVar[list[Warning] | None] = ContextVar("fastnn_warnings", default=None)
+
+
+@contextmanager
+def kept_warnings() -> Iterator[list[Warning]]:
+    """A list that gets what ``warn`` is to say in the block, of this thread alone.
+
+    For work in threads of our own: none of their frames is the user's. What is kept is to be given later.
+    """
+    kept: list[Warning] = []
+    token = _kept.set(kept)
+    try:
+        yield kept
+    finally:
+        _kept.reset(token)
 
 
 def warn(message: str | Warning, category: type[Warning] = UserWarning) -> None:
@@ -19,6 +39,10 @@ def warn(message: str | Warning, category: type[Warning] = UserWarning) -> None:
     category : type, default=UserWarning
         Of a message that is a string.
     """
+    kept = _kept.get()
+    if kept is not None:
+        kept.append(message if isinstance(message, Warning) else category(message))
+        return
     frame = _users_frame(sys._getframe(1))
     # Not by `warnings.warn` with a number of frames, which does not count those of the import system.
     warnings.warn_explicit(

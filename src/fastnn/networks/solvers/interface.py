@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from fastnn.kernels.contract.network import BoundNetwork, EngineRows
+from fastnn.networks.checkpoint import Keeper, TrainingState
 from fastnn.networks.data import Data
 from fastnn.networks.network import Network
 from fastnn.networks.progress import Progress, Validation
@@ -32,6 +33,14 @@ class Epoch(NamedTuple):
     validation: Validation | None = None
 
 
+class Inputs(Protocol):
+    """Gives the inputs of each epoch: rows of the shape of the data's, for their targets."""
+
+    state: Any  # of its random numbers, in words of JSON
+
+    def __call__(self) -> EngineRows: ...
+
+
 @dataclass(frozen=True)
 class Problem:
     """A network to be trained, on data.
@@ -54,14 +63,15 @@ class Problem:
         Whether validation scores, instead of losses, say what is progress and which parameters are kept.
     former : tuple of Optimizer and schedule, default=None
         To go on with; they change in place. None lets the solver begin with new ones.
-    inputs : callable, default=None
-        Gives the inputs of each epoch of a solver that goes by epochs, where they are others than those of
-        the data: rows of their shape, for their targets.
+    inputs : Inputs, default=None
+        Of a solver that goes by epochs, where they are others than those of the data.
     tell : callable
         Gets each line that a user may want to read while training runs.
     watch : callable, default=None
         Gets each epoch, or iteration, that has ended, while the network has its parameters; a true value
         ends the training.
+    keeper : Keeper, default=None
+        Keeps states of a training by epochs, and gives one to go on from.
     """
 
     network: Network
@@ -72,9 +82,10 @@ class Problem:
     validate: Callable[[], Validation] | None = None
     early_stopping: bool = False
     former: tuple[Optimizer, Constant] | None = None
-    inputs: Callable[[], EngineRows] | None = None
+    inputs: Inputs | None = None
     tell: Callable[[str], None] = silent
     watch: Callable[[Epoch], bool] | None = None
+    keeper: Keeper | None = None
 
 
 @dataclass(frozen=True)
@@ -121,6 +132,8 @@ class Solution:
         What it was trained by, where the last batch tells of the network as it is.
     optimizer, schedule : Optimizer and schedule, default=None
         To go on with. None after a divergence: there is no state worth going on from.
+    state : TrainingState, default=None
+        Of a training that has a keeper, and has come to its end.
     """
 
     n_iter: int
@@ -133,6 +146,7 @@ class Solution:
     bound: BoundNetwork | None = None
     optimizer: Optimizer | None = None
     schedule: Constant | None = None
+    state: TrainingState | None = None
 
 
 @dataclass(frozen=True)

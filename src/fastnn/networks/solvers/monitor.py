@@ -52,6 +52,15 @@ class EpochMonitor:
             f"{self._n_iter_no_change} consecutive epochs. {note}"
         )
 
+    @property
+    def state(self) -> tuple[np.ndarray, bool]:
+        """The parameters that are kept, and whether no loss has been infinite: what epochs change in it."""
+        return self._kept, self._bounded
+
+    @state.setter
+    def state(self, state: tuple[np.ndarray, bool]) -> None:
+        self._kept[:], self._bounded = state
+
     def restore(self) -> None:
         """Go back to the parameters that were kept."""
         self._problem.network.parameters[:] = self._kept

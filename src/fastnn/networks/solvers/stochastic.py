@@ -7,6 +7,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from fastnn.kernels.contract.network import BoundNetwork, EngineRows
 from fastnn.kernels.shared.user_warnings import warn
+from fastnn.networks.checkpoint import Checkpoints, TrainingState
 from fastnn.networks.schedules import Constant
 from fastnn.networks.solvers.averaging import Averaging
 from fastnn.networks.solvers.interface import REMEDY, Problem, Solution, what_is_not_finite
@@ -37,6 +38,7 @@ def train_stochastic(problem: Problem, settings: StochasticSettings) -> Solution
     n_updates = -(-n // (batch_size * settings.accumulate_batches))
     monitor = EpochMonitor(problem, settings.tol, settings.n_iter_no_change)
     averaging = Averaging(network, optimizer)
+    checkpoints = Checkpoints(problem, optimizer, monitor)
     end = _End()
     bound = None
 
@@ -51,8 +53,10 @@ def train_stochastic(problem: Problem, settings: StochasticSettings) -> Solution
         )
 
     try:
+        last = progress.n_iter + settings.max_iter
+        rows, end.by_rule = checkpoints.begin(rows)
         bound = bind(data.X)
-        for _ in range(settings.max_iter):
+        while progress.n_iter < last and not end.by_rule:
             if settings.shuffle:
                 assert rows is not None
                 rows = _shuffled(rows, problem.rng)
@@ -75,19 +79,21 @@ def train_stochastic(problem: Problem, settings: StochasticSettings) -> Solution
                 rate, note = schedule.when_stalled(optimizer.learning_rate)
                 monitor.tell_of_stall(note)
                 if rate is None:
-                    break
-                optimizer.learning_rate = rate
-                progress.go_on()
-            if is_last:
-                break
-        else:
-            end.by_number = True
+                    is_last = True
+                else:
+                    optimizer.learning_rate = rate
+                    progress.go_on()
+            end.by_rule = is_last
+            if progress.n_iter < last and not is_last:
+                checkpoints.after_epoch(rows, bound.finish)
         # The last batch tells nothing of averaged parameters.
         end.bound = None if end.broken or optimizer.average_rate else bound
     except KeyboardInterrupt:
         end.broken, end.interrupted = what_is_not_finite(network.parameters), True
     if bound is not None:
         bound.finish()
+    if not (end.broken or end.interrupted):
+        end.state = checkpoints.last(rows, end.by_rule)
     averaging.end()
     return _solution(problem, monitor, end, n, settings.max_iter, optimizer, schedule)
 
@@ -98,8 +104,14 @@ class _End:
 
     broken: str | None = None  # what was not finite after an epoch, which does not count
     interrupted: bool = False  # by the user
-    by_number: bool = False  # all the epochs that are allowed have been done
+    by_rule: bool = False  # by a stopping rule, or who watches
     bound: BoundNetwork | None = None  # after an epoch that came to its end
+    state: TrainingState | None = None  # of who has a keeper, after such an epoch
+
+    @property
+    def by_number(self) -> bool:
+        """Whether all the epochs that are allowed have been done, and nothing else has ended it."""
+        return not (self.broken or self.interrupted or self.by_rule)
 
 
 def _solution(
@@ -143,6 +155,7 @@ def _solution(
         # After a divergence there is no state worth going on from.
         optimizer=optimizer if going_on else None,
         schedule=schedule if going_on else None,
+        state=end.state,
     )
 
 

@@ -236,6 +236,14 @@ def test_the_length_of_calls_is_settled_in_one_file(path):
             assert getattr(node, name) not in private, f"{path} paces its calls by itself"
 
 
+@pytest.mark.parametrize("path", FILES, ids=module_name)
+def test_numbas_decorator_is_taken_from_one_file(path):
+    """That one leaves out what nothing calls: a tenth of compiling."""
+    if module_name(path) == "fastnn.tables.jitable":
+        return
+    assert "numba.extending.register_jitable" not in set(imports(path)), path
+
+
 def test_figures_are_the_displays_business():
     """Matplotlib is imported when one is drawn, and nowhere else."""
     for path in FILES:

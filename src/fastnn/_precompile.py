@@ -86,14 +86,16 @@ def _networks(dtype: np.dtype) -> None:
             backend=backend,
             dropout=Dropout(0.5),
         )
-        for decay in (0.1, 0.0):  # its loop, and the one without
+        for extra in (0.1, 0.0):  # loops of what may be added to a step, and those without
             optimizer = Optimizer(
                 rule.name,
                 rule.hyper,
                 learning_rate=0.1,
                 n_parameters=net.parameters.size,
                 dtype=dtype,
-                weight_decay=decay,
+                weight_decay=extra,
+                max_norm=extra or np.inf,
+                average_rate=extra,
             )
             bound = net.bind(rows, Y, optimizer=optimizer)
             bound.run_epoch(None, 10)

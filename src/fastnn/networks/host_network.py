@@ -314,9 +314,12 @@ def _model(layout: Layout, parameters: np.ndarray, activations: Sequence[str]) -
         device.SOFTMAX_LOOP if name == SOFTMAX else loop_of(ACTIVATION_CODES[name], dtype)
         for name in activations
     ]
-    exp = loop_of(ACTIVATION_CODES[EXP.name], dtype) if SOFTMAX in activations else 0
+    softmax = exp = 0
+    if SOFTMAX in activations:
+        softmax = device.softmax_loops.address(0, dtype)
+        exp = loop_of(ACTIVATION_CODES[EXP.name], dtype)
     return device.LayerStack(
-        layout.sizes, layout.w_at, plain(parameters, dtype), np.array(loops, np.int64), exp
+        layout.sizes, layout.w_at, plain(parameters, dtype), np.array(loops, np.int64), softmax, exp
     )
 
 
@@ -360,9 +363,11 @@ def _gradients(network: EngineNetwork) -> device.UpdatePlan:
         hyper=np.zeros(MAX_HYPER),
         gradient=gradient,
         state=gradient.reshape(1, -1),  # a view to pass
+        tile_sums=0,
         weight_decay=0.0,
         max_norm=np.inf,
         average_rate=0.0,
+        averaging=0,
         average=np.empty(0),
         drop=0,
         threshold=0,
@@ -387,13 +392,16 @@ def _steps(
 ) -> device.UpdatePlan:
     """The same with the updates of an optimiser."""
     shrinks = optimizer.weight_decay > 0 or l1_alpha > 0
+    needs_sums = optimizer.max_norm < np.inf or l1_alpha > 0
     return gradients._replace(
         update=device.update_address(optimizer.code, network.dtype, shrinks=shrinks),
         coefficients=device.coefficient_loops.address(optimizer.code, network.dtype),
         hyper=optimizer.hyper,
         state=optimizer.state,
+        tile_sums=device.tile_sums_loops.address(0, network.dtype) if needs_sums else 0,
         weight_decay=optimizer.weight_decay,
         max_norm=optimizer.max_norm,
         average_rate=optimizer.average_rate,
+        averaging=device.average_loops.address(0, network.dtype) if optimizer.average_rate else 0,
         average=optimizer.average,
     )

@@ -13,9 +13,8 @@ become vector code. To add an activation, write the two functions and add an ent
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from numba.extending import register_jitable
-
 from fastnn.tables.elementary import erf, exp, expm1, log1p, logistic, tanh
+from fastnn.tables.jitable import register_jitable
 
 # Klambauer, Unterthiner, Mayr and Hochreiter (2017), appendix: with these, layers keep mean 0 and variance 1.
 SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805

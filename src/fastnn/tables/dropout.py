@@ -14,7 +14,8 @@ that passed all of the authors' tests.
 from typing import NamedTuple
 
 import numpy as np
-from numba.extending import register_jitable
+
+from fastnn.tables.jitable import register_jitable
 
 # Inlined, or the loop around them would be a loop of calls.
 _scalar = register_jitable(forceinline=True)

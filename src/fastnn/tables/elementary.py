@@ -46,7 +46,7 @@ from scipy import special
 
 # `contract` lets a multiplication and an addition become one FMA: faster, and never less exact here. LLVM
 # vectorises only what is inlined, and erf and gelu are too long to be inlined unforced.
-_OPTIONS = {"fastmath": {"contract"}, "error_model": "numpy", "forceinline": True}
+_OPTIONS = {"fastmath": {"contract"}, "error_model": "numpy", "forceinline": True, "no_cfunc_wrapper": True}
 
 
 class _Format(NamedTuple):

@@ -21,11 +21,11 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba.extending import register_jitable
 
 from fastnn.tables.activations import ACTIVATIONS, EXP, IDENTITY, LOGISTIC, RELU, SOFTMAX, SOFTPLUS, TANH
 from fastnn.tables.activations import CODES as ACTIVATION_CODES
 from fastnn.tables.elementary import expm1, log, log1p, tanh
+from fastnn.tables.jitable import register_jitable
 
 # Inlined, or the loop around them would be a loop of calls.
 _scalar = register_jitable(forceinline=True)

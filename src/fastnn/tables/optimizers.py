@@ -20,9 +20,9 @@ from copy import copy
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba.extending import register_jitable
 
 from fastnn.tables.elementary import rounded_product
+from fastnn.tables.jitable import register_jitable
 
 # Room for the hyperparameters and the per-step coefficients of any rule.
 MAX_HYPER = 4

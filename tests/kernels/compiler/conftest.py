@@ -18,7 +18,7 @@ import fastnn
 from fastnn.kernels.compiler import link as _link
 from fastnn.kernels.cpu import dispatch
 from fastnn.kernels.cpu.clustering import kmeans
-from fastnn.kernels.cpu.network import mlp, dropout
+from fastnn.kernels.cpu.network import dropout, mlp, output, updates
 from fastnn.kernels.simd import tile_ir
 
 def show(name, library):
@@ -40,7 +40,8 @@ for kind in _link._providers:
     assert {_link.symbol(kind, "float32"), _link.symbol(kind, "float64")} & set(_link._addresses), kind
 shutil.copytree(os.environ["NUMBA_CACHE_DIR"], os.environ["FLOAT32"])
 for table in (dispatch.activation_loops, dispatch.derivative_loops, dispatch.loss_loops,
-              dispatch.update_loops, dropout.dropout_loops):
+              dispatch.update_loops, dropout.dropout_loops, updates.tile_sums_loops,
+              updates.average_loops, output.softmax_loops, output.softmax_back_loops):
     for code, name in enumerate(table.loops):
         compiled = table._compiled(code, "float32")
         if compiled:

@@ -14,8 +14,8 @@ FLOAT64 = r"\bv?(?:f[n]?m(?:add|sub)\d*|add|sub|mul|div|sqrt|max|min)[ps]d\b"
 IN_FLOAT64 = {
     "loss-and-gradient": "the loss of each sample, and its weight",
     "weights-task": "the sums of squares of the penalty; the step's scale",
-    "tile-sums": "the sums of an L1 penalty and of the gradient's norm",
-    "update-task": "averages of the parameters; the step's scale",
+    "tile-sums rows": "the sums of an L1 penalty and of the gradient's norm",
+    "average float64": "averages of the parameters",
     "train-worker": "the sums over a batch",
     "add-least": "the potential",
     "add-rows": "weighted sums of rows",

@@ -6,12 +6,12 @@ from contextlib import contextmanager
 from typing import Any
 
 import numba
-from numba.extending import register_jitable
 
 from fastnn.kernels.compiler.cache import FunctionCache
 from fastnn.kernels.compiler.entry import check_entry
 from fastnn.kernels.compiler.notice import stopwatch
 from fastnn.kernels.shared.threads import threading_layer
+from fastnn.tables.jitable import register_jitable
 
 # "contract" lets a multiplication and an addition become one FMA. Nothing stronger: "nnan" and "ninf" would
 # break the handling of NaN and infinity, "reassoc" the error bounds of the elementary functions.
@@ -112,7 +112,7 @@ def compiling() -> Iterator[None]:
 
 
 def _dispatcher(function: Callable[..., Any], *, parallel: bool) -> Any:
-    dispatcher = numba.njit(**compiler_options(parallel=parallel))(function)
+    dispatcher = numba.njit(no_cfunc_wrapper=True, **compiler_options(parallel=parallel))(function)
     dispatcher._cache = FunctionCache(function, parallel)
     compile_or_load = dispatcher.compile
     compile_for_a_call = dispatcher._compile_for_args

@@ -20,10 +20,8 @@ from typing import Any, cast
 
 import numpy as np
 from llvmlite import ir
-from numba import carray
 from numba.core import cgutils, types
 from numba.core.ccallback import CFunc
-from numba.extending import register_jitable
 
 from fastnn.kernels.compiler import link
 from fastnn.kernels.compiler.cache import FunctionCache
@@ -38,37 +36,75 @@ from fastnn.kernels.compiler.signature import (
     view_element,
     view_type,
 )
+from fastnn.tables.jitable import register_jitable
 
 # Address of the loop of an entry that has none: there is nothing to call.
 NOTHING = 0
 
-_pointer_to: Any = types.__dict__["CPointer"]  # which the stubs do not know
+# Which the stubs do not know.
+_pointer_to: Any = types.__dict__["CPointer"]
+_tuple_of: Any = types.__dict__["BaseTuple"].from_types
+
+
+def _numbered(values: Sequence[Any]) -> list[str]:
+    return [f"a{i}" for i in range(len(values))]
+
+
+def _assembler(parameters: Sequence[KernelParameter], dtype: Any) -> tuple[list[Any], Any]:
+    """Numba's types of a C function's parameters, and an intrinsic: the arguments of the function in it.
+
+    One call makes them all: that is compiled sooner than a ``carray`` for each.
+    """
+    c_types: list[Any] = []
+    kinds = []
+    for parameter in parameters:
+        members = []
+        for value in parameter.values:
+            element = view_element(value, dtype)
+            c_types += [_pointer_to(element), *[types.int64] * value.ndim] if value.ndim else [element]
+            members.append(value.numba_type(dtype) if value.ndim else element)
+        structure = parameter.structure
+        kinds.append(_tuple_of(members, structure) if structure else members[0])
+
+    def define(*arguments: Any) -> Any:
+        def codegen(context: Any, builder: ir.IRBuilder, signature: Any, flat: Sequence[ir.Value]) -> Any:
+            rest = iter(flat)
+            made = []
+            for parameter, kind in zip(parameters, kinds, strict=True):
+                parts = []
+                for value in parameter.values:
+                    first, lengths = next(rest), [next(rest) for _ in range(value.ndim)]
+                    view = value.numba_type(dtype)
+                    parts.append(_view(context, builder, view, first, lengths) if lengths else first)
+                made.append(context.make_tuple(builder, kind, parts) if parameter.structure else parts[0])
+            return context.make_tuple(builder, signature.return_type, made)
+
+        return _tuple_of(kinds)(*arguments), codegen
+
+    return c_types, intrinsic_of(_numbered(c_types), define)
+
+
+def _view(context: Any, builder: ir.IRBuilder, kind: Any, data: ir.Value, shape: list[ir.Value]) -> ir.Value:
+    """The contiguous array of a Numba type in the memory at `data`, which it does not own."""
+    from numba.np.arrayobj import populate_array  # for who compiles alone: it takes long to import
+
+    itemsize = context.get_constant(types.intp, context.get_abi_sizeof(context.get_data_type(kind.dtype)))
+    strides = [itemsize]
+    for length in shape[:0:-1]:
+        strides.insert(0, builder.mul(strides[0], length))
+    array = context.make_array(kind)(context, builder)
+    populate_array(array, data, shape, strides, itemsize, None)
+    return array._getvalue()
 
 
 def _compile(function: Callable[..., Any], dtype_name: str, key: Any) -> Any:
     """The C function of `function`; an array is a pointer and the lengths of its axes."""
-    dtype = getattr(types, dtype_name)
+    parameters = parameters_of(function)
+    c_types, assembled = _assembler(parameters, getattr(types, dtype_name))
     # A cached function is rebuilt in the module that its globals name.
-    namespace = {"__name__": __name__, "function": function, "carray": carray}
-    names: list[str] = []
-    argument_types: list[Any] = []
-    arguments = []
-    for parameter in parameters_of(function):
-        members = []
-        for value in parameter.values:
-            name = f"a{len(names)}"
-            lengths = [f"{name}_{axis}" for axis in range(value.ndim)]
-            names += [name, *lengths]
-            element = view_element(value, dtype)
-            argument_types += [_pointer_to(element) if value.ndim else element, *[types.int64] * value.ndim]
-            members.append(f"carray({name}, ({', '.join(lengths)},))" if value.ndim else name)
-        structure = parameter.structure
-        if structure is None:
-            arguments += members
-        else:
-            namespace[structure.__name__] = structure
-            arguments.append(f"{structure.__name__}({', '.join(members)})")
-    exec(f"def entry({', '.join(names)}):\n    function({', '.join(arguments)})\n", namespace)
+    namespace = {"__name__": __name__, "function": function, "assembled": assembled}
+    listed = ", ".join(_numbered(c_types))
+    exec(f"def entry({listed}):\n    function(*assembled({listed}))\n", namespace)
     entry = cast(FunctionType, namespace["entry"])
     # Numba tells functions of one name and signature apart by a number that it counts up in each process. Two
     # that were compiled in different processes may have the same, and where both are then loaded from the
@@ -76,7 +112,7 @@ def _compile(function: Callable[..., Any], dtype_name: str, key: Any) -> Any:
     entry.__qualname__ = "entry_" + (key if isinstance(key, str) else "_".join(key))
     compiled: Any = CFunc(
         entry,
-        (tuple(argument_types), types.void),
+        (tuple(c_types), types.void),
         locals={},
         options={"nopython": True, **compiler_options()},
     )

@@ -8,11 +8,10 @@ keep it from becoming vector code.
 from collections.abc import Callable
 from typing import Any
 
-from numba.extending import register_jitable
-
 from fastnn.kernels.compiler.linked import LoopTable
 from fastnn.kernels.shared.value_types import Float64s, Real, Reals
 from fastnn.tables.activations import ACTIVATIONS, IDENTITY
+from fastnn.tables.jitable import register_jitable
 from fastnn.tables.losses import HEADS, Head
 from fastnn.tables.optimizers import RULES, UpdateRule, on_three_slots
 

@@ -5,7 +5,8 @@ point amid the centres. It cancels where x lies far from there.
 """
 
 import numpy as np
-from numba.extending import register_jitable
+
+from fastnn.tables.jitable import register_jitable
 
 # A distance below this many eps of |x|^2, and one more for each feature, is compared with all others in the
 # direct form: the winner of the bracket, whose error is a few eps of |x|^2 and grows with the features, might

@@ -8,9 +8,9 @@ beside a float64 is taken for one.)
 import math
 
 import numpy as np
-from numba.extending import register_jitable
 
 from fastnn.kernels.shared.codes import CLUSTER, COUNT, MEAN, SQRT
+from fastnn.tables.jitable import register_jitable
 
 # How far the length of a row may be from 1, in eps of its dtype, for the row to be one of unit length.
 UNIT_ROUNDING = 8

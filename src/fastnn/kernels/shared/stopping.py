@@ -3,8 +3,6 @@
 They are compiled into the kernels of every device, so that a fit takes the same decisions wherever it runs.
 """
 
-from numba.extending import register_jitable
-
 from fastnn.kernels.shared.codes import (
     INERTIA,
     LARGEST_LOSS,
@@ -21,6 +19,7 @@ from fastnn.kernels.shared.codes import (
     SMOOTHED_LOSS,
     STEP,
 )
+from fastnn.tables.jitable import register_jitable
 
 # A stable rate raises the loss by a small factor at most. One that has raised it a millionfold is on its way
 # to infinity, and only the re-seeding of the centres that lost all rows keeps it from getting there.

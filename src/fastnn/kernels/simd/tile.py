@@ -26,7 +26,7 @@ from typing import NamedTuple
 
 from llvmlite import ir
 from numba.core import types
-from numba.extending import intrinsic, register_jitable
+from numba.extending import intrinsic
 
 from fastnn.kernels.compiler.targets import ROW
 from fastnn.kernels.shared.value_types import Float64s, Int32, Int32s, Int64s, Offset, Reals
@@ -34,6 +34,7 @@ from fastnn.kernels.simd.ir_combine import STRIP_VECTORS
 from fastnn.kernels.simd.ir_nearest import AHEAD_BYTES, PAIR_ROWS
 from fastnn.kernels.simd.ir_vectors import emit_prefetch, width_of
 from fastnn.kernels.simd.tile_ir import pointer, tile_function
+from fastnn.tables.jitable import register_jitable
 
 TILE_ROWS = ROW.tile_rows
 # Elements of a vector of float64, in which sums are kept.

@@ -145,7 +145,7 @@ def test_forward(dtype, n_in, n_out, activation):
     indices, indptr, x = parts(csr)
     loops = csr_layer.csr_forward_loops.address(0, dtype), csr_layer.csr_weights_loops.address(0, dtype)
     rows = device.OrderedRows(True, x, indices, indptr, order, *loops)
-    model = device.LayerStack(np.array([n_in, n_out]), np.array([3]), w, np.array([address]), 0)
+    model = device.LayerStack(np.array([n_in, n_out]), np.array([3]), w, np.array([address]), 0, 0)
     for n in (1, 15, 16, 17, 49, 113):
         size = 5 + whole(n, dtype) * (n_out + 1)
         lanes, zs, sums = (guarded(s, dtype) for s in (size, size, width_of(dtype) * n_out))

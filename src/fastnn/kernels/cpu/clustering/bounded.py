@@ -21,7 +21,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numba import prange
-from numba.extending import register_jitable
 
 from fastnn.kernels.compiler.jit import jit, parallel_jit
 from fastnn.kernels.compiler.linked import linked
@@ -42,6 +41,7 @@ from fastnn.kernels.simd.tile import (
     tile_distances,
     tile_lowest_two,
 )
+from fastnn.tables.jitable import register_jitable
 
 # Rows of one task: its open rows fill the queue's tiles, and there are enough tasks for the threads.
 _ROWS = 2048

@@ -1,7 +1,8 @@
 """Buffers that every thread of a launch has for itself."""
 
 import numpy as np
-from numba.extending import register_jitable
+
+from fastnn.tables.jitable import register_jitable
 
 # Bytes: two cache lines, which processors fetch in pairs. Where two threads write into one pair, each write
 # waits for the pair to come back from the other core, longer than a whole tile takes.

@@ -11,7 +11,6 @@ takes longer than the sums over the lanes that it saves, and the features lie th
 
 import numpy as np
 from numba import prange
-from numba.extending import register_jitable
 
 from fastnn.kernels.compiler.jit import jit, parallel_jit
 from fastnn.kernels.compiler.linked import linked
@@ -31,6 +30,7 @@ from fastnn.kernels.simd.tile import (
     tile_squares,
     vector_width,
 )
+from fastnn.tables.jitable import register_jitable
 
 # Rows per task. Each has a potential of its own, by which the task of a candidate is found; its row is then
 # looked for among half of these on average, on one thread.

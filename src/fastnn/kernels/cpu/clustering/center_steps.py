@@ -1,7 +1,6 @@
 """Gradient steps of k-means on mini-batches, compiled: gather, sweep, move the centres, judge the loss."""
 
 import numpy as np
-from numba.extending import register_jitable
 
 from fastnn.kernels.compiler.jit import jit, parallel_jit
 from fastnn.kernels.cpu.clustering.structures import RowsToCopy, SweptRows
@@ -10,6 +9,7 @@ from fastnn.kernels.cpu.dispatch import step_coefficients, update_parameters
 from fastnn.kernels.shared import centers, stopping
 from fastnn.kernels.shared.codes import COUNT, DIVERGED, LARGEST_LOSS, NO_IMPROVEMENT, RUNNING
 from fastnn.tables.elementary import rounded_product
+from fastnn.tables.jitable import register_jitable
 from fastnn.tables.optimizers import N_COEFFICIENTS
 
 

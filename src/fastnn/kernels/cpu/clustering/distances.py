@@ -2,11 +2,11 @@
 
 import numpy as np
 from numba import prange
-from numba.extending import register_jitable
 
 from fastnn.kernels.compiler.jit import parallel_jit, sums_in_any_order
 from fastnn.kernels.shared.arrays import plain, working_dtype
 from fastnn.kernels.shared.threads import threads_for
+from fastnn.tables.jitable import register_jitable
 
 _ROWS = 512  # rows of one task
 

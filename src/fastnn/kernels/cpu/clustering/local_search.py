@@ -5,10 +5,10 @@ Most rows are decided by the triangle inequality, without reading their features
 
 import numpy as np
 from numba import prange
-from numba.extending import register_jitable
 
 from fastnn.kernels.compiler.jit import parallel_jit
 from fastnn.kernels.cpu.clustering.distances import squared_distance
+from fastnn.tables.jitable import register_jitable
 
 # Rows per task. Each has a cost for every centre: 131,072 numbers at 4096 centres and 65,536 rows.
 _ROWS = 2048

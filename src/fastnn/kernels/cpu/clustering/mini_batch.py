@@ -10,7 +10,6 @@ draws random numbers, which is Python's: a run of steps ends where that is due.
 """
 
 import numpy as np
-from numba.extending import register_jitable
 
 from fastnn.kernels.compiler.jit import jit, parallel_jit
 from fastnn.kernels.cpu.clustering.center_steps import to_sphere
@@ -18,6 +17,7 @@ from fastnn.kernels.cpu.clustering.structures import RowsToCopy
 from fastnn.kernels.cpu.clustering.sweep import sweep_rows
 from fastnn.kernels.shared import centers, stopping
 from fastnn.kernels.shared.codes import INERTIA, RUNNING, STARVED
+from fastnn.tables.jitable import register_jitable
 
 
 @register_jitable

@@ -13,13 +13,13 @@ from typing import NamedTuple
 
 import numpy as np
 from numba import prange
-from numba.extending import register_jitable
 
 from fastnn.kernels.compiler.jit import parallel_jit
 from fastnn.kernels.cpu.clustering.buffers import thread_buffers
 from fastnn.kernels.cpu.clustering.pairs import distances_of_rows
 from fastnn.kernels.shared.value_types import Reals
 from fastnn.kernels.simd.tile import PAIR_ROWS
+from fastnn.tables.jitable import register_jitable
 
 # The least distance of each of 16 groups of centres, in order: below the one of this rank are about 22.
 _GROUPS, _RANK = 16, 12

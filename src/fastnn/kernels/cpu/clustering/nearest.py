@@ -17,7 +17,6 @@ apart, in float32), all centres are compared afresh.
 """
 
 import numpy as np
-from numba.extending import register_jitable
 
 from fastnn.kernels.compiler.jit import sums_in_any_order
 from fastnn.kernels.compiler.linked import linked
@@ -39,6 +38,7 @@ from fastnn.kernels.simd.tile import (
     tile_lowest,
     vector_width,
 )
+from fastnn.tables.jitable import register_jitable
 
 # For rows of at least _LONG features and few centres, a sixth of the features and _FEW at most, to put the
 # points along the lanes takes longer than the subtractions of the direct form and the sums over the lanes.

@@ -1,8 +1,7 @@
 """Distances of some rows to all centres, with the features along the lanes: for long rows, or few of them."""
 
-from numba.extending import register_jitable
-
 from fastnn.kernels.simd.tile import PAIR_ROWS, tile_all_distances, tile_columns, tile_lanes, vector_width
+from fastnn.tables.jitable import register_jitable
 
 
 @register_jitable

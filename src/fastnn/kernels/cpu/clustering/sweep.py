@@ -12,7 +12,6 @@ result is bitwise the same for any number of threads.
 
 import numpy as np
 from numba import njit, prange
-from numba.extending import register_jitable
 
 from fastnn.kernels.compiler.jit import parallel_jit, sums_in_any_order
 from fastnn.kernels.compiler.linked import linked
@@ -29,6 +28,7 @@ from fastnn.kernels.simd.tile import (
     tile_columns,
     vector_width,
 )
+from fastnn.tables.jitable import register_jitable
 
 # Rows per task when nothing has to be summed: enough to hide the launch, few enough to balance the threads.
 _ROWS = 256

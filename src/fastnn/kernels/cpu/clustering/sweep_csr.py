@@ -13,13 +13,13 @@ from typing import NamedTuple
 
 import numpy as np
 from numba import prange
-from numba.extending import register_jitable
 
 from fastnn.kernels.compiler.jit import parallel_jit
 from fastnn.kernels.compiler.linked import linked
 from fastnn.kernels.cpu.clustering.sweep import add_partials, clear
 from fastnn.kernels.shared.brackets import BLUR, is_certain
 from fastnn.kernels.shared.value_types import Float64s, Float64s3D, Int32s, Reals, Reals2D
+from fastnn.tables.jitable import register_jitable
 
 # Rows per task when nothing has to be summed.
 _ROWS = 512

@@ -4,9 +4,8 @@ A panel has a row for every feature and a column for every row of the data. Colu
 at the end of the data, repeat the last one.
 """
 
-from numba.extending import register_jitable
-
 from fastnn.kernels.simd.tile import tile_columns, tile_difference, tile_lanes, vector_width
+from fastnn.tables.jitable import register_jitable
 
 
 @register_jitable

@@ -14,7 +14,7 @@ from fastnn.kernels.cpu.network.dropout import dropout_loops
 from fastnn.kernels.cpu.network.element_losses import element_losses
 from fastnn.kernels.cpu.network.last_batch import hidden_panels
 from fastnn.kernels.cpu.network.mlp import predict_rows, run_batches
-from fastnn.kernels.cpu.network.output import flag_loops, softmax_back_loops
+from fastnn.kernels.cpu.network.output import flag_loops, softmax_back_loops, softmax_loops
 from fastnn.kernels.cpu.network.range_steps import Ranges, RuleStep, step_on_ranges
 from fastnn.kernels.cpu.network.step_buffers import (
     DONE,
@@ -34,6 +34,7 @@ from fastnn.kernels.cpu.network.structures import (
     UpdatePlan,
 )
 from fastnn.kernels.cpu.network.team import TURNS_PER_MS
+from fastnn.kernels.cpu.network.updates import average_loops, tile_sums_loops
 
 if TYPE_CHECKING:
     from fastnn.kernels.cpu.network.jacobian import SquaredErrors, add_normal_products, weighted_errors
@@ -57,6 +58,7 @@ __all__ = [
     "UpdatePlan",
     "activation_loops",
     "add_normal_products",
+    "average_loops",
     "coefficient_loops",
     "csr_forward_loops",
     "csr_weights_loops",
@@ -70,7 +72,9 @@ __all__ = [
     "predict_rows",
     "run_batches",
     "softmax_back_loops",
+    "softmax_loops",
     "step_on_ranges",
+    "tile_sums_loops",
     "update_address",
     "weighted_errors",
 ]

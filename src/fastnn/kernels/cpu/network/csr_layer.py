@@ -19,18 +19,17 @@ The functions are reached by their addresses, so that a process without sparse r
 from typing import NamedTuple
 
 import numpy as np
-from numba.extending import register_jitable
 
 from fastnn.kernels.compiler.linked import NOTHING, LoopTable
 from fastnn.kernels.cpu.dispatch import activate
-from fastnn.kernels.cpu.network.panel_products import sum_of_squares
 from fastnn.kernels.cpu.network.panels import copy_elements, fill_ones, lanes_of_rows, panel_width, row_stride
-from fastnn.kernels.cpu.network.step_buffers import StepBuffers
-from fastnn.kernels.cpu.network.structures import LayerStack, LossTargets, OrderedRows, UpdatePlan
-from fastnn.kernels.cpu.network.updates import clips, needs_sums, step_numbers, tile_sums, update_tiles
+from fastnn.kernels.cpu.network.step_buffers import SHARE, StepBuffers
+from fastnn.kernels.cpu.network.structures import LayerStack, LossTargets, OrderedRows, RowTiles, UpdatePlan
+from fastnn.kernels.cpu.network.updates import step_numbers, sums_before_update, update_tiles
 from fastnn.kernels.shared.value_types import Int32s, Int64s, Reals
 from fastnn.kernels.simd.denormals import flush_subnormals, restore_subnormals
 from fastnn.kernels.simd.tile import TILE_ROWS, TilePanel, combine_rows, tile_columns, vector_width
+from fastnn.tables.jitable import register_jitable
 
 
 @register_jitable
@@ -210,21 +209,26 @@ def _csr_weights(
     )
     if first_feature < last_feature:
         columns_of_batch(first_feature, last_feature, first, n, rows, entries)
-    stride, numbers = row_stride(n_out, model.parameters), step_numbers(model, targets, buffers)
+    stride, bias_rate = row_stride(n_out, model.parameters), training.bias_rates[0]
+    sums, clipped = buffers.sums, training.max_norm < np.inf
+    numbers = step_numbers(targets.alpha, targets.l1_alpha, sums, model.parameters)
     while tile < stop:
         row, end = tile * TILE_ROWS, min((tile + 1) * TILE_ROWS, n_in + 1)
         begin = model.w_at[0] + row * n_out
-        passing = update and not add and not clips(training)
+        passing = update and not add and not clipped
         gradient, at = (buffers.scratch[worker], np.int64(0)) if passing else (training.gradient, begin)
         gradient_of_rows(row, end, n_in, n_out, n, entries, buffers.columns_at[1], stride, add, gradient, at)
         if update:
-            if targets.alpha > 0:  # b has no penalty
-                last = model.w_at[0] + min(end, n_in) * n_out
-                buffers.squares[tile] = sum_of_squares(model.parameters[begin:last])
-            if needs_sums(targets, training):
-                tile_sums(0, tile, tile, 1, model, targets, training, buffers, gradient, at)
-            if not clips(training):
-                update_tiles(numbers, model, training, buffers, 0, tile, 1, gradient, at)
+            group = RowTiles(tile, 1, n_out, begin, model.w_at[0] + n_in * n_out)
+            sums_before_update(
+                training.tile_sums, numbers, clipped, group, bias_rate, model.parameters, gradient, at,
+                buffers.tile_sums,
+            )  # fmt: skip
+            if not clipped:
+                update_tiles(
+                    training.update, numbers, buffers.step, training.averaging, sums[SHARE], group, bias_rate,
+                    model.parameters, training.state, training.average, gradient, at,
+                )  # fmt: skip
         tile += 1
     restore_subnormals(former)
 

@@ -5,13 +5,13 @@ reached by its address, so that a process without dropout does not compile it.
 """
 
 import numpy as np
-from numba.extending import register_jitable
 
 from fastnn.kernels.compiler.linked import LoopTable
 from fastnn.kernels.cpu.network.panels import panel_width
 from fastnn.kernels.shared.value_types import Real, Reals
 from fastnn.kernels.simd.tile import tile_columns
 from fastnn.tables.dropout import WORDS, is_dropped, random_words
+from fastnn.tables.jitable import register_jitable
 
 
 @register_jitable(forceinline=True)

@@ -19,7 +19,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numba import prange
-from numba.extending import register_jitable
 
 from fastnn.kernels.compiler.jit import parallel_jit
 from fastnn.kernels.compiler.linked import NOTHING, linked
@@ -36,6 +35,7 @@ from fastnn.kernels.simd.tile import (
     tile_product,
     vector_width,
 )
+from fastnn.tables.jitable import register_jitable
 
 
 class SquaredErrors(NamedTuple):

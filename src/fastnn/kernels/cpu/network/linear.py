@@ -22,7 +22,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numba import prange
-from numba.extending import register_jitable
 
 from fastnn.kernels.compiler.jit import parallel_jit
 from fastnn.kernels.compiler.linked import NOTHING
@@ -42,6 +41,7 @@ from fastnn.kernels.simd.tile import (
     vector_width,
 )
 from fastnn.tables.activations import IDENTITY
+from fastnn.tables.jitable import register_jitable
 
 # Rows of X in one chunk of work: several tiles, so that a column group of W read from the second-level cache
 # serves all of them, and few enough that a batch of 200 is still cut into pieces for several threads.

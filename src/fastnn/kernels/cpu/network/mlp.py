@@ -22,7 +22,6 @@ gradients of their own, whose number follows from the shape alone.
 
 import numpy as np
 from numba import prange
-from numba.extending import register_jitable
 
 from fastnn.kernels.compiler.jit import parallel_jit
 from fastnn.kernels.compiler.linked import NOTHING, linked
@@ -36,7 +35,6 @@ from fastnn.kernels.cpu.network.panel_products import (
     LayerPass,
     layer_backward,
     layer_forward,
-    sum_of_squares,
     weight_gradient,
 )
 from fastnn.kernels.cpu.network.panels import (
@@ -50,8 +48,10 @@ from fastnn.kernels.cpu.network.step_buffers import (
     CLIP,
     DONE,
     LOSS,
+    MAGNITUDES,
     SHARE,
     SHRINK,
+    SQUARES,
     STEPS,
     TOTAL,
     TOTAL_WEIGHT,
@@ -65,6 +65,7 @@ from fastnn.kernels.cpu.network.structures import (
     LayerStack,
     LossTargets,
     OrderedRows,
+    RowTiles,
     UpdatePlan,
 )
 from fastnn.kernels.cpu.network.team import (
@@ -77,39 +78,39 @@ from fastnn.kernels.cpu.network.team import (
     wait_for_phase,
 )
 from fastnn.kernels.cpu.network.updates import (
-    clips,
-    needs_sums,
-    set_clip,
+    clip_factor,
     step_numbers,
-    tile_sums,
-    update_task,
+    sums_before_update,
+    total_of_tiles,
     update_tiles,
 )
 from fastnn.kernels.shared.value_types import Reals
 from fastnn.kernels.simd.denormals import flush_subnormals, restore_subnormals
 from fastnn.kernels.simd.tile import TILE_ROWS, vector_width
+from fastnn.tables.jitable import register_jitable
 from fastnn.tables.optimizers import average_share
 
 # Phases of a batch. Updates have one where they wait for the gradient's norm.
-_ROWS, _WEIGHTS = range(2)
+_ROWS, _WEIGHTS, _UPDATES = range(3)
 
 
 @register_jitable
-def _elementwise(model, layer):
+def _elementwise(activation):
     """Address of the elementwise activation of a layer; softmax follows when all its units are there."""
-    activation = model.activations[layer]
     return NOTHING if activation == SOFTMAX_LOOP else activation
 
 
 @register_jitable
-def _drop(layer, n_units, start, stop, at, training, step, place, values):
+def _drop(dropout, layer, n_units, start, stop, at, step, place, values):
     """Dropout of hidden layer `layer`, whose lanes are at `at` of `values`, before the optimiser's `step`.
 
+    dropout : address of its loop, and its numbers
     place : samples of the step before the batch
     """
+    loop, seed, threshold, scale = dropout
     drop_units(
-        training.drop, n_units, place + start, place + stop, at - place * (n_units + 1), training.seed, step,
-        layer, training.threshold, values.dtype.type(training.scale), values,
+        loop, n_units, place + start, place + stop, at - place * (n_units + 1), seed, step, layer, threshold,
+        values.dtype.type(scale), values,
     )  # fmt: skip
 
 
@@ -128,7 +129,11 @@ def _rows_task(
         return
     former = flush_subnormals()
     n_layers, capacity, scratch = sizes.size - 1, buffers.capacity, buffers.scratch[worker]
-    drops, step, width = training.drop != NOTHING, buffers.counts[STEPS], vector_width(in_lanes)
+    step, width = buffers.counts[STEPS], vector_width(in_lanes)
+    drops, dropout = (
+        training.drop != NOTHING,
+        (training.drop, training.seed, training.threshold, training.scale),
+    )
     on_entries = rows.forward != NOTHING
     if not on_entries:
         gather_lanes(
@@ -137,7 +142,7 @@ def _rows_task(
         )  # fmt: skip
     for layer in range(n_layers):
         last = layer == n_layers - 1
-        activation, keep_z = _elementwise(model, layer), not last and training.keep_z[layer] != 0
+        activation, keep_z = _elementwise(model.activations[layer]), not last and training.keep_z[layer] != 0
         if layer == 0 and on_entries:
             csr_forward(
                 rows.forward, model, rows, first, start, stop, at[1], activation, keep_z,
@@ -147,13 +152,13 @@ def _rows_task(
             passed = LayerPass(sizes[layer], sizes[layer + 1], start, stop, model.w_at[layer], at[layer])
             layer_forward(passed, at[layer + 1], activation, keep_z, model.parameters, in_lanes, buffers.zs)
         if model.activations[layer] == SOFTMAX_LOOP:
-            softmax(sizes[layer + 1], start, stop, at[layer + 1], model.exp, in_lanes)
+            softmax(model.softmax, sizes[layer + 1], start, stop, at[layer + 1], model.exp, in_lanes)
         if drops and not last:
             # The way back takes the derivative at the activations as they are now.
             height, y = sizes[layer + 1] + 1, at[layer + 1]
             begin, cells = y + start * height, (stop - start + width - 1) // width * width * height
             copy_elements(cells, begin, begin, in_lanes, buffers.whole)
-            _drop(layer, height - 1, start, stop, y, training, step, place, in_lanes)
+            _drop(dropout, layer, height - 1, start, stop, y, step, place, in_lanes)
     n_out = sizes[n_layers]
     places = TargetPlaces(rows.order, first, n_out)
     if targets.codes.size > 0 and targets.flags == NOTHING:
@@ -177,7 +182,7 @@ def _rows_task(
                 whole, buffers.zs, d, here, scratch,
             )  # fmt: skip
             if drops:
-                _drop(layer - 1, n_out, start, stop, here_at, training, step, place, here)
+                _drop(dropout, layer - 1, n_out, start, stop, here_at, step, place, here)
             if model.activations[layer - 1] == SOFTMAX_LOOP:
                 softmax_back(training.softmax_back, n_out, start, stop, here_at, at[layer], here, whole)
             d, d_at = here, here_at
@@ -195,14 +200,13 @@ def _rows_task(
 
 
 @register_jitable
-def _add_partials(buffers, n, add, begin, end, gradient):
+def _add_partials(partials, n_chunks, n, add, begin, end, gradient):
     """gradient[begin:end] = the sum of the chunks' gradients, in the order of the chunks; += with `add`."""
-    n_chunks = buffers.row_chunks
     # Slices that start at 0: an index that might be negative keeps a loop from becoming vector code.
     total = gradient[begin:end]
     for chunk in range(n_chunks):
         first, last = chunk_samples(chunk, n_chunks, n, gradient)
-        partial = buffers.partials[chunk][begin:end]
+        partial = partials[chunk][begin:end]
         if first == last:
             continue
         if add:
@@ -217,11 +221,17 @@ def _add_partials(buffers, n, add, begin, end, gradient):
 @linked("weights-task")
 def _weights_task(
     worker: int, tile: int, stop: int, model: LayerStack, targets: LossTargets, training: UpdatePlan,
-    buffers: StepBuffers, n: int, add: bool, update: bool,
+    buffers: StepBuffers, phase: int, n: int, add: bool, update: bool,
 ):  # fmt: skip
-    """The weights' phase, for the tiles tile : stop: their gradients, += with `add`, and with `update` it."""
+    """The weights' phase, or the updates', for the tiles tile : stop.
+
+    The first makes their gradients, += with `add`. Where these make an `update` it follows, at once or in the
+    other phase.
+    """
     former = flush_subnormals()
-    gradient, tiles, numbers = training.gradient, buffers.tiles, step_numbers(model, targets, buffers)
+    gradient, tiles, sums = training.gradient, buffers.tiles, buffers.sums
+    numbers = step_numbers(targets.alpha, targets.l1_alpha, sums, gradient)
+    clipped = training.max_norm < np.inf
     while tile < stop:
         layer, t = tiles[tile, 0], tiles[tile, 1]
         count = 1
@@ -229,91 +239,84 @@ def _weights_task(
             count += 1
         n_in, n_out, w_at = model.sizes[layer], model.sizes[layer + 1], model.w_at[layer]
         begin, end = w_at + t * TILE_ROWS * n_out, w_at + min((t + count) * TILE_ROWS, n_in + 1) * n_out
-        if buffers.partials.size > 0:
-            _add_partials(buffers, n, add, begin, end, gradient)
-        else:
-            part = GradientPart(
-                n_in, n_out, t, t + count, 0, buffers.row_chunks, buffers.row_chunks, n,
-                buffers.capacity, buffers.lanes_at[layer], buffers.columns_at[layer + 1], w_at,
+        group, bias_rate = (
+            RowTiles(tile, count, n_out, begin, w_at + n_in * n_out),
+            training.bias_rates[layer],
+        )
+        if phase == _WEIGHTS:
+            if buffers.partials.size > 0:
+                _add_partials(buffers.partials, buffers.row_chunks, n, add, begin, end, gradient)
+            else:
+                part = GradientPart(
+                    n_in, n_out, t, t + count, 0, buffers.row_chunks, buffers.row_chunks, n,
+                    buffers.capacity, buffers.lanes_at[layer], buffers.columns_at[layer + 1], w_at,
+                )  # fmt: skip
+                weight_gradient(
+                    part, add, buffers.in_lanes, buffers.in_columns, gradient, buffers.scratch[worker]
+                )
+            if update:
+                sums_before_update(
+                    training.tile_sums, numbers, clipped, group, bias_rate, model.parameters, gradient, begin,
+                    buffers.tile_sums,
+                )  # fmt: skip
+        if update and clipped == (phase == _UPDATES):
+            update_tiles(
+                training.update, numbers, buffers.step, training.averaging, sums[SHARE], group, bias_rate,
+                model.parameters, training.state, training.average, gradient, begin,
             )  # fmt: skip
-            weight_gradient(
-                part, add, buffers.in_lanes, buffers.in_columns, gradient, buffers.scratch[worker]
-            )
-        if update:
-            last = min(end, w_at + n_in * n_out)  # b has no penalty
-            if targets.alpha > 0:
-                for i in range(count):
-                    here = begin + i * TILE_ROWS * n_out
-                    buffers.squares[tile + i] = sum_of_squares(
-                        model.parameters[here : min(here + TILE_ROWS * n_out, last)]
-                    )
-            if needs_sums(targets, training):
-                tile_sums(layer, tile, t, count, model, targets, training, buffers, gradient, begin)
-            if not clips(training):
-                update_tiles(numbers, model, training, buffers, layer, t, count, gradient, begin)
         tile += count
     restore_subnormals(former)
 
 
 @register_jitable
-def _after_rows(model, rows, targets, training, buffers, first, n, place, learn, update, learning_rate):
-    """Between a batch's phases: its loss and weight; return whether it has a weights' phase.
+def _add_batch(row_loss, weights, order, first, n, place, loss_scale, numbers, sums):
+    """Add a batch's loss and weight to the step's, of which `place` rows came before.
 
-    A step none of whose rows counts, or so little that the mean cannot be formed, has no update.
+    Return whether they have a mean: where no row counts, or so little that the precision of `numbers` has no
+    number for it, they have none.
     """
     loss, weight = 0.0, float(n)
     for i in range(n):
-        loss += buffers.row_loss[i]
-    if targets.weights.size > 0:
+        loss += row_loss[i]
+    if weights.size > 0:
         weight = 0.0
         for i in range(n):
-            weight += targets.weights[rows.order[first + i]]
+            weight += weights[order[first + i]]
     if place > 0:
-        buffers.sums[LOSS] += loss * targets.loss_scale
-        buffers.sums[WEIGHT] += weight
+        sums[LOSS] += loss * loss_scale
+        sums[WEIGHT] += weight
     else:
-        buffers.sums[LOSS], buffers.sums[WEIGHT] = loss * targets.loss_scale, weight
-    if np.isnan(buffers.sums[LOSS]):
-        return False
-    if learn and not update:
-        return True
-    if not np.isfinite(model.parameters.dtype.type(1.0 / buffers.sums[WEIGHT])):
-        return False
-    if learn:
-        buffers.counts[STEPS] += 1
-        step_coefficients(
-            training.coefficients, learning_rate, buffers.counts[STEPS], training.hyper, buffers.step
-        )
-        buffers.sums[CLIP] = 1.0
-        buffers.sums[SHRINK] = learning_rate * training.weight_decay
-        buffers.sums[SHARE] = average_share(training.average_rate, buffers.counts[STEPS])
-    return True
+        sums[LOSS], sums[WEIGHT] = loss * loss_scale, weight
+    return not np.isnan(sums[LOSS]) and np.isfinite(numbers.dtype.type(1.0 / sums[WEIGHT]))
 
 
 @register_jitable
-def _after_weights(targets, buffers, n, learn):
+def _begin_update(learning_rate, t, coefficients, hyper, weight_decay, average_rate, numbers, sums):
+    """The numbers of the optimiser's step t."""
+    step_coefficients(coefficients, learning_rate, t, hyper, numbers)
+    sums[CLIP] = 1.0
+    sums[SHRINK] = learning_rate * weight_decay
+    sums[SHARE] = average_share(average_rate, t)
+
+
+@register_jitable
+def _add_step(alpha, l1_alpha, n, learn, tile_sums, sums):
     """After a step of n rows: add its loss to the totals."""
-    loss, weight = buffers.sums[LOSS], buffers.sums[WEIGHT]
+    loss, weight = sums[LOSS], sums[WEIGHT]
     if learn:
-        penalty = 0.0
-        for tile in range(buffers.squares.size):
-            penalty += buffers.squares[tile]
-        if targets.l1_alpha > 0:
-            magnitude = 0.0
-            for tile in range(buffers.magnitudes.size):
-                magnitude += buffers.magnitudes[tile]
-            loss += targets.l1_alpha * magnitude
-        loss = (loss + 0.5 * targets.alpha * penalty) / weight * n
-    buffers.sums[TOTAL] += loss
-    buffers.sums[TOTAL_WEIGHT] += weight
+        if l1_alpha > 0:
+            loss += l1_alpha * total_of_tiles(tile_sums, MAGNITUDES)
+        loss = (loss + 0.5 * alpha * total_of_tiles(tile_sums, SQUARES)) / weight * n
+    sums[TOTAL] += loss
+    sums[TOTAL_WEIGHT] += weight
 
 
 @register_jitable
-def _phase_or_end(phase, n_phases, n_batches, buffers):
+def _phase_or_end(phase, n_phases, n_batches, sums, counts):
     """The phase, counting the batches before it; FINISHED if there is none or the loss is NaN."""
-    if np.isnan(buffers.sums[LOSS]):
+    if np.isnan(sums[LOSS]):
         return FINISHED
-    buffers.counts[DONE] = phase // n_phases
+    counts[DONE] = phase // n_phases
     return phase if phase // n_phases < n_batches else FINISHED
 
 
@@ -327,8 +330,10 @@ def _train_worker(
     Of the phases of a batch the first is the rows', the second the weights', and a third the updates', where
     these do not follow in the second.
     """
-    signals, learn = buffers.signals, run.learn
-    n_phases = 3 if clips(training) else 2
+    signals, learn, tile_sums = buffers.signals, run.learn, buffers.tile_sums
+    sums, counts, numbers = buffers.sums, buffers.counts, buffers.step
+    clipped = training.max_norm < np.inf
+    n_phases = 3 if clipped else 2
     phase = open_phase(signals)
     while phase != FINISHED:
         kind = phase % n_phases
@@ -347,35 +352,43 @@ def _train_worker(
                 place + run.batch_size == run.accumulate * run.batch_size or first + n == run.n_samples
             )
             add = place > 0 or not learn
-            if kind == _WEIGHTS:
+            if kind == _ROWS:
+                _rows_task(worker, chunk, model, rows, targets, training, buffers, first, n, place)
+            else:
                 tile, stop = buffers.cuts[chunk], buffers.cuts[chunk + 1]
-                if rows.weights != NOTHING:
+                if kind == _WEIGHTS and rows.weights != NOTHING:
                     csr_weights(
                         rows.weights, worker, chunk, model, rows, targets, training, buffers, first, n,
                         add, update,
                     )  # fmt: skip
                     tile = max(tile, min(stop, model.sizes[0] // TILE_ROWS + 1))
-                _weights_task(worker, tile, stop, model, targets, training, buffers, n, add, update)
-            elif kind == _ROWS:
-                _rows_task(worker, chunk, model, rows, targets, training, buffers, first, n, place)
-            else:
-                update_task(buffers.cuts[chunk], buffers.cuts[chunk + 1], model, targets, training, buffers)
+                _weights_task(worker, tile, stop, model, targets, training, buffers, kind, n, add, update)
             if finish_chunk(signals, n_chunks):
                 following = phase + 1
-                if kind == _WEIGHTS:
+                if kind == _ROWS:
+                    has_mean = _add_batch(
+                        buffers.row_loss, targets.weights, rows.order, first, n, place, targets.loss_scale,
+                        numbers, sums,
+                    )  # fmt: skip
+                    if (update or not learn) and not has_mean:
+                        following = phase + n_phases
+                    elif update:
+                        counts[STEPS] += 1
+                        _begin_update(
+                            run.rates[min(batch // run.accumulate, run.rates.size - 1)], counts[STEPS],
+                            training.coefficients, training.hyper, training.weight_decay,
+                            training.average_rate, numbers, sums,
+                        )  # fmt: skip
+                elif kind == _WEIGHTS:
                     if update or not learn:
-                        _after_weights(targets, buffers, place + n, learn)
-                    if update and clips(training):
-                        set_clip(training, buffers)
+                        _add_step(targets.alpha, targets.l1_alpha, place + n, learn, tile_sums, sums)
+                    if update and clipped:
+                        sums[CLIP] = clip_factor(training.max_norm, sums[WEIGHT], tile_sums)
                     else:
-                        following = phase - kind + n_phases
-                elif kind == _ROWS and not _after_rows(
-                    model, rows, targets, training, buffers, first, n, place, learn, update,
-                    run.rates[min(batch // run.accumulate, run.rates.size - 1)],
-                ):  # fmt: skip
-                    following = phase + n_phases
+                        following = phase + n_phases - 1
                 enter_phase(
-                    signals, _phase_or_end(following, n_phases, run.last_batch - run.first_batch, buffers)
+                    signals,
+                    _phase_or_end(following, n_phases, run.last_batch - run.first_batch, sums, counts),
                 )
         phase = open_phase(signals)
 
@@ -397,7 +410,7 @@ def run_batches(run, model, rows, targets, training, buffers):
 def _softmax_of(model, layer, n, at, in_lanes):
     """Softmax of the first n samples of a layer that has it."""
     if model.activations[layer] == SOFTMAX_LOOP:
-        softmax(model.sizes[layer + 1], np.int64(0), n, at, model.exp, in_lanes)
+        softmax(model.softmax, model.sizes[layer + 1], np.int64(0), n, at, model.exp, in_lanes)
 
 
 @linked("predict-task")
@@ -418,7 +431,7 @@ def _predict_task(
         first_layer = 1
         csr_forward(
             rows.forward, model, rows, first + start, np.int64(0), count, half,
-            _elementwise(model, 0), False, scratch, in_lanes, in_lanes,
+            _elementwise(model.activations[0]), False, scratch, in_lanes, in_lanes,
         )  # fmt: skip
         _softmax_of(model, 0, count, half, in_lanes)
     else:
@@ -429,7 +442,7 @@ def _predict_task(
     for layer in range(first_layer, n_layers):
         passed = LayerPass(sizes[layer], sizes[layer + 1], 0, count, model.w_at[layer], layer % 2 * half)
         layer_forward(
-            passed, (layer + 1) % 2 * half, _elementwise(model, layer), False,
+            passed, (layer + 1) % 2 * half, _elementwise(model.activations[layer]), False,
             model.parameters, in_lanes, in_lanes,
         )  # fmt: skip
         _softmax_of(model, layer, count, (layer + 1) % 2 * half, in_lanes)

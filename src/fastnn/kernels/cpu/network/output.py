@@ -2,8 +2,6 @@
 
 from typing import NamedTuple
 
-from numba.extending import register_jitable
-
 from fastnn.kernels.compiler.linked import NOTHING, LoopTable, linked
 from fastnn.kernels.cpu.dispatch import activate, losses_and_dz
 from fastnn.kernels.cpu.network.panels import panel_width
@@ -11,10 +9,11 @@ from fastnn.kernels.cpu.network.structures import LossTargets
 from fastnn.kernels.shared.value_types import Float64s, Int32s, Int64s, Reals
 from fastnn.kernels.simd.tile import divide_by_sum, subtract_max, tile_columns, tile_gather, vector_width
 from fastnn.tables.activations import SOFTMAX
+from fastnn.tables.jitable import register_jitable
 
 
-@linked(SOFTMAX)
-def softmax(n_units: int, start: int, stop: int, lanes_at: int, exp: int, in_lanes: Reals):
+@register_jitable
+def _softmax(n_units: int, start: int, stop: int, lanes_at: int, exp: int, in_lanes: Reals):
     """z <- exp(z) / sum(exp(z)) over the units of each sample, in place. Scores are taken from their largest.
 
     exp : int
@@ -27,6 +26,11 @@ def softmax(n_units: int, start: int, stop: int, lanes_at: int, exp: int, in_lan
         subtract_max(n_units, panel, in_lanes, at)
         activate(exp, in_lanes[at : at + n_units * panel])
         divide_by_sum(n_units, panel, in_lanes, at)
+
+
+# softmax(address, ...), with address = softmax_loops.address(0, dtype): compiled where a layer has softmax.
+softmax_loops = LoopTable(SOFTMAX, {"rows": _softmax})
+softmax = softmax_loops.call
 
 
 @register_jitable
@@ -122,12 +126,10 @@ def loss_and_gradient(
                 rows = min(vector_width(in_lanes), samples - block)
                 at = places.first + s + block
                 tile_gather(rows, places.starts, at, n_units, targets.y, places.stride, staging, block, panel)
-        if parameters.size == 1:
-            losses_and_dz(targets.loss, staging[:cells], in_lanes[base : base + cells], parameters[0])
-        else:
-            for j in range(n_units):
-                outputs = in_lanes[base + j * panel : base + (j + 1) * panel]
-                losses_and_dz(targets.loss, staging[j * panel : (j + 1) * panel], outputs, parameters[j])
+        part = cells if parameters.size == 1 else panel
+        for j in range(parameters.size):
+            outputs = in_lanes[base + j * part : base + (j + 1) * part]
+            losses_and_dz(targets.loss, staging[j * part : (j + 1) * part], outputs, parameters[j])
         losses = row_loss[s : s + samples]
         for i in range(samples):
             losses[i] = 0.0

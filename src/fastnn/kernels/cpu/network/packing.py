@@ -5,9 +5,8 @@ something only where the rows lie apart by a multiple of some power of two: then
 into the same few places of the first-level cache, and none stays there until its next scalar is wanted.
 """
 
-from numba.extending import register_jitable
-
 from fastnn.kernels.simd.tile import TILE_ROWS, tile_transpose, vector_width
+from fastnn.tables.jitable import register_jitable
 
 # Terms of a sum before the partial result goes back to memory: depth * tile_columns elements of B (64 KB)
 # then stay in the second-level cache while every row tile passes over them.

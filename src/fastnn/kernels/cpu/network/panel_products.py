@@ -17,8 +17,6 @@ is cut; and every weight's gradient is one chain over ascending samples, whereve
 
 from typing import NamedTuple
 
-from numba.extending import register_jitable
-
 from fastnn.kernels.compiler.jit import sums_in_any_order
 from fastnn.kernels.compiler.linked import NOTHING, linked
 from fastnn.kernels.cpu.dispatch import activate, chain_rule
@@ -41,6 +39,7 @@ from fastnn.kernels.simd.tile import (
     tile_product,
     vector_width,
 )
+from fastnn.tables.jitable import register_jitable
 
 # Row tiles of dW that share one pass over a panel of dZ: their rows of X, a chunk's samples, lie in the
 # second-level cache together with it.

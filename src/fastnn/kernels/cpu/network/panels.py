@@ -20,11 +20,10 @@ All buffers are flat, with offsets in elements; `capacity` is the number of samp
 multiple of a vector.
 """
 
-from numba.extending import register_jitable
-
 from fastnn.kernels.compiler.linked import linked
 from fastnn.kernels.shared.value_types import Int32s, Int64s, Reals
 from fastnn.kernels.simd.tile import prefetch_range, tile_columns, tile_gather, tile_transpose, vector_width
+from fastnn.tables.jitable import register_jitable
 
 
 @register_jitable

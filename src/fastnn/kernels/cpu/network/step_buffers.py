@@ -4,12 +4,21 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba.extending import register_jitable
 
 from fastnn.kernels.compiler.targets import ROW
 from fastnn.kernels.cpu.network.packing import DEPTH_BLOCK
 from fastnn.kernels.cpu.network.team import signals_size
-from fastnn.kernels.shared.value_types import Float64s, Int32s, Int64s, Int64s2D, Reals, Reals2D, Reals3D
+from fastnn.kernels.shared.value_types import (
+    Float64s,
+    Float64s2D,
+    Int32s,
+    Int64s,
+    Int64s2D,
+    Reals,
+    Reals2D,
+    Reals3D,
+)
+from fastnn.tables.jitable import register_jitable
 from fastnn.tables.optimizers import N_COEFFICIENTS
 
 # Samples of one chunk of the rows' phase at most: a block of DEPTH_BLOCK inputs of them lies in the
@@ -33,6 +42,9 @@ DONE, STEPS = range(2)
 # and the weights; and of the step, the share that weights lose, the factor that clips the gradient, and the
 # share of the parameters in their average.
 LOSS, WEIGHT, TOTAL, TOTAL_WEIGHT, SHRINK, CLIP, SHARE = range(7)
+# Rows of `tile_sums`: of each tile's W the sum of squares and, with an L1 penalty, of magnitudes; and where
+# gradients are clipped, of their squares.
+SQUARES, MAGNITUDES, GRADIENT_SQUARES = range(3)
 _LINE = 64  # bytes of a cache line
 _TILE_ROWS, _TILE_VECTORS = ROW.tile_rows, ROW.tile_vectors
 
@@ -58,9 +70,7 @@ class StepBuffers(NamedTuple):
     places: Int64s
     samples: Int32s  # WORK (entries of a batch,): the samples of these entries
     row_loss: Float64s  # WORK (capacity,)
-    squares: Float64s  # WORK (n_tiles,): of W
-    magnitudes: Float64s  # WORK (n_tiles,): with an L1 penalty, of W
-    gradient_squares: Float64s  # WORK (n_tiles,): where gradients are clipped, of these
+    tile_sums: Float64s2D  # WORK (3, n_tiles), see SQUARES
     signals: Int64s  # WORK, of ``team``
     counts: Int64s  # INOUT (2,), see DONE
     sums: Float64s  # INOUT (7,), see LOSS
@@ -218,9 +228,7 @@ def new_step_buffers(
         places=aligned_empty((capacity + (int(sizes[0]) + cuts.size if on_entries else 0),), np.int64),
         samples=aligned_empty((n_entries or 0,), np.int32),
         row_loss=np.empty(capacity),
-        squares=np.zeros(len(tiles)),
-        magnitudes=np.zeros(len(tiles)),
-        gradient_squares=np.zeros(len(tiles)),
+        tile_sums=np.zeros((3, len(tiles))),
         signals=aligned_empty((signals_size(max(chunks, cuts.size - 1)),), np.int64),
         counts=np.zeros(2, np.int64),
         sums=np.zeros(7),

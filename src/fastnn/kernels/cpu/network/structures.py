@@ -15,7 +15,8 @@ class LayerStack(NamedTuple):
     w_at: Int64s  # IN (L,): offset of each [W; b], (n_in + 1, n_out), in the parameters
     parameters: Reals  # IN, and OUT of training (n_parameters,)
     activations: Int64s  # IN (L,): address of the loop of each layer's activation; NOTHING, or SOFTMAX_LOOP
-    exp: int  # address of that of the exponential function, where a layer has softmax
+    softmax: int  # where a layer has softmax, address of its loop, and of the exponential function's
+    exp: int
 
 
 class OrderedRows(NamedTuple):
@@ -47,6 +48,16 @@ class LossTargets(NamedTuple):
     l1_alpha: float  # L1 penalty
 
 
+class RowTiles(NamedTuple):
+    """Row tiles of a layer's [W; b], one behind the other."""
+
+    number: int  # of the first, among all tiles
+    n_tiles: int
+    n_out: int  # units of the layer
+    begin: int  # place of the first in the parameters
+    end: int  # where W ends there, and b begins: behind some of these tiles, or amid the last
+
+
 class UpdatePlan(NamedTuple):
     """How gradients and updates are made, and where they go."""
 
@@ -59,9 +70,11 @@ class UpdatePlan(NamedTuple):
     hyper: Float64s  # IN (MAX_HYPER,)
     gradient: Reals  # OUT (n_parameters,)
     state: Reals2D  # INOUT (n_slots, n_parameters)
+    tile_sums: int  # address of the loop of sums before an update, of ``updates``; NOTHING where no need
     weight_decay: float  # decoupled: times the learning rate, the share that weights lose before a step
     max_norm: float  # to which a longer gradient is scaled down; infinite for any length
     average_rate: float  # of ``fastnn.tables.optimizers.average_share``
+    averaging: int  # address of the loop of the average, of ``updates``; NOTHING without
     average: Float64s  # INOUT (n_parameters,): of the parameters after each step; or empty
     drop: int  # address of the loop of dropout; NOTHING without
     threshold: int  # of ``fastnn.tables.dropout.Dropout``

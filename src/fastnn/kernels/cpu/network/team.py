@@ -22,7 +22,9 @@ from typing import Any
 from llvmlite import binding as llvm
 from llvmlite import ir
 from numba.core import cgutils, types
-from numba.extending import intrinsic, register_jitable
+from numba.extending import intrinsic
+
+from fastnn.tables.jitable import register_jitable
 
 # The number that is open as a phase when all are done.
 FINISHED = -1

@@ -5,17 +5,23 @@ waits for the norm, which is summed tile by tile too, in order: then it is a pha
 """
 
 import numpy as np
-from numba.extending import register_jitable
 
 from fastnn.kernels.compiler.jit import sums_in_any_order
-from fastnn.kernels.compiler.linked import linked
+from fastnn.kernels.compiler.linked import NOTHING, LoopTable
 from fastnn.kernels.cpu.dispatch import update_parameters, with_penalties
-from fastnn.kernels.cpu.network.panel_products import GROUP_TILES
-from fastnn.kernels.cpu.network.step_buffers import CLIP, SHARE, SHRINK, WEIGHT, StepBuffers
-from fastnn.kernels.cpu.network.structures import LayerStack, LossTargets, UpdatePlan
-from fastnn.kernels.shared.value_types import Reals
-from fastnn.kernels.simd.denormals import flush_subnormals, restore_subnormals
+from fastnn.kernels.cpu.network.panel_products import sum_of_squares
+from fastnn.kernels.cpu.network.step_buffers import (
+    CLIP,
+    GRADIENT_SQUARES,
+    MAGNITUDES,
+    SHRINK,
+    SQUARES,
+    WEIGHT,
+)
+from fastnn.kernels.cpu.network.structures import RowTiles
+from fastnn.kernels.shared.value_types import Float64s, Float64s2D, Real, Reals
 from fastnn.kernels.simd.tile import TILE_ROWS
+from fastnn.tables.jitable import register_jitable
 
 
 @sums_in_any_order
@@ -37,116 +43,131 @@ def sum_of_gradient_squares(g, w, decay, l1):
     return total
 
 
-@register_jitable(forceinline=True)
-def clips(training):
-    """Whether the norm of the gradient is bounded."""
-    return training.max_norm < np.inf
+@register_jitable
+def _tile_sums(
+    tiles: RowTiles, has_bias: bool, with_norm: bool, decay: Real, l1: Real, parameters: Reals,
+    gradient: Reals, at: int, sums: Float64s2D,
+) -> None:  # fmt: skip
+    """What is summed of row tiles before their update: |W|, and the gradient's squares.
 
-
-@linked("tile-sums")
-def tile_sums(
-    layer: int, tile: int, t: int, count: int, model: LayerStack, targets: LossTargets, training: UpdatePlan,
-    buffers: StepBuffers, gradient: Reals, at: int,
-):  # fmt: skip
-    """What is summed of `count` row tiles of a layer before their update: |W|, and the gradient's squares.
-
-    From tile t of the layer on, which is number `tile` of all; their gradients begin at `at` of `gradient`.
+    Parameters
+    ----------
+    has_bias : bool
+        Whether b, which moves, is in the last of them.
+    with_norm : bool
+        Whether the gradient's squares are summed.
+    at : int
+        Where their gradients begin in `gradient`.
+    sums : array (3, n_tiles)   # OUT, see MAGNITUDES
     """
-    parameters = model.parameters
-    real = parameters.dtype.type
-    n_in, n_out = model.sizes[layer], model.sizes[layer + 1]
-    for i in range(count):
-        first = (t + i) * TILE_ROWS
-        begin = model.w_at[layer] + first * n_out
-        # Of the rows of W: b has no penalty.
-        n_weights = (min(first + TILE_ROWS, n_in) - first) * n_out
-        weights = parameters[begin : begin + n_weights]
-        if targets.l1_alpha > 0:
-            buffers.magnitudes[tile + i] = _sum_of_magnitudes(weights)
-        if clips(training):
-            total = sum_of_gradient_squares(
-                gradient[at : at + n_weights], weights, real(targets.alpha), real(targets.l1_alpha)
-            )
-            at += n_weights
-            # Biases that stay have no gradient.
-            if first + TILE_ROWS > n_in and training.bias_rates[layer] > 0:
-                biases = parameters[begin + n_weights : begin + n_weights + n_out]
-                total += sum_of_gradient_squares(gradient[at : at + n_out], biases, real(0), real(0))
-            buffers.gradient_squares[tile + i] = total
+    n_out, end, size = tiles.n_out, tiles.end, TILE_ROWS * tiles.n_out
+    for i in range(tiles.n_tiles):
+        first = tiles.begin + i * size
+        weights = parameters[first : min(first + size, end)]
+        sums[MAGNITUDES, tiles.number + i] = _sum_of_magnitudes(weights)
+        if with_norm:
+            slopes = gradient[at : at + weights.size]
+            sums[GRADIENT_SQUARES, tiles.number + i] = sum_of_gradient_squares(slopes, weights, decay, l1)
+            at += weights.size
+    if with_norm and has_bias:  # which has no penalty
+        zero, biases = parameters.dtype.type(0), parameters[end : end + n_out]
+        sums[GRADIENT_SQUARES, tiles.number + tiles.n_tiles - 1] += sum_of_gradient_squares(
+            gradient[at : at + n_out], biases, zero, zero
+        )
+
+
+# sum_tiles(address, ...), with address = tile_sums_loops.address(0, dtype): compiled where there is an L1
+# penalty, or a bound on the gradient's norm.
+tile_sums_loops = LoopTable("tile-sums", {"rows": _tile_sums})
+_sum_tiles = tile_sums_loops.call
 
 
 @register_jitable
-def needs_sums(targets, training):
-    """Whether a step needs ``tile_sums``."""
-    return targets.l1_alpha > 0 or training.max_norm < np.inf
+def _has_bias(tiles):
+    """Whether b is in the last of these row tiles."""
+    return tiles.begin + tiles.n_tiles * TILE_ROWS * tiles.n_out > tiles.end
 
 
 @register_jitable
-def add_to_average(share, w, average):
+def sums_before_update(loop, numbers, with_norm, tiles, bias_rate, parameters, gradient, at, sums):
+    """What a step sums of row tiles whose gradients begin at `at`.
+
+    loop : address of that of ``tile_sums_loops``, or NOTHING
+    numbers : of ``step_numbers``
+    sums : OUT, ``StepBuffers.tile_sums``
+    """
+    decay, l1, _, _ = numbers
+    size = TILE_ROWS * tiles.n_out
+    if decay > 0:
+        for i in range(tiles.n_tiles):
+            first = tiles.begin + i * size
+            sums[SQUARES, tiles.number + i] = sum_of_squares(parameters[first : min(first + size, tiles.end)])
+    if loop != NOTHING:
+        has_bias = _has_bias(tiles) and bias_rate > 0
+        _sum_tiles(loop, tiles, has_bias, with_norm, decay, l1, parameters, gradient, at, sums)
+
+
+@register_jitable
+def add_to_average(share: float, w: Reals, average: Float64s) -> None:
     """average += share * (w - average), in float64."""
     for i in range(w.size):
         average[i] += share * (w[i] - average[i])
 
 
+# With address = average_loops.address(0, dtype): compiled where there is an average.
+average_loops = LoopTable("average", {"float64": add_to_average})
+_add_to_average = average_loops.call
+
+
 @register_jitable
-def step_numbers(model, targets, buffers):
+def step_numbers(alpha, l1_alpha, sums, parameters):
     """What a step does to weights: L2 and L1 penalty, the share that they lose, the gradient's factor."""
-    real, sums = model.parameters.dtype.type, buffers.sums
-    return real(targets.alpha), real(targets.l1_alpha), real(sums[SHRINK]), real(sums[CLIP] / sums[WEIGHT])
-
-
-# Inlined: the structures' arrays take longer to hand over than small tiles to update.
-@register_jitable(forceinline=True)
-def update_tiles(numbers, model, training, buffers, layer, t, count, gradient, at):
-    """The step of `count` row tiles of a layer from tile t on, with gradients from `at` on.
-
-    numbers : of ``step_numbers``
-    """
-    parameters, state, c, average = model.parameters, training.state, buffers.step, training.average
     real = parameters.dtype.type
-    n_in, n_out = model.sizes[layer], model.sizes[layer + 1]
-    begin = model.w_at[layer] + t * TILE_ROWS * n_out
-    end = model.w_at[layer] + min((t + count) * TILE_ROWS, n_in) * n_out
+    return real(alpha), real(l1_alpha), real(sums[SHRINK]), real(sums[CLIP] / sums[WEIGHT])
+
+
+# Inlined: its arrays take longer to hand over than small tiles to update.
+@register_jitable(forceinline=True)
+def update_tiles(
+    loop, numbers, c, averaging, share, tiles, bias_rate, parameters, state, average, gradient, at
+):  # fmt: skip
+    """The step of row tiles whose gradients begin at `at`.
+
+    loop : address of that of the update rule
+    numbers : of ``step_numbers``
+    c : numbers of the rule
+    averaging : address of the loop of the average, or NOTHING
+    share : of the parameters in it
+    """
+    real = parameters.dtype.type
+    begin, end = tiles.begin, min(tiles.begin + tiles.n_tiles * TILE_ROWS * tiles.n_out, tiles.end)
     # The rows of W, then b, if its row is among these tiles: b has no penalty, and does not decay.
     decay, l1, shrink, scale = numbers
     rate, last = c[0], state.shape[0] - 1
-    has_bias = (t + count) * TILE_ROWS > n_in and training.bias_rates[layer] > 0
-    for is_bias in range(2 if has_bias else 1):
+    for is_bias in range(2 if _has_bias(tiles) and bias_rate > 0 else 1):
         if is_bias:
-            rate, decay, l1, shrink = c[0] * training.bias_rates[layer], real(0), real(0), real(0)
+            rate, decay, l1, shrink = c[0] * bias_rate, real(0), real(0), real(0)
         update_parameters(
-            training.update, decay, l1, shrink, scale, rate, c[1], c[2], c[3], c[4], c[5],
+            loop, decay, l1, shrink, scale, rate, c[1], c[2], c[3], c[4], c[5],
             parameters[begin:end], gradient[at : at + end - begin],
             state[0, begin:end], state[(last + 1) // 2, begin:end], state[last, begin:end],
         )  # fmt: skip
-        if average.size > 0:
-            add_to_average(buffers.sums[SHARE], parameters[begin:end], average[begin:end])
-        at, begin, end = at + end - begin, end, end + n_out
-
-
-@linked("update-task")
-def update_task(
-    tile: int, stop: int, model: LayerStack, targets: LossTargets, training: UpdatePlan, buffers: StepBuffers
-):  # fmt: skip
-    """The step of the tiles tile : stop of all, whose gradients are in ``training.gradient``."""
-    former = flush_subnormals()
-    tiles, numbers = buffers.tiles, step_numbers(model, targets, buffers)
-    while tile < stop:
-        layer, t = tiles[tile, 0], tiles[tile, 1]
-        count = 1
-        while count < GROUP_TILES and tile + count < stop and tiles[tile + count, 0] == layer:
-            count += 1
-        at = model.w_at[layer] + t * TILE_ROWS * model.sizes[layer + 1]
-        update_tiles(numbers, model, training, buffers, layer, t, count, training.gradient, at)
-        tile += count
-    restore_subnormals(former)
+        if averaging != NOTHING:
+            _add_to_average(averaging, share, parameters[begin:end], average[begin:end])
+        at, begin, end = at + end - begin, end, end + tiles.n_out
 
 
 @register_jitable
-def set_clip(training, buffers):
-    """The factor of the step's gradient by which its norm stays within the bound."""
+def total_of_tiles(tile_sums, row):
+    """Sum of a row of ``StepBuffers.tile_sums``, in order."""
     total = 0.0
-    for tile in range(buffers.gradient_squares.size):
-        total += buffers.gradient_squares[tile]
-    norm = np.sqrt(total) / buffers.sums[WEIGHT]
-    buffers.sums[CLIP] = training.max_norm / norm if norm > training.max_norm else 1.0
+    for tile in range(tile_sums.shape[1]):
+        total += tile_sums[row, tile]
+    return total
+
+
+@register_jitable
+def clip_factor(max_norm, weight, tile_sums):
+    """The factor of the step's gradient by which its norm stays within the bound."""
+    norm = np.sqrt(total_of_tiles(tile_sums, GRADIENT_SQUARES)) / weight
+    return max_norm / norm if norm > max_norm else 1.0

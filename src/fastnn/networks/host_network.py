@@ -357,7 +357,9 @@ def _gradients(network: EngineNetwork) -> device.UpdatePlan:
         derivatives=np.array(loops, np.int64),
         keep_z=np.array([ACTIVATIONS[code].needs_z for code in codes], np.int64),
         softmax_back=device.softmax_back_loops.address(0, dtype) if by_row else 0,
-        bias_rates=np.array(network.bias_rates, dtype),
+        factors=network.step_factors.astype(dtype),
+        front=0,
+        front_values=gradient[:0],
         update=0,
         coefficients=0,
         hyper=np.zeros(MAX_HYPER),
@@ -393,6 +395,9 @@ def _steps(
     """The same with the updates of an optimiser."""
     shrinks = optimizer.weight_decay > 0 or l1_alpha > 0
     needs_sums = optimizer.max_norm < np.inf or l1_alpha > 0
+    if network.front_values is not None:
+        front = device.front_loops.address(0, network.dtype)
+        gradients = gradients._replace(front=front, front_values=network.front_values)
     return gradients._replace(
         update=device.update_address(optimizer.code, network.dtype, shrinks=shrinks),
         coefficients=device.coefficient_loops.address(optimizer.code, network.dtype),

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from fastnn.kernels.contract.network import BoundNetwork, EngineRows, NetworkBackend, TargetMatrix
+from fastnn.networks.layer_steps import LayerSteps
 from fastnn.networks.layout import layout_of
 from fastnn.tables.dropout import NO_DROPOUT, Dropout
 from fastnn.tables.losses import Head, head_of
@@ -36,6 +37,8 @@ class Network:
 
     Attributes
     ----------
+    layer_steps : LayerSteps
+        What else differs in the layers' steps; nothing at first.
     parameters : ndarray of shape (n_parameters,)
         All parameters: W and b of every layer, one layer after the other.
     coefs : list of ndarray of shape (n_in, n_out)
@@ -63,12 +66,32 @@ class Network:
         if isinstance(hidden_activation, str):
             hidden_activation = (hidden_activation,) * n_hidden
         self.hidden_activations = tuple(hidden_activation)
-        self.bias_rates = (1.0,) * (n_hidden + 1) if bias_rates is None else tuple(bias_rates)
+        self.layer_steps = LayerSteps(n_hidden + 1, bias_rates)
         self.loss = head_of(loss) if isinstance(loss, str) else loss
         self.parameters = np.zeros(self.layout.n_parameters, self.dtype)
         self.coefs = self.layout.weights(self.parameters)
         self.intercepts = self.layout.biases(self.parameters)
         self.backend = backend
+
+    @property
+    def bias_rates(self) -> tuple[float, ...]:
+        """Factor of the step of each layer's biases."""
+        return self.layer_steps.bias_rates
+
+    @bias_rates.setter
+    def bias_rates(self, rates: Sequence[float]) -> None:
+        self.layer_steps.bias_rates = tuple(rates)
+
+    @property
+    def step_factors(self) -> np.ndarray:
+        """Of ``layer_steps``: (4, n_layers + 1)."""
+        return self.layer_steps.factors
+
+    @property
+    def front_values(self) -> np.ndarray | None:
+        """Of the scale in front of the first layer; None without."""
+        front = self.layer_steps.front
+        return None if front is None else front.values
 
     def load(self, coefs: Sequence[Any], intercepts: Sequence[Any]) -> None:
         """Copy the given weights and biases into the parameters."""

@@ -35,6 +35,8 @@ class Progress:
         Learning rate of each epoch's first update; NaN where there is none.
     validation_losses : list of float or None
         Loss of the validation rows after each epoch; None where nothing is validated.
+    prefers_last : bool
+        Whether of equal scores the last one is the best, and not the first.
     """
 
     best_loss: float | None
@@ -45,6 +47,7 @@ class Progress:
     validation_scores: list[float] | None = None
     learning_rate_curve: list[float] = field(default_factory=list)
     validation_losses: list[float] | None = None
+    prefers_last: bool = False
 
     def __post_init__(self) -> None:
         self._before = len(self.loss_curve)
@@ -78,10 +81,10 @@ class Progress:
 
     @property
     def best_epoch(self) -> int | None:
-        """Place of the best of the validation scores, the first of equal ones; None where none is finite."""
+        """Place of the best of the validation scores; None where none is finite."""
         best, place = -np.inf, None
         for number, score in enumerate(self.validation_scores or ()):
-            if score > best:
+            if self._is_better(score, best):
                 best, place = score, number
         return place
 
@@ -116,10 +119,13 @@ class Progress:
 
     def _take_the_best(self, score: float) -> bool:
         assert self.best_validation_score is not None
-        better = score > self.best_validation_score
+        better = self._is_better(score, self.best_validation_score)
         if better:
             self.best_validation_score = score
         return better
+
+    def _is_better(self, score: float, best: float) -> bool:
+        return score > best or (self.prefers_last and score == best != -np.inf)
 
     def has_stalled(self, n_iter_no_change: float) -> bool:
         """Whether more epochs in a row than these were no better."""

@@ -83,6 +83,17 @@ class EngineNetwork(Protocol):
         """Factor of the step of each layer's biases; 0 where they stay, and their gradient counts as 0."""
 
     @property
+    def step_factors(self) -> np.ndarray:
+        """Of learning rate and epsilon (4, n_layers + 1), for weights and for biases; all 1 but on the CPU.
+
+        The third row has the ``bias_rates``; the last column is for a scale of each input.
+        """
+
+    @property
+    def front_values(self) -> np.ndarray | None:
+        """Of a trained scale of each input, on the CPU alone; None without."""
+
+    @property
     def loss(self) -> Head:
         """Entry of ``HEADS``, or one with another parameter, mean or targets: loss and output activation."""
 

@@ -46,6 +46,8 @@ class StochasticSettings(Settings, ABC):
 
     # Whether it heeds the schedules of scikit-learn's SGD, which its Adam ignores.
     heeds_all_schedules: ClassVar[bool] = False
+    # Whether rows at the end of an epoch that do not fill a batch are left out.
+    drops_last: ClassVar[bool] = False
 
     batch_size: int | str
     learning_rate: str

@@ -35,6 +35,8 @@ def train_stochastic(problem: Problem, settings: StochasticSettings) -> Solution
     if rows is None and settings.shuffle:
         rows = np.arange(n, dtype=np.int64)
     batch_size = _batch_size(settings.batch_size, n)
+    if settings.drops_last:
+        n -= n % batch_size
     n_updates = -(-n // (batch_size * settings.accumulate_batches))
     monitor = EpochMonitor(problem, settings.tol, settings.n_iter_no_change)
     averaging = Averaging(network, optimizer)
@@ -64,7 +66,8 @@ def train_stochastic(problem: Problem, settings: StochasticSettings) -> Solution
                 bound.finish()
                 bound = bind(problem.inputs())
             rates = schedule.rates(optimizer.learning_rate, optimizer.epochs, n_updates)
-            loss = bound.run_epoch(rows, batch_size, settings.accumulate_batches, rates)
+            order = rows[:n] if settings.drops_last and rows is not None else rows
+            loss = bound.run_epoch(order, batch_size, settings.accumulate_batches, rates)
             # An infinite loss may have finite gradients, with which training goes on.
             end.broken = what_is_not_finite(network.parameters, "losses" if np.isnan(loss) else None)
             if end.broken:

@@ -12,6 +12,7 @@ from fastnn.kernels.cpu.dispatch import (
 from fastnn.kernels.cpu.network.csr_layer import csr_forward_loops, csr_weights_loops
 from fastnn.kernels.cpu.network.dropout import dropout_loops
 from fastnn.kernels.cpu.network.element_losses import element_losses
+from fastnn.kernels.cpu.network.front import front_loops
 from fastnn.kernels.cpu.network.last_batch import hidden_panels
 from fastnn.kernels.cpu.network.mlp import predict_rows, run_batches
 from fastnn.kernels.cpu.network.output import flag_loops, softmax_back_loops, softmax_loops
@@ -26,7 +27,11 @@ from fastnn.kernels.cpu.network.step_buffers import (
     new_step_buffers,
 )
 from fastnn.kernels.cpu.network.structures import (
+    BIAS_EPSILON,
+    BIAS_RATE,
     SOFTMAX_LOOP,
+    WEIGHT_EPSILON,
+    WEIGHT_RATE,
     BatchRun,
     LayerStack,
     LossTargets,
@@ -40,6 +45,8 @@ if TYPE_CHECKING:
     from fastnn.kernels.cpu.network.jacobian import SquaredErrors, add_normal_products, weighted_errors
 
 __all__ = [
+    "BIAS_EPSILON",
+    "BIAS_RATE",
     "DONE",
     "LOSS",
     "SOFTMAX_LOOP",
@@ -47,6 +54,8 @@ __all__ = [
     "TOTAL",
     "TOTAL_WEIGHT",
     "TURNS_PER_MS",
+    "WEIGHT_EPSILON",
+    "WEIGHT_RATE",
     "BatchRun",
     "LayerStack",
     "LossTargets",
@@ -66,6 +75,7 @@ __all__ = [
     "dropout_loops",
     "element_losses",
     "flag_loops",
+    "front_loops",
     "hidden_panels",
     "loss_loops",
     "new_step_buffers",

@@ -24,7 +24,14 @@ from fastnn.kernels.compiler.linked import NOTHING, LoopTable
 from fastnn.kernels.cpu.dispatch import activate
 from fastnn.kernels.cpu.network.panels import copy_elements, fill_ones, lanes_of_rows, panel_width, row_stride
 from fastnn.kernels.cpu.network.step_buffers import SHARE, StepBuffers
-from fastnn.kernels.cpu.network.structures import LayerStack, LossTargets, OrderedRows, RowTiles, UpdatePlan
+from fastnn.kernels.cpu.network.structures import (
+    BIAS_RATE,
+    LayerStack,
+    LossTargets,
+    OrderedRows,
+    RowTiles,
+    UpdatePlan,
+)
 from fastnn.kernels.cpu.network.updates import step_numbers, sums_before_update, update_tiles
 from fastnn.kernels.shared.value_types import Int32s, Int64s, Reals
 from fastnn.kernels.simd.denormals import flush_subnormals, restore_subnormals
@@ -209,7 +216,7 @@ def _csr_weights(
     )
     if first_feature < last_feature:
         columns_of_batch(first_feature, last_feature, first, n, rows, entries)
-    stride, bias_rate = row_stride(n_out, model.parameters), training.bias_rates[0]
+    stride, bias_rate = row_stride(n_out, model.parameters), training.factors[BIAS_RATE, 0]
     sums, clipped = buffers.sums, training.max_norm < np.inf
     numbers = step_numbers(targets.alpha, targets.l1_alpha, sums, model.parameters)
     while tile < stop:
@@ -226,7 +233,8 @@ def _csr_weights(
             )  # fmt: skip
             if not clipped:
                 update_tiles(
-                    training.update, numbers, buffers.step, training.averaging, sums[SHARE], group, bias_rate,
+                    training.update, numbers, buffers.step, training.averaging, sums[SHARE], group,
+                    training.factors, 0, training.front, training.front_values,
                     model.parameters, training.state, training.average, gradient, at,
                 )  # fmt: skip
         tile += 1

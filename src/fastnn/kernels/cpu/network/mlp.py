@@ -60,6 +60,7 @@ from fastnn.kernels.cpu.network.step_buffers import (
     scratch_size,
 )
 from fastnn.kernels.cpu.network.structures import (
+    BIAS_RATE,
     SOFTMAX_LOOP,
     BatchRun,
     LayerStack,
@@ -239,10 +240,7 @@ def _weights_task(
             count += 1
         n_in, n_out, w_at = model.sizes[layer], model.sizes[layer + 1], model.w_at[layer]
         begin, end = w_at + t * TILE_ROWS * n_out, w_at + min((t + count) * TILE_ROWS, n_in + 1) * n_out
-        group, bias_rate = (
-            RowTiles(tile, count, n_out, begin, w_at + n_in * n_out),
-            training.bias_rates[layer],
-        )
+        group = RowTiles(tile, count, n_out, begin, w_at + n_in * n_out)
         if phase == _WEIGHTS:
             if buffers.partials.size > 0:
                 _add_partials(buffers.partials, buffers.row_chunks, n, add, begin, end, gradient)
@@ -256,12 +254,13 @@ def _weights_task(
                 )
             if update:
                 sums_before_update(
-                    training.tile_sums, numbers, clipped, group, bias_rate, model.parameters, gradient, begin,
-                    buffers.tile_sums,
+                    training.tile_sums, numbers, clipped, group, training.factors[BIAS_RATE, layer],
+                    model.parameters, gradient, begin, buffers.tile_sums,
                 )  # fmt: skip
         if update and clipped == (phase == _UPDATES):
             update_tiles(
-                training.update, numbers, buffers.step, training.averaging, sums[SHARE], group, bias_rate,
+                training.update, numbers, buffers.step, training.averaging, sums[SHARE], group,
+                training.factors, layer, NOTHING if layer > 0 else training.front, training.front_values,
                 model.parameters, training.state, training.average, gradient, begin,
             )  # fmt: skip
         tile += count

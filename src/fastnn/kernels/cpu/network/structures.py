@@ -6,6 +6,8 @@ from fastnn.kernels.shared.value_types import Float64s, Int32s, Int64s, Reals, R
 
 # In place of the address of an activation's loop.
 SOFTMAX_LOOP = -1
+# Rows of ``UpdatePlan.factors``: of the learning rate and of epsilon, of weights and of biases.
+WEIGHT_RATE, WEIGHT_EPSILON, BIAS_RATE, BIAS_EPSILON = range(4)
 
 
 class LayerStack(NamedTuple):
@@ -64,7 +66,11 @@ class UpdatePlan(NamedTuple):
     derivatives: Int64s  # IN (L - 1,): address of the loop of each hidden activation's derivative
     keep_z: Int64s  # IN (L - 1,): whether that needs the activation's argument
     softmax_back: int  # address of the loop of softmax's Jacobian, where a hidden layer has it
-    bias_rates: Reals  # IN (L,): factor of the step of each layer's biases; 0 where they stay
+    # IN (4, L + 1): what each layer's steps are multiplied by, see WEIGHT_RATE; last those of a scale in
+    # front. Where the rate of biases is 0 these stay.
+    factors: Reals2D
+    front: int  # address of the loop of weights behind a scale, of ``front``; NOTHING without
+    front_values: Reals  # INOUT (n_in * (n_out + 4),) of the first layer: of that loop; or empty
     update: int  # addresses of the loops of the update rule
     coefficients: int
     hyper: Float64s  # IN (MAX_HYPER,)

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from fastnn.estimators.mlp.autoencoder import Autoencoder as Autoencoder
     from fastnn.estimators.mlp.classifier import MLPClassifier as MLPClassifier
     from fastnn.estimators.mlp.regressor import MLPRegressor as MLPRegressor
+    from fastnn.estimators.tabular.classifier import RealMLPClassifier as RealMLPClassifier
+    from fastnn.estimators.tabular.regressor import RealMLPRegressor as RealMLPRegressor
 
 __version__ = "0.1.0"
 
@@ -40,6 +42,8 @@ _PUBLIC = {
     "MLPClassifier": "fastnn.estimators.mlp.classifier",
     "MLPRegressor": "fastnn.estimators.mlp.regressor",
     "MiniBatchKMeans": "fastnn.estimators.kmeans.mini_batch",
+    "RealMLPClassifier": "fastnn.estimators.tabular.classifier",
+    "RealMLPRegressor": "fastnn.estimators.tabular.regressor",
     "SaturationDisplay": "fastnn.displays.saturation",
     "WeightsDisplay": "fastnn.displays.weights",
     "kmeans_plusplus": "fastnn.estimators.kmeans.plus_plus",
@@ -55,6 +59,8 @@ __all__ = [
     "MLPClassifier",
     "MLPRegressor",
     "MiniBatchKMeans",
+    "RealMLPClassifier",
+    "RealMLPRegressor",
     "SaturationDisplay",
     "WeightsDisplay",
     "__version__",

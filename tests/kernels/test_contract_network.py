@@ -88,7 +88,7 @@ def test_names_and_arguments_of_the_kernels_behind_a_backend():
 def test_a_network_has_what_a_backend_reads():
     net = Network(SIZES, hidden_activation="tanh", loss="log_loss", dtype=np.float64, backend=HOST)
     names = [name for name, value in vars(contract.EngineNetwork).items() if isinstance(value, property)]
-    assert len(names) == 7
+    assert len(names) == 9
     assert all(hasattr(net, name) for name in names)
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from fastnn.estimators.mlp.autoencoder import Autoencoder as Autoencoder
     from fastnn.estimators.mlp.classifier import MLPClassifier as MLPClassifier
     from fastnn.estimators.mlp.regressor import MLPRegressor as MLPRegressor
+    from fastnn.estimators.tabular.preprocessor import TabularPreprocessor as TabularPreprocessor
 
 __version__ = "0.1.0"
 
@@ -41,6 +42,7 @@ _PUBLIC = {
     "MLPRegressor": "fastnn.estimators.mlp.regressor",
     "MiniBatchKMeans": "fastnn.estimators.kmeans.mini_batch",
     "SaturationDisplay": "fastnn.displays.saturation",
+    "TabularPreprocessor": "fastnn.estimators.tabular.preprocessor",
     "WeightsDisplay": "fastnn.displays.weights",
     "kmeans_plusplus": "fastnn.estimators.kmeans.plus_plus",
     "precompile": "fastnn._precompile",
@@ -56,6 +58,7 @@ __all__ = [
     "MLPRegressor",
     "MiniBatchKMeans",
     "SaturationDisplay",
+    "TabularPreprocessor",
     "WeightsDisplay",
     "__version__",
     "convert",

@@ -180,7 +180,7 @@ def _as_floats(frame: Frame, column: int, name: str) -> np.ndarray:
     """A numeric column as it is if it is float32 or less, else in float64."""
     if frame.is_time(column):
         raise ValueError(
-            f"Column {name!r} holds times. Make numbers of them first, such as days since a date or the month."
+            f"Column {name!r} holds times. Make numbers of them first, such as days since a date."
         )
     values = frame.numbers(column)
     if values.dtype.kind == "c":

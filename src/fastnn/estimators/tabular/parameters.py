@@ -20,8 +20,8 @@ class TableParameters:
         doc="""
         The categorical columns: a mask, their places, or their names. ``'from_dtype'``, as in
         :class:`~sklearn.ensemble.HistGradientBoostingClassifier`, finds them in a frame of pandas or polars:
-        those of a categorical type, and beyond what is done there those that hold nothing but strings. Columns
-        of an array, and Booleans, are numbers. None stands for no categorical column.
+        those of a categorical type, and beyond what is done there those that hold nothing but strings.
+        Columns of an array, and Booleans, are numbers. None stands for no categorical column.
         """,
     )
     missing: str = parameter(

@@ -104,6 +104,13 @@ class TabularPreprocessor(Drafting, TransformerMixin, BaseEstimator, Preprocesso
 
         return self._on_draft(work)
 
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = self.missing == "median"
+        tags.input_tags.categorical = tags.input_tags.string = True
+        tags.transformer_tags.preserves_dtype = ["float32"]
+        return tags
+
     @property
     def categories_(self) -> list[np.ndarray]:
         """The values of each categorical column, sorted.

@@ -46,6 +46,7 @@ FAMILIES = {
         "kernels.cpu.network",
         "kernels.cuda.network",
         "estimators.mlp",
+        "estimators.tabular",
         "convert.networks",
         "convert.activations",
     ),

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from fastnn.estimators.mlp.classifier import MLPClassifier as MLPClassifier
     from fastnn.estimators.mlp.regressor import MLPRegressor as MLPRegressor
     from fastnn.estimators.tabular.classifier import RealMLPClassifier as RealMLPClassifier
+    from fastnn.estimators.tabular.preprocessor import TabularPreprocessor as TabularPreprocessor
     from fastnn.estimators.tabular.regressor import RealMLPRegressor as RealMLPRegressor
 
 __version__ = "0.1.0"
@@ -45,6 +46,7 @@ _PUBLIC = {
     "RealMLPClassifier": "fastnn.estimators.tabular.classifier",
     "RealMLPRegressor": "fastnn.estimators.tabular.regressor",
     "SaturationDisplay": "fastnn.displays.saturation",
+    "TabularPreprocessor": "fastnn.estimators.tabular.preprocessor",
     "WeightsDisplay": "fastnn.displays.weights",
     "kmeans_plusplus": "fastnn.estimators.kmeans.plus_plus",
     "precompile": "fastnn._precompile",
@@ -62,6 +64,7 @@ __all__ = [
     "RealMLPClassifier",
     "RealMLPRegressor",
     "SaturationDisplay",
+    "TabularPreprocessor",
     "WeightsDisplay",
     "__version__",
     "convert",

@@ -13,7 +13,15 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from fastnn import Autoencoder, GradKMeans, KMeans, MiniBatchKMeans, MLPClassifier, MLPRegressor
+from fastnn import (
+    Autoencoder,
+    GradKMeans,
+    KMeans,
+    MiniBatchKMeans,
+    MLPClassifier,
+    MLPRegressor,
+    TabularPreprocessor,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -30,6 +38,7 @@ ESTIMATORS = [
         Autoencoder((5, 2), activation="elu", max_iter=20, tied_weights=True, pretrain="layerwise"),
         {},
     ),
+    (TabularPreprocessor(), {}),
     (
         KMeans(),
         {

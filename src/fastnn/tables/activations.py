@@ -225,6 +225,9 @@ RELU_ONE = Activation("relu_one", _relu, _relu_derivative_one, needs_z=True, hid
 RELU_AT_ZERO = {0.0: RELU, 0.5: RELU_HALF, 1.0: RELU_ONE}
 SOFTPLUS = Activation("softplus", _softplus, _softplus_derivative)  # Dugas et al. (2001)
 # Courbariaux, Bengio and David (2015), with the slope 1/6 of most libraries.
+# Klambauer, Unterthiner, Mayr and Hochreiter (2017).
+SELU = Activation("selu", _selu, _selu_derivative)
+MISH = Activation("mish", _mish, _mish_derivative, needs_z=True)  # Misra (2020)
 HARD_SIGMOID = Activation("hard_sigmoid", _hard_sigmoid, _hard_sigmoid_derivative)
 # McCulloch and Pitts (1943): for networks whose weights are set by hand.
 HARD_LIMIT = Activation("hard_limit", _hard_limit, _no_derivative, trainable=False)
@@ -244,10 +247,8 @@ ACTIVATIONS = (
     Activation("silu", _silu, _silu_derivative, needs_z=True),
     SOFTPLUS,
     EXP,
-    # Klambauer, Unterthiner, Mayr and Hochreiter (2017).
-    Activation("selu", _selu, _selu_derivative),
-    # Misra (2020).
-    Activation("mish", _mish, _mish_derivative, needs_z=True),
+    SELU,
+    MISH,
     HARD_SIGMOID,
     HARD_LIMIT,
     RELU_HALF,

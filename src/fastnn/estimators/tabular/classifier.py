@@ -13,7 +13,7 @@ from fastnn.estimators.mlp.heads import classifier_head, with_smoothing
 from fastnn.estimators.mlp.targets import as_vector
 from fastnn.estimators.sparse_rows import dense_only
 from fastnn.estimators.tabular.base import BaseRealMLP
-from fastnn.estimators.tabular.network_parameters import ClassifierParameters
+from fastnn.estimators.tabular.network_parameters import RealMLPClassifierParameters
 from fastnn.estimators.tabular.training import LearntTargets, Targets
 from fastnn.estimators.weights import checked_weights
 from fastnn.kernels import to_host
@@ -21,7 +21,7 @@ from fastnn.networks.one_hot import OneHot
 
 
 @estimator
-class RealMLPClassifier(ClassifierMixin, BaseRealMLP, ClassifierParameters):
+class RealMLPClassifier(ClassifierMixin, BaseRealMLP, RealMLPClassifierParameters):
     """Classifier for tables of numbers and categories, right without tuning.
 
     RealMLP-TD-S [1]_: a multi-layer perceptron, and a preprocessing of its inputs
@@ -118,7 +118,7 @@ class RealMLPClassifier(ClassifierMixin, BaseRealMLP, ClassifierParameters):
             if len(classes) == 1:
                 raise ValueError(
                     f"{type(self).__name__} needs samples of at least 2 classes in the data, but the data "
-                    f"contains only one class: {classes[0]!r}."
+                    f"contains only one class: {classes.tolist()[0]!r}."
                 )
             self.classes_ = classes
         else:
@@ -172,7 +172,8 @@ class RealMLPClassifier(ClassifierMixin, BaseRealMLP, ClassifierParameters):
         y : ndarray of shape (n_samples,)
             Class labels.
         """
-        return self.classes_[_decided(self._outputs(X))]
+        decided = _decided(self._outputs(X))
+        return self.classes_[decided]
 
     def predict_proba(self, X):
         """Probabilities of the classes.

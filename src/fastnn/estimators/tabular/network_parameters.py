@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from numbers import Real
+from typing import Any
 
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -15,12 +16,11 @@ from fastnn.estimators.declaration import (
     one_of,
     parameter,
 )
-from fastnn.estimators.mlp.class_weights import ClassWeightParameters
 from fastnn.estimators.mlp.reporting import ReportParameters
 from fastnn.estimators.tabular.member_parameters import MemberParameters
 from fastnn.estimators.tabular.parameters import TableParameters
 from fastnn.networks.schedules import SCHEDULES
-from fastnn.tables.activations import HIDDEN
+from fastnn.tables.activations import HIDDEN, MISH, SELU
 
 # Those that every solver follows.
 _SCHEDULES = [name for name, schedule in SCHEDULES.items() if not schedule.of_descent]
@@ -126,18 +126,30 @@ class RealMLPParameters(TableParameters, MemberParameters, ReportParameters):
 
 
 @declared
-class ClassifierParameters(RealMLPParameters, ClassWeightParameters):
+class RealMLPClassifierParameters(RealMLPParameters):
     """What a classifier for tables can be told."""
 
     activation: str = parameter(
         StrOptions(set(HIDDEN)),
-        default="selu",
+        default=SELU.name,
         doc=f"""Activation of the hidden layers: {", ".join(f'``"{name}"``' for name in HIDDEN)}.""",
     )
     learning_rate_init: float = parameter(
         POSITIVE,
         default=0.04,
         doc="The highest learning rate of the schedule.",
+    )
+    class_weight: dict[Any, float] | str | None = parameter(
+        dict,
+        StrOptions({"balanced"}),
+        None,
+        default=None,
+        kind='dict, "balanced" or None',
+        doc="""
+        Weights of the classes, ``{class: weight}``, which multiply ``sample_weight``; classes that are not
+        named have 1. ``"balanced"`` gives each class ``n_samples / (n_classes * count)``, where the samples of
+        all of y count, each with its ``sample_weight``. Validation rows have the weights of their classes too.
+        """,
     )
     ls_eps: float = parameter(
         BELOW_ONE,
@@ -150,12 +162,12 @@ class ClassifierParameters(RealMLPParameters, ClassWeightParameters):
 
 
 @declared
-class RegressorParameters(RealMLPParameters):
+class RealMLPRegressorParameters(RealMLPParameters):
     """What a regressor for tables can be told."""
 
     activation: str = parameter(
         StrOptions(set(HIDDEN)),
-        default="mish",
+        default=MISH.name,
         doc=f"""Activation of the hidden layers: {", ".join(f'``"{name}"``' for name in HIDDEN)}.""",
     )
     learning_rate_init: float = parameter(

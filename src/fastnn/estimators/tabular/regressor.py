@@ -10,14 +10,14 @@ from fastnn.estimators.declaration import estimator
 from fastnn.estimators.mlp.targets import as_vector
 from fastnn.estimators.sparse_rows import dense_only
 from fastnn.estimators.tabular.base import BaseRealMLP
-from fastnn.estimators.tabular.network_parameters import RegressorParameters
+from fastnn.estimators.tabular.network_parameters import RealMLPRegressorParameters
 from fastnn.estimators.tabular.training import LearntTargets, Targets
 from fastnn.kernels import to_host
 from fastnn.tables.losses import head_of
 
 
 @estimator
-class RealMLPRegressor(RegressorMixin, BaseRealMLP, RegressorParameters):
+class RealMLPRegressor(RegressorMixin, BaseRealMLP, RealMLPRegressorParameters):
     """Regressor for tables of numbers and categories, right without tuning.
 
     RealMLP-TD-S [1]_: a multi-layer perceptron, and a preprocessing of its inputs

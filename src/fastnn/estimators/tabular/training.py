@@ -19,7 +19,7 @@ from fastnn.networks.one_hot import OneHot
 from fastnn.networks.progress import Progress, Validation
 from fastnn.networks.realmlp import RealMLPSettings, StepFactors, real_mlp
 from fastnn.networks.schedules import DECAY
-from fastnn.networks.solvers.interface import Epoch, Problem, Solution
+from fastnn.networks.solvers.interface import REMEDY, Epoch, Problem, Solution
 from fastnn.networks.solvers.stochastic import train_stochastic
 from fastnn.tables.losses import Head
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from fastnn.estimators.tabular.base import BaseRealMLP
 
 
+_REMEDY = "Lower learning_rate_init."
 # Those of numbers are float64, as the user gave them; those of two classes one column of bool.
 Targets = np.ndarray | OneHot
 
@@ -122,11 +123,11 @@ def train_network(model: "BaseRealMLP", training: Training, tasks: Tasks | None 
     )
     solution = _solve(model, network, data, _validate(training, encoding, learnt, network), training, tasks)
     if solution.not_finite is not None:
-        raise ValueError(
-            f"Training diverged: it produced non-finite {solution.not_finite}. Lower learning_rate_init."
-        )
+        raise ValueError(f"Training diverged: it produced non-finite {solution.not_finite}. {_REMEDY}")
     model.__dict__.update(_attributes(network, solution) | learnt.attributes | {"encoding_": encoding})
-    return solution.remark
+    remark = solution.remark
+    # Inputs and targets are scaled here.
+    return remark and type(remark)(str(remark).replace(REMEDY, _REMEDY))
 
 
 def inputs_of(rows: EncodedRows) -> Any:

@@ -219,6 +219,7 @@ def _csr_weights(
     stride, bias_rate = row_stride(n_out, model.parameters), training.factors[BIAS_RATE, 0]
     sums, clipped = buffers.sums, training.max_norm < np.inf
     numbers = step_numbers(targets.alpha, targets.l1_alpha, sums, model.parameters)
+    averaging = training.averaging, sums[SHARE], training.average
     while tile < stop:
         row, end = tile * TILE_ROWS, min((tile + 1) * TILE_ROWS, n_in + 1)
         begin = model.w_at[0] + row * n_out
@@ -233,9 +234,9 @@ def _csr_weights(
             )  # fmt: skip
             if not clipped:
                 update_tiles(
-                    training.update, numbers, buffers.step, training.averaging, sums[SHARE], group,
-                    training.factors, 0, training.front, training.front_values,
-                    model.parameters, training.state, training.average, gradient, at,
+                    training.update, numbers, buffers.step, averaging, group,
+                    training.factors, 0, (training.front, training.front_values),
+                    model.parameters, training.state, gradient, at,
                 )  # fmt: skip
         tile += 1
     restore_subnormals(former)

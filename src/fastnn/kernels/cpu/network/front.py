@@ -8,6 +8,8 @@ cache when its gradient is there.
 The function is reached by its address, so that a process without such a scale does not compile it.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 from fastnn.kernels.compiler.jit import sums_in_any_order
@@ -17,6 +19,16 @@ from fastnn.kernels.cpu.network.structures import RowTiles
 from fastnn.kernels.shared.value_types import Real, Reals, Reals2D
 from fastnn.kernels.simd.tile import TILE_ROWS
 from fastnn.tables.jitable import register_jitable
+
+
+class FrontSteps(NamedTuple):
+    """What the steps of V and of s are multiplied by."""
+
+    clip: Real  # factor of the gradient
+    rate: Real  # numbers of the rule, for V and for s
+    epsilon: Real
+    scale_rate: Real
+    scale_epsilon: Real
 
 
 @sums_in_any_order
@@ -30,8 +42,8 @@ def _sum_of_products(v, g):
 
 @register_jitable
 def _update_behind_scale(
-    loop: int, tiles: RowTiles, clip: Real, rate: Real, epsilon: Real, scale_rate: Real, scale_epsilon: Real,
-    c: Reals, parameters: Reals, gradient: Reals, at: int, state: Reals2D, values: Reals,
+    loop: int, tiles: RowTiles, steps: FrontSteps, c: Reals, parameters: Reals, gradient: Reals, at: int,
+    state: Reals2D, values: Reals,
 ) -> None:  # fmt: skip
     """The step of row tiles of the first layer's weights, and of the scales of their inputs; biases stay.
 
@@ -39,10 +51,6 @@ def _update_behind_scale(
     ----------
     loop : int
         Address of that of the update rule.
-    clip : float
-        Factor of the gradient.
-    rate, epsilon, scale_rate, scale_epsilon : float
-        Of the rule, for V and for s.
     c : array
         The other numbers of the rule.
     gradient : array   # INOUT: of U, then of V
@@ -66,12 +74,12 @@ def _update_behind_scale(
             g[i] *= scale
     last_slot = state.shape[0] - 1
     update_parameters(
-        loop, zero, zero, zero, clip, rate, c[1], c[2], c[3], c[4], epsilon,
+        loop, zero, zero, zero, steps.clip, steps.rate, c[1], c[2], c[3], c[4], steps.epsilon,
         values[begin:stop], gradient[at : at + stop - begin],
         state[0, begin:stop], state[(last_slot + 1) // 2, begin:stop], state[last_slot, begin:stop],
     )  # fmt: skip
     update_parameters(
-        loop, zero, zero, zero, clip, scale_rate, c[1], c[2], c[3], c[4], scale_epsilon,
+        loop, zero, zero, zero, steps.clip, steps.scale_rate, c[1], c[2], c[3], c[4], steps.scale_epsilon,
         scales[first:last], slopes[first:last], s0[first:last], s1[first:last], s1[first:last],
     )  # fmt: skip
     for row in range(first, last):

@@ -233,6 +233,7 @@ def _weights_task(
     gradient, tiles, sums = training.gradient, buffers.tiles, buffers.sums
     numbers = step_numbers(targets.alpha, targets.l1_alpha, sums, gradient)
     clipped = training.max_norm < np.inf
+    averaging = training.averaging, sums[SHARE], training.average
     while tile < stop:
         layer, t = tiles[tile, 0], tiles[tile, 1]
         count = 1
@@ -259,9 +260,9 @@ def _weights_task(
                 )  # fmt: skip
         if update and clipped == (phase == _UPDATES):
             update_tiles(
-                training.update, numbers, buffers.step, training.averaging, sums[SHARE], group,
-                training.factors, layer, NOTHING if layer > 0 else training.front, training.front_values,
-                model.parameters, training.state, training.average, gradient, begin,
+                training.update, numbers, buffers.step, averaging, group,
+                training.factors, layer, (NOTHING if layer > 0 else training.front, training.front_values),
+                model.parameters, training.state, gradient, begin,
             )  # fmt: skip
         tile += count
     restore_subnormals(former)

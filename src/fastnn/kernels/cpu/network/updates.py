@@ -9,7 +9,7 @@ import numpy as np
 from fastnn.kernels.compiler.jit import sums_in_any_order
 from fastnn.kernels.compiler.linked import NOTHING, LoopTable
 from fastnn.kernels.cpu.dispatch import update_parameters, with_penalties
-from fastnn.kernels.cpu.network.front import update_behind_scale
+from fastnn.kernels.cpu.network.front import FrontSteps, update_behind_scale
 from fastnn.kernels.cpu.network.panel_products import sum_of_squares
 from fastnn.kernels.cpu.network.step_buffers import (
     CLIP,
@@ -135,44 +135,44 @@ def step_numbers(alpha, l1_alpha, sums, parameters):
 
 # Inlined: its arrays take longer to hand over than small tiles to update.
 @register_jitable(forceinline=True)
-def update_tiles(
-    loop, numbers, c, averaging, share, tiles, factors, layer, front, front_values, parameters, state,
-    average, gradient, at,
-):  # fmt: skip
+def update_tiles(loop, numbers, c, averaging, tiles, factors, layer, front, parameters, state, gradient, at):
     """The step of row tiles of a layer whose gradients begin at `at`.
 
     loop : address of that of the update rule
     numbers : of ``step_numbers``
     c : numbers of the rule
-    averaging : address of the loop of the average, or NOTHING
-    share : of the parameters in it
-    factors, front_values : of ``UpdatePlan``
-    front : address of the loop of weights behind a scale, or NOTHING
+    averaging : address of the loop of the average, or NOTHING, the parameters' share in it, and the average
+    factors : of ``UpdatePlan``
+    front : address of the loop of weights behind a scale, or NOTHING, and its ``front_values``
     """
     real = parameters.dtype.type
     begin, end = tiles.begin, min(tiles.begin + tiles.n_tiles * TILE_ROWS * tiles.n_out, tiles.end)
     # The rows of W, then b, if its row is among these tiles: b has no penalty, and does not decay.
     decay, l1, shrink, scale = numbers
+    averages, share, average = averaging
+    behind_scale, front_values = front
     last, bias_rate = state.shape[0] - 1, factors[BIAS_RATE, layer]
     rate, epsilon = c[0] * factors[WEIGHT_RATE, layer], c[5] * factors[WEIGHT_EPSILON, layer]
     for is_bias in range(2 if _has_bias(tiles) and bias_rate > 0 else 1):
         if is_bias:
             rate, epsilon = c[0] * bias_rate, c[5] * factors[BIAS_EPSILON, layer]
             decay, l1, shrink = real(0), real(0), real(0)
-        if front != NOTHING and not is_bias:
-            n_layers = factors.shape[1] - 1
+        if behind_scale != NOTHING and not is_bias:
+            own = factors.shape[1] - 1
+            steps = FrontSteps(
+                scale, rate, epsilon, c[0] * factors[WEIGHT_RATE, own], c[5] * factors[WEIGHT_EPSILON, own]
+            )
             update_behind_scale(
-                front, loop, tiles, scale, rate, epsilon, c[0] * factors[WEIGHT_RATE, n_layers],
-                c[5] * factors[WEIGHT_EPSILON, n_layers], c, parameters, gradient, at, state, front_values,
-            )  # fmt: skip
+                behind_scale, loop, tiles, steps, c, parameters, gradient, at, state, front_values
+            )
         else:
             update_parameters(
                 loop, decay, l1, shrink, scale, rate, c[1], c[2], c[3], c[4], epsilon,
                 parameters[begin:end], gradient[at : at + end - begin],
                 state[0, begin:end], state[(last + 1) // 2, begin:end], state[last, begin:end],
             )  # fmt: skip
-        if averaging != NOTHING:
-            _add_to_average(averaging, share, parameters[begin:end], average[begin:end])
+        if averages != NOTHING:
+            _add_to_average(averages, share, parameters[begin:end], average[begin:end])
         at, begin, end = at + end - begin, end, end + tiles.n_out
 
 

@@ -29,7 +29,7 @@ def classifier(model: MLPClassifier, X: Value) -> list[Result]:
 
 def _labels(model: MLPClassifier, outputs: Value) -> Result:
     """What `MLPClassifier._decide` makes of outputs; the label of a row is looked up by its number."""
-    kind, classes = model._label_binarizer.y_type_, _class_labels(model.classes_)
+    kind, classes = model._label_binarizer.y_type_, class_labels(model.classes_)
     if kind == "multilabel-indicator":
         labels = (outputs > 0.5).cast(np.int64)
         return Result("label", labels, np.dtype(np.int64), (N_SAMPLES, model.n_outputs_))
@@ -44,7 +44,7 @@ def _labels(model: MLPClassifier, outputs: Value) -> Result:
     return Result("label", labels, dtype, (N_SAMPLES,))
 
 
-def _class_labels(classes: np.ndarray) -> np.ndarray:
+def class_labels(classes: np.ndarray) -> np.ndarray:
     """Labels as a tensor may hold them: texts as objects, integers in 64 bits, truth values and floats.
 
     Raises

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-# Versions that runtimes since 2022 know: of the operators (ONNX 1.12), and of the format.
-OPSET, IR_VERSION = 17, 8
+# Versions that runtimes since 2022 know: of the operators (ONNX 1.12), of those for tables, of the format.
+OPSET, ML_OPSET, IR_VERSION = 17, 3, 8
 
 
 def to_onnx(model, dtype=None):
@@ -19,14 +19,17 @@ def to_onnx(model, dtype=None):
     Parameters
     ----------
     model : estimator
-        A fitted MLPClassifier, MLPRegressor, Autoencoder, KMeans, MiniBatchKMeans or GradKMeans.
+        A fitted MLPClassifier, MLPRegressor, RealMLPClassifier, RealMLPRegressor, Autoencoder, KMeans,
+        MiniBatchKMeans or GradKMeans.
     dtype : {"float32", "float64"} or numpy dtype, default=None
         Type of the input, in which the graph computes. None stands for that of the fitted arrays.
 
     Returns
     -------
     onnx_model : onnx.ModelProto
-        With one input, ``X`` of shape (n_samples, n_features), and tensors as outputs: of a classifier
+        With one input, ``X`` of shape (n_samples, n_features); of a RealMLP with one of shape (n_samples, 1)
+        for each column of the table, by its name or ``x0``, ``x1`` and so on, of texts where categories are
+        none of numbers. And with tensors as outputs: of a classifier
         ``label`` and ``probabilities``, of a regressor ``prediction``, of an autoencoder ``codes`` and
         ``reconstruction``, of k-means ``label`` and ``distances``. Shapes are those of ``predict``,
         ``predict_proba`` and ``transform``; integer labels have 64 bits.
@@ -40,7 +43,8 @@ def to_onnx(model, dtype=None):
     NotFittedError
         It is not fitted.
     ValueError
-        `dtype` is another type, ONNX has no class labels of this kind, or the model is an ensemble.
+        `dtype` is another type, ONNX has no class labels of this kind, or the model is an ensemble of
+        networks for matrices.
 
     Notes
     -----
@@ -64,23 +68,34 @@ def to_onnx(model, dtype=None):
 
     import fastnn
     from fastnn.convert.values import Graph, Value, tensor_info
-    from fastnn.convert.writers import dtype_of, writer_of
+    from fastnn.convert.writers import TABLE_WRITERS, dtype_of, writer_of
 
     write = writer_of(model)
     check_is_fitted(model)
-    graph = Graph(dtype_of(model) if dtype is None else _checked(dtype), OPSET, Names("X"))
-    results = write(model, Value(graph, "X"))
+    is_table, names = type(model) in TABLE_WRITERS, Names()
+    graph = Graph(dtype_of(model) if dtype is None else _checked(dtype), OPSET, names)
+    opsets = [helper.make_opsetid("", OPSET)]
+    if is_table:
+        from fastnn.convert.tables import columns_of
+
+        columns = columns_of(model, graph)
+        results = write(model, columns)
+        inputs = [column.info() for column in columns]
+        opsets.append(helper.make_opsetid("ai.onnx.ml", ML_OPSET))
+    else:
+        results = write(model, Value(graph, names("X")))
+        inputs = [tensor_info("X", graph.dtype, ("n_samples", model.n_features_in_))]
     for result in results:
         graph.give(result.value, result.name)
     onnx_model = helper.make_model(
         helper.make_graph(
             graph.nodes,
             type(model).__name__,
-            [tensor_info("X", graph.dtype, ("n_samples", model.n_features_in_))],
+            inputs,
             [tensor_info(result.name, result.dtype, result.shape) for result in results],
             graph.constants,
         ),
-        opset_imports=[helper.make_opsetid("", OPSET)],
+        opset_imports=opsets,
         ir_version=IR_VERSION,
         producer_name="fastnn",
         producer_version=fastnn.__version__,

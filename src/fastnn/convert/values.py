@@ -39,11 +39,11 @@ class Graph:
         self.constants: list[TensorProto] = []
         self._numbers: dict[float, Value] = {}
 
-    def constant(self, array: np.ndarray, name: str) -> "Value":
-        """An array; of numbers of a float type in the graph's."""
+    def constant(self, array: np.ndarray, name: str, dtype: Any = None) -> "Value":
+        """An array; of numbers of a float type in the graph's, or in `dtype`."""
         name = self.unique(name)
         if array.dtype.kind == "f":
-            array = array.astype(self.dtype)
+            array = array.astype(self.dtype if dtype is None else dtype)
         if array.dtype.kind in "OU":
             texts = [str(text).encode() for text in array.ravel()]
             self.constants.append(helper.make_tensor(name, TensorProto.STRING, array.shape, texts))

@@ -147,8 +147,9 @@ class RealMLPClassifierParameters(RealMLPParameters):
         kind='dict, "balanced" or None',
         doc="""
         Weights of the classes, ``{class: weight}``, which multiply ``sample_weight``; classes that are not
-        named have 1. ``"balanced"`` gives each class ``n_samples / (n_classes * count)``, where the samples of
-        all of y count, each with its ``sample_weight``. Validation rows have the weights of their classes too.
+        named have 1. ``"balanced"`` gives each class ``n_samples / (n_classes * count)``, where the samples
+        of all of y count, each with its ``sample_weight``. Validation rows have the weights of their classes
+        too.
         """,
     )
     ls_eps: float = parameter(

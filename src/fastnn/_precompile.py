@@ -20,6 +20,7 @@ from fastnn.kernels.shared.threads import force_threads
 from fastnn.networks.backends import predict, rows_and_backend
 from fastnn.networks.data import ENTRY_FEATURES, Data
 from fastnn.networks.held_out import mean_loss
+from fastnn.networks.layer_steps import FrontScale
 from fastnn.networks.least_squares import LeastSquares
 from fastnn.networks.network import Network
 from fastnn.networks.tied import TiedNetwork
@@ -97,6 +98,8 @@ def _networks(dtype: np.dtype) -> None:
                 max_norm=extra or np.inf,
                 average_rate=extra,
             )
+            # Without a penalty: with one there is no scale in front.
+            net.layer_steps.front = None if extra else FrontScale(net.coefs[0], dtype)
             bound = net.bind(rows, Y, optimizer=optimizer)
             bound.run_epoch(None, 10)
         bound.loss_and_gradient()

@@ -396,6 +396,7 @@ def _steps(
     shrinks = optimizer.weight_decay > 0 or l1_alpha > 0
     needs_sums = optimizer.max_norm < np.inf or l1_alpha > 0
     if network.front_values is not None:
+        assert not shrinks, "the weights behind a scale have no penalty"
         front = device.front_loops.address(0, network.dtype)
         gradients = gradients._replace(front=front, front_values=network.front_values)
     return gradients._replace(

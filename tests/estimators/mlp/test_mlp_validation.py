@@ -179,6 +179,18 @@ def test_a_scorer_without_weights_gets_none():
     assert model.validation_scores_ == [-max_error(TARGETS_VAL[:, 0], model.predict(X_VAL))]
 
 
+def test_a_scorer_gets_targets_of_the_shape_of_predictions():
+    def scorer(estimator, X, y):
+        assert y.shape == estimator.predict(X).shape
+        return -np.mean((y - estimator.predict(X)) ** 2)
+
+    for y, y_val in ((TARGETS, TARGETS_VAL), (TARGETS[:, 0], TARGETS_VAL[:, 0])):
+        model = regressor(scoring=scorer).fit(X, y, X_val=X_VAL, y_val=y_val)
+        assert_allclose(
+            model.validation_scores_[-1], -mean_squared_error(y_val, model.predict(X_VAL)), rtol=1e-12
+        )
+
+
 @pytest.mark.parametrize("early_stopping", [False, True])
 def test_a_scorer_gets_a_fitted_copy(early_stopping):
     seen = []

@@ -172,7 +172,8 @@ class MLPRegressor(FromWeights, MLPConversion, GradientMethods, RegressorMixin, 
         return outputs if several_quantiles(self) is None else np.sort(outputs, axis=1)
 
     def _scoring_target(self, Y: np.ndarray) -> np.ndarray:
-        return Y if several_quantiles(self) is None else Y[:, 0]
+        is_one_target = Y.shape[1] == 1 or several_quantiles(self) is not None
+        return Y[:, 0] if is_one_target else Y
 
     @_fit_context(prefer_skip_nested_validation=True)
     def initialize(self, X, y):

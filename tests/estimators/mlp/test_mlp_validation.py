@@ -311,6 +311,15 @@ def test_a_scoring_without_use_or_meaning_is_refused(options, message):
         classifier(**options).fit(X, Y)
 
 
+@pytest.mark.parametrize("scoring", ["loss", "accuracy", lambda estimator, X, y: 0.0])
+def test_partial_fit_refuses_a_scoring(scoring):
+    model = classifier().fit(X, Y)
+    before = dict(vars(model))
+    with pytest.raises(ValueError, match=r"partial_fit does not support scoring=.*no validation rows"):
+        model.set_params(scoring=scoring).partial_fit(X, Y)
+    assert vars(model.set_params(scoring=None)) == before
+
+
 @pytest.mark.parametrize("solver", ["lbfgs", "lm"])
 def test_solvers_without_epochs_refuse_validation_rows(solver):
     with pytest.raises(ValueError, match=f"X_val needs a solver that goes by epochs.*solver='{solver}'"):

@@ -33,7 +33,13 @@ from fastnn.estimators.mlp.prediction import FittedMLP
 from fastnn.estimators.mlp.soft_targets import SoftTargets
 from fastnn.estimators.mlp.solver_options import check_solver_options
 from fastnn.estimators.mlp.summary import SummaryMethods
-from fastnn.estimators.mlp.training import Following, fitted_attributes, remarks_on_a_fit, trained
+from fastnn.estimators.mlp.training import (
+    Following,
+    check_one_epoch,
+    fitted_attributes,
+    remarks_on_a_fit,
+    trained,
+)
 from fastnn.estimators.mlp.validation import NONE_GIVEN, GivenRows, check_validation, given_data
 from fastnn.estimators.on_device import refuse_sparse, rows_in_place
 from fastnn.estimators.sparse_rows import canonical_csr
@@ -194,6 +200,8 @@ class BaseMLP(CallbackSupport, SummaryMethods, Drafting, FittedMLP):
                 check_validation(self, given, needs_y=self._has_targets)
             data, network, rng = self._prepare(X, y, sample_weight, classes, incremental, first_pass)
             check_state(self, incremental)
+            if incremental:
+                check_one_epoch(self)
             member = self._member
             rows = given_data(self, given, data) if member is None else member.validation
             checkpoint = checkpoint_of(self, data, rows)
@@ -269,8 +277,6 @@ class BaseMLP(CallbackSupport, SummaryMethods, Drafting, FittedMLP):
     ) -> tuple[Data, Network, np.random.RandomState]:
         """Validate the arguments of a fit; build the network that it trains."""
         hidden = self._hidden_layer_sizes()
-        if incremental and self.early_stopping:
-            raise ValueError("partial_fit does not support early_stopping=True")
         checked = _CHECKED_ALWAYS & self._parameter_constraints.keys()
         validate_parameter_constraints(
             {name: self._parameter_constraints[name] for name in checked},
@@ -278,7 +284,7 @@ class BaseMLP(CallbackSupport, SummaryMethods, Drafting, FittedMLP):
             type(self).__name__,
         )
         check_use(self)
-        check_learning_rates(self, incremental)
+        check_learning_rates(self)
         check_solver_options(self)
         if is_classifier(self) and not SOLVERS[self.solver].classifies:
             able = [name for name, solver in SOLVERS.items() if solver.classifies]

@@ -16,7 +16,7 @@ from fastnn.networks.held_out import hold_out
 from fastnn.networks.network import Network
 from fastnn.networks.progress import Progress
 from fastnn.networks.saturation import remark_on_saturation
-from fastnn.networks.schedules import Constant
+from fastnn.networks.schedules import SCHEDULES, Constant
 from fastnn.networks.solvers import SOLVERS
 from fastnn.networks.solvers.interface import Inputs, Problem, Settings, Solution
 from fastnn.networks.solvers.optimizer_settings import StochasticSettings
@@ -47,6 +47,27 @@ class Following:
     callback: Callable[..., Any] | None = None
     tasks: Tasks | None = None
     checkpoint: Checkpoint | None = None
+
+
+def check_one_epoch(model: "BaseMLP") -> None:
+    """Make sure that ``partial_fit``, an epoch with others to follow that nobody has counted, can do it.
+
+    Raises
+    ------
+    ValueError
+        It cannot.
+    """
+    if model.early_stopping:
+        raise ValueError("partial_fit does not support early_stopping=True")
+    if SCHEDULES[model.learning_rate].needs_end:
+        raise ValueError(
+            f"partial_fit does not support learning_rate={model.learning_rate!r}, which ends after max_iter "
+            "epochs: here nobody knows how many follow."
+        )
+    if model.scoring is not None:
+        raise ValueError(
+            f"partial_fit does not support scoring={model.scoring!r}: it has no validation rows."
+        )
 
 
 def trained(

@@ -40,7 +40,7 @@ class ValidationParameters:
         ``score``; ``"loss"`` for minus the loss, without the penalty; another string for the scorer of that
         name (:func:`sklearn.metrics.get_scorer_names`). A callable is called as ``scorer(estimator, X, y)``,
         with a fitted copy that holds no more than it needs to predict; it gets ``sample_weight`` too, where
-        it takes one and rows have weights. Scorers need the processor.
+        it takes one and rows have weights. Scorers need the processor. ``partial_fit`` refuses any.
         """,
     )
 

@@ -12,7 +12,12 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, is_multilabe
 
 from fastnn.estimators.declaration import declared, estimator
 from fastnn.estimators.mlp.base import BaseMLP
-from fastnn.estimators.mlp.class_weights import ClassWeightParameters, weights_of_classes, weights_of_rows
+from fastnn.estimators.mlp.class_weights import (
+    ClassWeightParameters,
+    counts_classes,
+    weights_of_classes,
+    weights_of_rows,
+)
 from fastnn.estimators.mlp.conversion import MLPConversion
 from fastnn.estimators.mlp.from_weights import FromWeights
 from fastnn.estimators.mlp.gradients import GradientMethods
@@ -301,7 +306,7 @@ class MLPClassifier(
         ValueError
             For invalid data, unknown classes or divergence, as in ``fit``.
         """
-        if isinstance(self.class_weight, str):
+        if counts_classes(self.class_weight):
             raise ValueError(
                 f"partial_fit does not support class_weight={self.class_weight!r}: the classes of all calls "
                 "would have to be counted. Give a mapping, which compute_class_weight of scikit-learn makes."

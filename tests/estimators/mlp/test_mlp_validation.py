@@ -158,6 +158,19 @@ def test_warm_starts_go_on_with_the_curves():
 
 
 @pytest.mark.parametrize("early_stopping", [False, True])
+def test_a_warm_start_with_another_score_compares_none_of_the_former(early_stopping):
+    val = {"X_val": X_VAL, "y_val": Y_VAL}
+    model = classifier(warm_start=True, early_stopping=early_stopping).fit(X, Y, **val)
+    model.set_params(scoring="loss").fit(X, Y, **val)
+    assert model.n_iter_ == len(model.validation_scores_) == 6
+    assert_array_equal(model.validation_scores_, -np.array(model.validation_loss_curve_))
+    assert len(model.loss_curve_) == 12
+    assert model.best_epoch_ == 5  # the loss still falls
+    loss = log_loss(Y_VAL, model.predict_proba(X_VAL))
+    assert_allclose(model.best_validation_score_, -loss, rtol=1e-12)
+
+
+@pytest.mark.parametrize("early_stopping", [False, True])
 def test_the_loss_as_score(early_stopping):
     model = classifier(scoring="loss", early_stopping=early_stopping).fit(X, Y, X_val=X_VAL, y_val=Y_VAL)
     assert_array_equal(model.validation_scores_, -np.array(model.validation_loss_curve_))

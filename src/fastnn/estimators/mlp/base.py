@@ -70,6 +70,7 @@ _OF_ONE_RUN = (
     "validation_loss_curve_",
     "best_epoch_",
     "_no_improvement_count",
+    "_scoring",
     "best_init_",
     "estimators_",
     *_OF_THE_LAST_STEP,
@@ -215,7 +216,7 @@ class BaseMLP(CallbackSupport, SummaryMethods, Drafting, FittedMLP):
             seen = 0 if first_pass else self.t_
             for name in _OF_ONE_RUN if first_pass else _OF_THE_LAST_STEP:
                 self.__dict__.pop(name, None)
-            self.__dict__.update({"t_": seen} | fitted_attributes(solution))
+            self.__dict__.update({"t_": seen, "_scoring": self.scoring} | fitted_attributes(solution))
             self._keep(network.coefs, network.intercepts, network.loss.output_activation)
             if solution.not_finite is None:
                 if tasks is not None:

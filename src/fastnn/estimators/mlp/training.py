@@ -171,11 +171,14 @@ def _progress(model: "BaseMLP", first_pass: bool, scored: bool, validated: bool)
     # A model of an older pickle does not say by which rates it was trained.
     rates = list(getattr(model, "learning_rate_curve_", [np.nan] * len(losses)))
     progress = replace(progress, t=model.t_, loss_curve=losses, learning_rate_curve=rates)
-    if not hasattr(model, "loss_curve_") or (model.best_loss_ is None) != scored:
+    # Scores of another kind say nothing of those to come.
+    is_same_score = getattr(model, "_scoring", model.scoring) == model.scoring
+    is_same_rule = hasattr(model, "loss_curve_") and (model.best_loss_ is None) == scored
+    if not is_same_rule or (scored and not is_same_score):
         return progress
     progress.best_loss, progress.no_improvement_count = model.best_loss_, model._no_improvement_count
     scores = model.validation_scores_
-    if validated and scores is not None:
+    if validated and is_same_score and scores is not None:
         progress.best_validation_score, progress.validation_scores = model.best_validation_score_, [*scores]
         # A model of a former version has none.
         progress.validation_losses = list(getattr(model, "validation_loss_curve_", [np.nan] * len(scores)))

@@ -333,6 +333,12 @@ def test_partial_fit_refuses_a_scoring(scoring):
     assert vars(model.set_params(scoring=None)) == before
 
 
+def test_an_autoencoder_has_no_predictions_to_score():
+    model = Autoencoder((3,), scoring="r2", random_state=0)
+    with pytest.raises(ValueError, match="scoring='r2' is a scorer of predictions, and Autoencoder has no"):
+        model.fit(X, X_val=X_VAL)
+
+
 @pytest.mark.parametrize("solver", ["lbfgs", "lm"])
 def test_solvers_without_epochs_refuse_validation_rows(solver):
     with pytest.raises(ValueError, match=f"X_val needs a solver that goes by epochs.*solver='{solver}'"):

@@ -194,6 +194,8 @@ class BaseMLP(CallbackSupport, SummaryMethods, Drafting, FittedMLP):
             refuse_ensemble(self, "partial_fit")
         elif wants_many(self):
             return train_many(self, FitArguments(X, y, sample_weight, classes, given), tasks, _OF_ONE_NETWORK)
+        elif self.warm_start:
+            refuse_ensemble(self, "warm_start=True")
         with use_threads(self.n_threads):
             first_fit = not hasattr(self, "coefs_")
             first_pass = first_fit or not (self.warm_start or incremental)

@@ -306,6 +306,17 @@ def test_other_outputs_are_refused():
         regressor().fit(X, TARGETS, X_val=X_VAL, y_val=TARGETS_VAL[:, 0])
 
 
+def test_one_label_a_row_is_refused_by_a_network_of_several():
+    labels = np.eye(10, dtype=int)[Y] | np.eye(10, dtype=int)[::-1][Y]
+    message = "y must be a 0/1 matrix with a column for each of 10 labels"
+    with pytest.raises(ValueError, match=f"Of X_val, y_val and sample_weight_val: {message}"):
+        classifier().fit(X, labels, X_val=X_VAL, y_val=Y_VAL)
+    model = classifier().fit(X, labels)
+    for method in (model.partial_fit, model.set_params(warm_start=True).fit):
+        with pytest.raises(ValueError, match=message):
+            method(X, Y)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

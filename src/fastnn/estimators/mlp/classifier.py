@@ -197,6 +197,10 @@ class MLPClassifier(
     def _binarized(self, y: Any) -> np.ndarray | OneHot:
         """Targets of the network, without a number for each class that a row is not of."""
         binarizer = self._label_binarizer
+        if y.ndim == 1 and binarizer.y_type_.startswith("multilabel"):
+            # scikit-learn would take them for numbers of columns.
+            n_labels = len(binarizer.classes_)
+            raise ValueError(f"y must be a 0/1 matrix with a column for each of {n_labels} labels.")
         if y.ndim > 1 or binarizer.y_type_ not in ("binary", "multiclass"):
             # A pickle of an older version makes a dense matrix.
             return csr_matrix(binarizer.transform(y)).astype(bool).toarray()

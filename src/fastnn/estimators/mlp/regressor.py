@@ -17,6 +17,7 @@ from fastnn.estimators.mlp.heads import (
     OF_A_REGRESSOR,
     HeadParameters,
     RegressorLoss,
+    check_loss_parameters,
     output_activation,
     several_quantiles,
 )
@@ -147,6 +148,7 @@ class MLPRegressor(FromWeights, MLPConversion, GradientMethods, RegressorMixin, 
         return X, y
 
     def _head(self) -> Head:
+        check_loss_parameters(self)
         output = output_activation(self.loss, self.out_activation, OF_A_REGRESSOR)
         head = head_of(self.loss, output)
         name = head.loss.parameter

@@ -280,21 +280,7 @@ class BaseMLP(CallbackSupport, SummaryMethods, Drafting, FittedMLP):
     ) -> tuple[Data, Network, np.random.RandomState]:
         """Validate the arguments of a fit; build the network that it trains."""
         hidden = self._hidden_layer_sizes()
-        checked = _CHECKED_ALWAYS & self._parameter_constraints.keys()
-        validate_parameter_constraints(
-            {name: self._parameter_constraints[name] for name in checked},
-            {name: getattr(self, name) for name in checked},
-            type(self).__name__,
-        )
-        check_use(self)
-        check_learning_rates(self)
-        check_solver_options(self)
-        if is_classifier(self) and not SOLVERS[self.solver].classifies:
-            able = [name for name, solver in SOLVERS.items() if solver.classifies]
-            raise ValueError(
-                f"solver={self.solver!r} minimises the squared errors of an MLPRegressor. "
-                f"{type(self).__name__} takes one of {able}."
-            )
+        self._check_parameters()
         if self._member is not None:
             X, y = self._member.data
         else:
@@ -308,25 +294,10 @@ class BaseMLP(CallbackSupport, SummaryMethods, Drafting, FittedMLP):
         activations = with_slope_at_zero(self, names)
         rng = self._random_state = self._random_numbers(first_pass)
         if first_pass:
-            dtype = X.dtype
-            lone = self.activation if isinstance(self.activation, str) else DEFAULT
-            coefs, intercepts = first_weights(self, rng, sizes, initial_factors(activations, lone), dtype)
-            intercepts = [
-                b if used else np.zeros_like(b) for b, used in zip(intercepts, has_bias, strict=True)
-            ]
+            coefs, intercepts = self._first_parameters(rng, sizes, activations, has_bias, X.dtype)
         else:
-            coefs, intercepts = self._checked_parameters()
-            former = [len(coefs[0]), *map(len, intercepts)]
-            if former != sizes:
-                raise ValueError(
-                    f"Cannot continue training: hidden_layer_sizes and y ask for layers of {sizes} units, "
-                    f"the fitted network has {former}."
-                )
-            dtype = np.result_type(*coefs, *intercepts)
-            if has_spare_biases(intercepts, has_bias):
-                raise ValueError(
-                    f"Cannot continue training: use_bias={self.use_bias!r}, and the fitted network has some."
-                )
+            coefs, intercepts = self._present_parameters(sizes, has_bias)
+        dtype = np.result_type(*coefs, *intercepts)
         if sample_weight is not None:
             sample_weight = checked_weights(sample_weight, X, dtype)
         sample_weight = self._row_weights(y, sample_weight, dtype)
@@ -351,6 +322,60 @@ class BaseMLP(CallbackSupport, SummaryMethods, Drafting, FittedMLP):
         if isinstance(y, np.ndarray) and y.dtype != np.bool_:
             y = np.ascontiguousarray(y, dtype)
         return Data(rows.astype(dtype), y, sample_weight), network, rng
+
+    def _check_parameters(self) -> None:
+        """Make sure that the parameters are valid, and that the solver has a use for them."""
+        checked = _CHECKED_ALWAYS & self._parameter_constraints.keys()
+        validate_parameter_constraints(
+            {name: self._parameter_constraints[name] for name in checked},
+            {name: getattr(self, name) for name in checked},
+            type(self).__name__,
+        )
+        check_use(self)
+        check_learning_rates(self)
+        check_solver_options(self)
+        if is_classifier(self) and not SOLVERS[self.solver].classifies:
+            able = [name for name, solver in SOLVERS.items() if solver.classifies]
+            raise ValueError(
+                f"solver={self.solver!r} minimises the squared errors of an MLPRegressor. "
+                f"{type(self).__name__} takes one of {able}."
+            )
+
+    def _first_parameters(
+        self,
+        rng: np.random.RandomState,
+        sizes: list[int],
+        activations: tuple[str, ...],
+        has_bias: tuple[bool, ...],
+        dtype: np.dtype,
+    ) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Weights and biases that the training of a new network begins with."""
+        lone = self.activation if isinstance(self.activation, str) else DEFAULT
+        coefs, intercepts = first_weights(self, rng, sizes, initial_factors(activations, lone), dtype)
+        return coefs, [b if used else np.zeros_like(b) for b, used in zip(intercepts, has_bias, strict=True)]
+
+    def _present_parameters(
+        self, sizes: list[int], has_bias: tuple[bool, ...]
+    ) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Weights and biases of the fitted network, which training goes on from.
+
+        Raises
+        ------
+        ValueError
+            The parameters and the data ask for another network.
+        """
+        coefs, intercepts = self._checked_parameters()
+        former = [len(coefs[0]), *map(len, intercepts)]
+        if former != sizes:
+            raise ValueError(
+                f"Cannot continue training: hidden_layer_sizes and y ask for layers of {sizes} units, "
+                f"the fitted network has {former}."
+            )
+        if has_spare_biases(intercepts, has_bias):
+            raise ValueError(
+                f"Cannot continue training: use_bias={self.use_bias!r}, and the fitted network has some."
+            )
+        return coefs, intercepts
 
     def _validated(self, X: Any, y: Any, *, y_numeric: bool = False, reset: bool) -> tuple[Any, np.ndarray]:
         """X and y of a fit, checked: X as an array, a sparse matrix or rows on a GPU."""

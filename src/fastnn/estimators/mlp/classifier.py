@@ -137,7 +137,7 @@ class MLPClassifier(
     """
 
     _score_function = staticmethod(accuracy_score)
-    _counterpart = "MLPClassifier"
+    _counterpart = "sklearn.neural_network.MLPClassifier"
 
     def _validate_input(
         self, X: Any, y: Any, classes: Any, incremental: bool, reset: bool

@@ -117,7 +117,7 @@ class MLPRegressor(FromWeights, MLPConversion, GradientMethods, RegressorMixin, 
     True
     """
 
-    _counterpart = "MLPRegressor"
+    _counterpart = "sklearn.neural_network.MLPRegressor"
 
     def _score_function(self, y: Any, prediction: np.ndarray, *, sample_weight: Any = None) -> float:
         quantiles = several_quantiles(self)

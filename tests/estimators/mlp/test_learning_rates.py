@@ -252,7 +252,15 @@ def test_epochs_that_are_taken_back_have_no_rate():
 
 @pytest.mark.parametrize("options", [{"tied_weights": True}, {"noise": 0.1}, {"pretrain": "layerwise"}])
 def test_autoencoders_follow(options):
-    model = Autoencoder((3, 2), learning_rate="cosine", warmup_epochs=1, max_iter=4, batch_size=10, **options)
+    model = Autoencoder(
+        (3, 2),
+        learning_rate="cosine",
+        warmup_epochs=1,
+        max_iter=4,
+        batch_size=10,
+        random_state=0,
+        **options,
+    )
     model.fit(X)
     assert_allclose(
         model.learning_rate_curve_,

@@ -212,7 +212,7 @@ def test_weights_that_were_replaced_are_gone_on_from(digits):
     assert models[0].loss_ == models[1].loss_
 
 
-def test_early_stopping_judges_the_average(digits):
+def test_early_stopping_scores_the_average(digits):
     X, y = digits
     options = {
         "max_iter": 15, "early_stopping": True, "random_state": 0, "learning_rate_init": 0.2,

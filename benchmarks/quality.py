@@ -1,19 +1,19 @@
-"""Test scores beside scikit-learn's with the same settings, and what more can bring; writes docs/quality.md.
+"""Test scores beside scikit-learn's with the same settings, and what other settings bring.
 
-    python benchmarks/quality.py [--seeds 10] [--output docs/quality.md]
+    python benchmarks/quality.py [--seeds 10] [--only digits] [--output docs/quality.md]
 
 Every seed is another split of the data, 30% of which are tested on, and another network. A score is the
 accuracy of a classifier, the R squared of a regressor; inputs (and a regressor's targets) are standardised by
-the training rows.
+the training rows. Writes the page of the documentation, in some ten minutes. Times are of the processor, with
+one thread: other programs that run disturb them little.
 """
 
 import argparse
 import sys
 import warnings
-from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
+from time import process_time
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,10 +24,14 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
 import fastnn
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))  # for `benchmarks`, when this file is run as a script
+
+from benchmarks.quality_options import TABLES, Option  # noqa: E402
 
 # Whose mean is worse by more standard errors of the differences is said to be worse.
 TOLERANCE = 1.0
@@ -48,18 +52,11 @@ class Problem(NamedTuple):
     classifies: bool
 
 
-# Options beside `SAME`, of fastnn alone, for classifiers and for regressors; None where there is no such.
-OPTIONS: dict[str, tuple[dict[str, Any] | None, dict[str, Any] | None]] = {
-    "early_stopping=True": ({"early_stopping": True}, {"early_stopping": True}),
-    'class_weight="balanced"': ({"class_weight": "balanced"}, None),
-    "dropout=0.2": ({"dropout": 0.2}, {"dropout": 0.2}),
-    "label_smoothing=0.1": ({"label_smoothing": 0.1}, None),
-    'solver="adamw", learning_rate="cosine"': (
-        {"solver": "adamw", "learning_rate": "cosine", "alpha": 0.0, "tol": 0.0},
-        {"solver": "adamw", "learning_rate": "cosine", "alpha": 0.0, "tol": 0.0},
-    ),
-    "ensemble=8": ({"ensemble": 8}, {"ensemble": 8}),
-}
+class Outcome(NamedTuple):
+    """Of a network with each of the seeds: test scores, and processor seconds of the fits."""
+
+    scores: np.ndarray
+    seconds: np.ndarray
 
 
 def problems() -> dict[str, Problem]:
@@ -72,12 +69,12 @@ def problems() -> dict[str, Problem]:
         "diabetes": (datasets.load_diabetes, False),
     }
     made = {
-        "classification (1000, 20), 4 classes": (
+        "4 classes": (
             datasets.make_classification(1000, 20, n_informative=8, n_classes=4, flip_y=0.05, random_state=0),
             True,
         ),
-        "moons (600, 2), noise 0.3": (datasets.make_moons(600, noise=0.3, random_state=0), True),
-        "friedman1 (800, 10), noise 1": (datasets.make_friedman1(800, noise=1.0, random_state=0), False),
+        "moons": (datasets.make_moons(600, noise=0.3, random_state=0), True),
+        "friedman1": (datasets.make_friedman1(800, noise=1.0, random_state=0), False),
     }
     return {
         **{
@@ -88,22 +85,31 @@ def problems() -> dict[str, Problem]:
     }
 
 
-def score(problem: Problem, network: Any, seed: int) -> float:
-    """Test score of a network that is fitted on this seed's training rows."""
-    stratify = problem.y if problem.classifies else None
-    X, X_test, y, y_test = train_test_split(
-        problem.X, problem.y, test_size=0.3, random_state=seed, stratify=stratify
-    )
-    if not problem.classifies:
-        network = TransformedTargetRegressor(network, transformer=StandardScaler())
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        return float(make_pipeline(StandardScaler(), network).fit(X, y).score(X_test, y_test))
-
-
-def scores(problem: Problem, network: Callable[..., Any], seeds: range) -> np.ndarray:
-    """Test scores with each of the seeds; `network` makes an estimator."""
-    return np.array([score(problem, network(random_state=seed), seed) for seed in seeds])
+def outcome(problem: Problem, package: Any, seeds: range, **options: Any) -> Outcome:
+    """What a network of a package does with each of the seeds."""
+    found = []
+    for seed in seeds:
+        X, X_test, y, y_test = train_test_split(
+            problem.X,
+            problem.y,
+            test_size=0.3,
+            random_state=seed,
+            stratify=problem.y if problem.classifies else None,
+        )
+        kind = package.MLPClassifier if problem.classifies else package.MLPRegressor
+        if package is fastnn:
+            options = {"n_threads": 1, **options}
+        network = kind(random_state=seed, **{**SAME, **options})
+        if not problem.classifies:
+            network = TransformedTargetRegressor(network, transformer=StandardScaler())
+        model = make_pipeline(StandardScaler(), network)
+        with warnings.catch_warnings(), threadpool_limits(1):
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            begin = process_time()
+            model.fit(X, y)
+            seconds = process_time() - begin
+        found.append((model.score(X_test, y_test), seconds))
+    return Outcome(*np.array(found).T)
 
 
 def standard_error(values: np.ndarray) -> float:
@@ -111,37 +117,36 @@ def standard_error(values: np.ndarray) -> float:
     return float(values.std(ddof=1) / np.sqrt(values.size))
 
 
-def rows(chosen: dict[str, Problem], seeds: range) -> Iterator[tuple[str, list[str], bool]]:
-    """For each data set its cells, and whether fastnn's mean is no worse than scikit-learn's."""
-    for name, problem in chosen.items():
-        kind = "MLPClassifier" if problem.classifies else "MLPRegressor"
-        ours, theirs = (
-            scores(problem, partial(getattr(package, kind), **SAME), seeds)
-            for package in (fastnn, neural_network)
-        )
-        error = standard_error(theirs)
-        cells = [f"{theirs.mean():.4f} ± {error:.4f}", f"{ours.mean():.4f} ± {standard_error(ours):.4f}"]
-        for of_classifiers, of_regressors in OPTIONS.values():
-            options = of_classifiers if problem.classifies else of_regressors
-            if options is None:
-                cells.append("")
-                continue
-            with_it = scores(problem, partial(getattr(fastnn, kind), **SAME, **options), seeds)
-            change = with_it - ours
-            cells.append(f"{change.mean():+.4f} ± {standard_error(change):.4f}")
-        yield name, cells, bool(ours.mean() >= theirs.mean() - TOLERANCE * error)
+def with_error(values: np.ndarray, form: str) -> str:
+    return f"{values.mean():{form}} ± {standard_error(values):.4f}"
+
+
+def change(problem: Problem, option: Option, seeds: range, ours: Outcome) -> tuple[str, float]:
+    """What an option changes: the cell of a table, and in how many times the time; nothing without it."""
+    parameters = option.parameters(classifies=problem.classifies)
+    if parameters is None:
+        return "", np.nan
+    found = outcome(problem, fastnn, seeds, **parameters)
+    return with_error(found.scores - ours.scores, "+.4f"), float(np.median(found.seconds / ours.seconds))
+
+
+def table(headings: list[str], rows: list[list[str]]) -> str:
+    lines = [headings, ["---"] * len(headings), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 def page(chosen: dict[str, Problem], seeds: range) -> tuple[str, list[str]]:
     """The page of the documentation, and the data sets on which fastnn is worse."""
-    headings = ["data", "scikit-learn", "fastnn", *(f"`{name}`" for name in OPTIONS)]
-    lines = ["| " + " | ".join(headings) + " |", "|---" * len(headings) + "|"]
-    worse = []
-    for name, cells, is_as_good in rows(chosen, seeds):
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
-        if not is_as_good:
+    ours = {}
+    rows, worse = [], []
+    for name, problem in chosen.items():
+        theirs = outcome(problem, neural_network, seeds)
+        outcome(problem, fastnn, seeds[:1])  # what is compiled or loaded
+        ours[name] = outcome(problem, fastnn, seeds)
+        times = f"{np.median(theirs.seconds / ours[name].seconds):.1f}"
+        rows.append([name, with_error(theirs.scores, ".4f"), with_error(ours[name].scores, ".4f"), times])
+        if ours[name].scores.mean() < theirs.scores.mean() - TOLERANCE * standard_error(theirs.scores):
             worse.append(name)
-        print(lines[-1], flush=True)
     verdict = (
         "No mean of fastnn is worse than scikit-learn's by more than one standard error."
         if not worse
@@ -153,16 +158,34 @@ Written by `python benchmarks/quality.py` on {datetime.now(UTC):%Y-%m-%d}, with 
 scikit-learn {sklearn.__version__} and NumPy {np.__version__}.
 
 Means and standard errors of test scores, accuracy or R squared, of {len(seeds)} seeds: each is another split
-of the data, 30% of which are tested on, and another network. Both packages have scikit-learn's defaults, with
-`max_iter={SAME["max_iter"]}`, on standardised inputs (and targets of regressors). {verdict}
+of the data, 30% of which are tested on, and another network. "4 classes" are 1000 rows of 20 features
+(`make_classification`), "moons" 600 of 2, with noise 0.3, "friedman1" 800 of 10, with noise 1.
 
-The columns behind these two show what an option of fastnn changes: the mean of the differences from fastnn's
-score of the same seed, and the standard error of that. Differences below two standard errors say nothing.
+## Beside scikit-learn
 
-{chr(10).join(lines)}
+Both packages have scikit-learn's defaults, with `max_iter={SAME["max_iter"]}`, on standardised inputs
+(and targets of regressors). {verdict} The last column says how many times
+the processor seconds of fastnn's fit scikit-learn's takes (medians; one thread, as everywhere here).
 
-With `adamw` and `cosine` the penalty is the decay alone (`alpha=0`), and all epochs are done (`tol=0`).
+{table(["data", "scikit-learn", "fastnn", "faster"], rows)}
+
+## Other settings
+
+What follows is of fastnn alone: in each cell, what the settings change in the score above, as the mean of the
+differences of each seed, and the standard error of that. Differences below two standard errors say nothing.
+The last column says how many times the processor seconds of the default's fit this one takes (the
+median of the data sets).
 """
+    for title, remark, options in TABLES:
+        rows = []
+        for option in options:
+            changes = [change(problem, option, seeds, ours[name]) for name, problem in chosen.items()]
+            if not any(cell for cell, _ in changes):
+                continue
+            time = np.nanmedian([time for _, time in changes])
+            rows.append([f"`{option}`", *(cell for cell, _ in changes), f"{time:.2f}"])
+            print(rows[-1], flush=True)
+        text += f"\n### {title}\n\n{remark}\n\n{table(['settings', *chosen, 'time'], rows)}\n"
     return text, worse
 
 

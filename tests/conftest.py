@@ -1,5 +1,6 @@
 """Fixtures of every test."""
 
+import signal
 from contextlib import contextmanager
 from functools import wraps
 
@@ -29,6 +30,14 @@ def pytest_collection_modifyitems(items):
     others = [item for item in items if item not in placed]
     half = max(0, len(items) // 2 - len(slow))
     items[:] = [*slow, *others[:half], *apart, *others[half:]]
+
+
+@pytest.fixture
+def answers_ctrl_c():
+    """Ctrl-C raises KeyboardInterrupt: a shell lets what it starts in the background ignore the signal."""
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, handler)
 
 
 @pytest.fixture

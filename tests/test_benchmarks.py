@@ -153,19 +153,25 @@ def test_unknown_group():
 
 
 def test_quality_page(tmp_path, monkeypatch):
-    """A row of a classifier and one of a regressor; who is worse is named, and is the exit status."""
+    """Rows of data and of options; who is worse is named, and is the exit status."""
     monkeypatch.setitem(quality.SAME, "max_iter", 3)
+    tables = [kind._replace(options=kind.options[:3]) for kind in quality.TABLES]
+    monkeypatch.setattr(quality, "TABLES", tables)
     page = tmp_path / "quality.md"
     assert quality.main(["--seeds", "2", "--only", "i", "--output", str(page)]) in (0, 1)
     lines = page.read_text().splitlines()
-    table = [line.split(" | ") for line in lines if line.startswith("| ") and "±" in line]
+    cells = [line.removeprefix("| ").removesuffix(" |").split(" | ") for line in lines if "±" in line]
     names = [name for name in quality.problems() if "i" in name]
-    assert [row[0].removeprefix("| ") for row in table] == names
+    beside, options = cells[: len(names)], cells[len(names) :]
+    assert [row[0] for row in beside] == names
     # With so few epochs both packages fit the same networks.
-    for row in table:
+    for row in beside:
         np.testing.assert_allclose(
             *(float(cell.split(" ±")[0]) for cell in row[1:3]), rtol=0, atol=2e-3, err_msg=row[0]
         )
+    assert [row[0] for row in options] == [f"`{option}`" for kind in tables for option in kind.options]
+    assert all(len(row) == len(names) + 2 for row in options)
+    monkeypatch.setattr(quality, "TABLES", ())
     monkeypatch.setattr(quality, "TOLERANCE", -1e9)
     text, worse = quality.page({"iris": quality.problems()["iris"]}, range(2))
     assert worse == ["iris"]

@@ -285,6 +285,7 @@ def test_an_error_of_one_ends_all_and_changes_nothing():
     assert not any(thread.name.startswith("fastnn") for thread in threading.enumerate())
 
 
+@pytest.mark.usefixtures("answers_ctrl_c")
 @pytest.mark.parametrize("options", [{"n_init": 3}, {"ensemble": 3}])
 def test_ctrl_c_ends_all_and_changes_nothing(options):
     model = MLPClassifier((4,), max_iter=2, random_state=0).fit(X, Y)

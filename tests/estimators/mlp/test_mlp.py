@@ -2,7 +2,6 @@
 
 import _thread
 import pickle
-import signal
 import threading
 import time
 import warnings
@@ -576,21 +575,17 @@ def test_an_interruption_amid_a_divergence_keeps_the_best_of_a_former_fit(monkey
         assert_array_equal(kept, was)
 
 
+@pytest.mark.usefixtures("answers_ctrl_c")
 def test_ctrl_c_is_answered_within_an_epoch():
     X = np.random.RandomState(0).normal(size=(30_000, 100))
     y = np.arange(len(X)) % 2
     model = MLPClassifier((1000, 1000), batch_size=100, random_state=0)
     model.partial_fit(X[:100], y[:100], classes=[0, 1])  # compiles
-    # A shell lets what it starts in the background ignore the signal.
-    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        threading.Timer(0.5, _thread.interrupt_main).start()
-        started = time.perf_counter()
-        with pytest.warns(UserWarning, match="Training interrupted by user."):
-            model.fit(X, y)
-        assert time.perf_counter() - started < 1.5
-    finally:
-        signal.signal(signal.SIGINT, handler)
+    threading.Timer(0.5, _thread.interrupt_main).start()
+    started = time.perf_counter()
+    with pytest.warns(UserWarning, match="Training interrupted by user."):
+        model.fit(X, y)
+    assert time.perf_counter() - started < 1.5
     assert model.n_iter_ == 0
     assert model.predict(X[:10]).shape == (10,)
     # Adam has counted the steps that its state holds: the first step's weights of old gradients are gone.

@@ -165,7 +165,7 @@ def test_page(tmp_path, monkeypatch, capsys):
         Contestant("guess", simple(DummyClassifier, DummyRegressor)),
         Contestant("tree", simple(DecisionTreeClassifier, DecisionTreeRegressor)),
     ]
-    monkeypatch.setattr(tabular, "contestants", lambda ensembles: who)
+    monkeypatch.setattr(tabular, "contestants", lambda ensembles=False: who)
     page, kept = tmp_path / "docs" / "tabular.md", tmp_path / "results.json"
     arguments = ["--splits", "2", "--threads", "1", "--results", str(kept)]
     tabular.main([*arguments, "--output", str(page)])

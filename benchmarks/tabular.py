@@ -13,29 +13,22 @@ from which a later call goes on.
 import argparse
 import json
 import os
-import statistics
 import sys
-import warnings
-from collections.abc import Iterable
+from contextlib import ExitStack
 from pathlib import Path
-from time import perf_counter
+from time import sleep
 from typing import NamedTuple
-
-import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # for `benchmarks`, when this file is run as a script
 
-from benchmarks.contestants import limit_threads  # noqa: E402
-from benchmarks.race import settle  # noqa: E402
-from benchmarks.tabular_contestants import Contestant, contestants  # noqa: E402
-from benchmarks.tabular_data import QUICK, Table, shortened, split, tables  # noqa: E402
+from benchmarks.tabular_contestants import contestants  # noqa: E402
+from benchmarks.tabular_data import QUICK, tables  # noqa: E402
+from benchmarks.tabular_measure import THREADS, measure_by_name, own_process  # noqa: E402
 from benchmarks.tabular_report import Result, packages, summary, write  # noqa: E402
 
-# Rows that each contestant learns first, untimed: code is compiled or loaded, threads are started.
-WARM_UP = 200
-# Of whose seconds the median counts: the first of so many rows may load more code.
-PREDICTIONS = 3
+# Seconds before a contestant begins, in which the threads of the one before it go to sleep.
+PAUSE = 0.2
 
 
 class Measured(NamedTuple):
@@ -70,50 +63,22 @@ class Measured(NamedTuple):
             self.file.write_text(json.dumps({"packages": packages(), "results": rows}))
 
 
-def error(table: Table, y: np.ndarray, predicted: np.ndarray) -> float:
-    """Share of wrong classes, or the root of the mean squared error over the targets' standard deviation."""
-    if table.classifies:
-        return float(np.mean(predicted != y))
-    return float(np.sqrt(np.mean((predicted - y) ** 2)) / y.std())
-
-
-def measure(table: Table, contestant: Contestant, seed: int, threads: int) -> Result:
-    """Fit and prediction of one contestant on one split."""
-    X, X_test, y, y_test = split(table, seed)
-    model = contestant.make(table, seed, threads)
-    settle()
-    begin = perf_counter()
-    model.fit(X, y)
-    fit = perf_counter() - begin
-    times = []
-    for _ in range(PREDICTIONS):
-        begin = perf_counter()
-        predicted = np.ravel(model.predict(X_test))
-        times.append(perf_counter() - begin)
-    return Result(error(table, y_test, predicted), fit, statistics.median(times))
-
-
-def run(
-    chosen: Iterable[Table], who: list[Contestant], splits: int, threads: int, measured: Measured
-) -> dict[str, Table]:
-    """Measure what has not been measured; the tables by name."""
-    seen: dict[str, Table] = {}
-    warm = set()
-    for table in chosen:
-        seen[table.name] = table
-        for seed in range(splits):
-            # In turn, so that a slow moment of the machine meets each of them.
-            for place in range(len(who)):
-                contestant = who[(place + seed) % len(who)]
-                key = table.name, contestant.name, seed
-                if key in measured.results:
-                    continue
-                if (contestant.name, table.kind) not in warm:
-                    measure(shortened(table, WARM_UP), contestant, seed, threads)
-                    warm.add((contestant.name, table.kind))
-                measured.keep(key, measure(table, contestant, seed, threads))
-        print(f"{table.name}: {len(table.y)} rows", file=sys.stderr, flush=True)
-    return seen
+def run(names: list[str], who: list[str], splits: int, threads: int, measured: Measured) -> None:
+    """Measure what has not been measured."""
+    os.environ |= dict.fromkeys(THREADS, str(threads))  # which processes that are started have
+    with ExitStack() as stack:
+        processes = {name: stack.enter_context(own_process()) for name in who}
+        for table in names:
+            for seed in range(splits):
+                # In turn, so that a slow moment of the machine meets each of them.
+                for place in range(len(who)):
+                    name = who[(place + seed) % len(who)]
+                    key = table, name, seed
+                    if key not in measured.results:
+                        sleep(PAUSE)
+                        result = processes[name].submit(measure_by_name, *key, threads).result()
+                        measured.keep(key, result)
+            print(table, file=sys.stderr, flush=True)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -135,25 +100,19 @@ def main(arguments: list[str] | None = None) -> None:
         parser.error(f"no table has {options.only!r} in its name; there are {list(tables())}")
     page = options.output or (None if options.quick else ROOT / "docs" / "tabular.md")
 
-    who = [
-        each
-        for each in contestants(ensembles=options.ensembles)
-        if options.without is None or options.without not in each.name
-    ]
+    everybody = [each.name for each in contestants(ensembles=options.ensembles)]
+    who = [name for name in everybody if options.without is None or options.without not in name]
     if not who:
-        parser.error(f"all names have {options.without!r}; there are {[each.name for each in contestants()]}")
-    limit_threads(options.threads)
+        parser.error(f"all names have {options.without!r}; there are {everybody}")
     measured = Measured.of(options.results)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of convergence, and of the packages among themselves
-        loaded = (tables()[name]() for name in names)
-        seen = run(loaded, who, splits, options.threads, measured)
+    run(names, who, splits, options.threads, measured)
     # Of a file of results only what was asked for.
     results = {
         key: result
         for key, result in measured.results.items()
-        if key[0] in seen and key[1] in [each.name for each in who] and key[2] < splits
+        if key[0] in names and key[1] in who and key[2] < splits
     }
+    seen = {name: tables()[name]() for name in names}
     print(summary(seen, results))
     if page is not None:
         write(seen, results, options.threads, page)

@@ -1,6 +1,8 @@
 """The comparison on tables: what is loaded, measured and reported, without the packages that hold them."""
 
 import json
+import os
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,7 +11,7 @@ import pytest
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
-from benchmarks import tabular, tabular_contestants, tabular_data, tabular_report
+from benchmarks import tabular, tabular_contestants, tabular_data, tabular_measure, tabular_report
 from benchmarks.tabular_contestants import ENSEMBLE, LIGHTGBM, PYTABKIT, REALMLP, Contestant
 from benchmarks.tabular_report import Result
 
@@ -18,8 +20,8 @@ from benchmarks.tabular_report import Result
 def _no_packages(monkeypatch):
     for module in (tabular_data, tabular_contestants):
         monkeypatch.setattr(module, "optional", lambda name: None)
-    monkeypatch.setattr(tabular, "limit_threads", lambda n: None)
-    monkeypatch.setattr(tabular, "settle", lambda: None)
+    monkeypatch.setattr(tabular_measure, "settle", lambda: None)
+    monkeypatch.setattr(tabular, "PAUSE", 0)
 
 
 def mixed(n=80, classifies=True):
@@ -32,6 +34,13 @@ def mixed(n=80, classifies=True):
     X = pd.DataFrame({"size": np.where(rng.random(n) < 0.1, np.nan, size), "color": pd.Categorical(color)})
     y = size + (color == "red")
     return tabular_data.Table("mixed", X, (y > 0).astype(int) if classifies else y, classifies)
+
+
+class SameProcess:
+    """Where a contestant works if it needs no process of its own."""
+
+    def submit(self, work, *arguments):
+        return SimpleNamespace(result=lambda: work(*arguments))
 
 
 def simple(classifier, regressor):
@@ -97,8 +106,8 @@ def test_contestants_learn_a_mixed_table(classifies):
     found = tabular_contestants.contestants()
     assert len({each.name for each in found}) == len(found) >= 3
     for contestant in found:
-        result = tabular.measure(table, contestant, 0, 1)
-        guess = tabular.measure(table, Contestant("", simple(DummyClassifier, DummyRegressor)), 0, 1)
+        result = tabular_measure.measure(table, contestant, 0, 1)
+        guess = tabular_measure.measure(table, Contestant("", simple(DummyClassifier, DummyRegressor)), 0, 1)
         assert 0 <= result.error < guess.error, contestant.name
         assert result.fit > 0
         assert result.predict > 0
@@ -106,11 +115,16 @@ def test_contestants_learn_a_mixed_table(classifies):
 
 def test_errors():
     table = mixed()
-    assert tabular.error(table, np.array([0, 1, 1, 2]), np.array([0, 1, 2, 1])) == 0.5
+    assert tabular_measure.error(table, np.array([0, 1, 1, 2]), np.array([0, 1, 2, 1])) == 0.5
     numbers = mixed(classifies=False)
     y = np.array([1.0, 2.0, 3.0])
-    assert tabular.error(numbers, y, np.full(3, y.mean())) == pytest.approx(1)
-    assert tabular.error(numbers, y, y + 0.1) == pytest.approx(0.1 / y.std())
+    assert tabular_measure.error(numbers, y, np.full(3, y.mean())) == pytest.approx(1)
+    assert tabular_measure.error(numbers, y, y + 0.1) == pytest.approx(0.1 / y.std())
+
+
+def test_a_process_of_its_own():
+    with tabular_measure.own_process() as process:
+        assert process.submit(os.getpid).result() != os.getpid()
 
 
 RESULTS = {
@@ -165,7 +179,11 @@ def test_page(tmp_path, monkeypatch, capsys):
         Contestant("guess", simple(DummyClassifier, DummyRegressor)),
         Contestant("tree", simple(DecisionTreeClassifier, DecisionTreeRegressor)),
     ]
-    monkeypatch.setattr(tabular, "contestants", lambda ensembles=False: who)
+    for module in (tabular, tabular_measure):
+        monkeypatch.setattr(module, "contestants", lambda ensembles=False: who)
+    monkeypatch.setattr(tabular, "own_process", lambda: nullcontext(SameProcess()))
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    tabular_measure._warm_up.cache_clear()
     page, kept = tmp_path / "docs" / "tabular.md", tmp_path / "results.json"
     arguments = ["--splits", "2", "--threads", "1", "--results", str(kept)]
     tabular.main([*arguments, "--output", str(page)])

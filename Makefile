@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-simulated test-lowest lint bench peers gpu docs clean
+.PHONY: demo test test-simulated test-lowest lint bench peers tabular gpu docs clean
 
 demo: $(VENV)/.examples
 	$(BIN)/python examples/quickstart.py
@@ -26,6 +26,15 @@ bench: $(VENV)/.bench
 
 peers: $(VENV)/.bench
 	$(BIN)/python benchmarks/peers.py
+
+# Tables need older packages than the tests, and so an environment of their own.
+tabular: .venv-tabular/.done
+	.venv-tabular/bin/python benchmarks/tabular.py
+
+.venv-tabular/.done: pyproject.toml
+	$(PYTHON) -m venv .venv-tabular
+	.venv-tabular/bin/pip install --quiet -e '.[tabular]'
+	touch $@
 
 # On a machine with an NVIDIA GPU.
 gpu: $(VENV)/.test $(VENV)/.cuda $(VENV)/.bench
@@ -53,4 +62,4 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 clean:
-	rm -rf $(VENV) .venv-lowest docs/_build docs/auto_examples docs/api/generated
+	rm -rf $(VENV) .venv-lowest .venv-tabular docs/_build docs/auto_examples docs/api/generated

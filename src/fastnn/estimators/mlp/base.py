@@ -51,7 +51,7 @@ from fastnn.networks.network import Network
 from fastnn.networks.one_hot import OneHot
 from fastnn.networks.saturation import saturation
 from fastnn.networks.solvers import SOLVERS, STOCHASTIC_SOLVERS
-from fastnn.networks.solvers.interface import REMEDY, Solution
+from fastnn.networks.solvers.interface import Solution
 from fastnn.tables.activations import CODES, DEFAULT, SOFTMAX
 from fastnn.tables.dropout import NO_DROPOUT, Dropout
 from fastnn.tables.losses import Head
@@ -73,7 +73,7 @@ _OF_ONE_RUN = (
     *_OF_THE_LAST_STEP,
 )
 # Beside these and the fitted attributes, what a fit of many networks must not keep of another fit.
-_OF_ONE_NETWORK = (*_OF_ONE_RUN, "_random_state", "_label_binarizer")
+_OF_ONE_NETWORK = (*_OF_ONE_RUN, "_random_state", "_scored_by", "_label_binarizer")
 
 # Parameters that a partial_fit of a fitted model, which scikit-learn lets pass, checks all the same.
 _CHECKED_ALWAYS = {
@@ -229,7 +229,7 @@ class BaseMLP(CallbackSupport, SummaryMethods, Drafting, MLPParameters, BaseEsti
                 seen_last = partial(saturation, network, data.X, solution.bound)
                 self.saturation_, remarks = kept_at_the_end(checkpoint, solution.state, seen_last)
                 return (*remarks_on_a_fit(solution, network, self.saturation_), *remarks)
-            error = ValueError(f"Solver produced non-finite {solution.not_finite}. {REMEDY}")
+            error = ValueError(f"Solver produced non-finite {solution.not_finite}. {solution.remedy}")
             if not first_fit:
                 raise error
         return error

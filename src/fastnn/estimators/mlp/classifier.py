@@ -151,6 +151,13 @@ class MLPClassifier(
             self._label_binarizer = LabelBinarizer(sparse_output=True).fit(y)
             self.classes_ = self._label_binarizer.classes_
         else:
+            # Columns of 0/1 are numbered as classes are: their labels would pass for each other.
+            several = self._label_binarizer.y_type_.startswith("multilabel")
+            if is_multilabel(y) != several:
+                raise ValueError(
+                    f"The network has {'several labels' if several else 'one of several classes'} for each "
+                    f"row, and `y` has {'one class' if several else 'several labels'}."
+                )
             labels = unique_labels(y)
             if self.warm_start:
                 if set(labels) != set(self.classes_):

@@ -9,6 +9,7 @@ from sklearn.base import is_classifier
 
 from fastnn.estimators.callbacks import Tasks
 from fastnn.estimators.mlp.checkpoints import Checkpoint
+from fastnn.estimators.mlp.fingerprints import described
 from fastnn.estimators.mlp.reporting import reporter, teller
 from fastnn.estimators.mlp.validation import validator
 from fastnn.networks.data import Data
@@ -88,11 +89,13 @@ def trained(
     scored = solver.is_stochastic and bool(model.early_stopping)
     if scored and held_out is None:
         rows, held_out = hold_out(data, model.validation_fraction, rng, _labels(model, data))
+    progress = _progress(model, first_pass, scored, held_out is not None)
+    model._scored_by = described(following.scoring)
     problem = Problem(
         network,
         data,
         rng,
-        _progress(model, first_pass, scored, held_out is not None),
+        progress,
         rows=rows,
         validate=None if held_out is None else validator(model, network, held_out, following.scoring),
         early_stopping=scored,
@@ -152,9 +155,14 @@ def _progress(model: "BaseMLP", first_pass: bool, scored: bool, validated: bool)
     progress = replace(progress, t=model.t_, loss_curve=losses, learning_rate_curve=rates)
     if not hasattr(model, "loss_curve_") or (model.best_loss_ is None) != scored:
         return progress
+    # Scores of two kinds do not tell which network is the better one.
+    now = described(model.scoring)
+    of_one_kind = getattr(model, "_scored_by", now) == now
+    if scored and not of_one_kind:
+        return progress
     progress.best_loss, progress.no_improvement_count = model.best_loss_, model._no_improvement_count
     scores = model.validation_scores_
-    if validated and scores is not None:
+    if validated and scores is not None and of_one_kind:
         progress.best_validation_score, progress.validation_scores = model.best_validation_score_, [*scores]
         # A model of a former version has none.
         progress.validation_losses = list(getattr(model, "validation_loss_curve_", [np.nan] * len(scores)))
@@ -173,11 +181,12 @@ def _former(
     if former is None or former.state.shape[1] != network.parameters.size:
         return None
     dtype = network.parameters.dtype
-    if one_epoch:
-        return former.copy(dtype), model._schedule
-    if model.reset_optimizer or not isinstance(settings, StochasticSettings):
+    if not isinstance(settings, StochasticSettings) or (model.reset_optimizer and not one_epoch):
         return None
-    optimizer, kept = settings.optimizer(network), former.copy(dtype)
+    kept = former.copy(dtype)
+    if one_epoch:
+        return kept, settings.go_on(kept, model._schedule)
+    optimizer = settings.optimizer(network)
     if optimizer.name != kept.name or bool(optimizer.average_rate) != bool(kept.average_rate):
         return None
     optimizer.state, optimizer.t = kept.state, kept.t

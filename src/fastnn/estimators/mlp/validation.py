@@ -196,6 +196,8 @@ def _scored_by(
 
     def score() -> float:
         value = scorer(fitted_copy(model, network), X, y, **arguments)
+        if isinstance(value, np.ndarray) and value.ndim == 0:
+            value = value.item()
         if not isinstance(value, Real):
             raise ValueError(f"scoring must return a number, got {value!r} ({type(value).__name__}).")
         return float(value)

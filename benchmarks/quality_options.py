@@ -81,6 +81,8 @@ TABLES = (
             both(dropout=0.2),
             both(dropout=0.5),
             both(early_stopping=True),
+            both(early_stopping=True, n_iter_no_change=50),
+            both(early_stopping=True, learning_rate_init=0.01),
             classifiers(label_smoothing=0.1),
             classifiers(class_weight="balanced"),
             both(average=0.99),

@@ -3,7 +3,7 @@ Solvers of a network, and how sure they are of their rate
 =========================================================
 
 Every solver that goes by mini-batches has a rate that suits it, and they differ in how far from it they still
-work. Here each trains the digits for 30 epochs with six rates; what clipping the gradient and averaging the
+work. Here each trains the digits for 30 epochs with five rates; what clipping the gradient and averaging the
 parameters change for gradient descent is shown behind it.
 """
 
@@ -12,19 +12,19 @@ import warnings
 import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.datasets import load_digits
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
 
 from fastnn import MLPClassifier
 
-warnings.simplefilter("ignore", ConvergenceWarning)  # all epochs are done, as is meant
+# All epochs are done, as is meant, and where the rate is too high units die.
+warnings.simplefilter("ignore", UserWarning)
 X, y = load_digits(return_X_y=True)
 X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.5, random_state=0)
 scaler = StandardScaler().fit(X_train)
 X_train, X_test = scaler.transform(X_train), scaler.transform(X_test)
 
-rates = [1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0]
+rates = [1e-4, 1e-3, 1e-2, 0.1, 1.0]
 
 
 def accuracies(**options):
@@ -45,9 +45,10 @@ def accuracies(**options):
 
 
 # %%
-# Adam and its kin take nearly the same rates, some 0.001 to 0.01. Lion's steps are all of one length, the
-# rate itself: it wants one that is several times smaller. Gradient descent with momentum wants a hundred
-# times as much as Adam, and is as good where it has that.
+# Adam and its kin do best at 0.01 here, and lose little at ten times that: their steps are as long as the
+# rate, whatever the gradient, and what follows a first layer of relu hardly minds its scale. Gradient descent
+# with momentum wants 0.1, is as good there, and fails at ten times that. Lion, whose steps are all of one
+# length to the end, does not come as close to the minimum at a constant rate: it is meant for one that falls.
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.5), layout="constrained", sharey=True)
 for solver in ["sgd", "adam", "adamw", "amsgrad", "nadam", "rmsprop", "lion"]:
@@ -56,9 +57,9 @@ left.set(xscale="log", xlabel="learning_rate_init", ylabel="accuracy on the test
 left.legend()
 
 # %%
-# ``max_grad_norm`` scales a gradient of a larger norm down to it: a rate that is ten times too high then
-# still trains. ``average`` hands back the mean of the parameters over the last steps (0.99: of about a
-# hundred), in which the noise of large steps cancels.
+# ``max_grad_norm`` scales a gradient of a larger norm down to it: at a rate of 1, with which gradient descent
+# fails, it then trains as well as at 0.1. ``average`` hands back the mean of the parameters over the last
+# steps (0.99: of about a hundred), in which the noise of large steps cancels: that saves most of it, too.
 
 for name, options in {
     "sgd": {},

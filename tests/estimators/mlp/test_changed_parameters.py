@@ -109,15 +109,17 @@ def test_the_two_rules_of_gradient_descent_share_their_state():
     assert_array_equal(weights_after_an_epoch(model), weights_after_an_epoch(fitted(solver="sgd")))
 
 
-@pytest.mark.parametrize("early_stopping", [False, True])
-def test_scores_of_another_kind_are_not_compared(early_stopping):
-    model = fitted(warm_start=True, early_stopping=early_stopping)
-    model.fit(X, Y, X_val=X[:50], y_val=Y[:50])
-    model = pickle.loads(pickle.dumps(model)).set_params(scoring="loss")
-    model.fit(X, Y, X_val=X[:50], y_val=Y[:50])
-    # Accuracies, which are above minus a loss, would make the network of the former fit the best.
-    assert_array_equal(model.validation_scores_, -np.array(model.validation_loss_curve_))
-    assert len(model.validation_scores_) == 4
-    assert model.best_validation_score_ == max(model.validation_scores_)
-    model.fit(X, Y, X_val=X[:50], y_val=Y[:50])
-    assert len(model.validation_scores_) == 8
+def test_a_scorer_that_has_been_taken_away_does_not_keep_a_model_from_being_pickled():
+    model = fitted(early_stopping=True, scoring=lambda estimator, X, y: -1.0)
+    loaded = pickle.loads(pickle.dumps(model.set_params(scoring=None)))
+    assert_array_equal(loaded.predict_proba(X), model.predict_proba(X))
+    loaded.set_params(warm_start=True).fit(X, Y)
+    assert len(loaded.validation_scores_) == 4
+    assert min(loaded.validation_scores_) >= 0
+
+
+def test_two_functions_of_one_name_are_two_scores():
+    scorers = [lambda estimator, X, y, value=value: value for value in (2.0, 1.0)]
+    model = fitted(early_stopping=True, scoring=scorers[0], warm_start=True)
+    assert model.set_params(scoring=scorers[1]).fit(X, Y).validation_scores_ == [1.0] * 4
+    assert model.fit(X, Y).validation_scores_ == [1.0] * 8

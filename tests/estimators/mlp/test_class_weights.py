@@ -125,11 +125,19 @@ def test_partial_fit(targets):
         assert_same(model, weighted)
 
 
-def test_partial_fit_does_not_know_how_often_classes_come():
-    model = classifier(class_weight="balanced")
-    with pytest.raises(ValueError, match="partial_fit does not support class_weight='balanced'"):
-        model.partial_fit(X, OF_THREE, classes=np.arange(3))
+@pytest.mark.parametrize("given", ["balanced", ["balanced", {0: 1}, {0: 1}]], ids=["all", "one"])
+def test_partial_fit_does_not_know_how_often_classes_come(given):
+    model = classifier(class_weight=given)
+    with pytest.raises(ValueError, match=r"partial_fit does not support class_weight=.*'balanced'"):
+        model.partial_fit(X, TARGETS["labels"], classes=np.arange(3))
     assert not hasattr(model, "classes_")
+
+
+def test_labels_may_be_balanced_one_by_one():
+    y = TARGETS["labels"]
+    balanced = classifier(class_weight="balanced").fit(X, y).class_weight_
+    model = classifier(class_weight=["balanced", {0: 1, 1: 3}, "balanced"]).fit(X, y)
+    assert_array_equal(model.class_weight_, [balanced[0], [1, 3], balanced[2]])
 
 
 @each_target

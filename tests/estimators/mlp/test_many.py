@@ -359,7 +359,10 @@ def test_what_a_fitted_ensemble_is_not_asked():
         ValueError, match="partial_fit is of one network, and this MLPClassifier is an ensemble"
     ):
         model.set_params(ensemble=None).partial_fit(X, Y)
+    with pytest.raises(ValueError, match="warm_start=True is of one network, and this MLPClassifier is an"):
+        model.set_params(warm_start=True).fit(X, Y)
     assert len(model.estimators_) == 2
+    assert model.set_params(warm_start=False).fit(X, Y).n_iter_ == 1
 
 
 def test_a_model_that_was_kept_is_one_network():

@@ -256,3 +256,18 @@ def test_a_model_that_was_pickled_without_these_parameters(kind):
     assert former.get_params() == same.get_params()
     assert_array_equal(former.predict(A), same.predict(A))
     assert_array_equal(former.partial_fit(A, y).coefs_[0], same.partial_fit(A, y).coefs_[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "loss"), [("huber_delta", 2.0, "huber"), ("quantile", 0.1, "quantile")]
+)
+def test_what_no_other_loss_reads_is_refused(name, value, loss):
+    X = np.random.default_rng(0).normal(size=(20, 3))
+    model = MLPRegressor(loss, (3,), max_iter=1, random_state=0).fit(X, X[:, 0])
+    model.set_params(**{name: value}).fit(X, X[:, 0])
+    model.set_params(loss="log_cosh")
+    for call in (model.fit, model.partial_fit):
+        with pytest.raises(
+            ValueError, match=f"{name}={value} needs loss='{loss}': with 'log_cosh' it has no use"
+        ):
+            call(X, X[:, 0])

@@ -140,6 +140,8 @@ def test_validation_rows(dtype):
         ((0.1, np.nan), "must be between 0 and 1"),
         (("0.1", "0.2"), "must be between 0 and 1"),
         ([[0.1, 0.2]], "must be between 0 and 1"),
+        ({0.1, 0.2}, "or a sequence of such numbers"),
+        ({0.1: 1, 0.2: 2}, "or a sequence of such numbers"),
         ((0.5, 0.1), "must rise"),
         ((0.1, 0.1), "must rise"),
     ],

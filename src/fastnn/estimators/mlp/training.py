@@ -9,15 +9,14 @@ from sklearn.base import is_classifier
 
 from fastnn.estimators.callbacks import Tasks
 from fastnn.estimators.mlp.checkpoints import Checkpoint
-from fastnn.estimators.mlp.fingerprints import described
 from fastnn.estimators.mlp.reporting import reporter, teller
-from fastnn.estimators.mlp.validation import validator
+from fastnn.estimators.mlp.validation import kind_of_score, validator
 from fastnn.networks.data import Data
 from fastnn.networks.held_out import hold_out
 from fastnn.networks.network import Network
 from fastnn.networks.progress import Progress
 from fastnn.networks.saturation import remark_on_saturation
-from fastnn.networks.schedules import Constant
+from fastnn.networks.schedules import SCHEDULES, Constant
 from fastnn.networks.solvers import SOLVERS
 from fastnn.networks.solvers.interface import Inputs, Problem, Settings, Solution
 from fastnn.networks.solvers.optimizer_settings import StochasticSettings
@@ -48,6 +47,27 @@ class Following:
     callback: Callable[..., Any] | None = None
     tasks: Tasks | None = None
     checkpoint: Checkpoint | None = None
+
+
+def check_one_epoch(model: "BaseMLP") -> None:
+    """Make sure that ``partial_fit``, an epoch with others to follow that nobody has counted, can do it.
+
+    Raises
+    ------
+    ValueError
+        It cannot.
+    """
+    if model.early_stopping:
+        raise ValueError("partial_fit does not support early_stopping=True")
+    if SCHEDULES[model.learning_rate].needs_end:
+        raise ValueError(
+            f"partial_fit does not support learning_rate={model.learning_rate!r}, which ends after max_iter "
+            "epochs: here nobody knows how many follow."
+        )
+    if model.scoring is not None:
+        raise ValueError(
+            f"partial_fit does not support scoring={model.scoring!r}: it has no validation rows."
+        )
 
 
 def trained(
@@ -89,13 +109,11 @@ def trained(
     scored = solver.is_stochastic and bool(model.early_stopping)
     if scored and held_out is None:
         rows, held_out = hold_out(data, model.validation_fraction, rng, _labels(model, data))
-    progress = _progress(model, first_pass, scored, held_out is not None)
-    model._scored_by = described(following.scoring)
     problem = Problem(
         network,
         data,
         rng,
-        progress,
+        _progress(model, first_pass, scored, held_out is not None),
         rows=rows,
         validate=None if held_out is None else validator(model, network, held_out, following.scoring),
         early_stopping=scored,
@@ -153,16 +171,15 @@ def _progress(model: "BaseMLP", first_pass: bool, scored: bool, validated: bool)
     # A model of an older pickle does not say by which rates it was trained.
     rates = list(getattr(model, "learning_rate_curve_", [np.nan] * len(losses)))
     progress = replace(progress, t=model.t_, loss_curve=losses, learning_rate_curve=rates)
-    if not hasattr(model, "loss_curve_") or (model.best_loss_ is None) != scored:
-        return progress
-    # Scores of two kinds do not tell which network is the better one.
-    now = described(model.scoring)
-    of_one_kind = getattr(model, "_scored_by", now) == now
-    if scored and not of_one_kind:
+    # Scores of another kind say nothing of those to come.
+    score = kind_of_score(model.scoring)
+    is_same_score = getattr(model, "_scoring", score) == score
+    is_same_rule = hasattr(model, "loss_curve_") and (model.best_loss_ is None) == scored
+    if not is_same_rule or (scored and not is_same_score):
         return progress
     progress.best_loss, progress.no_improvement_count = model.best_loss_, model._no_improvement_count
     scores = model.validation_scores_
-    if validated and scores is not None and of_one_kind:
+    if validated and is_same_score and scores is not None:
         progress.best_validation_score, progress.validation_scores = model.best_validation_score_, [*scores]
         # A model of a former version has none.
         progress.validation_losses = list(getattr(model, "validation_loss_curve_", [np.nan] * len(scores)))

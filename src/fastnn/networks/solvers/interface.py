@@ -163,8 +163,8 @@ class Solver:
     settings : type of Settings
         Frozen dataclass of its settings, by the names of the estimators' parameters.
     is_stochastic : bool
-        Whether it goes by mini-batches: then it can do a single epoch, be judged by rows that are held out,
-        and train with dropout.
+        Whether it goes by mini-batches: then it can do a single epoch, be validated by rows that are held
+        out, and train with dropout.
     classifies : bool, default=True
         Whether it trains classifiers, and not regressors alone.
     """

@@ -8,6 +8,7 @@ from sklearn.exceptions import ConvergenceWarning
 from fastnn.kernels.contract.network import BoundNetwork, EngineRows
 from fastnn.kernels.shared.user_warnings import warn
 from fastnn.networks.checkpoint import Checkpoints, TrainingState
+from fastnn.networks.progress import Progress
 from fastnn.networks.schedules import Constant
 from fastnn.networks.solvers.averaging import Averaging
 from fastnn.networks.solvers.interface import REMEDY, Problem, Solution, what_is_not_finite
@@ -82,13 +83,7 @@ def train_stochastic(problem: Problem, settings: StochasticSettings) -> Solution
                 is_last = monitor.epoch(loss, first_rate)
             optimizer.learning_rate = schedule.after_epoch(optimizer.learning_rate, progress.t)
             if progress.has_stalled(settings.n_iter_no_change):
-                rate, note = schedule.when_stalled(optimizer.learning_rate)
-                monitor.tell_of_stall(note)
-                if rate is None:
-                    is_last = True
-                else:
-                    optimizer.learning_rate = rate
-                    progress.go_on()
+                is_last |= not _goes_on(optimizer, schedule, progress, monitor)
             end.by_rule = is_last
             if progress.n_iter < last and not is_last:
                 checkpoints.after_epoch(rows, bound.finish)
@@ -102,6 +97,17 @@ def train_stochastic(problem: Problem, settings: StochasticSettings) -> Solution
         end.state = checkpoints.last(rows, end.by_rule)
     averaging.end()
     return _solution(problem, monitor, end, n, settings.max_iter, optimizer, schedule)
+
+
+def _goes_on(optimizer: Optimizer, schedule: Constant, progress: Progress, monitor: EpochMonitor) -> bool:
+    """Whether a schedule has another learning rate to go on with, where progress has stalled."""
+    rate, note = schedule.when_stalled(optimizer.learning_rate)
+    monitor.tell_of_stall(note)
+    if rate is None:
+        return False
+    optimizer.learning_rate = rate
+    progress.go_on()
+    return True
 
 
 @dataclass

@@ -184,7 +184,7 @@ def test_validation_rows_have_the_weights_of_the_fit(targets, how, early_stoppin
 
 def test_validation_rows_of_classes_without_weight():
     model = classifier(class_weight={0: 1, 1: 1, 2: 0})
-    with pytest.raises(ValueError, match=r"Of X_val, y_val and .* at least one non-zero number"):
+    with pytest.raises(ValueError, match=r"Of X_val, y_val and .* class_weight=.* all samples are 0"):
         model.fit(X, OF_THREE, X_val=X[-5:], y_val=OF_THREE[-5:])
     assert not hasattr(model, "classes_")
 
@@ -217,7 +217,11 @@ def test_classes_that_a_mapping_does_not_have(targets):
         ("three", {0: np.inf}, "finite numbers that are not negative, got inf"),
         ("three", {0: "1"}, "finite numbers that are not negative, got '1'"),
         ("three", [{0: 1}], 'must be a mapping or "balanced"'),
-        ("three", {0: 0, 1: 0, 2: 0}, "at least one non-zero number"),
+        (
+            "three",
+            {0: 0, 1: 0, 2: 0},
+            r"^With class_weight=\{0: 0, 1: 0, 2: 0\} the weights of all samples are 0",
+        ),
         ("labels", {0: 1, 1: 2}, "list of one mapping for each label"),
         ("labels", [{0: 1, 1: 2}] * 2, "it has 2 elements, and there are 3 labels"),
         ("labels", [{0: 1}, {0: 1}, 3], 'must be a mapping or "balanced"'),

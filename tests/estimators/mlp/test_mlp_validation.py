@@ -335,6 +335,21 @@ def test_a_scoring_without_use_or_meaning_is_refused(options, message):
         classifier(**options).fit(X, Y)
 
 
+def test_a_scorer_may_return_an_array_without_dimensions():
+    model = classifier(scoring=lambda estimator, X, y: np.array(0.5)).fit(X, Y, X_val=X_VAL, y_val=Y_VAL)
+    assert model.validation_scores_ == [0.5] * model.n_iter_
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.UndefinedMetricWarning")
+@pytest.mark.parametrize("scoring", [None, lambda estimator, X, y: np.nan])
+def test_scores_without_a_value_are_not_blamed_on_the_data(scoring):
+    model, y = regressor(early_stopping=True, scoring=scoring), TARGETS[:, 0]
+    message = "validation scores in every epoch. Their losses are finite: .* another scoring, such as 'loss'"
+    with pytest.raises(ValueError, match=message):
+        model.fit(X, y, X_val=X[:1], y_val=y[:1])
+    model.set_params(scoring="loss").fit(X, y, X_val=X[:1], y_val=y[:1])
+
+
 @pytest.mark.parametrize("scoring", ["loss", "accuracy", lambda estimator, X, y: 0.0])
 def test_partial_fit_refuses_a_scoring(scoring):
     model = classifier().fit(X, Y)

@@ -40,7 +40,13 @@ from fastnn.estimators.mlp.training import (
     remarks_on_a_fit,
     trained,
 )
-from fastnn.estimators.mlp.validation import NONE_GIVEN, GivenRows, check_validation, given_data
+from fastnn.estimators.mlp.validation import (
+    NONE_GIVEN,
+    GivenRows,
+    check_validation,
+    given_data,
+    kind_of_score,
+)
 from fastnn.estimators.on_device import refuse_sparse, rows_in_place
 from fastnn.estimators.sparse_rows import canonical_csr
 from fastnn.estimators.weights import checked_weights
@@ -53,7 +59,7 @@ from fastnn.networks.network import Network
 from fastnn.networks.one_hot import OneHot
 from fastnn.networks.saturation import saturation
 from fastnn.networks.solvers import SOLVERS, STOCHASTIC_SOLVERS
-from fastnn.networks.solvers.interface import REMEDY, Solution
+from fastnn.networks.solvers.interface import Solution
 from fastnn.tables.activations import DEFAULT
 from fastnn.tables.dropout import NO_DROPOUT, Dropout
 from fastnn.tables.losses import Head
@@ -218,7 +224,8 @@ class BaseMLP(CallbackSupport, SummaryMethods, Drafting, FittedMLP):
             seen = 0 if first_pass else self.t_
             for name in _OF_ONE_RUN if first_pass else _OF_THE_LAST_STEP:
                 self.__dict__.pop(name, None)
-            self.__dict__.update({"t_": seen, "_scoring": self.scoring} | fitted_attributes(solution))
+            of_this_run = {"t_": seen, "_scoring": kind_of_score(self.scoring)}
+            self.__dict__.update(of_this_run | fitted_attributes(solution))
             self._keep(network.coefs, network.intercepts, network.loss.output_activation)
             if solution.not_finite is None:
                 if tasks is not None:
@@ -228,7 +235,7 @@ class BaseMLP(CallbackSupport, SummaryMethods, Drafting, FittedMLP):
                 seen_last = partial(saturation, network, data.X, solution.bound)
                 self.saturation_, remarks = kept_at_the_end(checkpoint, solution.state, seen_last)
                 return (*remarks_on_a_fit(solution, network, self.saturation_), *remarks)
-            error = ValueError(f"Solver produced non-finite {solution.not_finite}. {REMEDY}")
+            error = ValueError(f"Solver produced non-finite {solution.not_finite}. {solution.remedy}")
             if not first_fit:
                 raise error
         return error

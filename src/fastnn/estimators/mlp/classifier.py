@@ -231,7 +231,11 @@ class MLPClassifier(
                 self.class_weight, Y, self.classes_, sample_weight
             )
         weights = weights_of_rows(self.class_weight_, Y)
-        return checked_weights(weights if sample_weight is None else weights * sample_weight, weights, dtype)
+        if sample_weight is not None:
+            weights = weights * sample_weight
+        if not weights.any():
+            raise ValueError(f"With class_weight={self.class_weight!r} the weights of all samples are 0.")
+        return checked_weights(weights, weights, dtype)
 
     @property
     def _one_of_several(self) -> bool:

@@ -160,13 +160,19 @@ class MLPRegressor(FromWeights, MLPConversion, GradientMethods, RegressorMixin, 
     def _name_outputs(self, n_outputs: int, classes: Any, multilabel: bool) -> None:
         super()._name_outputs(n_outputs, classes, multilabel)
         quantiles = several_quantiles(self)
-        if quantiles is not None and len(quantiles) != n_outputs:
+        if quantiles is not None:
+            self._check_quantiles(quantiles, n_outputs)
+
+    def _check_quantiles(self, quantiles: tuple[float, ...], n_outputs: int) -> None:
+        if len(quantiles) != n_outputs:
             raise ValueError(
                 f"quantile={self.quantile!r} has {len(quantiles)} values, the network {n_outputs} outputs."
             )
 
     def _decide(self, outputs: np.ndarray) -> np.ndarray:
-        if several_quantiles(self) is not None:
+        quantiles = several_quantiles(self)
+        if quantiles is not None:
+            self._check_quantiles(quantiles, outputs.shape[1])
             return np.sort(outputs, axis=1)
         return outputs.ravel() if outputs.shape[1] == 1 else outputs
 

@@ -10,7 +10,7 @@ from sklearn.base import is_classifier
 from fastnn.estimators.callbacks import Tasks
 from fastnn.estimators.mlp.checkpoints import Checkpoint
 from fastnn.estimators.mlp.reporting import reporter, teller
-from fastnn.estimators.mlp.validation import validator
+from fastnn.estimators.mlp.validation import kind_of_score, validator
 from fastnn.networks.data import Data
 from fastnn.networks.held_out import hold_out
 from fastnn.networks.network import Network
@@ -172,7 +172,8 @@ def _progress(model: "BaseMLP", first_pass: bool, scored: bool, validated: bool)
     rates = list(getattr(model, "learning_rate_curve_", [np.nan] * len(losses)))
     progress = replace(progress, t=model.t_, loss_curve=losses, learning_rate_curve=rates)
     # Scores of another kind say nothing of those to come.
-    is_same_score = getattr(model, "_scoring", model.scoring) == model.scoring
+    score = kind_of_score(model.scoring)
+    is_same_score = getattr(model, "_scoring", score) == score
     is_same_rule = hasattr(model, "loss_curve_") and (model.best_loss_ is None) == scored
     if not is_same_rule or (scored and not is_same_score):
         return progress
@@ -197,11 +198,12 @@ def _former(
     if former is None or former.state.shape[1] != network.parameters.size:
         return None
     dtype = network.parameters.dtype
-    if one_epoch:
-        return former.copy(dtype), model._schedule
-    if model.reset_optimizer or not isinstance(settings, StochasticSettings):
+    if not isinstance(settings, StochasticSettings) or (model.reset_optimizer and not one_epoch):
         return None
-    optimizer, kept = settings.optimizer(network), former.copy(dtype)
+    kept = former.copy(dtype)
+    if one_epoch:
+        return kept, settings.go_on(kept, model._schedule)
+    optimizer = settings.optimizer(network)
     if optimizer.name != kept.name or bool(optimizer.average_rate) != bool(kept.average_rate):
         return None
     optimizer.state, optimizer.t = kept.state, kept.t

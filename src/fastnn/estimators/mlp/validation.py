@@ -10,6 +10,7 @@ from scipy.sparse import issparse
 from sklearn.metrics import get_scorer
 
 from fastnn.estimators.declaration import declared, parameter
+from fastnn.estimators.mlp.fingerprints import described
 from fastnn.estimators.weights import checked_weights
 from fastnn.networks.backends import rows_beside
 from fastnn.networks.data import Data
@@ -55,6 +56,13 @@ class GivenRows(NamedTuple):
 
 
 NONE_GIVEN = GivenRows()
+
+
+def kind_of_score(scoring: str | Callable[..., float] | None) -> str:
+    """A text that tells one score from others: unlike a function it can always be pickled."""
+    text = described(scoring)
+    # Functions within functions share their names; they cannot be pickled, so that their address is enough.
+    return f"{text} {id(scoring)}" if "<" in text else text
 
 
 def check_validation(model: "BaseMLP", given: GivenRows, *, needs_y: bool) -> None:
@@ -202,6 +210,8 @@ def _scored_by(
 
     def score() -> float:
         value = scorer(fitted_copy(model, network), X, y, **arguments)
+        if isinstance(value, np.ndarray) and value.ndim == 0:
+            value = value.item()
         if not isinstance(value, Real):
             raise ValueError(f"scoring must return a number, got {value!r} ({type(value).__name__}).")
         return float(value)

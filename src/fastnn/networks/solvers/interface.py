@@ -134,6 +134,8 @@ class Solution:
         To go on with. None after a divergence: there is no state worth going on from.
     state : TrainingState, default=None
         Of a training that has a keeper, and has come to its end.
+    remedy : str
+        What may help where something is not finite.
     """
 
     n_iter: int
@@ -147,6 +149,7 @@ class Solution:
     optimizer: Optimizer | None = None
     schedule: Constant | None = None
     state: TrainingState | None = None
+    remedy: str = REMEDY
 
 
 @dataclass(frozen=True)

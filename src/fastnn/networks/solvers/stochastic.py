@@ -16,6 +16,12 @@ from fastnn.networks.solvers.monitor import EpochMonitor
 from fastnn.networks.solvers.optimizer_settings import StochasticSettings
 from fastnn.tables.optimizers import Optimizer
 
+# Where the network is as it should be, and its losses on the validation rows are finite.
+_REMEDY_OF_SCORES = (
+    "Their losses are finite: the score has no value for these rows, as R^2 of a single one, or it is what "
+    "scoring returns. Validate with more rows, or another scoring, such as 'loss'."
+)
+
 
 def train_stochastic(problem: Problem, settings: StochasticSettings) -> Solution:
     """Epochs of mini-batches until the stopping rule, ``max_iter``, or the user, ends them.
@@ -138,9 +144,11 @@ def _solution(
     if scored or broken:
         monitor.restore()
     has_best = scored and progress.has_best
-    failure = None if has_best else broken
+    failure, remedy = None if has_best else broken, REMEDY
     if scored and not (has_best or broken or end.interrupted):
         failure = "validation scores in every epoch"
+        if np.isfinite(progress.validation_losses or np.nan).any():
+            remedy = _REMEDY_OF_SCORES
     remark: Warning | None = UserWarning("Training interrupted by user.") if end.interrupted else None
     losses = progress.losses
     diverged = _diverged(losses, broken, scored=has_best)
@@ -165,6 +173,7 @@ def _solution(
         optimizer=optimizer if going_on else None,
         schedule=schedule if going_on else None,
         state=end.state,
+        remedy=remedy,
     )
 
 

@@ -1,7 +1,7 @@
 """One contestant's fits and predictions, in a process of its own.
 
-The OpenMP and BLAS threads of several packages in one process take each other's cores: beside scikit-learn's and
-LightGBM's, PyTorch's steps took five times as long.
+The OpenMP and BLAS threads of several packages in one process take each other's cores: PyTorch's steps took
+five times as long beside scikit-learn and LightGBM.
 """
 
 import statistics

@@ -45,10 +45,10 @@ def accuracies(**options):
 
 
 # %%
-# Adam and its kin do best at 0.01 here, and lose little at ten times that: their steps are as long as the rate,
-# whatever the gradient, and what follows a first layer of relu hardly minds its scale. Gradient descent with
-# momentum wants 0.1, is as good there, and fails at ten times that. Lion, whose steps are all of one length to
-# the end, does not come as close to the minimum at a constant rate: it is meant for a schedule that falls.
+# Adam and its kin do best at 0.01 here, and lose little at ten times that: their steps are as long as the
+# rate, whatever the gradient, and what follows a first layer of relu hardly minds its scale. Gradient descent
+# with momentum wants 0.1, is as good there, and fails at ten times that. Lion, whose steps are all of one
+# length to the end, does not come as close to the minimum at a constant rate: it is meant for one that falls.
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.5), layout="constrained", sharey=True)
 for solver in ["sgd", "adam", "adamw", "amsgrad", "nadam", "rmsprop", "lion"]:
@@ -58,8 +58,8 @@ left.legend()
 
 # %%
 # ``max_grad_norm`` scales a gradient of a larger norm down to it: at a rate of 1, with which gradient descent
-# fails, it then trains as well as at 0.1. ``average`` hands back the mean of the parameters over the last steps
-# (0.99: of about a hundred), in which the noise of large steps cancels: that saves most of it, too.
+# fails, it then trains as well as at 0.1. ``average`` hands back the mean of the parameters over the last
+# steps (0.99: of about a hundred), in which the noise of large steps cancels: that saves most of it, too.
 
 for name, options in {
     "sgd": {},

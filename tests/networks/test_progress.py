@@ -10,7 +10,7 @@ def course(progress, losses, tol=0.1, n=10):
     counts = []
     for loss in losses:
         progress.record_epoch(loss, n)
-        progress.judge_loss(loss, tol)
+        progress.compare_loss(loss, tol)
         counts.append(progress.no_improvement_count)
     return counts
 
@@ -27,7 +27,7 @@ def test_losses_count_until_one_is_better_by_tol():
 
 def test_scores_count_until_one_is_better_by_tol():
     progress = Progress.begin(scored=True)
-    found = [(progress.judge_score(s, 0.1), progress.no_improvement_count) for s in (0.5, 0.55, 0.7, 0.1)]
+    found = [(progress.compare_score(s, 0.1), progress.no_improvement_count) for s in (0.5, 0.55, 0.7, 0.1)]
     assert found == [(True, 0), (True, 1), (True, 0), (False, 1)]
     assert progress.best_validation_score == 0.7
     assert progress.has_best
@@ -51,7 +51,7 @@ def test_no_epoch_is_the_best_where_none_has_a_score():
 
 def test_a_score_of_nan_is_neither_better_nor_worse():
     progress = Progress.begin(scored=True)
-    assert not progress.judge_score(np.nan, 0.1)
+    assert not progress.compare_score(np.nan, 0.1)
     assert progress.no_improvement_count == 0
     assert not progress.has_best
 
@@ -77,7 +77,7 @@ def test_epochs_can_be_taken_back():
     progress = Progress(None, 0.5, 0, 40, [1.0, 0.5], [0.4, 0.5], validation_losses=[2.0, 1.0])
     for loss in (0.4, np.inf, np.inf):
         progress.record_epoch(loss, 20)
-        progress.judge_score(-loss, 0.0)
+        progress.compare_score(-loss, 0.0)
         progress.record_validation(Validation(-loss, loss))
     progress.forget(2, 20)
     assert progress.loss_curve == [1.0, 0.5, 0.4]

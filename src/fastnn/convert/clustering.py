@@ -30,7 +30,7 @@ def _squared_distances(X: Value, centers: np.ndarray) -> Value:
     """Squared distances (n, k), from differences: their relative error is that of a sum of positive numbers.
 
     The expanded form |x|^2 - 2 x c + |c|^2 would lose as many digits as |x|^2 has more than the distance. The
-    differences from one centre after the other take the room of X, those from all at once k times as much.
+    differences from one centre after the other take as much memory as X, those from all at once k times that.
     """
     graph = X.graph
     body = _differences(graph.dtype, centers.shape[1])

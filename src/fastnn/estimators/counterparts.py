@@ -2,11 +2,18 @@
 
 from collections.abc import Iterable
 from copy import deepcopy
+from importlib import import_module
 from typing import Any
 
 from sklearn.base import clone
 from sklearn.utils._param_validation import InvalidParameterError, validate_parameter_constraints
 from sklearn.utils.validation import check_is_fitted
+
+
+def class_there(cls: Any) -> Any:
+    """scikit-learn's class of the same kind, which `_counterpart` names; its module is loaded now."""
+    module, _, name = cls._counterpart.rpartition(".")
+    return getattr(import_module(module), name)
 
 
 def shared_parameters(estimator: Any, kind: Any) -> dict[str, Any]:

@@ -18,7 +18,7 @@ _MOST_COLUMNS = np.iinfo(np.int32).max
 
 
 class Data(NamedTuple):
-    """What a network is trained on, or judged by, of the network's dtype."""
+    """What a network is trained on, or validated by, of the network's dtype."""
 
     X: EngineRows  # (n, n_features)
     Y: TargetMatrix  # (n, n_outputs), 0 or 1 for classes

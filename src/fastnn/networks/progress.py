@@ -100,14 +100,14 @@ class Progress:
         if self.best_loss is not None:
             self._take_the_best(validation.score)
 
-    def judge_loss(self, loss: float, tol: float) -> None:
-        """Judge an epoch by its training loss."""
+    def compare_loss(self, loss: float, tol: float) -> None:
+        """Compare an epoch's training loss with the least before it."""
         assert self.best_loss is not None
         self.no_improvement_count = self.no_improvement_count + 1 if loss > self.best_loss - tol else 0
         self.best_loss = min(self.best_loss, loss)
 
-    def judge_score(self, score: float, tol: float) -> bool:
-        """Judge an epoch by its validation score; return whether it is the best so far."""
+    def compare_score(self, score: float, tol: float) -> bool:
+        """Compare an epoch's validation score with the best before it; return whether it is better."""
         assert self.best_validation_score is not None
         # A score of NaN (non-finite predictions) compares False: it counts as neither worse nor better.
         worse = score < self.best_validation_score + tol

@@ -187,6 +187,8 @@ def test_damaged_files_are_refused(half_done):
     path.mkdir()
     with pytest.raises(ValueError, match="is no checkpoint"):
         half_done.fit(X, Y)
+    with pytest.raises(ValueError, match=r"^checkpoint='a\\x00b' is no path"):
+        half_done.set_params(checkpoint="a\0b").fit(X, Y)
 
 
 @pytest.mark.parametrize(

@@ -125,11 +125,19 @@ def test_partial_fit(targets):
         assert_same(model, weighted)
 
 
-def test_partial_fit_does_not_know_how_often_classes_come():
-    model = classifier(class_weight="balanced")
-    with pytest.raises(ValueError, match="partial_fit does not support class_weight='balanced'"):
-        model.partial_fit(X, OF_THREE, classes=np.arange(3))
+@pytest.mark.parametrize("given", ["balanced", ["balanced", {0: 1}, {0: 1}]], ids=["all", "one"])
+def test_partial_fit_does_not_know_how_often_classes_come(given):
+    model = classifier(class_weight=given)
+    with pytest.raises(ValueError, match=r"partial_fit does not support class_weight=.*'balanced'"):
+        model.partial_fit(X, TARGETS["labels"], classes=np.arange(3))
     assert not hasattr(model, "classes_")
+
+
+def test_labels_may_be_balanced_one_by_one():
+    y = TARGETS["labels"]
+    balanced = classifier(class_weight="balanced").fit(X, y).class_weight_
+    model = classifier(class_weight=["balanced", {0: 1, 1: 3}, "balanced"]).fit(X, y)
+    assert_array_equal(model.class_weight_, [balanced[0], [1, 3], balanced[2]])
 
 
 @each_target
@@ -176,7 +184,7 @@ def test_validation_rows_have_the_weights_of_the_fit(targets, how, early_stoppin
 
 def test_validation_rows_of_classes_without_weight():
     model = classifier(class_weight={0: 1, 1: 1, 2: 0})
-    with pytest.raises(ValueError, match=r"Of X_val, y_val and .* at least one non-zero number"):
+    with pytest.raises(ValueError, match=r"Of X_val, y_val and .* class_weight=.* all samples are 0"):
         model.fit(X, OF_THREE, X_val=X[-5:], y_val=OF_THREE[-5:])
     assert not hasattr(model, "classes_")
 
@@ -209,7 +217,11 @@ def test_classes_that_a_mapping_does_not_have(targets):
         ("three", {0: np.inf}, "finite numbers that are not negative, got inf"),
         ("three", {0: "1"}, "finite numbers that are not negative, got '1'"),
         ("three", [{0: 1}], 'must be a mapping or "balanced"'),
-        ("three", {0: 0, 1: 0, 2: 0}, "at least one non-zero number"),
+        (
+            "three",
+            {0: 0, 1: 0, 2: 0},
+            r"^With class_weight=\{0: 0, 1: 0, 2: 0\} the weights of all samples are 0",
+        ),
         ("labels", {0: 1, 1: 2}, "list of one mapping for each label"),
         ("labels", [{0: 1, 1: 2}] * 2, "it has 2 elements, and there are 3 labels"),
         ("labels", [{0: 1}, {0: 1}, 3], 'must be a mapping or "balanced"'),

@@ -23,7 +23,10 @@ from fastnn.convert import to_onnx
 from fastnn.estimators.mlp import members
 from fastnn.kernels.shared import threads
 
-pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
+    pytest.mark.filterwarnings("ignore::sklearn.exceptions.UndefinedMetricWarning"),
+]
 
 X, Y = load_digits(return_X_y=True)
 X, Y = X[:300] / 16, Y[:300]
@@ -356,7 +359,10 @@ def test_what_a_fitted_ensemble_is_not_asked():
         ValueError, match="partial_fit is of one network, and this MLPClassifier is an ensemble"
     ):
         model.set_params(ensemble=None).partial_fit(X, Y)
+    with pytest.raises(ValueError, match="warm_start=True is of one network, and this MLPClassifier is an"):
+        model.set_params(warm_start=True).fit(X, Y)
     assert len(model.estimators_) == 2
+    assert model.set_params(warm_start=False).fit(X, Y).n_iter_ == 1
 
 
 def test_a_model_that_was_kept_is_one_network():
@@ -551,3 +557,17 @@ def test_copies(options):
         assert_array_equal(copy.predict_proba(X), model.predict_proba(X))
         assert vars(copy).keys() == vars(model).keys()
     assert not hasattr(clone(model), "classes_")
+
+
+def test_true_is_no_number_of_networks():
+    with pytest.raises(ValueError, match="ensemble must be the number of networks, got True"):
+        MLPClassifier((3,), ensemble=True).fit(X, Y)
+
+
+def test_where_no_network_has_a_score_the_loss_decides():
+    y, val = X[:, 10], {"X_val": X[:1], "y_val": X[:1, 10]}  # R^2 of one row is NaN
+    model = MLPRegressor(hidden_layer_sizes=(3,), max_iter=2, n_init=6, random_state=2)
+    losses = [one.loss_ for one in clone(model).set_params(n_init=1, ensemble=6).fit(X, y).estimators_]
+    model.fit(X, y, **val)
+    assert np.isnan(model.validation_scores_).all()
+    assert model.best_init_ == np.argmin(losses) != 0

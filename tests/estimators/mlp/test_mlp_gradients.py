@@ -233,6 +233,16 @@ def test_a_rate_of_the_biases_is_none_of_their_gradient():
     assert pair[0][12:16].any()
 
 
+@pytest.mark.parametrize("options", [{"learning_rate": "cosine"}, {"early_stopping": True}])
+def test_what_partial_fit_refuses_is_none_of_the_gradient(options):
+    X, y = IRIS
+    model = MLPClassifier((3,), max_iter=3, random_state=0, **options).fit(X, y)
+    plain = MLPClassifier.from_weights(model.coefs_, model.intercepts_)
+    loss, gradient = plain.loss_and_gradients(X, y, flat=True)
+    assert_array_equal(model.loss_and_gradients(X, y, flat=True)[1], gradient)
+    assert model.loss_and_gradients(X, y)[0] == loss
+
+
 def test_not_every_class_has_to_be_there():
     X, y = IRIS
     names = np.array(["setosa", "versicolor", "virginica"])[y]

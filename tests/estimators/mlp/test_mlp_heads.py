@@ -86,11 +86,12 @@ def test_a_constant_model_learns_the_quantile(quantile):
 
 def test_huber_has_the_optimum_of_scikit_learns():
     """Its HuberRegressor finds a scale too; at that scale both minimise the same."""
-    y = X @ [1.0, -2.0, 0.5] + 0.1 * RNG.standard_t(2, size=80)
+    y = X @ [1.0, -2.0, 0.5] + 0.1 * np.random.default_rng(0).standard_t(2, size=80)
     theirs = HuberRegressor(alpha=0.0, epsilon=1.5, tol=1e-10, max_iter=1000).fit(X, y)
     ours = MLPRegressor(
-        "huber", (), huber_delta=1.5 * theirs.scale_, solver="lbfgs", alpha=0.0, tol=1e-10, max_iter=1000
-    ).fit(X, y)
+        "huber", (), huber_delta=1.5 * theirs.scale_, solver="lbfgs", alpha=0.0, tol=1e-10, max_iter=1000,
+        random_state=0,
+    ).fit(X, y)  # fmt: skip
     assert_allclose(ours.coefs_[0][:, 0], theirs.coef_, atol=1e-5)
     assert_allclose(ours.intercepts_[0], theirs.intercept_, atol=1e-5)
 
@@ -256,3 +257,18 @@ def test_a_model_that_was_pickled_without_these_parameters(kind):
     assert former.get_params() == same.get_params()
     assert_array_equal(former.predict(A), same.predict(A))
     assert_array_equal(former.partial_fit(A, y).coefs_[0], same.partial_fit(A, y).coefs_[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "loss"), [("huber_delta", 2.0, "huber"), ("quantile", 0.1, "quantile")]
+)
+def test_what_no_other_loss_reads_is_refused(name, value, loss):
+    X = np.random.default_rng(0).normal(size=(20, 3))
+    model = MLPRegressor(loss, (3,), max_iter=1, random_state=0).fit(X, X[:, 0])
+    model.set_params(**{name: value}).fit(X, X[:, 0])
+    model.set_params(loss="log_cosh")
+    for call in (model.fit, model.partial_fit):
+        with pytest.raises(
+            ValueError, match=f"{name}={value} needs loss='{loss}': with 'log_cosh' it has no use"
+        ):
+            call(X, X[:, 0])

@@ -71,7 +71,7 @@ def test_an_epoch_with_every_option_is_the_same_on_any_number_of_threads(digits,
 def test_what_no_solver_reads_is_refused(digits, solver, name):
     X, y = digits
     value, read_by = OPTIONS[name]
-    model = MLPRegressor(hidden_layer_sizes=(3,), solver=solver, max_iter=1, **{name: value})
+    model = MLPRegressor(hidden_layer_sizes=(3,), solver=solver, max_iter=1, random_state=0, **{name: value})
     if solver in read_by:
         model.fit(X, y)
     else:
@@ -212,7 +212,7 @@ def test_weights_that_were_replaced_are_gone_on_from(digits):
     assert models[0].loss_ == models[1].loss_
 
 
-def test_early_stopping_judges_the_average(digits):
+def test_early_stopping_scores_the_average(digits):
     X, y = digits
     options = {
         "max_iter": 15, "early_stopping": True, "random_state": 0, "learning_rate_init": 0.2,

@@ -158,6 +158,19 @@ def test_warm_starts_go_on_with_the_curves():
 
 
 @pytest.mark.parametrize("early_stopping", [False, True])
+def test_a_warm_start_with_another_score_compares_none_of_the_former(early_stopping):
+    val = {"X_val": X_VAL, "y_val": Y_VAL}
+    model = classifier(warm_start=True, early_stopping=early_stopping).fit(X, Y, **val)
+    model.set_params(scoring="loss").fit(X, Y, **val)
+    assert model.n_iter_ == len(model.validation_scores_) == 6
+    assert_array_equal(model.validation_scores_, -np.array(model.validation_loss_curve_))
+    assert len(model.loss_curve_) == 12
+    assert model.best_epoch_ == 5  # the loss still falls
+    loss = log_loss(Y_VAL, model.predict_proba(X_VAL))
+    assert_allclose(model.best_validation_score_, -loss, rtol=1e-12)
+
+
+@pytest.mark.parametrize("early_stopping", [False, True])
 def test_the_loss_as_score(early_stopping):
     model = classifier(scoring="loss", early_stopping=early_stopping).fit(X, Y, X_val=X_VAL, y_val=Y_VAL)
     assert_array_equal(model.validation_scores_, -np.array(model.validation_loss_curve_))
@@ -177,6 +190,18 @@ def test_a_scorer_without_weights_gets_none():
     model = regressor(scoring=make_scorer(max_error, greater_is_better=False), max_iter=1)
     model.fit(X, TARGETS[:, 0], X_val=X_VAL, y_val=TARGETS_VAL[:, 0], sample_weight_val=WEIGHTS_VAL + 1)
     assert model.validation_scores_ == [-max_error(TARGETS_VAL[:, 0], model.predict(X_VAL))]
+
+
+def test_a_scorer_gets_targets_of_the_shape_of_predictions():
+    def scorer(estimator, X, y):
+        assert y.shape == estimator.predict(X).shape
+        return -np.mean((y - estimator.predict(X)) ** 2)
+
+    for y, y_val in ((TARGETS, TARGETS_VAL), (TARGETS[:, 0], TARGETS_VAL[:, 0])):
+        model = regressor(scoring=scorer).fit(X, y, X_val=X_VAL, y_val=y_val)
+        assert_allclose(
+            model.validation_scores_[-1], -mean_squared_error(y_val, model.predict(X_VAL)), rtol=1e-12
+        )
 
 
 @pytest.mark.parametrize("early_stopping", [False, True])
@@ -281,6 +306,17 @@ def test_other_outputs_are_refused():
         regressor().fit(X, TARGETS, X_val=X_VAL, y_val=TARGETS_VAL[:, 0])
 
 
+def test_one_label_a_row_is_refused_by_a_network_of_several():
+    labels = np.eye(10, dtype=int)[Y] | np.eye(10, dtype=int)[::-1][Y]
+    message = "y must be a 0/1 matrix with a column for each of 10 labels"
+    with pytest.raises(ValueError, match=f"Of X_val, y_val and sample_weight_val: {message}"):
+        classifier().fit(X, labels, X_val=X_VAL, y_val=Y_VAL)
+    model = classifier().fit(X, labels)
+    for method in (model.partial_fit, model.set_params(warm_start=True).fit):
+        with pytest.raises(ValueError, match=message):
+            method(X, Y)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -297,6 +333,36 @@ def test_other_outputs_are_refused():
 def test_a_scoring_without_use_or_meaning_is_refused(options, message):
     with pytest.raises(ValueError, match=message):
         classifier(**options).fit(X, Y)
+
+
+def test_a_scorer_may_return_an_array_without_dimensions():
+    model = classifier(scoring=lambda estimator, X, y: np.array(0.5)).fit(X, Y, X_val=X_VAL, y_val=Y_VAL)
+    assert model.validation_scores_ == [0.5] * model.n_iter_
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.UndefinedMetricWarning")
+@pytest.mark.parametrize("scoring", [None, lambda estimator, X, y: np.nan])
+def test_scores_without_a_value_are_not_blamed_on_the_data(scoring):
+    model, y = regressor(early_stopping=True, scoring=scoring), TARGETS[:, 0]
+    message = "validation scores in every epoch. Their losses are finite: .* another scoring, such as 'loss'"
+    with pytest.raises(ValueError, match=message):
+        model.fit(X, y, X_val=X[:1], y_val=y[:1])
+    model.set_params(scoring="loss").fit(X, y, X_val=X[:1], y_val=y[:1])
+
+
+@pytest.mark.parametrize("scoring", ["loss", "accuracy", lambda estimator, X, y: 0.0])
+def test_partial_fit_refuses_a_scoring(scoring):
+    model = classifier().fit(X, Y)
+    before = dict(vars(model))
+    with pytest.raises(ValueError, match=r"partial_fit does not support scoring=.*no validation rows"):
+        model.set_params(scoring=scoring).partial_fit(X, Y)
+    assert vars(model.set_params(scoring=None)) == before
+
+
+def test_an_autoencoder_has_no_predictions_to_score():
+    model = Autoencoder((3,), scoring="r2", random_state=0)
+    with pytest.raises(ValueError, match="scoring='r2' is a scorer of predictions, and Autoencoder has no"):
+        model.fit(X, X_val=X_VAL)
 
 
 @pytest.mark.parametrize("solver", ["lbfgs", "lm"])

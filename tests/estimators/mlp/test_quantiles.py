@@ -24,6 +24,13 @@ def regressor(quantile=QUANTILES, **parameters):
     return MLPRegressor("quantile", quantile=quantile, **usual | parameters)
 
 
+@pytest.mark.parametrize("call", [MLPRegressor.predict, lambda model, X: model.score(X, Y)])
+def test_other_quantiles_than_those_of_the_network_are_refused(call):
+    model = regressor((0.1, 0.9)).fit(X, Y).set_params(quantile=QUANTILES)
+    with pytest.raises(ValueError, match=r"quantile=\(0.1, 0.5, 0.9\) has 3 values, the network 2 outputs"):
+        call(model, X)
+
+
 def outputs(model, X):
     return reference.reference_predict(
         X, model.coefs_, model.intercepts_,
@@ -133,6 +140,8 @@ def test_validation_rows(dtype):
         ((0.1, np.nan), "must be between 0 and 1"),
         (("0.1", "0.2"), "must be between 0 and 1"),
         ([[0.1, 0.2]], "must be between 0 and 1"),
+        ({0.1, 0.2}, "or a sequence of such numbers"),
+        ({0.1: 1, 0.2: 2}, "or a sequence of such numbers"),
         ((0.5, 0.1), "must rise"),
         ((0.1, 0.1), "must rise"),
     ],

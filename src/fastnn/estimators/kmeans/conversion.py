@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from fastnn.estimators.counterparts import check_counterpart, copy_attributes, shared_parameters
+from fastnn.estimators.counterparts import check_counterpart, class_there, copy_attributes, shared_parameters
 from fastnn.kernels.shared.arrays import plain
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ _OF_BATCHES = ("n_steps_", "_n_since_last_reassign", "_batch_size", "_random_sta
 class KMeansToSklearn:
     """What makes scikit-learn's estimator of centres."""
 
-    # Name of scikit-learn's class.
+    # Full name of scikit-learn's class.
     _counterpart: ClassVar[str]
 
     def to_sklearn(self):
@@ -48,7 +48,7 @@ class KMeansToSklearn:
         check_is_fitted(model)
         if model.metric != "euclidean":
             raise ValueError(f"scikit-learn has no k-means with metric={model.metric!r}.")
-        kind = _class_there(type(self))
+        kind = class_there(type(self))
         twin = kind(**shared_parameters(model, kind))
         copy_attributes(_SHARED, model, twin)
         twin.cluster_centers_ = model._centers().copy()
@@ -87,7 +87,7 @@ class KMeansFromSklearn:
         NotFittedError
             It is not fitted.
         """
-        check_counterpart(estimator, _class_there(cls), "cluster_centers_")
+        check_counterpart(estimator, class_there(cls), "cluster_centers_")
         model = cast(Any, cls)(**shared_parameters(estimator, cls))
         copy_attributes(_SHARED, estimator, model)
         model.cluster_centers_ = estimator.cluster_centers_
@@ -96,10 +96,3 @@ class KMeansFromSklearn:
             copy_attributes(_OF_BATCHES, estimator, model)
             model._counts = plain(estimator._counts, np.float64).copy()
         return model
-
-
-def _class_there(cls: Any) -> Any:
-    """scikit-learn's class; its module is loaded when it is asked for."""
-    from sklearn import cluster
-
-    return getattr(cluster, cls._counterpart)

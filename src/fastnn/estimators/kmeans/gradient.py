@@ -233,7 +233,7 @@ class GradKMeans(KMeansToSklearn, BaseKMeans, GradientParameters):
     """
 
     _seeds = _SEEDS
-    _counterpart = "KMeans"
+    _counterpart = "sklearn.cluster.KMeans"
     n_iter_: int
     n_steps_: int
     loss_curve_: list[float]

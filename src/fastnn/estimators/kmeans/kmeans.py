@@ -183,7 +183,7 @@ class KMeans(CallbackSupport, KMeansToSklearn, KMeansFromSklearn, BaseKMeans, Ll
     """
 
     _seeds = _SEEDS
-    _counterpart = "KMeans"
+    _counterpart = "sklearn.cluster.KMeans"
     n_iter_: int
 
     @_fit_context(prefer_skip_nested_validation=True)

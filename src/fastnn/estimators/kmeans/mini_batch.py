@@ -192,7 +192,7 @@ class MiniBatchKMeans(KMeansToSklearn, KMeansFromSklearn, BaseKMeans, MiniBatchP
     """
 
     _seeds = _SEEDS
-    _counterpart = "MiniBatchKMeans"
+    _counterpart = "sklearn.cluster.MiniBatchKMeans"
     n_iter_: int
     n_steps_: int
     # What partial_fit goes on with; the names are scikit-learn's.

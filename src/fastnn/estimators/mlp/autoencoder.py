@@ -5,16 +5,15 @@ from typing import Any, cast
 
 import numpy as np
 from scipy import sparse
-from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin, _fit_context
+from sklearn.base import _fit_context
 from sklearn.metrics import mean_squared_error
-from sklearn.utils import check_array
 from sklearn.utils._param_validation import StrOptions
-from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import validate_data
 
 from fastnn.estimators.declaration import AT_LEAST_ONE, NOT_NEGATIVE, declared, estimator, one_of, parameter
 from fastnn.estimators.mlp.base import BaseMLP
+from fastnn.estimators.mlp.coding import CodingMethods
 from fastnn.estimators.mlp.conversion import AutoencoderConversion
 from fastnn.estimators.mlp.layers import activation_names
 from fastnn.estimators.mlp.parameters import MLPParameters
@@ -23,7 +22,7 @@ from fastnn.estimators.mlp.training import Following, trained
 from fastnn.estimators.mlp.validation import GivenRows
 from fastnn.estimators.on_device import refuse_sparse, rows_in_place
 from fastnn.estimators.sparse_rows import canonical_csr
-from fastnn.kernels import device_number, device_rows, to_host, to_kind_of
+from fastnn.kernels import device_number, device_rows, to_host
 from fastnn.kernels.shared.device_rows import is_device_array
 from fastnn.networks.data import Data
 from fastnn.networks.network import Network
@@ -113,9 +112,7 @@ def _negative_error(X: Any, reconstruction: Any, *, sample_weight: Any = None) -
 
 
 @estimator
-class Autoencoder(
-    AutoencoderConversion, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseMLP, AutoencoderParameters
-):
+class Autoencoder(AutoencoderConversion, CodingMethods, BaseMLP, AutoencoderParameters):
     """Network that learns to give its inputs back, through a code of fewer numbers.
 
     An encoder makes a code of each sample, and a decoder the sample of its code [1]_. Both are trained
@@ -281,99 +278,6 @@ class Autoencoder(
         """
         fitted = self.fit(X, None, sample_weight, X_val=X_val, sample_weight_val=sample_weight_val)
         return fitted.transform(X)
-
-    def transform(self, X):
-        """Encode samples.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Data.
-
-        Returns
-        -------
-        codes : ndarray of shape (n_samples, n_code)
-            Activations of the encoder's last layer; float32 where both X and the model are.
-        """
-        outputs = self._forward(self._rows_to_predict(X), slice(self._n_encoding))
-        # A data frame is made on the host.
-        in_frame = _get_output_config("transform", self)["dense"] != "default"
-        return outputs if in_frame else to_kind_of(X, outputs, self.device)
-
-    def inverse_transform(self, X):
-        """Decode codes.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_code)
-            Codes, as of ``transform``.
-
-        Returns
-        -------
-        reconstruction : ndarray of shape (n_samples, n_features)
-            float32 where both X and the model are.
-        """
-        check_is_fitted(self, "coefs_")
-        number = device_number(self.device, (X,))
-        refuse_sparse(X, number)
-        rows = X
-        if number is None or not is_device_array(X):
-            rows = check_array(
-                canonical_csr(to_host(X)), accept_sparse="csr", dtype=[np.float64, np.float32], estimator=self
-            )
-        if number is not None:
-            rows = device_rows(rows, number, self.precision)
-        if rows.shape[1] != self._n_features_out:
-            raise ValueError(
-                f"X has {rows.shape[1]} features, but codes of {type(self).__name__} have "
-                f"{self._n_features_out}."
-            )
-        return to_kind_of(X, self._forward(rows, slice(self._n_encoding, None)), self.device)
-
-    def reconstruction_error(self, X):
-        """Mean squared error between samples and what encoder and decoder make of them.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Data.
-
-        Returns
-        -------
-        error : float
-            Mean over samples and features.
-        """
-        return -self.score(X)
-
-    def score(self, X, y=None, sample_weight=None):
-        """Minus ``reconstruction_error``.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Data.
-        y : Ignored
-            Not used, present for API consistency.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the samples, none negative and not all zero.
-
-        Returns
-        -------
-        score : float
-        """
-        target = canonical_csr(to_host(X))
-        return self._score(X, target.toarray() if sparse.issparse(target) else target, sample_weight)
-
-    @property
-    def _n_encoding(self) -> int:
-        """Layers of weights of the encoder."""
-        check_is_fitted(self, "coefs_")
-        return (self.n_layers_ - 1) // 2
-
-    @property
-    def _n_features_out(self) -> int:
-        """Numbers in a code, for ``get_feature_names_out``."""
-        return len(self.intercepts_[self._n_encoding - 1])
 
     def _hidden_layer_sizes(self) -> list[int]:
         encoder = super()._hidden_layer_sizes()

@@ -1,26 +1,22 @@
-"""What the multi-layer perceptrons share: parameters, validation, fitting, the forward pass."""
+"""What the multi-layer perceptrons share: validation of parameters and data, fitting."""
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable
+from abc import abstractmethod
 from copy import deepcopy
 from functools import partial
-from itertools import pairwise
 from numbers import Integral
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, _fit_context, is_classifier
+from sklearn.base import _fit_context, is_classifier
 from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils._param_validation import validate_parameter_constraints
-from sklearn.utils.validation import _check_y, check_is_fitted, validate_data
+from sklearn.utils.validation import _check_y, validate_data
 
 from fastnn.estimators.callbacks import CallbackSupport, Tasks
 from fastnn.estimators.draft import Drafting, Remarks
-from fastnn.estimators.few_rows import pass_checks
 from fastnn.estimators.mlp.checkpoints import check_state, checkpoint_of, kept_at_the_end
 from fastnn.estimators.mlp.first_weights import first_weights
 from fastnn.estimators.mlp.layers import (
-    activation_names,
     bias_rates,
     check_trainable,
     check_use,
@@ -31,28 +27,40 @@ from fastnn.estimators.mlp.layers import (
     with_slope_at_zero,
 )
 from fastnn.estimators.mlp.learning_rates import check_learning_rates
-from fastnn.estimators.mlp.many import is_ensemble, mean_outputs, refuse_ensemble, refuse_many, wants_many
+from fastnn.estimators.mlp.many import refuse_ensemble, refuse_many, wants_many
 from fastnn.estimators.mlp.members import FitArguments, Member, train_many
-from fastnn.estimators.mlp.parameters import MLPParameters
+from fastnn.estimators.mlp.prediction import FittedMLP
 from fastnn.estimators.mlp.soft_targets import SoftTargets
 from fastnn.estimators.mlp.solver_options import check_solver_options
 from fastnn.estimators.mlp.summary import SummaryMethods
-from fastnn.estimators.mlp.training import Following, fitted_attributes, remarks_on_a_fit, trained
-from fastnn.estimators.mlp.validation import NONE_GIVEN, GivenRows, check_validation, given_data
+from fastnn.estimators.mlp.training import (
+    Following,
+    check_one_epoch,
+    fitted_attributes,
+    remarks_on_a_fit,
+    trained,
+)
+from fastnn.estimators.mlp.validation import (
+    NONE_GIVEN,
+    GivenRows,
+    check_validation,
+    given_data,
+    kind_of_score,
+)
 from fastnn.estimators.on_device import refuse_sparse, rows_in_place
 from fastnn.estimators.sparse_rows import canonical_csr
 from fastnn.estimators.weights import checked_weights
-from fastnn.kernels import device_number, device_rows, to_host, to_kind_of
+from fastnn.kernels import device_number, device_rows, to_host
 from fastnn.kernels.shared.device_rows import is_device_array
 from fastnn.kernels.shared.threads import use_threads
-from fastnn.networks.backends import predict, rows_and_backend
+from fastnn.networks.backends import rows_and_backend
 from fastnn.networks.data import Data
 from fastnn.networks.network import Network
 from fastnn.networks.one_hot import OneHot
 from fastnn.networks.saturation import saturation
 from fastnn.networks.solvers import SOLVERS, STOCHASTIC_SOLVERS
-from fastnn.networks.solvers.interface import REMEDY, Solution
-from fastnn.tables.activations import CODES, DEFAULT, SOFTMAX
+from fastnn.networks.solvers.interface import Solution
+from fastnn.tables.activations import DEFAULT
 from fastnn.tables.dropout import NO_DROPOUT, Dropout
 from fastnn.tables.losses import Head
 
@@ -68,6 +76,7 @@ _OF_ONE_RUN = (
     "validation_loss_curve_",
     "best_epoch_",
     "_no_improvement_count",
+    "_scoring",
     "best_init_",
     "estimators_",
     *_OF_THE_LAST_STEP,
@@ -87,7 +96,7 @@ _CHECKED_ALWAYS = {
 }
 
 
-class BaseMLP(CallbackSupport, SummaryMethods, Drafting, MLPParameters, BaseEstimator, ABC):
+class BaseMLP(CallbackSupport, SummaryMethods, Drafting, FittedMLP):
     """Base of ``MLPClassifier``, ``MLPRegressor`` and ``Autoencoder``."""
 
     # Of a draft that is one of many networks: what the fit of all of them shares with it.
@@ -95,8 +104,6 @@ class BaseMLP(CallbackSupport, SummaryMethods, Drafting, MLPParameters, BaseEsti
 
     # What the subclasses add.
 
-    # Of the true targets and of predictions; the higher the better.
-    _score_function: ClassVar[Callable[..., float]]
     # Whether targets are another thing than the rows.
     _has_targets: ClassVar[bool] = True
 
@@ -125,14 +132,8 @@ class BaseMLP(CallbackSupport, SummaryMethods, Drafting, MLPParameters, BaseEsti
         return sample_weight
 
     @abstractmethod
-    def _decide(self, outputs: np.ndarray) -> np.ndarray:
-        """Predictions from the network's outputs."""
-
-    @abstractmethod
     def _scoring_target(self, Y: Any) -> Any:
         """Targets in the form of predictions, from the network's targets."""
-
-    # Fitting.
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None):
@@ -199,6 +200,8 @@ class BaseMLP(CallbackSupport, SummaryMethods, Drafting, MLPParameters, BaseEsti
             refuse_ensemble(self, "partial_fit")
         elif wants_many(self):
             return train_many(self, FitArguments(X, y, sample_weight, classes, given), tasks, _OF_ONE_NETWORK)
+        elif self.warm_start:
+            refuse_ensemble(self, "warm_start=True")
         with use_threads(self.n_threads):
             first_fit = not hasattr(self, "coefs_")
             first_pass = first_fit or not (self.warm_start or incremental)
@@ -206,6 +209,8 @@ class BaseMLP(CallbackSupport, SummaryMethods, Drafting, MLPParameters, BaseEsti
                 check_validation(self, given, needs_y=self._has_targets)
             data, network, rng = self._prepare(X, y, sample_weight, classes, incremental, first_pass)
             check_state(self, incremental)
+            if incremental:
+                check_one_epoch(self)
             member = self._member
             rows = given_data(self, given, data) if member is None else member.validation
             checkpoint = checkpoint_of(self, data, rows)
@@ -219,7 +224,8 @@ class BaseMLP(CallbackSupport, SummaryMethods, Drafting, MLPParameters, BaseEsti
             seen = 0 if first_pass else self.t_
             for name in _OF_ONE_RUN if first_pass else _OF_THE_LAST_STEP:
                 self.__dict__.pop(name, None)
-            self.__dict__.update({"t_": seen} | fitted_attributes(solution))
+            of_this_run = {"t_": seen, "_scoring": kind_of_score(self.scoring)}
+            self.__dict__.update(of_this_run | fitted_attributes(solution))
             self._keep(network.coefs, network.intercepts, network.loss.output_activation)
             if solution.not_finite is None:
                 if tasks is not None:
@@ -229,7 +235,7 @@ class BaseMLP(CallbackSupport, SummaryMethods, Drafting, MLPParameters, BaseEsti
                 seen_last = partial(saturation, network, data.X, solution.bound)
                 self.saturation_, remarks = kept_at_the_end(checkpoint, solution.state, seen_last)
                 return (*remarks_on_a_fit(solution, network, self.saturation_), *remarks)
-            error = ValueError(f"Solver produced non-finite {solution.not_finite}. {REMEDY}")
+            error = ValueError(f"Solver produced non-finite {solution.not_finite}. {solution.remedy}")
             if not first_fit:
                 raise error
         return error
@@ -246,12 +252,6 @@ class BaseMLP(CallbackSupport, SummaryMethods, Drafting, MLPParameters, BaseEsti
     ) -> Solution:
         """Train the network; see ``trained``."""
         return trained(self, network, data, rng, following, first_pass=first_pass, one_epoch=one_epoch)
-
-    def _keep(self, coefs: list[np.ndarray], intercepts: list[np.ndarray], out_activation: str) -> None:
-        """Set the attributes that say what the fitted network is."""
-        self.coefs_, self.intercepts_ = coefs, intercepts
-        self.n_layers_, self.n_outputs_ = len(coefs) + 1, intercepts[-1].size
-        self.out_activation_ = out_activation
 
     def _initialize(self, X: Any, y: Any, classes: Any = None) -> Self:
         if wants_many(self):
@@ -287,23 +287,7 @@ class BaseMLP(CallbackSupport, SummaryMethods, Drafting, MLPParameters, BaseEsti
     ) -> tuple[Data, Network, np.random.RandomState]:
         """Validate the arguments of a fit; build the network that it trains."""
         hidden = self._hidden_layer_sizes()
-        if incremental and self.early_stopping:
-            raise ValueError("partial_fit does not support early_stopping=True")
-        checked = _CHECKED_ALWAYS & self._parameter_constraints.keys()
-        validate_parameter_constraints(
-            {name: self._parameter_constraints[name] for name in checked},
-            {name: getattr(self, name) for name in checked},
-            type(self).__name__,
-        )
-        check_use(self)
-        check_learning_rates(self, incremental)
-        check_solver_options(self)
-        if is_classifier(self) and not SOLVERS[self.solver].classifies:
-            able = [name for name, solver in SOLVERS.items() if solver.classifies]
-            raise ValueError(
-                f"solver={self.solver!r} minimises the squared errors of an MLPRegressor. "
-                f"{type(self).__name__} takes one of {able}."
-            )
+        self._check_parameters()
         if self._member is not None:
             X, y = self._member.data
         else:
@@ -317,25 +301,10 @@ class BaseMLP(CallbackSupport, SummaryMethods, Drafting, MLPParameters, BaseEsti
         activations = with_slope_at_zero(self, names)
         rng = self._random_state = self._random_numbers(first_pass)
         if first_pass:
-            dtype = X.dtype
-            lone = self.activation if isinstance(self.activation, str) else DEFAULT
-            coefs, intercepts = first_weights(self, rng, sizes, initial_factors(activations, lone), dtype)
-            intercepts = [
-                b if used else np.zeros_like(b) for b, used in zip(intercepts, has_bias, strict=True)
-            ]
+            coefs, intercepts = self._first_parameters(rng, sizes, activations, has_bias, X.dtype)
         else:
-            coefs, intercepts = self._checked_parameters()
-            former = [len(coefs[0]), *map(len, intercepts)]
-            if former != sizes:
-                raise ValueError(
-                    f"Cannot continue training: hidden_layer_sizes and y ask for layers of {sizes} units, "
-                    f"the fitted network has {former}."
-                )
-            dtype = np.result_type(*coefs, *intercepts)
-            if has_spare_biases(intercepts, has_bias):
-                raise ValueError(
-                    f"Cannot continue training: use_bias={self.use_bias!r}, and the fitted network has some."
-                )
+            coefs, intercepts = self._present_parameters(sizes, has_bias)
+        dtype = np.result_type(*coefs, *intercepts)
         if sample_weight is not None:
             sample_weight = checked_weights(sample_weight, X, dtype)
         sample_weight = self._row_weights(y, sample_weight, dtype)
@@ -360,6 +329,60 @@ class BaseMLP(CallbackSupport, SummaryMethods, Drafting, MLPParameters, BaseEsti
         if isinstance(y, np.ndarray) and y.dtype != np.bool_:
             y = np.ascontiguousarray(y, dtype)
         return Data(rows.astype(dtype), y, sample_weight), network, rng
+
+    def _check_parameters(self) -> None:
+        """Make sure that the parameters are valid, and that the solver has a use for them."""
+        checked = _CHECKED_ALWAYS & self._parameter_constraints.keys()
+        validate_parameter_constraints(
+            {name: self._parameter_constraints[name] for name in checked},
+            {name: getattr(self, name) for name in checked},
+            type(self).__name__,
+        )
+        check_use(self)
+        check_learning_rates(self)
+        check_solver_options(self)
+        if is_classifier(self) and not SOLVERS[self.solver].classifies:
+            able = [name for name, solver in SOLVERS.items() if solver.classifies]
+            raise ValueError(
+                f"solver={self.solver!r} minimises the squared errors of an MLPRegressor. "
+                f"{type(self).__name__} takes one of {able}."
+            )
+
+    def _first_parameters(
+        self,
+        rng: np.random.RandomState,
+        sizes: list[int],
+        activations: tuple[str, ...],
+        has_bias: tuple[bool, ...],
+        dtype: np.dtype,
+    ) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Weights and biases that the training of a new network begins with."""
+        lone = self.activation if isinstance(self.activation, str) else DEFAULT
+        coefs, intercepts = first_weights(self, rng, sizes, initial_factors(activations, lone), dtype)
+        return coefs, [b if used else np.zeros_like(b) for b, used in zip(intercepts, has_bias, strict=True)]
+
+    def _present_parameters(
+        self, sizes: list[int], has_bias: tuple[bool, ...]
+    ) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Weights and biases of the fitted network, which training goes on from.
+
+        Raises
+        ------
+        ValueError
+            The parameters and the data ask for another network.
+        """
+        coefs, intercepts = self._checked_parameters()
+        former = [len(coefs[0]), *map(len, intercepts)]
+        if former != sizes:
+            raise ValueError(
+                f"Cannot continue training: hidden_layer_sizes and y ask for layers of {sizes} units, "
+                f"the fitted network has {former}."
+            )
+        if has_spare_biases(intercepts, has_bias):
+            raise ValueError(
+                f"Cannot continue training: use_bias={self.use_bias!r}, and the fitted network has some."
+            )
+        return coefs, intercepts
 
     def _validated(self, X: Any, y: Any, *, y_numeric: bool = False, reset: bool) -> tuple[Any, np.ndarray]:
         """X and y of a fit, checked: X as an array, a sparse matrix or rows on a GPU."""
@@ -395,10 +418,6 @@ class BaseMLP(CallbackSupport, SummaryMethods, Drafting, MLPParameters, BaseEsti
             raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
         return [int(size) for size in sizes]
 
-    def _activation_names(self, n_hidden: int) -> tuple[str, ...]:
-        """Names of the activation of each hidden layer, as the user knows them."""
-        return activation_names(self, n_hidden)
-
     def _check_solver(self) -> bool:
         if wants_many(self):
             raise AttributeError(
@@ -409,89 +428,6 @@ class BaseMLP(CallbackSupport, SummaryMethods, Drafting, MLPParameters, BaseEsti
                 f"partial_fit is only available for stochastic optimizers. {self.solver} is not stochastic."
             )
         return True
-
-    # Predicting.
-
-    def _checked_parameters(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """``coefs_`` and ``intercepts_`` as arrays of one floating type: the user may have replaced them."""
-        coefs, intercepts = (
-            [a if type(a) is np.ndarray else np.asarray(to_host(a)) for a in arrays]
-            for arrays in (self.coefs_, self.intercepts_)
-        )
-        shapes, of_biases = [W.shape for W in coefs], [b.shape for b in intercepts]
-        sizes = [self.n_features_in_, *[b.size for b in intercepts]]
-        fit_together = (
-            len(sizes) == self.n_layers_
-            and shapes == [*pairwise(sizes)]
-            and of_biases == [(n,) for n in sizes[1:]]
-            and sizes[-1] == self.n_outputs_
-        )
-        if not fit_together:
-            raise ValueError(
-                f"coefs_ and intercepts_ do not make a network with {self.n_layers_} layers, "
-                f"{self.n_features_in_} inputs and {self.n_outputs_} outputs: they have shapes {shapes} and "
-                f"{of_biases}."
-            )
-        dtypes = {array.dtype for array in (*coefs, *intercepts)}
-        dtype = dtypes.pop() if len(dtypes) == 1 else np.result_type(*dtypes)
-        if dtype not in (np.float32, np.float64):
-            dtype = np.dtype(np.float64)
-        return [np.ascontiguousarray(W, dtype) for W in coefs], [
-            np.ascontiguousarray(b, dtype) for b in intercepts
-        ]
-
-    def _outputs(self, X: Any, hidden: int | None = None) -> np.ndarray:
-        """Outputs (n_samples, n_outputs) for any data; with a number, the values of that hidden layer."""
-        rows = self._rows_to_predict(X)
-        if is_ensemble(self):
-            return mean_outputs(self, rows)
-        return self._forward(rows, slice(None if hidden is None else hidden + 1))
-
-    def _to_average(self, outputs: np.ndarray) -> np.ndarray:
-        """What an ensemble has the mean of, from one network's outputs, which may be changed in place."""
-        return outputs
-
-    def _forward(self, X: Any, layers: slice = slice(None)) -> np.ndarray:
-        """Outputs of the last of these layers, for checked rows that go into the first."""
-        # The user may have replaced it too, to get the scores before the last activation, say.
-        if self.out_activation_ not in CODES and self.out_activation_ != SOFTMAX:
-            raise ValueError(f"out_activation_ must be {SOFTMAX!r} or one of {sorted(CODES)}.")
-        coefs, intercepts = self._checked_parameters()
-        names = (*self._activation_names(self.n_layers_ - 2), self.out_activation_)[layers]
-        with use_threads(self.n_threads):
-            return predict(
-                X,
-                coefs[layers],
-                intercepts[layers],
-                hidden_activation=names[:-1],
-                output_activation=names[-1],
-            )
-
-    def _rows_to_predict(self, X: Any) -> Any:
-        """Any data, checked: as an array, a sparse matrix or rows on a GPU."""
-        check_is_fitted(self, "estimators_" if is_ensemble(self) else "coefs_")
-        number = device_number(self.device, (X,))
-        refuse_sparse(X, number)
-        if number is not None and is_device_array(X):
-            X = rows_in_place(self, X, number, reset=False)
-        elif number is not None or not pass_checks(self, X):
-            X = validate_data(self, canonical_csr(to_host(X)), accept_sparse="csr", reset=False)
-            if number is not None:
-                rows = device_rows(X, number, self.precision)
-                # On a GPU float16 has become float64; times float32 it is float32.
-                is_short = np.result_type(X.dtype, np.float32) == np.float32
-                X = rows.astype(np.float32) if is_short else rows
-        return X
-
-    def _predict(self, X: Any) -> Any:
-        """Predictions for any data, of the kind of X."""
-        return to_kind_of(X, self._decide(self._outputs(X)), self.device)
-
-    def _score(self, X: Any, y: Any, sample_weight: Any) -> float:
-        if sample_weight is not None:
-            sample_weight = checked_weights(sample_weight, X)
-        y = canonical_csr(to_host(y), "y")
-        return self._score_function(y, self._decide(self._outputs(X)), sample_weight=sample_weight)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

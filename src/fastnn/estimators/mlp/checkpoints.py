@@ -51,7 +51,7 @@ class StateParameters:
         Whether ``fit`` with ``warm_start=True`` begins with a new optimiser. False keeps the moments and the
         number of steps of the former training, which are pickled with the estimator, where the same solver
         made them, with ``average`` or without as now. The schedule of the learning rate begins anew in either
-        case. ``partial_fit`` always keeps them.
+        case. ``partial_fit`` always keeps them, and refuses another solver.
         """,
     )
     checkpoint: str | os.PathLike[str] | None = parameter(
@@ -162,8 +162,11 @@ class Checkpoint:
 
     def __init__(self, name: str | os.PathLike[str], every: float, made_of: dict[str, str]) -> None:
         self._name, self._every, self._made_of = os.fspath(name), every, made_of
-        # A link stays one, and the working directory may change.
-        self._path = Path(os.path.realpath(name))
+        try:
+            # A link stays one, and the working directory may change.
+            self._path = Path(os.path.realpath(name))
+        except ValueError as error:
+            raise ValueError(f"checkpoint={self._name!r} is no path: {error}.") from error
         self._last = time.monotonic()
         self._is_kept = True  # until it turns out that it cannot be
         self._error: OSError | None = None  # of the last attempt

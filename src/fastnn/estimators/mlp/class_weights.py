@@ -17,23 +17,29 @@ from fastnn.networks.one_hot import OneHot
 class ClassWeightParameters:
     """What a classifier can be told of the weights of its classes."""
 
-    class_weight: dict[Any, float] | list[dict[int, float]] | str | None = parameter(
+    class_weight: dict[Any, float] | list[dict[int, float] | str] | str | None = parameter(
         dict,
         list,
         StrOptions({"balanced"}),
         None,
         default=None,
-        kind='dict, list of dict, "balanced" or None',
+        kind='dict, "balanced", list of these or None',
         doc="""
         Weights of the classes, ``{class: weight}``, which multiply ``sample_weight``; classes that are not
         named have 1. ``"balanced"`` gives each class ``n_samples / (n_classes * count)``, where the samples
         of all of y count, each with its ``sample_weight``, before ``early_stopping`` takes some of them; the
         validation score is weighted too, and rows of `X_val` have the weights of these classes. For
-        multi-label targets a list with ``{0: weight, 1: weight}`` for each label, or ``"balanced"`` for each
-        label by itself; the weight of a row is then the product. ``partial_fit`` refuses ``"balanced"``, and
-        ``fit_soft`` any.
+        multi-label targets a list with ``{0: weight, 1: weight}`` or ``"balanced"`` for each label, or
+        ``"balanced"`` for all; the weight of a row is then the product. ``partial_fit`` refuses
+        ``"balanced"``, and ``fit_soft`` any.
         """,
     )
+
+
+def counts_classes(class_weight: Any) -> bool:
+    """Whether the weights of classes depend on how often these come, of one label at least."""
+    of_labels = class_weight if isinstance(class_weight, list) else [class_weight]
+    return any(isinstance(one, str) and one == "balanced" for one in of_labels)
 
 
 def weights_of_classes(
@@ -43,7 +49,7 @@ def weights_of_classes(
 
     Parameters
     ----------
-    class_weight : dict, list of dict or "balanced"
+    class_weight : dict, "balanced" or list of these
     Y : OneHot, or ndarray of bool of shape (n, n_outputs)
         Targets of the network; with one column those of two classes, with several those of several labels.
     classes : ndarray of shape (n_classes,)

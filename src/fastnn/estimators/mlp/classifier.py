@@ -12,7 +12,12 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, is_multilabe
 
 from fastnn.estimators.declaration import declared, estimator
 from fastnn.estimators.mlp.base import BaseMLP
-from fastnn.estimators.mlp.class_weights import ClassWeightParameters, weights_of_classes, weights_of_rows
+from fastnn.estimators.mlp.class_weights import (
+    ClassWeightParameters,
+    counts_classes,
+    weights_of_classes,
+    weights_of_rows,
+)
 from fastnn.estimators.mlp.conversion import MLPConversion
 from fastnn.estimators.mlp.from_weights import FromWeights
 from fastnn.estimators.mlp.gradients import GradientMethods
@@ -132,7 +137,7 @@ class MLPClassifier(
     """
 
     _score_function = staticmethod(accuracy_score)
-    _counterpart = "MLPClassifier"
+    _counterpart = "sklearn.neural_network.MLPClassifier"
 
     def _validate_input(
         self, X: Any, y: Any, classes: Any, incremental: bool, reset: bool
@@ -192,6 +197,10 @@ class MLPClassifier(
     def _binarized(self, y: Any) -> np.ndarray | OneHot:
         """Targets of the network, without a number for each class that a row is not of."""
         binarizer = self._label_binarizer
+        if y.ndim == 1 and binarizer.y_type_.startswith("multilabel"):
+            # scikit-learn would take them for numbers of columns.
+            n_labels = len(binarizer.classes_)
+            raise ValueError(f"y must be a 0/1 matrix with a column for each of {n_labels} labels.")
         if y.ndim > 1 or binarizer.y_type_ not in ("binary", "multiclass"):
             # A pickle of an older version makes a dense matrix.
             return csr_matrix(binarizer.transform(y)).astype(bool).toarray()
@@ -222,7 +231,11 @@ class MLPClassifier(
                 self.class_weight, Y, self.classes_, sample_weight
             )
         weights = weights_of_rows(self.class_weight_, Y)
-        return checked_weights(weights if sample_weight is None else weights * sample_weight, weights, dtype)
+        if sample_weight is not None:
+            weights = weights * sample_weight
+        if not weights.any():
+            raise ValueError(f"With class_weight={self.class_weight!r} the weights of all samples are 0.")
+        return checked_weights(weights, weights, dtype)
 
     @property
     def _one_of_several(self) -> bool:
@@ -301,7 +314,7 @@ class MLPClassifier(
         ValueError
             For invalid data, unknown classes or divergence, as in ``fit``.
         """
-        if isinstance(self.class_weight, str):
+        if counts_classes(self.class_weight):
             raise ValueError(
                 f"partial_fit does not support class_weight={self.class_weight!r}: the classes of all calls "
                 "would have to be counted. Give a mapping, which compute_class_weight of scikit-learn makes."

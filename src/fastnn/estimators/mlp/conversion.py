@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.base import is_classifier
 from sklearn.utils.validation import check_is_fitted
 
-from fastnn.estimators.counterparts import check_counterpart, copy_attributes, shared_parameters
+from fastnn.estimators.counterparts import check_counterpart, class_there, copy_attributes, shared_parameters
 from fastnn.estimators.mlp.heads import OF_A_CLASSIFIER
 from fastnn.estimators.mlp.many import refuse_many
 from fastnn.networks.layout import Layout, layout_of
@@ -44,7 +44,7 @@ _OF_SGD = {"momentum": False, "nesterov": True}
 class MLPConversion:
     """What makes scikit-learn's estimator of a network, and a network of scikit-learn's."""
 
-    # Name of scikit-learn's class.
+    # Full name of scikit-learn's class.
     _counterpart: ClassVar[str]
 
     def to_sklearn(self):
@@ -70,7 +70,7 @@ class MLPConversion:
         model = cast("BaseMLP", self)
         refuse_many(model, "to_sklearn")
         check_is_fitted(model, "coefs_")
-        kind = _class_there(type(self))
+        kind = class_there(type(self))
         activation = _activation_there(model, kind)
         _check_head(model, kind)
         twin = kind(**shared_parameters(model, kind) | {"activation": activation})
@@ -113,7 +113,7 @@ class MLPConversion:
         ValueError
             Its weights make no network, or its ``out_activation_`` is unknown.
         """
-        check_counterpart(estimator, _class_there(cls), "coefs_")
+        check_counterpart(estimator, class_there(cls), "coefs_")
         if estimator.out_activation_ not in NAMES:
             raise ValueError(
                 f"out_activation_ must be one of {list(NAMES)}, got {estimator.out_activation_!r}."
@@ -153,13 +153,6 @@ class AutoencoderConversion:
             "scikit-learn has no autoencoder: an MLPRegressor of these weights would give reconstructions, "
             "and no codes."
         )
-
-
-def _class_there(cls: Any) -> Any:
-    """scikit-learn's class; its module is loaded when it is asked for."""
-    from sklearn import neural_network
-
-    return getattr(neural_network, cls._counterpart)
 
 
 def _options(kind: Any, parameter: str) -> set[str]:

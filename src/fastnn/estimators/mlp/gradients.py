@@ -182,8 +182,8 @@ def _objective(
     check_is_fitted(estimator, "coefs_")
     model: BaseMLP = estimator._draft()
     model._validate_params()
-    # What holds for a call of partial_fit; and nothing is drawn from the user's random numbers.
-    model.warm_start, model.early_stopping, model.random_state = False, False, 0
+    # Not every class has to be there, and nothing is drawn from the user's random numbers.
+    model.warm_start, model.random_state = False, 0
     if dtype is not None:
         coefs, intercepts = model._checked_parameters()
         model.coefs_, model.intercepts_ = (

@@ -1,13 +1,13 @@
 """Output layers and losses of the multi-layer perceptrons: parameters, and the head that they ask for."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from itertools import pairwise
 from numbers import Real
 from typing import TYPE_CHECKING, cast
 
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from fastnn.estimators.declaration import BELOW_ONE, POSITIVE, declared, one_of, parameter
+from fastnn.estimators.declaration import BELOW_ONE, POSITIVE, declared, is_default, one_of, parameter
 from fastnn.tables.activations import LOGISTIC, NAMES, SOFTMAX
 from fastnn.tables.losses import LOSSES, Head, head_of
 
@@ -157,6 +157,24 @@ def with_smoothing(head: Head, smoothing: float, n_classes: int) -> Head:
     return head._replace(class_targets=(smoothing / k, 1.0 - smoothing + smoothing / k))
 
 
+def check_loss_parameters(model: "RegressorParameters") -> None:
+    """Make sure that the loss has a use for what is not a default.
+
+    Raises
+    ------
+    ValueError
+        It has none.
+    """
+    for loss in LOSSES:
+        if loss.parameter is None or loss.name == model.loss:
+            continue
+        value = getattr(model, loss.parameter)
+        if isinstance(value, Real) and not is_default(value, loss.default):
+            raise ValueError(
+                f"{loss.parameter}={value} needs loss={loss.name!r}: with {model.loss!r} it has no use."
+            )
+
+
 def several_quantiles(model: "RegressorParameters") -> tuple[float, ...] | None:
     """The parameter ``quantile`` of a regressor where it is a sequence, else None.
 
@@ -169,7 +187,8 @@ def several_quantiles(model: "RegressorParameters") -> tuple[float, ...] | None:
     if isinstance(given, Real):
         return None
     quantiles = tuple(cast(Sequence[float], given))
-    if not (quantiles and all(isinstance(q, Real) and 0 < q < 1 for q in quantiles)):
+    in_order = not isinstance(given, Set | Mapping)
+    if not (in_order and quantiles and all(isinstance(q, Real) and 0 < q < 1 for q in quantiles)):
         raise ValueError(f"quantile must be between 0 and 1, or a sequence of such numbers; got {given!r}.")
     if any(q >= following for q, following in pairwise(quantiles)):
         raise ValueError(f"A sequence of quantiles must rise, got quantile={given!r}.")

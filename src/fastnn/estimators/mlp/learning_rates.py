@@ -35,15 +35,13 @@ class LearningRateParameters:
     )
 
 
-def check_learning_rates(model: "BaseMLP", incremental: bool) -> None:
+def check_learning_rates(model: "BaseMLP") -> None:
     """Make sure that the solver has a use for what is said of its learning rate.
-
-    incremental : whether it is to do one epoch, with more to follow that nobody has counted
 
     Raises
     ------
     ValueError
-        It has none, or the schedule needs to know how many epochs there are.
+        It has none.
     """
     name, schedule = model.learning_rate, SCHEDULES[model.learning_rate]
     if model.solver not in STOCHASTIC_SOLVERS:
@@ -61,9 +59,4 @@ def check_learning_rates(model: "BaseMLP", incremental: bool) -> None:
         raise ValueError(
             f"learning_rate_decay={model.learning_rate_decay} needs learning_rate='exponential': with "
             f"{name!r} it has no use."
-        )
-    if incremental and schedule.needs_end:
-        raise ValueError(
-            f"partial_fit does not support learning_rate={name!r}, which ends after max_iter epochs: here "
-            "nobody knows how many follow."
         )

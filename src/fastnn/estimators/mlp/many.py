@@ -19,8 +19,9 @@ class ManyParameters:
         default=1,
         doc="""
         Networks to train, of which the best is kept: the one with the highest validation score, where there
-        is one, else with the least ``loss_``. Network `i` is what ``fit`` makes with ``random_state`` the
-        `i`-th of ``check_random_state(random_state).randint(2**31 - 1, size=n_init)``, to the last bit. They
+        is one that is not NaN, else with the least ``loss_``. Network `i` is what ``fit`` makes with
+        ``random_state`` the `i`-th of
+        ``check_random_state(random_state).randint(2**31 - 1, size=n_init)``, to the last bit. They
         are trained side by side, one on each core, with the same result for any number of threads; on a GPU
         one after the other. One that diverges does not count, with a warning; ``ValueError`` if all do. Other
         than 1 it takes neither ``ensemble``, ``warm_start``, ``checkpoint`` nor ``partial_fit``.

@@ -149,6 +149,8 @@ def _how_many(model: Any) -> int:
         )
     name = "n_init" if model.ensemble is None else "ensemble"
     m: int = getattr(model, name)
+    if isinstance(m, bool):  # an integer to Python
+        raise ValueError(f"{name} must be the number of networks, got {m}.")
     if model.warm_start:
         raise ValueError(f"warm_start=True goes on with one network, and {name}={m} begins with new ones.")
     if model.checkpoint is not None:
@@ -200,7 +202,9 @@ def _keep_best(model: "BaseMLP", outcomes: list[_Outcome]) -> Remarks:
     if len(failures) == m:
         raise ValueError(f"All {m} networks diverged, the first so: {failures[0]}")
     # Of equals the first.
-    best = max(range(m), key=lambda number: _merit(outcomes[number]))
+    scores = [_score(one) for one in outcomes]
+    by_score = not all(score is None or np.isnan(score) for score in scores)
+    best = max(range(m), key=lambda number: _merit(outcomes[number], scores[number] if by_score else None))
     parameters = model._get_param_names()
     kept = {name: value for name, value in vars(outcomes[best].model).items() if name not in parameters}
     model.__dict__.update(kept | {"best_init_": best})
@@ -226,18 +230,22 @@ def _keep_all(model: "BaseMLP", outcomes: list[_Outcome]) -> Remarks:
     return _remarks(outcomes, m)
 
 
-def _merit(outcome: _Outcome) -> tuple[bool, float]:
-    """How good a network is; the higher, the better."""
+def _score(outcome: _Outcome) -> float | None:
+    """Validation score of the parameters that a network has kept; None without validation rows."""
     model: Any = outcome.model
-    if outcome.diverged is not None:
-        return False, -np.inf
     scores = getattr(model, "validation_scores_", None)
-    if scores:
-        # Those of the parameters that were kept.
-        merit = model.best_validation_score_ if model.early_stopping else scores[-1]
-    else:
-        merit = -model.loss_ if hasattr(model, "loss_") else -np.inf
-    return True, -np.inf if np.isnan(merit) else float(merit)
+    if not scores:
+        return None
+    return float(model.best_validation_score_ if model.early_stopping else scores[-1])
+
+
+def _merit(outcome: _Outcome, score: float | None) -> tuple[bool, float]:
+    """How good a network is; the higher, the better.
+
+    score : by which to tell; None for the loss
+    """
+    merit = -getattr(outcome.model, "loss_", np.inf) if score is None else score
+    return outcome.diverged is None, -np.inf if np.isnan(merit) else float(merit)
 
 
 def _remarks(outcomes: list[_Outcome], m: int) -> tuple[Warning, ...]:

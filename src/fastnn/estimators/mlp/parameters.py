@@ -180,7 +180,7 @@ class MLPParameters(
         default=False,
         doc="""
         Hold out ``validation_fraction`` of the data (stratified for a single column of classes), or take
-        `X_val` where ``fit`` gets it, judge progress by the score on these rows, and keep the parameters of
+        `X_val` where ``fit`` gets it, measure progress by the score on these rows, and keep the parameters of
         the best epoch.
         """,
     )

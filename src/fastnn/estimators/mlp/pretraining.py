@@ -6,7 +6,7 @@ from fastnn.networks.backends import rows_beside
 from fastnn.networks.data import Data
 from fastnn.networks.layerwise import codes, layer_pair, put_back
 from fastnn.networks.network import Network
-from fastnn.networks.solvers.interface import REMEDY, Solution
+from fastnn.networks.solvers.interface import Solution
 
 
 def pretrain(
@@ -40,7 +40,8 @@ def pretrain(
         solution = train(pair, data, validation)
         if solution.not_finite is not None:
             raise ValueError(
-                f"Pretraining of layer {layer + 1} produced non-finite {solution.not_finite}. {REMEDY}"
+                f"Pretraining of layer {layer + 1} produced non-finite {solution.not_finite}. "
+                f"{solution.remedy}"
             )
         put_back(pair, network, layer)
         data = _coded(pair, data, precision)

@@ -17,6 +17,7 @@ from fastnn.estimators.mlp.heads import (
     OF_A_REGRESSOR,
     HeadParameters,
     RegressorLoss,
+    check_loss_parameters,
     output_activation,
     several_quantiles,
 )
@@ -116,7 +117,7 @@ class MLPRegressor(FromWeights, MLPConversion, GradientMethods, RegressorMixin, 
     True
     """
 
-    _counterpart = "MLPRegressor"
+    _counterpart = "sklearn.neural_network.MLPRegressor"
 
     def _score_function(self, y: Any, prediction: np.ndarray, *, sample_weight: Any = None) -> float:
         quantiles = several_quantiles(self)
@@ -147,6 +148,7 @@ class MLPRegressor(FromWeights, MLPConversion, GradientMethods, RegressorMixin, 
         return X, y
 
     def _head(self) -> Head:
+        check_loss_parameters(self)
         output = output_activation(self.loss, self.out_activation, OF_A_REGRESSOR)
         head = head_of(self.loss, output)
         name = head.loss.parameter
@@ -158,13 +160,19 @@ class MLPRegressor(FromWeights, MLPConversion, GradientMethods, RegressorMixin, 
     def _name_outputs(self, n_outputs: int, classes: Any, multilabel: bool) -> None:
         super()._name_outputs(n_outputs, classes, multilabel)
         quantiles = several_quantiles(self)
-        if quantiles is not None and len(quantiles) != n_outputs:
+        if quantiles is not None:
+            self._check_quantiles(quantiles, n_outputs)
+
+    def _check_quantiles(self, quantiles: tuple[float, ...], n_outputs: int) -> None:
+        if len(quantiles) != n_outputs:
             raise ValueError(
                 f"quantile={self.quantile!r} has {len(quantiles)} values, the network {n_outputs} outputs."
             )
 
     def _decide(self, outputs: np.ndarray) -> np.ndarray:
-        if several_quantiles(self) is not None:
+        quantiles = several_quantiles(self)
+        if quantiles is not None:
+            self._check_quantiles(quantiles, outputs.shape[1])
             return np.sort(outputs, axis=1)
         return outputs.ravel() if outputs.shape[1] == 1 else outputs
 
@@ -172,7 +180,8 @@ class MLPRegressor(FromWeights, MLPConversion, GradientMethods, RegressorMixin, 
         return outputs if several_quantiles(self) is None else np.sort(outputs, axis=1)
 
     def _scoring_target(self, Y: np.ndarray) -> np.ndarray:
-        return Y if several_quantiles(self) is None else Y[:, 0]
+        is_one_target = Y.shape[1] == 1 or several_quantiles(self) is not None
+        return Y[:, 0] if is_one_target else Y
 
     @_fit_context(prefer_skip_nested_validation=True)
     def initialize(self, X, y):

@@ -67,7 +67,7 @@ class SolverOptionParameters:
         doc="""
         True for the mean of the parameters after all steps (Polyak and Juditsky, 1992), a number r in (0, 1)
         for an average in which each step counts r times as much as the one after it. Training goes on from
-        the last parameters; the fitted network, and the one that ``early_stopping`` judges, is the average.
+        the last parameters; the fitted network, and the one that ``early_stopping`` scores, is the average.
         ``loss_curve_`` is that of training. ``partial_fit`` goes on with both, as does ``warm_start`` with
         ``reset_optimizer=False``, which else begins at the average with a new one. For the stochastic
         solvers, and not on a GPU.

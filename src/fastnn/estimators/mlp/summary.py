@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from fastnn.estimators.mlp.base import BaseMLP
 
 _HEADINGS = ("layer", "units", "activation", "bias", "parameters")
-# The activation has one name, whatever counts as its derivative at 0.
 
 _HTML = """
     <div class="estimator-table">

@@ -10,13 +10,13 @@ from sklearn.base import is_classifier
 from fastnn.estimators.callbacks import Tasks
 from fastnn.estimators.mlp.checkpoints import Checkpoint
 from fastnn.estimators.mlp.reporting import reporter, teller
-from fastnn.estimators.mlp.validation import validator
+from fastnn.estimators.mlp.validation import kind_of_score, validator
 from fastnn.networks.data import Data
 from fastnn.networks.held_out import hold_out
 from fastnn.networks.network import Network
 from fastnn.networks.progress import Progress
 from fastnn.networks.saturation import remark_on_saturation
-from fastnn.networks.schedules import Constant
+from fastnn.networks.schedules import SCHEDULES, Constant
 from fastnn.networks.solvers import SOLVERS
 from fastnn.networks.solvers.interface import Inputs, Problem, Settings, Solution
 from fastnn.networks.solvers.optimizer_settings import StochasticSettings
@@ -47,6 +47,27 @@ class Following:
     callback: Callable[..., Any] | None = None
     tasks: Tasks | None = None
     checkpoint: Checkpoint | None = None
+
+
+def check_one_epoch(model: "BaseMLP") -> None:
+    """Make sure that ``partial_fit``, an epoch with others to follow that nobody has counted, can do it.
+
+    Raises
+    ------
+    ValueError
+        It cannot.
+    """
+    if model.early_stopping:
+        raise ValueError("partial_fit does not support early_stopping=True")
+    if SCHEDULES[model.learning_rate].needs_end:
+        raise ValueError(
+            f"partial_fit does not support learning_rate={model.learning_rate!r}, which ends after max_iter "
+            "epochs: here nobody knows how many follow."
+        )
+    if model.scoring is not None:
+        raise ValueError(
+            f"partial_fit does not support scoring={model.scoring!r}: it has no validation rows."
+        )
 
 
 def trained(
@@ -150,11 +171,15 @@ def _progress(model: "BaseMLP", first_pass: bool, scored: bool, validated: bool)
     # A model of an older pickle does not say by which rates it was trained.
     rates = list(getattr(model, "learning_rate_curve_", [np.nan] * len(losses)))
     progress = replace(progress, t=model.t_, loss_curve=losses, learning_rate_curve=rates)
-    if not hasattr(model, "loss_curve_") or (model.best_loss_ is None) != scored:
+    # Scores of another kind say nothing of those to come.
+    score = kind_of_score(model.scoring)
+    is_same_score = getattr(model, "_scoring", score) == score
+    is_same_rule = hasattr(model, "loss_curve_") and (model.best_loss_ is None) == scored
+    if not is_same_rule or (scored and not is_same_score):
         return progress
     progress.best_loss, progress.no_improvement_count = model.best_loss_, model._no_improvement_count
     scores = model.validation_scores_
-    if validated and scores is not None:
+    if validated and is_same_score and scores is not None:
         progress.best_validation_score, progress.validation_scores = model.best_validation_score_, [*scores]
         # A model of a former version has none.
         progress.validation_losses = list(getattr(model, "validation_loss_curve_", [np.nan] * len(scores)))
@@ -173,11 +198,12 @@ def _former(
     if former is None or former.state.shape[1] != network.parameters.size:
         return None
     dtype = network.parameters.dtype
-    if one_epoch:
-        return former.copy(dtype), model._schedule
-    if model.reset_optimizer or not isinstance(settings, StochasticSettings):
+    if not isinstance(settings, StochasticSettings) or (model.reset_optimizer and not one_epoch):
         return None
-    optimizer, kept = settings.optimizer(network), former.copy(dtype)
+    kept = former.copy(dtype)
+    if one_epoch:
+        return kept, settings.go_on(kept, model._schedule)
+    optimizer = settings.optimizer(network)
     if optimizer.name != kept.name or bool(optimizer.average_rate) != bool(kept.average_rate):
         return None
     optimizer.state, optimizer.t = kept.state, kept.t

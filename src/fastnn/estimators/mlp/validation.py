@@ -1,4 +1,4 @@
-"""How an estimator of networks is judged by rows that it is not trained on: whose they are, and by what."""
+"""Validation of networks, by rows that they are not trained on: whose these are, and which score counts."""
 
 import inspect
 from collections.abc import Callable
@@ -10,6 +10,7 @@ from scipy.sparse import issparse
 from sklearn.metrics import get_scorer
 
 from fastnn.estimators.declaration import declared, parameter
+from fastnn.estimators.mlp.fingerprints import described
 from fastnn.estimators.weights import checked_weights
 from fastnn.networks.backends import rows_beside
 from fastnn.networks.data import Data
@@ -38,9 +39,10 @@ class ValidationParameters:
         doc="""
         Score of the validation rows, of ``early_stopping`` or `X_val`, the higher the better. None stands for
         ``score``; ``"loss"`` for minus the loss, without the penalty; another string for the scorer of that
-        name (:func:`sklearn.metrics.get_scorer_names`). A callable is called as ``scorer(estimator, X, y)``,
-        with a fitted copy that holds no more than it needs to predict; it gets ``sample_weight`` too, where
-        it takes one and rows have weights. Scorers need the processor.
+        name (:func:`sklearn.metrics.get_scorer_names`), if there are predictions to score. A callable is
+        called as ``scorer(estimator, X, y)``, with a fitted copy that holds no more than it needs to predict;
+        it gets ``sample_weight`` too, where it takes one and rows have weights. Scorers need the processor.
+        ``partial_fit`` refuses any.
         """,
     )
 
@@ -54,6 +56,13 @@ class GivenRows(NamedTuple):
 
 
 NONE_GIVEN = GivenRows()
+
+
+def kind_of_score(scoring: str | Callable[..., float] | None) -> str:
+    """A text that tells one score from others: unlike a function it can always be pickled."""
+    text = described(scoring)
+    # Functions within functions share their names; they cannot be pickled, so that their address is enough.
+    return f"{text} {id(scoring)}" if "<" in text else text
 
 
 def check_validation(model: "BaseMLP", given: GivenRows, *, needs_y: bool) -> None:
@@ -85,8 +94,13 @@ def check_validation(model: "BaseMLP", given: GivenRows, *, needs_y: bool) -> No
             f"scoring={model.scoring!r} needs validation rows: early_stopping=True, or X_val, with one of "
             f"the solvers {list(STOCHASTIC_SOLVERS)}."
         )
-    if model.scoring != LOSS:
+    if isinstance(model.scoring, str) and model.scoring != LOSS:
         get_scorer(model.scoring)
+        if not hasattr(model, "predict"):
+            raise ValueError(
+                f"scoring={model.scoring!r} is a scorer of predictions, and {type(model).__name__} has no "
+                f"predict: scoring must be None, {LOSS!r} or a function."
+            )
 
 
 def given_data(model: "BaseMLP", given: GivenRows, data: Data) -> Data | None:
@@ -196,6 +210,8 @@ def _scored_by(
 
     def score() -> float:
         value = scorer(fitted_copy(model, network), X, y, **arguments)
+        if isinstance(value, np.ndarray) and value.ndim == 0:
+            value = value.item()
         if not isinstance(value, Real):
             raise ValueError(f"scoring must return a number, got {value!r} ({type(value).__name__}).")
         return float(value)

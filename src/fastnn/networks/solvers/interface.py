@@ -134,6 +134,8 @@ class Solution:
         To go on with. None after a divergence: there is no state worth going on from.
     state : TrainingState, default=None
         Of a training that has a keeper, and has come to its end.
+    remedy : str
+        What may help where something is not finite.
     """
 
     n_iter: int
@@ -147,6 +149,7 @@ class Solution:
     optimizer: Optimizer | None = None
     schedule: Constant | None = None
     state: TrainingState | None = None
+    remedy: str = REMEDY
 
 
 @dataclass(frozen=True)
@@ -160,8 +163,8 @@ class Solver:
     settings : type of Settings
         Frozen dataclass of its settings, by the names of the estimators' parameters.
     is_stochastic : bool
-        Whether it goes by mini-batches: then it can do a single epoch, be judged by rows that are held out,
-        and train with dropout.
+        Whether it goes by mini-batches: then it can do a single epoch, be validated by rows that are held
+        out, and train with dropout.
     classifies : bool, default=True
         Whether it trains classifiers, and not regressors alone.
     """

@@ -89,7 +89,7 @@ def train_levenberg_marquardt(problem: Problem, settings: Settings) -> Solution:
                     break
                 network.parameters[:] = squares.parameters
                 progress.record_epoch(state.loss, problem.data.Y.shape[0])
-                progress.judge_loss(state.loss, 0.0)
+                progress.compare_loss(state.loss, 0.0)
                 if problem.watch and problem.watch(Epoch(progress.n_iter - 1, state.loss)):
                     break
         except KeyboardInterrupt:

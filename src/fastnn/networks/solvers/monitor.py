@@ -33,9 +33,9 @@ class EpochMonitor:
         validation = self._validated()
         if problem.early_stopping:
             assert validation is not None
-            keep = progress.judge_score(validation.score, self._tol)
+            keep = progress.compare_score(validation.score, self._tol)
         else:
-            progress.judge_loss(loss, self._tol)
+            progress.compare_loss(loss, self._tol)
             self._bounded = keep = self._bounded and not np.isinf(loss)
         if keep:
             self._kept[:] = problem.network.parameters

@@ -2,13 +2,18 @@
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from fastnn.networks.network import Network
 from fastnn.networks.schedules import SCHEDULES, Constant
 from fastnn.networks.solvers.interface import Settings
 from fastnn.tables.optimizers import Optimizer
+
+# Names of solvers, by those of their rules where these are others.
+_SOLVERS = {"momentum": "sgd", "nesterov": "sgd"}
+# Hyperparameters of rules that scikit-learn does not have.
+_HYPER_OF_OUR_OWN = {"alpha", "momentum_decay"}
 
 
 @dataclass(frozen=True)
@@ -94,9 +99,59 @@ class StochasticSettings(Settings, ABC):
             n_parameters=network.parameters.size,
             dtype=network.parameters.dtype,
             weight_decay=self.decoupled_decay,
-            max_norm=math.inf if self.max_grad_norm is None else self.max_grad_norm,
+            max_norm=self._max_norm,
             average_rate=float(self.average),
         )
+
+    def go_on(self, optimizer: Optimizer, schedule: Constant) -> Constant:
+        """Let an optimiser in the middle of its training heed these settings; return the schedule from here.
+
+        It keeps what scikit-learn's keeps, such as its learning rate. Where scikit-learn has no such setting,
+        these count; a schedule of another kind than before begins anew.
+
+        Parameters
+        ----------
+        optimizer : Optimizer
+            Changed in place.
+        schedule : Constant
+            As it was up to now.
+
+        Raises
+        ------
+        ValueError
+            The state is that of another rule, or one with an average and one without.
+        """
+        name, hyper = self.rule
+        now, before = (_SOLVERS.get(each, each) for each in (name, optimizer.name))
+        if now != before:
+            raise ValueError(
+                f"Cannot continue training: solver={now!r}, and the state of the optimizer is that of "
+                f"{before!r}. fit with warm_start=True begins with a new optimizer."
+            )
+        if bool(self.average) != bool(optimizer.average_rate):
+            raise ValueError(
+                f"Cannot continue training: average={self.average}, and the training so far was "
+                f"{'with' if optimizer.average_rate else 'without'} an average. fit with warm_start=True "
+                "begins with a new optimizer."
+            )
+        optimizer.weight_decay, optimizer.max_norm = float(self.decoupled_decay), self._max_norm
+        optimizer.average_rate = float(self.average)
+        for place, key in enumerate(hyper):
+            if key in _HYPER_OF_OUR_OWN:
+                optimizer.hyper[place] = hyper[key]
+        ours, kinds = self.schedule, (Constant, *(kind for kind in SCHEDULES.values() if kind.of_descent))
+        if type(ours) is type(schedule) or (type(ours) in kinds and type(schedule) in kinds):
+            return replace(
+                schedule,
+                learning_rate_decay=ours.learning_rate_decay,
+                warmup_epochs=ours.warmup_epochs,
+            )
+        optimizer.learning_rate, optimizer.epochs = float(self.learning_rate_init), 0
+        return ours
+
+    @property
+    def _max_norm(self) -> float:
+        return math.inf if self.max_grad_norm is None else float(self.max_grad_norm)
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,19 @@ from sklearn.exceptions import ConvergenceWarning
 from fastnn.kernels.contract.network import BoundNetwork, EngineRows
 from fastnn.kernels.shared.user_warnings import warn
 from fastnn.networks.checkpoint import Checkpoints, TrainingState
+from fastnn.networks.progress import Progress
 from fastnn.networks.schedules import Constant
 from fastnn.networks.solvers.averaging import Averaging
 from fastnn.networks.solvers.interface import REMEDY, Problem, Solution, what_is_not_finite
 from fastnn.networks.solvers.monitor import EpochMonitor
 from fastnn.networks.solvers.optimizer_settings import StochasticSettings
 from fastnn.tables.optimizers import Optimizer
+
+# Where the network is as it should be, and its losses on the validation rows are finite.
+_REMEDY_OF_SCORES = (
+    "Their losses are finite: the score has no value for these rows, as R^2 of a single one, or it is what "
+    "scoring returns. Validate with more rows, or another scoring, such as 'loss'."
+)
 
 
 def train_stochastic(problem: Problem, settings: StochasticSettings) -> Solution:
@@ -76,13 +83,7 @@ def train_stochastic(problem: Problem, settings: StochasticSettings) -> Solution
                 is_last = monitor.epoch(loss, first_rate)
             optimizer.learning_rate = schedule.after_epoch(optimizer.learning_rate, progress.t)
             if progress.has_stalled(settings.n_iter_no_change):
-                rate, note = schedule.when_stalled(optimizer.learning_rate)
-                monitor.tell_of_stall(note)
-                if rate is None:
-                    is_last = True
-                else:
-                    optimizer.learning_rate = rate
-                    progress.go_on()
+                is_last |= not _goes_on(optimizer, schedule, progress, monitor)
             end.by_rule = is_last
             if progress.n_iter < last and not is_last:
                 checkpoints.after_epoch(rows, bound.finish)
@@ -96,6 +97,17 @@ def train_stochastic(problem: Problem, settings: StochasticSettings) -> Solution
         end.state = checkpoints.last(rows, end.by_rule)
     averaging.end()
     return _solution(problem, monitor, end, n, settings.max_iter, optimizer, schedule)
+
+
+def _goes_on(optimizer: Optimizer, schedule: Constant, progress: Progress, monitor: EpochMonitor) -> bool:
+    """Whether a schedule has another learning rate to go on with, where progress has stalled."""
+    rate, note = schedule.when_stalled(optimizer.learning_rate)
+    monitor.tell_of_stall(note)
+    if rate is None:
+        return False
+    optimizer.learning_rate = rate
+    progress.go_on()
+    return True
 
 
 @dataclass
@@ -129,9 +141,11 @@ def _solution(
     if scored or broken:
         monitor.restore()
     has_best = scored and progress.has_best
-    failure = None if has_best else broken
+    failure, remedy = None if has_best else broken, REMEDY
     if scored and not (has_best or broken or end.interrupted):
         failure = "validation scores in every epoch"
+        if np.isfinite(progress.validation_losses or np.nan).any():
+            remedy = _REMEDY_OF_SCORES
     remark: Warning | None = UserWarning("Training interrupted by user.") if end.interrupted else None
     losses = progress.losses
     diverged = _diverged(losses, broken, scored=has_best)
@@ -156,6 +170,7 @@ def _solution(
         optimizer=optimizer if going_on else None,
         schedule=schedule if going_on else None,
         state=end.state,
+        remedy=remedy,
     )
 
 

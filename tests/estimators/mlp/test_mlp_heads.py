@@ -92,8 +92,9 @@ def test_huber_has_the_optimum_of_scikit_learns():
         "huber", (), huber_delta=1.5 * theirs.scale_, solver="lbfgs", alpha=0.0, tol=1e-10, max_iter=1000,
         random_state=0,
     ).fit(X, y)  # fmt: skip
-    assert_allclose(ours.coefs_[0][:, 0], theirs.coef_, atol=1e-5)
-    assert_allclose(ours.intercepts_[0], theirs.intercept_, atol=1e-5)
+    # Theirs ends where the loss falls by less than 2e-9 of itself: then some 1e-5 are left to go.
+    assert_allclose(ours.coefs_[0][:, 0], theirs.coef_, atol=1e-4)
+    assert_allclose(ours.intercepts_[0], theirs.intercept_, atol=1e-4)
 
 
 @pytest.mark.parametrize("loss", ["absolute_error", "huber", "quantile", "log_cosh"])

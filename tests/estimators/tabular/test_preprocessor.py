@@ -3,6 +3,7 @@
 import datetime
 import decimal
 import pickle
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -387,6 +388,14 @@ def test_sparse_and_complex_data_are_refused(chosen):
             model.fit(X)
     with pytest.raises(ValueError, match="Complex data not supported"):
         model.fit(np.eye(3) * 1j)
+
+
+def test_arrays_on_a_gpu_are_refused():
+    array = SimpleNamespace(__cuda_array_interface__={"shape": (3, 2)}, shape=(3, 2))
+    with pytest.raises(TypeError, match="X lies on a GPU"):
+        TabularPreprocessor().fit(array)
+    with pytest.raises(TypeError, match="X lies on a GPU"):
+        TabularPreprocessor().fit(np.eye(2)).transform(array)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from sklearn.utils.validation import validate_data
 
 from fastnn.estimators.sparse_rows import dense_only
 from fastnn.estimators.tabular.frames import ArrayFrame, Frame, frame_of
+from fastnn.kernels.shared.device_rows import is_device_array
 from fastnn.networks.columns import Category, Columns
 
 # Numbers beyond are refused as infinite ones are, as by all estimators that compute in float32.
@@ -44,7 +45,7 @@ def columns_of_fit(estimator: Any, X: Any) -> Columns:
         There is no row or no column; `categorical_features` fits no columns; a number is infinite, too large
         for float32 or, with ``missing="error"``, missing; a column of numbers holds something else.
     TypeError
-        X is sparse; the values of a categorical column have no order.
+        X is sparse, or lies on a GPU; the values of a categorical column have no order.
     """
     chosen = estimator.categorical_features
     by_type = isinstance(chosen, str)
@@ -97,6 +98,8 @@ def _checked(estimator: Any, X: Any, *, reset: bool, all_numbers: bool) -> Frame
                     f"{type(estimator).__name__}."
                 )
         return frame
+    if is_device_array(X):
+        raise TypeError("X lies on a GPU, and tables are read on the processor: copy it to the host first.")
     dense_only(X, "X")
     if all_numbers:
         try:

@@ -36,11 +36,10 @@ def contestants(*, ensembles: bool = False) -> list[Contestant]:
         Contestant(SKLEARN, _plain(MLPClassifier, MLPRegressor)),
         Contestant("fastnn MLP", _plain(fastnn.MLPClassifier, fastnn.MLPRegressor)),
         Contestant("HistGradientBoosting", _histograms),
+        Contestant(REALMLP, _real_mlp()),
     ]
-    if hasattr(fastnn, "RealMLPClassifier"):
-        found.append(Contestant(REALMLP, _real_mlp()))
-        if ensembles:
-            found.append(Contestant(ENSEMBLE, _real_mlp(ensemble=8)))
+    if ensembles:
+        found.append(Contestant(ENSEMBLE, _real_mlp(ensemble=8)))
     if optional("lightgbm") is not None:
         found.append(Contestant(LIGHTGBM, _lightgbm))
     if optional("pytabkit") is not None:

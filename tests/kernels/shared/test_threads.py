@@ -7,6 +7,8 @@ import sys
 import textwrap
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from inspect import signature
 
 import joblib
 import numba
@@ -31,7 +33,8 @@ def fitted(name, **parameters):
         model = getattr(fastnn, name)(10, random_state=0, **batches, **parameters).fit(X)
         return model, [model.cluster_centers_, model.labels_, model.transform(X), model.predict(X)]
     model = getattr(fastnn, name)(max_iter=2, random_state=0, **parameters)
-    with pytest.warns(ConvergenceWarning):
+    # A network for tables does all its epochs, and is content.
+    with nullcontext() if name.startswith("RealMLP") else pytest.warns(ConvergenceWarning):
         model.fit(X, y)
     return model, [*model.coefs_, *model.intercepts_, applied(model)]
 
@@ -41,7 +44,11 @@ def applied(model):
     return (model.predict if hasattr(model, "predict") else model.transform)(X)
 
 
-NAMES = [name for name in fastnn.__all__ if hasattr(getattr(fastnn, name), "fit")]
+NAMES = [
+    name
+    for name in fastnn.__all__
+    if hasattr(getattr(fastnn, name), "fit") and "n_threads" in signature(getattr(fastnn, name)).parameters
+]
 
 
 @TWO
@@ -89,8 +96,8 @@ def test_the_limit_holds_in_every_method(name, launches):
     assert set(launches) == {2}
     model.set_params(n_threads=1)
     launches.clear()
-    again = model.partial_fit if hasattr(model, "partial_fit") else model.fit_predict
-    again(X, y)
+    name = next(name for name in ("partial_fit", "fit_predict", "fit") if hasattr(model, name))
+    getattr(model, name)(X, y)
     assert set(launches) == {1}
 
 

@@ -225,9 +225,12 @@ def test_frames_of_numbers_and_categories():
     with pytest.raises(ValueError, match="feature names should match"):
         model.predict(frame[frame.columns[::-1]])
     pl = pytest.importorskip("polars")
-    pytest.importorskip("pyarrow")  # by which polars takes what pandas has
-    other = RealMLPClassifier(**options).fit(pl.from_pandas(frame), label)
-    assert_array_equal(model.predict_proba(frame), other.predict_proba(pl.from_pandas(frame)))
+    # Not by `from_pandas`, which needs pyarrow.
+    colours = [None if pd.isna(colour) else colour for colour in frame["colour"]]
+    columns = {name: frame[name].to_list() for name in frame} | {"colour": colours}
+    same = pl.DataFrame(columns, schema_overrides={"colour": pl.Enum(["blue", "green", "red"])})
+    other = RealMLPClassifier(**options).fit(same, label)
+    assert_array_equal(model.predict_proba(frame), other.predict_proba(same))
 
 
 def test_missing_numbers_name_the_column_and_a_remedy():
